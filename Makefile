@@ -1,0 +1,33 @@
+# `make demo` and `make test` work on a fresh clone with nothing installed: they make .venv themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test check format lint types clean
+
+install: .venv/installed
+
+# Again only when the dependencies change; an interrupted install leaves no mark and is repeated.
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: install
+	$(BIN)/ganvas demo
+
+test: install
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
+
+check: format lint types test
+
+format: install
+	$(BIN)/ruff format --check .
+
+lint: install
+	$(BIN)/ruff check .
+
+types: install
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,52 @@
+"""The command `ganvas`: the table of commands, and how errors reach the person who typed.
+
+Exit status: 0 = done, 1 = something failed (named), 2 = wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ganvas import __version__
+from ganvas.cli.console import say_error
+from ganvas.errors import GanvasError
+
+app = typer.Typer(
+    name="ganvas",
+    help="Train a GAN on your own pictures, put a photo in, change it the way you want, get your photo back.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ganvas {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; our own errors become one clear line and exit status 1."""
+    try:
+        app()
+    except GanvasError as error:
+        say_error(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+        sys.exit(130)

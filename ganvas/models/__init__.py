@@ -1,0 +1,54 @@
+"""Generators, discriminators, translators, upscalers: one family, one file.
+
+FAMILIES is the one place where a name in a checkpoint becomes code: written out by hand, searchable.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from ganvas.checks import check_known
+from ganvas.errors import BadConfig
+from ganvas.models.protocol import Network
+
+
+@dataclass(frozen=True)
+class Family:
+    """A row of FAMILIES: what a family's name stands for."""
+
+    kind: str  # "generator", "translator" or "upscaler"
+    network: type[Network]
+    config: type
+    discriminator: type[Network] | None = None
+    discriminator_config: type | None = None
+
+
+FAMILIES: dict[str, Family] = {}
+
+
+def build(family: str, *, network: str = "G", **fields: Any) -> Any:
+    """A network with fresh random weights, in train mode, on the CPU.
+
+    Args:
+        family: a name of FAMILIES: "stylegan2", "dcgan", "rrdbnet", …
+        network: "G" (the generator, translator or upscaler) or "D" (its discriminator).
+        fields: the fields of the family's config; what is left out keeps its default.
+
+    Returns:
+        The network; its `config` holds what it was built from.
+
+    Raises:
+        BadConfig: an unknown family, network or field, or values that do not go together.
+    """
+    check_known(family, FAMILIES, what="family")
+    check_known(network, ("G", "D"), what="network")
+    row = FAMILIES[family]
+    cls, config = (row.network, row.config) if network == "G" else (row.discriminator, row.discriminator_config)
+    if cls is None or config is None:
+        raise BadConfig(f"family {family!r} has no discriminator of its own")
+    known = [field.name for field in dataclasses.fields(config)]
+    for name in fields:
+        check_known(name, known, what=f"field of {config.__name__}")
+    return cls(config(**fields))

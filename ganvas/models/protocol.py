@@ -1,0 +1,206 @@
+"""What the rest of the house may expect of a model, and the few lines that every generator has in common.
+
+`ws` is the one latent every craft works on. A family without a mapping network has num_ws = 1 and ws = z (with the
+label beside it where the model is conditional).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganvas.checks import check_known, check_labels, check_ws, check_z
+from ganvas.errors import BadConfig, BadLatent
+
+NOISE_MODES = ("const", "random", "none")
+PRECISIONS = ("exact", "fast")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeRules:
+    """Which picture sizes a network takes; callers pad by these rules, never by guess."""
+
+    minimum_px: int = 1
+    multiple_of: int = 1
+    square: bool = False
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """z → ws → img."""
+
+    z_dim: int
+    c_dim: int
+    w_dim: int
+    num_ws: int
+    img_resolution: int
+    img_channels: int
+
+    def mapping(
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        *,
+        truncation_psi: float = 1,
+        truncation_cutoff: int | None = None,
+    ) -> Tensor:
+        """z [N, z_dim] → ws [N, num_ws, w_dim]."""
+        ...
+
+    def synthesis(
+        self, ws: Tensor, *, noise_mode: str = "const", resolution: int | None = None, precision: str = "exact"
+    ) -> Tensor:
+        """ws [N, num_ws, w_dim] → img [N, img_channels, H, W] in [-1, 1]."""
+        ...
+
+
+@runtime_checkable
+class Discriminator(Protocol):
+    """img → logits, [N] or, from a patch discriminator, [N, P]."""
+
+    c_dim: int
+    img_resolution: int
+    img_channels: int
+
+    def __call__(self, img: Tensor, c: Tensor | None = None) -> Tensor: ...
+
+
+@runtime_checkable
+class Upscaler(Protocol):
+    """img → img `scale` times larger."""
+
+    scale: int
+    img_channels: int
+    size_rules: SizeRules
+
+    def __call__(self, img: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class Translator(Protocol):
+    """img → img of the same size in another domain."""
+
+    in_channels: int
+    out_channels: int
+    size_rules: SizeRules
+    whole_image_norm: bool  # True: normalisation sees the whole picture, so plain tiling is wrong
+
+    def __call__(self, img: Tensor) -> Tensor: ...
+
+
+class Network(nn.Module):
+    """A module that knows its family and the config it was built from; what checkpoints are written from."""
+
+    family: ClassVar[str]
+    config: Any
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+
+class GeneratorModule(Network):
+    """The call `G(z, c)`, shared by all families: mapping and synthesis in a row."""
+
+    z_dim: int
+    c_dim: int
+    w_dim: int
+    num_ws: int
+    img_resolution: int
+    img_channels: int
+
+    def mapping(
+        self, z: Tensor, c: Tensor | None = None, *, truncation_psi: float = 1, truncation_cutoff: int | None = None
+    ) -> Tensor:
+        """z [N, z_dim], c [N, c_dim] → ws [N, num_ws, w_dim]; see `Generator`."""
+        raise NotImplementedError
+
+    def synthesis(
+        self, ws: Tensor, *, noise_mode: str = "const", resolution: int | None = None, precision: str = "exact"
+    ) -> Tensor:
+        """ws [N, num_ws, w_dim] → img; see `Generator`."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        *,
+        truncation_psi: float = 1,
+        truncation_cutoff: int | None = None,
+        noise_mode: str = "const",
+        resolution: int | None = None,
+        precision: str = "exact",
+    ) -> Tensor:
+        """z → img in one go; the arguments are those of `mapping` and `synthesis`."""
+        ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
+        return self.synthesis(ws, noise_mode=noise_mode, resolution=resolution, precision=precision)
+
+    def check_mapping(self, z: Tensor, c: Tensor | None) -> None:
+        """The first line of every `mapping`."""
+        check_z(z, who=f"{self.family}.mapping", z_dim=self.z_dim)
+        check_labels(c, who=f"{self.family}.mapping", c_dim=self.c_dim, batch=len(z))
+
+    def check_synthesis(self, ws: Tensor, noise_mode: str, precision: str) -> None:
+        """The first line of every `synthesis`."""
+        check_ws(ws, who=f"{self.family}.synthesis", num_ws=self.num_ws, w_dim=self.w_dim)
+        check_known(noise_mode, NOISE_MODES, what="noise_mode")
+        check_known(precision, PRECISIONS, what="precision")
+
+
+def truncate(ws: Tensor, w_avg: Tensor, *, psi: float = 0.7, cutoff: int | None = None) -> Tensor:
+    """Pull latents toward the mean latent: fewer surprises, cleaner pictures.
+
+    Args:
+        ws: [N, num_ws, w_dim] latents.
+        w_avg: [w_dim], the running mean of w that the mapping network keeps.
+        psi: 1 = leave ws alone, 0 = the mean picture for every seed.
+        cutoff: truncate only this many leading rows; None = all.
+
+    Returns:
+        [N, num_ws, w_dim]; ws itself is left as it was.
+
+    Raises:
+        BadLatent: ws and w_avg come from different generators.
+
+    Source: Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks", appendix B.
+    """
+    if ws.shape[-1] != w_avg.shape[-1]:
+        raise BadLatent(
+            f"truncate expects ws and w_avg of the same generator, got w_dim {ws.shape[-1]} and {w_avg.shape[-1]}."
+        )
+    if psi == 1:
+        return ws
+    pulled = w_avg.to(ws).lerp(ws, psi)
+    if cutoff is None:
+        return pulled
+    return torch.cat([pulled[:, :cutoff], ws[:, cutoff:]], dim=1)
+
+
+def latents_from_seeds(seeds: Iterable[int], z_dim: int, *, device: torch.device | str = "cpu") -> Tensor:
+    """The z that everybody's galleries mean by a seed: numpy.random.RandomState(seed).randn(1, z_dim).
+
+    Args:
+        seeds: whole numbers, 0 … 2**32 − 1.
+        z_dim: of the generator.
+
+    Returns:
+        [len(seeds), z_dim] float32.
+
+    Raises:
+        BadConfig: a seed outside the range, or none at all.
+    """
+    rows = []
+    for seed in seeds:
+        if not 0 <= seed < 2**32:
+            raise BadConfig(f"a seed is a whole number from 0 to {2**32 - 1}, got {seed}")
+        rows.append(np.random.RandomState(seed).randn(1, z_dim))
+    if not rows:
+        raise BadConfig("at least one seed is needed, got none")
+    return torch.from_numpy(np.concatenate(rows)).to(device, torch.float32)

@@ -1,0 +1,1 @@
+"""FILE → MODEL: our own files, everybody else's, and where to fetch them. Nothing in a file is ever executed."""
