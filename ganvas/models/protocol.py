@@ -99,6 +99,10 @@ class Network(nn.Module):
     family: ClassVar[str]
     config: Any
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.facts: dict[str, Any] = {}  # licence, source, training facts: whatever the file they came from said
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
