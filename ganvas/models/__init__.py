@@ -6,6 +6,7 @@ FAMILIES is the one place where a name in a checkpoint becomes code: written out
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,9 @@ class Family:
     """A row of FAMILIES: what a family's name stands for."""
 
     kind: str  # "generator", "translator" or "upscaler"
-    network: type[Network]
+    network: Callable[[Any], Network]
     config: type
-    discriminator: type[Network] | None = None
+    discriminator: Callable[[Any], Network] | None = None
     discriminator_config: type | None = None
 
 
