@@ -12,6 +12,9 @@ import typer
 
 from ganvas import __version__
 from ganvas.cli.console import say_error
+from ganvas.cli.generate import generate
+from ganvas.cli.interpolate import interpolate
+from ganvas.cli.mix import mix
 from ganvas.errors import GanvasError
 
 app = typer.Typer(
@@ -38,6 +41,11 @@ def options(
     ] = False,
 ) -> None:
     pass
+
+
+app.command()(generate)
+app.command()(mix)
+app.command()(interpolate)
 
 
 def main() -> None:

@@ -1,0 +1,55 @@
+"""ganvas generate: pictures from seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ganvas.cli.choices import parse_numbers
+from ganvas.cli.console import track
+from ganvas.cli.generator import Class, Model, NoiseMode, Precision, Truncation, map_seeds, open_generator
+
+
+def generate(
+    model: Model = "faces",
+    seeds: Annotated[str, typer.Option(help="Seeds such as 0-7,12.")] = "0-7",
+    trunc: Truncation = 0.7,
+    label: Class = None,
+    noise_mode: NoiseMode = "const",
+    precision: Precision = "exact",
+    outdir: Annotated[Path | None, typer.Option(help="Folder for one PNG a seed: seed0000.png, …")] = None,
+    sheet: Annotated[Path | None, typer.Option("--grid", help="One picture with all of them, side by side.")] = None,
+) -> None:
+    """Make pictures from seeds. The same seed gives the same picture.
+
+    Example: [bold]ganvas generate --model faces --seeds 0-7,12 --trunc 0.7 --outdir out[/bold]
+    """
+    numbers = parse_numbers(seeds, what="seeds")
+    if outdir is None and sheet is None:
+        outdir = Path("out")
+
+    import torch
+
+    from ganvas.images.files import write_image
+    from ganvas.images.sheet import grid
+
+    G = open_generator(model)
+    ws = map_seeds(G, numbers, trunc=trunc, label=label)
+    suffix = "" if label is None else f"-class{label}"
+    if outdir is not None:
+        outdir.mkdir(parents=True, exist_ok=True)
+    pictures = []
+    with torch.no_grad():
+        for seed, row in track(zip(numbers, ws, strict=True), what="generating", total=len(numbers)):
+            img = G.synthesis(row[None], noise_mode=noise_mode, precision=precision).clamp(-1, 1)
+            if outdir is not None:
+                write_image(img, outdir / f"seed{seed:04d}{suffix}.png")
+            if sheet is not None:
+                pictures.append(img)
+    if outdir is not None:
+        typer.echo(f"{len(numbers)} pictures in {outdir}")
+    if sheet is not None:
+        write_image(grid(torch.cat(pictures)), sheet)
+        typer.echo(f"sheet: {sheet}")

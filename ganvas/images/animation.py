@@ -1,0 +1,102 @@
+"""Moving pictures: GIF, WebP and (with the extra [video]) MP4, written frame by frame."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from ganvas.errors import BadConfig, BadImage, MissingExtra
+from ganvas.images.tensors import to_pixels
+
+SUFFIXES = (".gif", ".mp4", ".webp")
+
+
+def write_animation(frames: Iterable[Tensor], path: Path | str, *, frames_per_sec: float = 30) -> Path:
+    """Write a looping animation; the suffix decides the format.
+
+    Args:
+        frames: img [1, C, H, W] in [-1, 1], all of one size; taken one at a time, so a long film needs little memory
+            (GIF and WebP are compressed as they come).
+        path: .gif, .webp or .mp4.
+        frames_per_sec: shown a second; GIF rounds to hundredths of a second a frame.
+
+    Raises:
+        BadConfig: another suffix, or no frame at all.
+        MissingExtra: .mp4 without the extra [video].
+        BadImage: the file cannot be written.
+    """
+    path = Path(path)
+    check_animation(path)
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        (_write_mp4 if path.suffix.lower() == ".mp4" else _write_looping)(_pixels(frames), part, frames_per_sec)
+        os.replace(part, path)
+    except OSError as error:
+        raise BadImage(f"{path} could not be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def check_animation(path: Path) -> None:
+    """Say early, before any frame is made, that this format cannot be written.
+
+    Raises:
+        BadConfig: an unknown suffix.
+        MissingExtra: .mp4 without the extra [video].
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise BadConfig(f"an animation is written as {', '.join(SUFFIXES)}, got {path.name!r}")
+    if path.suffix.lower() == ".mp4":
+        _av()
+
+
+def _pixels(frames: Iterable[Tensor]) -> Iterator[Any]:
+    none = True
+    for frame in frames:
+        none = False
+        pixels = to_pixels(frame)
+        yield pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels
+    if none:
+        raise BadConfig("an animation needs at least one frame, got none")
+
+
+def _write_looping(pixels: Iterator[Any], path: Path, frames_per_sec: float) -> None:
+    pictures = (Image.fromarray(frame) for frame in pixels)
+    first = next(pictures)
+    duration_ms = max(1, round(1000 / frames_per_sec))
+    first.save(
+        path, save_all=True, append_images=pictures, duration=duration_ms, loop=0, **_QUALITY[path.suffix.lower()]
+    )
+
+
+_QUALITY: dict[str, dict[str, Any]] = {".gif": {}, ".webp": {"quality": 85, "method": 2}}
+
+
+def _write_mp4(pixels: Iterator[Any], path: Path, frames_per_sec: float) -> None:
+    av = _av()
+    from fractions import Fraction
+
+    with av.open(str(path), "w") as film:
+        stream: Any = None
+        for frame in pixels:
+            frame = frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]  # yuv420p halves the colours
+            if stream is None:
+                stream = film.add_stream("libx264", rate=Fraction(frames_per_sec).limit_denominator(1001))
+                stream.height, stream.width, stream.pix_fmt = frame.shape[0], frame.shape[1], "yuv420p"
+                stream.options = {"crf": "17", "preset": "medium"}
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        film.mux(stream.encode())
+
+
+def _av() -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise MissingExtra("writing .mp4", "video") from error
+    return av
