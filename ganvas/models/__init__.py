@@ -13,6 +13,12 @@ from typing import Any
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig
 from ganvas.models.protocol import Network
+from ganvas.models.stylegan2 import (
+    StyleGAN2Config,
+    StyleGAN2Discriminator,
+    StyleGAN2DiscriminatorConfig,
+    StyleGAN2Generator,
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,11 @@ class Family:
     discriminator_config: type | None = None
 
 
-FAMILIES: dict[str, Family] = {}
+FAMILIES: dict[str, Family] = {
+    "stylegan2": Family(
+        "generator", StyleGAN2Generator, StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig
+    ),
+}
 
 
 def build(family: str, *, network: str = "G", **fields: Any) -> Any:
