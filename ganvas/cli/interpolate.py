@@ -54,7 +54,7 @@ def interpolate(
 
 
 def _path(G: Any, seeds: list[int], *, frames: int, trunc: float, label: int | None) -> Tensor:
-    """[frames, num_ws, w_dim]: through W where there is a mapping network, along the sphere of z where there is none."""
+    """[frames, num_ws, w_dim]: through W where there is a mapping network, else along the sphere of z."""
     from ganvas.editing.walk import walk
     from ganvas.models.protocol import latents_from_seeds
 
