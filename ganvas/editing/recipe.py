@@ -1,0 +1,126 @@
+"""A recipe: a picture's whole editing as data. What undo shortens, a saved picture carries, and a test replays."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ganvas.checks import check_known
+from ganvas.editing.step import LatentStep, Move, step_from_dict, step_to_dict
+from ganvas.errors import BadConfig
+
+FORMAT = "ganvas-recipe-1"
+MAX_BYTES = 1_000_000
+MAX_STEPS = 1_000
+
+# The one place where a name in a recipe becomes code.
+STEPS: dict[str, type] = {Move.name: Move}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What was done to a picture, in order.
+
+    `model` is a catalogue name or a path, `fingerprint` the hash of its weights. The picture is either a photo
+    (`source`, the hash of its pixels, with the face and the effort of the inversion) or a `seed`.
+    """
+
+    steps: tuple[LatentStep, ...] = ()
+    model: str = ""
+    fingerprint: str = ""
+    source: str = ""
+    face: int | None = None
+    effort: str = "standard"
+    seed: int = 0
+    truncation_psi: float = 1.0
+
+    def __post_init__(self) -> None:
+        if len(self.steps) > MAX_STEPS:
+            raise BadConfig(f"a recipe holds {MAX_STEPS} steps at most, got {len(self.steps)}")
+        object.__setattr__(self, "steps", tuple(self.steps))
+
+    def then(self, step: LatentStep) -> Recipe:
+        """This recipe with one more step."""
+        return replace(self, steps=(*self.steps, step))
+
+    def with_move(self, direction: str, amount: float) -> Recipe:
+        """Set a slider: its move is replaced where it stands, added at the end, or taken out at amount 0."""
+        others = [step for step in self.steps if not (isinstance(step, Move) and step.direction == direction)]
+        if amount == 0:
+            return replace(self, steps=tuple(others))
+        at = next(
+            (i for i, s in enumerate(self.steps) if isinstance(s, Move) and s.direction == direction), len(others)
+        )
+        return replace(self, steps=(*others[:at], Move(direction=direction, amount=amount), *others[at:]))
+
+    def amount(self, direction: str) -> float:
+        """Where a slider stands; 0 where it was not moved."""
+        return sum(s.amount for s in self.steps if isinstance(s, Move) and s.direction == direction)
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "steps"}
+        steps = [step_to_dict(step) for step in self.steps]
+        return json.dumps({"format": FORMAT, **plain, "steps": steps}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """The recipe that `to_json` wrote; equal to the one it came from.
+
+        Raises:
+            BadConfig: not JSON, another format, an unknown step or field, a value that does not fit.
+        """
+        if len(text) > MAX_BYTES:
+            raise BadConfig(f"a recipe is at most {MAX_BYTES:,} characters of JSON, got {len(text):,}")
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise BadConfig(f"this is not a recipe: expected JSON, got {text[:40]!r} ({error})") from error
+        if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
+            raise BadConfig(f'this is not a recipe of ganvas: it should say "format": "{FORMAT}"')
+        steps = data.pop("steps", [])
+        if not isinstance(steps, list):
+            raise BadConfig("a recipe's steps are a list")
+        for key in data:
+            check_known(key, _PLAIN, what="field of a recipe")
+        _check_types(data)
+        return cls(steps=tuple(step_from_dict(step, STEPS) for step in steps[: MAX_STEPS + 1]), **data)
+
+    def save(self, path: Path | str) -> Path:
+        """Write the recipe as JSON; atomic."""
+        path = Path(path)
+        pretty = json.dumps(json.loads(self.to_json()), indent=2, ensure_ascii=False)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as part:
+            part.write(pretty + "\n")
+        os.replace(part.name, path)
+        return path
+
+    @classmethod
+    def load(cls, path: Path | str) -> Recipe:
+        """Read a recipe file.
+
+        Raises:
+            BadConfig: the file is missing or holds something else.
+        """
+        try:
+            if Path(path).stat().st_size > MAX_BYTES:
+                raise BadConfig(f"{path} is too large for a recipe")
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadConfig(f"{path} cannot be read as a recipe: {error}") from error
+
+
+_PLAIN = {field.name: field for field in dataclasses.fields(Recipe) if field.name != "steps"}
+_TYPES: dict[str, tuple[type, ...]] = {"seed": (int,), "face": (int, type(None)), "truncation_psi": (int, float)}
+
+
+def _check_types(data: dict[str, Any]) -> None:
+    for key, value in data.items():
+        wanted = _TYPES.get(key, (str,))
+        if isinstance(value, bool) or not isinstance(value, wanted):
+            raise BadConfig(f"a recipe's {key} should be {wanted[0].__name__}, got {value!r}")

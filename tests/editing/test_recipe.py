@@ -1,0 +1,79 @@
+import json
+
+import pytest
+import torch
+
+from ganvas.editing.directions import Direction
+from ganvas.editing.recipe import STEPS, Recipe
+from ganvas.editing.step import Bench, Move
+from ganvas.errors import BadConfig
+
+EXAMPLES = {"move": Move(direction="smile", amount=1.5, layers=(4, 5, 6))}
+
+
+@pytest.mark.parametrize("name", sorted(STEPS))
+def test_every_step_survives_json(name):
+    recipe = Recipe(steps=(EXAMPLES[name],), model="faces", fingerprint="ab", source="cd", face=2, effort="fast")
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_a_file_gives_the_recipe_back(tmp_path):
+    recipe = Recipe(model="größe", seed=7, truncation_psi=0.7).then(Move(direction="age", amount=-1))
+    assert Recipe.load(recipe.save(tmp_path / "r.json")) == recipe
+    assert [file.name for file in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_a_slider_is_set_where_it_stands():
+    recipe = Recipe().with_move("smile", 1).with_move("age", 2).with_move("smile", 3)
+    assert recipe.steps == (Move(direction="smile", amount=3), Move(direction="age", amount=2))
+    assert recipe.amount("smile") == 3 and recipe.amount("beard") == 0
+    assert recipe.with_move("smile", 0).steps == (Move(direction="age", amount=2),)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "expected JSON"),
+        ("[" * 100_000, "expected JSON"),
+        ("[]", "ganvas-recipe-1"),
+        ('{"format": "other"}', "ganvas-recipe-1"),
+        ('{"format": "ganvas-recipe-1", "stpes": []}', "unknown field of a recipe 'stpes'; known: effort"),
+        ('{"format": "ganvas-recipe-1", "steps": {}}', "steps are a list"),
+        ('{"format": "ganvas-recipe-1", "seed": "1"}', "seed should be int"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "mvoe"}]}', "unknown step 'mvoe'; known: move"),
+        (
+            '{"format": "ganvas-recipe-1", "steps": [{"step": "move", "direction": "a", "by": 1}]}',
+            "'by'; known: amount",
+        ),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "move"}]}', "direction"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "move", "direction": "a", "amount": NaN}]}', "amount"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "move", "direction": "a", "amount": "x"}]}', "amount"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "move", "direction": "a", "layers": ["b"]}]}', "layers"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "move", "direction": "a", "layers": 3}]}', "layers"),
+    ],
+)
+def test_a_broken_recipe_is_refused_with_the_reason(text, says):
+    with pytest.raises(BadConfig, match=says):
+        Recipe.from_json(text)
+
+
+def test_too_many_steps_are_refused():
+    step = {"step": "move", "direction": "a"}
+    with pytest.raises(BadConfig, match="1000 steps at most"):
+        Recipe.from_json(json.dumps({"format": "ganvas-recipe-1", "steps": [step] * 1001}))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(BadConfig, match=r"nowhere\.json"):
+        Recipe.load(tmp_path / "nowhere.json")
+
+
+def test_move_moves_its_layers_only():
+    direction = Direction("smile", torch.ones(1, 4), layers=(1, 2))
+    bench = Bench(generator=None, direction={"smile": direction}.__getitem__)
+    ws = torch.randn(2, 5, 4)
+    moved = Move(direction="smile", amount=2).apply(ws, bench)
+    assert torch.equal(moved[:, [0, 3, 4]], ws[:, [0, 3, 4]])
+    assert torch.allclose(moved[:, 1:3], ws[:, 1:3] + 2)
+    only_first = Move(direction="smile", amount=2, layers=(0,)).apply(ws, bench)
+    assert torch.allclose(only_first[:, 0], ws[:, 0] + 2) and torch.equal(only_first[:, 1:], ws[:, 1:])
