@@ -12,7 +12,13 @@ from typing import Any
 
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig
+from ganvas.models.cyclegan import CycleGANDiscriminator, CycleGANDiscriminatorConfig, ResNetConfig, ResNetGenerator
+from ganvas.models.dcgan import DCGANConfig, DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator
+from ganvas.models.mlp import MLPConfig, MLPDiscriminator, MLPDiscriminatorConfig, MLPGenerator
+from ganvas.models.pix2pix import PatchGAN, PatchGANConfig, UNet, UNetConfig
 from ganvas.models.protocol import Network
+from ganvas.models.rrdbnet import RRDBConfig, RRDBNet, UNetDiscriminator, UNetDiscriminatorConfig
+from ganvas.models.srvgg import SRVGG, SRVGGConfig
 from ganvas.models.stylegan2 import (
     StyleGAN2Config,
     StyleGAN2Discriminator,
@@ -33,9 +39,15 @@ class Family:
 
 
 FAMILIES: dict[str, Family] = {
+    "mlp": Family("generator", MLPGenerator, MLPConfig, MLPDiscriminator, MLPDiscriminatorConfig),
+    "dcgan": Family("generator", DCGANGenerator, DCGANConfig, DCGANDiscriminator, DCGANDiscriminatorConfig),
     "stylegan2": Family(
         "generator", StyleGAN2Generator, StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig
     ),
+    "pix2pix": Family("translator", UNet, UNetConfig, PatchGAN, PatchGANConfig),
+    "cyclegan": Family("translator", ResNetGenerator, ResNetConfig, CycleGANDiscriminator, CycleGANDiscriminatorConfig),
+    "rrdbnet": Family("upscaler", RRDBNet, RRDBConfig, UNetDiscriminator, UNetDiscriminatorConfig),
+    "srvgg": Family("upscaler", SRVGG, SRVGGConfig),
 }
 
 

@@ -1,0 +1,188 @@
+"""What all img → img networks have in common: their size rules, how far a pixel sees, and the two precisions.
+
+Translators (`pix2pix`, `cyclegan`) and upscalers (`rrdbnet`, `srvgg`) are built on `ImageToImage`. A network refuses a
+picture whose size it cannot take; a caller makes it fit with `pad_to_rules` and cuts the result with `crop_back`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganvas.checks import check_img, check_known
+from ganvas.errors import BadImage
+from ganvas.models.protocol import PRECISIONS, Network, SizeRules
+
+# One step of the way from an input pixel to an output pixel, for `reach_px`:
+#   ("conv", kernel, stride, padding), ("transposed", kernel, stride, padding),
+#   ("grow", r) nearest enlargement or pixel shuffle, ("bilinear", r), ("cells", u) pixel unshuffle.
+Step = tuple[Any, ...]
+
+
+def check_size(img: Tensor, rules: SizeRules, *, who: str) -> None:
+    """The height and width of `img` must keep `rules`.
+
+    Raises:
+        BadImage: the message has the rule and the size that would fit.
+    """
+    height, width = img.shape[-2:]
+    fitting = fitting_size(height, width, rules)
+    if (height, width) == fitting:
+        return
+    words = [f"at least {rules.minimum_px} px"] if rules.minimum_px > 1 else []
+    words += [f"a multiple of {rules.multiple_of}"] if rules.multiple_of > 1 else []
+    words += ["square"] if rules.square else []
+    raise BadImage(
+        f"{who} expects height and width to be {', '.join(words)}; got {height}×{width}. The next size that fits is "
+        f"{fitting[0]}×{fitting[1]}: enlarge with ganvas.models.img2img.pad_to_rules, cut the result with crop_back."
+    )
+
+
+def fitting_size(height: int, width: int, rules: SizeRules) -> tuple[int, int]:
+    """The smallest (height, width) that keeps `rules` and holds the given one."""
+    if rules.square:
+        height = width = max(height, width)
+    m = rules.multiple_of
+    return tuple(-(-max(side, rules.minimum_px) // m) * m for side in (height, width))  # type: ignore[return-value]
+
+
+def pad_to_rules(img: Tensor, rules: SizeRules) -> Tensor:
+    """Grow a picture on its right and lower side until a network takes it.
+
+    Args:
+        img: [N, C, H, W]; any size.
+        rules: of the network.
+
+    Returns:
+        [N, C, H', W'] with img in its upper left corner; the rest mirrors it. img itself where it fits already.
+    """
+    height, width = fitting_size(img.shape[-2], img.shape[-1], rules)
+    while img.shape[-2:] != (height, width):  # a mirror adds at most side − 1 px, so tiny pictures need some rounds
+        down, right = height - img.shape[-2], width - img.shape[-1]
+        mirrored = (0, min(right, img.shape[-1] - 1), 0, min(down, img.shape[-2] - 1))
+        img = F.pad(img, mirrored, mode="reflect") if any(mirrored) else img
+        if 1 in img.shape[-2:]:  # one row has nothing to mirror
+            down, right = height - img.shape[-2], width - img.shape[-1]
+            line = (0, right if img.shape[-1] == 1 else 0, 0, down if img.shape[-2] == 1 else 0)
+            img = F.pad(img, line, mode="replicate")
+    return img
+
+
+def crop_back(img: Tensor, height: int, width: int, *, scale: int = 1) -> Tensor:
+    """Undo `pad_to_rules` on a network's answer.
+
+    Args:
+        img: [N, C, ≥ height·scale, ≥ width·scale].
+        height, width: of the picture before it was padded.
+        scale: of the network; 1 for a translator.
+
+    Returns:
+        [N, C, height·scale, width·scale], a view.
+    """
+    return img[..., : height * scale, : width * scale]
+
+
+def reach_px(path: Sequence[Step], *, scale: int = 1, period: int = 1) -> int:
+    """How many input pixels to each side an output pixel can depend on.
+
+    Args:
+        path: the steps from input to output, along the way that sees farthest.
+        scale: output pixels per input pixel.
+        period: after how many output pixels the pattern repeats; the worst of them counts.
+
+    Returns:
+        The distance in input pixels; tiles that overlap by it can be cut and joined without a trace.
+    """
+    worst = 0
+    for pixel in range(period):
+        low = high = pixel
+        for step in reversed(path):
+            low, high = _seen_by(step, low, high)
+        worst = max(worst, pixel // scale - low, high - pixel // scale)
+    return worst
+
+
+def _seen_by(step: Step, low: int, high: int) -> tuple[int, int]:
+    """The range of pixels before `step` that the pixels low … high after it depend on."""
+    kind, n, *more = step
+    if kind == "conv":
+        stride, padding = more
+        return low * stride - padding, high * stride - padding + n - 1
+    if kind == "transposed":  # output = input·stride − padding + tap, tap = 0 … n − 1
+        stride, padding = more
+        return -(-(low + padding - n + 1) // stride), (high + padding) // stride
+    if kind == "bilinear":
+        return (2 * low + 1 - n) // (2 * n), (2 * high + 1 - n) // (2 * n) + 1
+    if kind == "grow":
+        return low // n, high // n
+    assert kind == "cells"
+    return low * n, high * n + n - 1
+
+
+class ImageToImage(Network):
+    """The call of every img → img network: check, then run in the chosen precision. A family writes `transform`."""
+
+    size_rules: SizeRules
+    _twin: tuple[object, nn.Module] | None = None
+
+    def transform(self, img: Tensor) -> Tensor:
+        """img [N, C, H, W] in [-1, 1], checked → img; in the dtype and memory order that came."""
+        raise NotImplementedError
+
+    def check(self, img: Tensor) -> None:
+        """The first line of every call: channels and size."""
+        channels = getattr(self, "in_channels", None) or getattr(self, "img_channels", None)
+        check_img(img, who=self.family, channels=channels)
+        check_size(img, self.size_rules, who=self.family)
+
+    def forward(self, img: Tensor, *, precision: str = "exact") -> Tensor:
+        """Run the network.
+
+        Args:
+            img: [N, C, H, W] in [-1, 1], of a size that keeps `size_rules`.
+            precision: "exact" = in the dtype of the weights; "fast" = bfloat16 where this machine computes it faster
+                (elsewhere the same as "exact").
+
+        Returns:
+            [N, C', H', W'] in [-1, 1], but for the small overshoots a network without a final tanh makes.
+
+        Raises:
+            BadImage: wrong channels, or a size against the rules.
+        """
+        check_known(precision, PRECISIONS, what="precision")
+        self.check(img)
+        dtype = fast_dtype(img.device) if precision == "fast" else None
+        if dtype is None:
+            return self.transform(img)
+        if torch.is_grad_enabled():
+            with torch.autocast(img.device.type, dtype=dtype):
+                return self.transform(img).to(img.dtype)
+        return self.twin(dtype).transform(img.to(dtype, memory_format=torch.channels_last)).to(img.dtype)
+
+    def twin(self, dtype: torch.dtype) -> Any:
+        """A copy of this network in `dtype` and channels_last, kept until the weights change."""
+        stamp = (dtype, self.training, [(tensor.data_ptr(), tensor._version) for tensor in self.state_dict().values()])
+        if self._twin is None or self._twin[0] != stamp:
+            self._twin = None  # the old one goes before the new one comes, and is not copied along
+            twin = copy.deepcopy(self).requires_grad_(False).to(dtype=dtype, memory_format=torch.channels_last)
+            self._twin = (stamp, twin)
+        return self._twin[1]
+
+
+def fast_dtype(device: torch.device) -> torch.dtype | None:
+    """bfloat16 where the device computes it in hardware; None = float32 is as good as it gets."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
+    if device.type == "cpu" and _cpu_has_bf16():
+        return torch.bfloat16
+    return None
+
+
+def _cpu_has_bf16() -> bool:
+    probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(probe() for probe in probes if probe is not None)
