@@ -1,0 +1,165 @@
+"""DCGAN: strided convolutions and batch normalisation.
+
+Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks",
+section 3 (the guidelines) and figure 1, in the common 64 px shape: ngf = ndf = 64, nz = 100. Other resolutions have a
+stage more or less; the width doubles with every halving of the picture, up to `channel_max`. Labels: embedded beside z
+(Mirza & Osindero 2014) and judged by projection (Miyato & Koyama 2018, "cGANs with Projection Discriminator", eq. 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from ganvas.checks import check_known
+from ganvas.models.plain import PlainDiscriminator, PlainGenerator, check_at_least, check_power_of_two
+from ganvas.ops.spectral import SpectralConv2d, SpectralLinear, settle
+
+SLOPE = 0.2  # of the discriminator's leaky ReLU
+NORMS = ("batch", "spectral", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DCGANConfig:
+    """A DCGAN generator; the defaults are the common 64 px one, 3.58 M parameters."""
+
+    img_resolution: int = 64  # a power of two, 8 … 512
+    img_channels: int = 3
+    z_dim: int = 100
+    c_dim: int = 0  # 0 = unconditional
+    c_embed_dim: int = 64  # numbers that a label becomes, behind z
+    ngf: int = 64  # channels of the widest-picture stage, at half the resolution
+    channel_max: int = 1024  # no stage is wider
+
+    def __post_init__(self) -> None:
+        check_power_of_two(self, "img_resolution", smallest=8, largest=512)
+        check_at_least(self, 1, "img_channels", "z_dim", "c_embed_dim", "ngf", "channel_max")
+        check_at_least(self, 0, "c_dim")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DCGANDiscriminatorConfig:
+    """A DCGAN discriminator; the defaults are the common 64 px one, 2.77 M parameters."""
+
+    img_resolution: int = 64  # a power of two, 8 … 512
+    img_channels: int = 3
+    c_dim: int = 0
+    ndf: int = 64  # channels of the first stage, at half the resolution
+    channel_max: int = 1024
+    norm: str = "batch"  # the paper's; "spectral" for the hinge loss, "none" or "spectral" for wgan-gp and R1 alone
+
+    def __post_init__(self) -> None:
+        check_power_of_two(self, "img_resolution", smallest=8, largest=512)
+        check_at_least(self, 1, "img_channels", "ndf", "channel_max")
+        check_at_least(self, 0, "c_dim")
+        check_known(self.norm, NORMS, what="norm of DCGANDiscriminatorConfig")
+
+
+def stage_widths(img_resolution: int, base: int, channel_max: int) -> list[int]:
+    """Channels at img_resolution/2, img_resolution/4, …, 4: doubling from `base` up to `channel_max`."""
+    stages = img_resolution.bit_length() - 3  # 64 px: 32, 16, 8, 4
+    return [min(base << k, channel_max) for k in range(stages)]
+
+
+class DCGANGenerator(PlainGenerator):
+    """z → 4 x 4 → doubled until full size. See `protocol.Generator`."""
+
+    family = "dcgan"
+
+    def __init__(self, config: DCGANConfig) -> None:
+        super().__init__(
+            z_dim=config.z_dim,
+            c_dim=config.c_dim,
+            c_embed_dim=config.c_embed_dim,
+            img_resolution=config.img_resolution,
+            img_channels=config.img_channels,
+        )
+        self.config = config
+        widths = stage_widths(config.img_resolution, config.ngf, config.channel_max)[::-1]
+        self.start = _Up(self.w_dim, widths[0], stride=1, padding=0)
+        self.stages = nn.ModuleList(_Up(a, b) for a, b in pairwise(widths))
+        self.to_img = nn.ConvTranspose2d(widths[-1], config.img_channels, 4, 2, 1, bias=False)
+        self.apply(init_weights)
+
+    def synthesis(
+        self, ws: Tensor, *, noise_mode: str = "const", resolution: int | None = None, precision: str = "exact"
+    ) -> Tensor:
+        """ws [N, 1, w_dim] → img [N, img_channels, R, R] in (-1, 1).
+
+        The family has no noise and no early exit. In train mode the batch normalisation makes the pictures of a batch
+        depend on each other, as the paper has it; in eval mode they do not.
+
+        Raises:
+            BadLatent: ws of another shape. BadConfig: an unknown noise_mode, precision or resolution.
+        """
+        self.check_synthesis(ws, noise_mode, precision)
+        self.check_exit(resolution)
+        x = self.start(ws[:, 0, :, None, None])  # [N, widths[0], 4, 4]
+        for stage in self.stages:
+            x = stage(x)  # [N, C/2, 2H, 2W]
+        return self.to_img(x).tanh()
+
+
+class DCGANDiscriminator(PlainDiscriminator):
+    """img → halved until 4 x 4 → one logit. See `protocol.Discriminator`."""
+
+    family = "dcgan"
+
+    def __init__(self, config: DCGANDiscriminatorConfig) -> None:
+        super().__init__(c_dim=config.c_dim, img_resolution=config.img_resolution, img_channels=config.img_channels)
+        self.config = config
+        widths = stage_widths(config.img_resolution, config.ndf, config.channel_max)
+        spectral = config.norm == "spectral"
+        conv: type[nn.Conv2d] = SpectralConv2d if spectral else nn.Conv2d
+        linear: type[nn.Linear] = SpectralLinear if spectral else nn.Linear
+        # Batch normalisation has a bias of its own; without it the convolution needs one. None on the pixels (sec. 3).
+        bias = config.norm != "batch"
+        self.from_img = conv(config.img_channels, widths[0], 4, 2, 1, bias=bias)
+        self.stages = nn.ModuleList(conv(a, b, 4, 2, 1, bias=bias) for a, b in pairwise(widths))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(b) if config.norm == "batch" else nn.Identity() for b in widths[1:])
+        self.to_logit = conv(widths[-1], 1, 4, 1, 0, bias=bias)
+        self.embed = linear(config.c_dim, widths[-1], bias=False) if config.c_dim else None
+        self.apply(init_weights)
+        settle(self)
+
+    def forward(self, img: Tensor, c: Tensor | None = None) -> Tensor:
+        """img [N, img_channels, R, R], c [N, c_dim] → logits [N].
+
+        Raises:
+            BadImage: another size or number of channels. BadLatent: labels that do not fit.
+        """
+        self.check_input(img, c)
+        x = nn.functional.leaky_relu(self.from_img(img), SLOPE)
+        for conv, norm in zip(self.stages, self.norms, strict=True):
+            x = nn.functional.leaky_relu(norm(conv(x)), SLOPE)  # [N, 2C, H/2, W/2]
+        logits = self.to_logit(x).flatten()  # [N]
+        if self.embed is not None and c is not None:
+            features = x.sum(dim=(2, 3))  # [N, C]
+            logits = logits + (self.embed(c.to(x.dtype)) * features).sum(dim=1)  # eq. 4
+        return logits
+
+
+class _Up(nn.Module):
+    """Transposed convolution 4 x 4, batch normalisation, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 2, padding: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(in_channels, out_channels, 4, stride, padding, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)).relu()
+
+
+def init_weights(module: nn.Module) -> None:
+    """Convolutions N(0, 0.02) (section 4), gains of batch normalisation N(1, 0.02), biases 0. For `Module.apply`."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)

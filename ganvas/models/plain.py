@@ -1,0 +1,124 @@
+"""What the families without a mapping network have in common: ws is z, with the embedded label behind it.
+
+One row, num_ws = 1, so that every craft that speaks ws works on an MLP as it does on StyleGAN. Truncation pulls z
+toward zero, its mean, and leaves the label alone. Their discriminators see one fixed picture size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ganvas.checks import check_img, check_labels
+from ganvas.errors import BadConfig, BadImage
+from ganvas.models.protocol import GeneratorModule, Network, truncate
+
+
+def check_at_least(config: object, minimum: int, *names: str) -> None:
+    """The whole numbers `names` of a config must be `minimum` or more; a tuple's members each.
+
+    Raises:
+        BadConfig: names the field, what it must be and what it is.
+    """
+    for name in names:
+        value = getattr(config, name)
+        values = value if isinstance(value, tuple) else (value,)
+        if not all(isinstance(v, int) and not isinstance(v, bool) and v >= minimum for v in values):
+            raise BadConfig(
+                f"{type(config).__name__}.{name} must be {minimum} or more, in whole numbers; got {value!r}"
+            )
+
+
+def check_power_of_two(config: object, name: str, *, smallest: int, largest: int) -> None:
+    """The resolution `name` of a config must be a power of two within the family's range.
+
+    Raises:
+        BadConfig: names the field and lists what is possible.
+    """
+    value = getattr(config, name)
+    ladder = [1 << k for k in range(smallest.bit_length() - 1, largest.bit_length())]
+    if value not in ladder:
+        known = ", ".join(map(str, ladder))
+        raise BadConfig(f"{type(config).__name__}.{name} must be one of {known}; got {value!r}")
+
+
+class PlainGenerator(GeneratorModule):
+    """A generator whose latent is z itself: mapping gives a row of z, and the embedded label behind it."""
+
+    def __init__(self, *, z_dim: int, c_dim: int, c_embed_dim: int, img_resolution: int, img_channels: int) -> None:
+        super().__init__()
+        self.z_dim = z_dim
+        self.c_dim = c_dim
+        self.w_dim = z_dim + (c_embed_dim if c_dim else 0)
+        self.num_ws = 1
+        self.img_resolution = img_resolution
+        self.img_channels = img_channels
+        self.embed = nn.Linear(c_dim, c_embed_dim, bias=False) if c_dim else None
+        if self.embed is not None:
+            nn.init.normal_(self.embed.weight)  # a one-hot label then starts as large as z, and is heard
+
+    def mapping(
+        self, z: Tensor, c: Tensor | None = None, *, truncation_psi: float = 1, truncation_cutoff: int | None = None
+    ) -> Tensor:
+        """z as the one row of ws, the embedded label behind it.
+
+        Args:
+            z: [N, z_dim] normal noise.
+            c: [N, c_dim] labels, one-hot or mixed; needed where c_dim > 0.
+            truncation_psi: 1 = leave z alone, 0 = the mean picture (of the label) for every seed.
+            truncation_cutoff: 0 = no row is truncated; 1 or None = the one row is.
+
+        Returns:
+            [N, 1, w_dim] with w_dim = z_dim, or z_dim + c_embed_dim where the model is conditional.
+
+        Raises:
+            BadLatent: z or c of another shape, or a label missing.
+        """
+        self.check_mapping(z, c)
+        ws = truncate(z[:, None], z.new_zeros(self.z_dim), psi=truncation_psi, cutoff=truncation_cutoff)
+        if self.embed is None:
+            return ws
+        assert c is not None  # check_mapping has made sure
+        label = self.embed(c.to(z.dtype))  # [N, c_embed_dim]
+        return torch.cat([ws, label[:, None]], dim=2)
+
+    def check_exit(self, resolution: int | None, *exits: int) -> int:
+        """The picture size to stop at: `img_resolution`, or one of the family's early `exits`.
+
+        Raises:
+            BadConfig: another size; the message has the possible ones.
+        """
+        possible = (*exits, self.img_resolution)
+        if resolution is None:
+            return self.img_resolution
+        if resolution not in possible:
+            known = " or ".join(map(str, possible))
+            why = "" if exits else f": {self.family} makes its picture in one go and has no early exit"
+            raise BadConfig(f"{self.family}.synthesis expects resolution None or {known}, got {resolution!r}{why}.")
+        return resolution
+
+
+class PlainDiscriminator(Network):
+    """A discriminator of one picture size; labels come in by projection or beside the pixels, as each family says."""
+
+    def __init__(self, *, c_dim: int, img_resolution: int, img_channels: int) -> None:
+        super().__init__()
+        self.c_dim = c_dim
+        self.img_resolution = img_resolution
+        self.img_channels = img_channels
+
+    def check_input(self, img: Tensor, c: Tensor | None) -> None:
+        """The first line of every discriminator.
+
+        Raises:
+            BadImage: img is not [N, img_channels, img_resolution, img_resolution].
+            BadLatent: labels missing, superfluous or of another shape.
+        """
+        who = f"{self.family}'s discriminator"
+        check_img(img, who=who, channels=self.img_channels)
+        if img.shape[2:] != (self.img_resolution, self.img_resolution):
+            raise BadImage(
+                f"{who} expects pictures of {self.img_resolution} x {self.img_resolution} px, "
+                f"got {img.shape[2]} x {img.shape[3]}. Resize them, or build it with another img_resolution."
+            )
+        check_labels(c, who=who, c_dim=self.c_dim, batch=len(img))

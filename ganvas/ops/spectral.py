@@ -1,0 +1,100 @@
+"""Spectral normalisation: layers whose largest amplification is 1, kept so by one power iteration a step.
+
+Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks", section 2.1 and algorithm 1. The
+weight is stored as it is and divided by its largest singular value σ when used; `weight_u` is the running left singular
+vector. Only train mode moves `weight_u`, so eval mode is deterministic. σ is differentiated with the singular vectors
+held fixed (their eq. 11), which is right for gradients of any order with respect to the input.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EPSILON = 1e-12  # keeps a zero weight from dividing by zero
+SETTLING_STEPS = 15  # power iterations that `settle` runs on fresh weights
+
+
+class _Spectral(nn.Module):
+    """What the three layers below share: `weight` in, `weight / σ` out. Mixed into a layer of torch."""
+
+    weight_u: Tensor
+
+    def _start(self) -> None:
+        rows = self._matrix().shape[0]
+        self.register_buffer("weight_u", F.normalize(torch.randn(rows), dim=0, eps=EPSILON))
+
+    def _matrix(self) -> Tensor:
+        """The weight as [outputs, everything else]."""
+        return self.weight.flatten(1)
+
+    @torch.no_grad()
+    def settle(self, steps: int = SETTLING_STEPS) -> None:
+        """See the function `settle`."""
+        matrix = self._matrix()
+        for _ in range(steps):
+            v = F.normalize(matrix.t() @ self.weight_u, dim=0, eps=EPSILON)
+            self.weight_u.copy_(F.normalize(matrix @ v, dim=0, eps=EPSILON))
+
+    def normalised(self) -> Tensor:
+        """weight / σ; in train mode after one more power iteration."""
+        # In bfloat16 the power iteration would stop short, so it stays outside of any autocast.
+        u = self.weight_u.clone()
+        with torch.autocast(u.device.type, enabled=False):
+            matrix = self._matrix()
+            if self.training:
+                with torch.no_grad():
+                    v = F.normalize(matrix.t() @ u, dim=0, eps=EPSILON)
+                    u = F.normalize(matrix @ v, dim=0, eps=EPSILON)
+                    self.weight_u.copy_(u)
+            sigma = (matrix.t() @ u).norm()  # = uᵀ W v with v = Wᵀu / |Wᵀu|
+            return self.weight / sigma.clamp_min(EPSILON)
+
+
+class SpectralConv2d(_Spectral, nn.Conv2d):
+    """`nn.Conv2d` with a spectrally normalised weight."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._start()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, I, H, W] → [N, O, H', W']."""
+        return self._conv_forward(x, self.normalised(), self.bias)
+
+
+class SpectralConvTranspose2d(_Spectral, nn.ConvTranspose2d):
+    """`nn.ConvTranspose2d` with a spectrally normalised weight; without groups, dilation and output padding."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, padding: int = 0, *, bias: bool = True
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride, padding, bias=bias)
+        self._start()
+
+    def _matrix(self) -> Tensor:
+        return self.weight.transpose(0, 1).flatten(1)  # a transposed convolution stores its inputs first
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """[N, I, H, W] → [N, O, H', W']."""
+        return F.conv_transpose2d(x, self.normalised(), self.bias, self.stride, self.padding)  # type: ignore[arg-type]
+
+
+class SpectralLinear(_Spectral, nn.Linear):
+    """`nn.Linear` with a spectrally normalised weight."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._start()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, I] → [N, O]."""
+        return F.linear(x, self.normalised(), self.bias)
+
+
+def settle(network: nn.Module, steps: int = SETTLING_STEPS) -> None:
+    """Find the singular vectors of weights that have just been set, so that the first σ is right."""
+    for module in network.modules():
+        if isinstance(module, _Spectral):
+            module.settle(steps)
