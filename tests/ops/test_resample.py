@@ -59,10 +59,10 @@ def test_upfirdn2d_is_its_definition(up, down, padding, k, memory_format):
 
 
 @pytest.mark.parametrize(("up", "down", "padding", "k"), CASES)
-def test_filters_that_do_not_separate(up, down, padding, k):
-    x, f = torch.randn(1, 2, 6, 7), torch.randn(k, k)
-    want = upfirdn2d_by_definition(x, f, up, down, padding, 0.5)
-    got = upfirdn2d(x, f, up=up, down=down, padding=padding, gain=0.5, separable=False)
+def test_filters_of_two_dimensions_and_a_bias(up, down, padding, k):
+    x, f, bias = torch.randn(1, 2, 6, 7), torch.randn(k, k + 1), torch.randn(2)
+    want = upfirdn2d_by_definition(x, f, up, down, padding, 0.5) + bias[:, None, None]
+    got = upfirdn2d(x, f, up=up, down=down, padding=padding, gain=0.5, bias=bias)
     torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
 
 
