@@ -90,7 +90,7 @@ class EfficientNetLite0(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.head = SameConv(channels, HEAD_CHANNELS, 1)
         self.classifier = nn.Linear(HEAD_CHANNELS, CLASSES)
-        self.to(memory_format=torch.channels_last).requires_grad_(False).eval()  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last).requires_grad_(False).eval()
 
     def features(self, img: Tensor, *, taps: tuple[int, ...] = TAPS) -> list[Tensor]:
         """Feature maps, fine to coarse.
