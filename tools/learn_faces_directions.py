@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.editing.directions import Direction, learn_direction, load_directions, move, save_directions
@@ -30,6 +31,7 @@ RENDER_PX = 256
 PSI = 0.9  # natural samples: wide enough to hold every attribute, without the broken pictures of psi 1
 FIRST_SEED = 1_000_000  # the samples' seeds; the check uses low ones
 BATCH = 8
+KEEP_PX = 72
 
 
 class Judge:
@@ -94,7 +96,13 @@ def score(arguments: argparse.Namespace) -> None:
         with torch.no_grad():
             ws = G.mapping(z, truncation_psi=PSI)
             img = torch.cat([G.synthesis(row[None], resolution=RENDER_PX, precision="fast") for row in ws])
-        rows = {"w": ws[:, 0].numpy(), **{name: s.numpy() for name, s in judge(img.float().clamp(-1, 1)).items()}}
+        small = F.interpolate(img[:, :, 32:-32, 32:-32].float(), (KEEP_PX, KEEP_PX), mode="area")  # for learn_scorers
+        pixels = (small.clamp(-1, 1) + 1).mul(127.5).round().byte().numpy()
+        rows = {
+            "w": ws[:, 0].numpy(),
+            "small": pixels,
+            **{name: s.numpy() for name, s in judge(img.float().clamp(-1, 1)).items()},
+        }
         for name, values in rows.items():
             done.setdefault(name, []).append(values)
         have += BATCH
