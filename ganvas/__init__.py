@@ -14,6 +14,8 @@ __all__ = [
     "WeightsError",
     "__version__",
     "build",
+    "load",
+    "save",
 ]
 
 # The sign on the door: public name → where it is defined. tests/test_face.py holds it to __all__.
@@ -22,11 +24,15 @@ _HOME = {
     "GanvasError": "ganvas.errors",
     "WeightsError": "ganvas.errors",
     "build": "ganvas.models",
+    "load": "ganvas.weights.load",
+    "save": "ganvas.weights.checkpoint",
 }
 
 if TYPE_CHECKING:
     from ganvas.errors import BadInput, GanvasError, WeightsError
     from ganvas.models import build
+    from ganvas.weights.checkpoint import save
+    from ganvas.weights.load import load
 
 
 def __getattr__(name: str) -> Any:

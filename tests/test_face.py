@@ -9,7 +9,7 @@ import pytest
 import ganvas
 from ganvas import _HOME
 
-AGREED = {"BadInput", "GanvasError", "WeightsError", "__version__", "build"}
+AGREED = {"BadInput", "GanvasError", "WeightsError", "__version__", "build", "load", "save"}
 
 
 def python(code: str) -> str:

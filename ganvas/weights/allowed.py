@@ -1,0 +1,295 @@
+"""The short list: every name that a weights file may ask for, and what stands for it here.
+
+A name becomes a container, a number type, a tensor or a `Record`; the functions below are ours, whatever the name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ganvas.errors import UnknownWeights, UnsafeWeights, WeightsError
+from ganvas.weights import rebuild
+from ganvas.weights.intake import Intake
+from ganvas.weights.rebuild import Storage
+
+if TYPE_CHECKING:
+    from ganvas.weights.unpickle import Machine
+
+
+@dataclass(eq=False)
+class Record:
+    """An object of the file as data: the name of its class, what it was made from and its state; nothing was run."""
+
+    class_name: str
+    state: Any = None
+    args: tuple[Any, ...] = ()
+
+    def held(self) -> tuple[object, ...]:
+        """What is inside."""
+        return self.state, self.args
+
+
+@dataclass(frozen=True)
+class Global:
+    """A name that the file asked for and that is allowed; only a name."""
+
+    name: str
+
+
+@dataclass(eq=False)
+class Later:
+    """A dtype or an array that the next BUILD completes; `slots` are the memo entries that wait for it."""
+
+    kind: str  # "dtype" or "array"
+    code: Any = None
+    order: str = "="
+    slots: list[int] = field(default_factory=list)
+
+
+UNFILLED = Global("a tensor whose numbers come later in the file")
+
+
+def as_dict(machine: Machine, *args: Any) -> dict[Any, Any]:
+    """dict(), OrderedDict(pairs), defaultdict(type, items): all are a dict here."""
+    made: dict[Any, Any] = {}
+    for source in args:
+        if isinstance(source, dict):
+            source = list(source.items())
+        if isinstance(source, list):
+            machine.intake.step(len(source))
+            if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in source):
+                raise machine.intake.broken("a dict is made from something else than pairs")
+            machine.add_items(made, [entry for pair in source for entry in pair])
+    return made
+
+
+def _as_set(machine: Machine, items: Any = ()) -> set[Any]:
+    if not isinstance(items, (list, tuple)):
+        raise machine.intake.broken("a set is made from something else than a list")
+    machine.intake.step(len(items))
+    return set(map(machine.key, items))
+
+
+def as_bytes(machine: Machine, text: Any = "", encoding: Any = "latin1") -> bytes:
+    """How protocols 0 to 2 write bytes: as text in latin-1."""
+    if isinstance(text, (bytes, memoryview)):
+        machine.intake.copy(len(text))
+        return bytes(text)
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise machine.intake.broken("bytes in an unknown encoding")
+    machine.intake.copy(len(text))
+    return text.encode("latin-1")
+
+
+def _as_numbers(machine: Machine, *items: Any) -> tuple[Any, ...]:
+    """torch.Size."""
+    if len(items) == 1 and isinstance(items[0], (tuple, list)):
+        items = tuple(items[0])
+    machine.intake.step(len(items))
+    return items
+
+
+def _as_text(machine: Machine, *parts: Any) -> str:
+    """torch.device('cuda', 0), PosixPath('a', 'b'): only their text is kept."""
+    return "/".join(str(part)[:200] for part in parts[:20] if isinstance(part, (str, int)))
+
+
+def _nested_file(machine: Machine, raw: Any) -> Any:
+    """A whole torch file as bytes inside the pickle. torch's own function would unpickle it without any check."""
+    if not isinstance(raw, (bytes, memoryview)):
+        raise machine.intake.broken("a nested file that is no bytes")
+    return machine.read_nested(memoryview(bytearray(raw)) if isinstance(raw, bytes) else raw)  # torch wants it writable
+
+
+def _tensor(machine: Machine, held: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Any:
+    if not isinstance(held, Storage):
+        raise machine.intake.broken("a tensor without a storage")
+    if held.data is None:
+        return UNFILLED
+    return rebuild.tensor(held, offset, size, stride, machine.intake)
+
+
+def _tensor_of_dtype(
+    machine: Machine, held: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, *_: Any
+) -> Any:
+    """_rebuild_tensor_v3: a storage without a type, and the type beside it."""
+    if not isinstance(held, Storage) or not isinstance(dtype, torch.dtype) or dtype not in _DTYPES.values():
+        raise machine.intake.broken("a tensor without a storage or a type")
+    if held.data is None:
+        return UNFILLED
+    typed = rebuild.storage(dtype, held.nbytes // dtype.itemsize, held.data, machine.intake)
+    return rebuild.tensor(typed, offset, size, stride, machine.intake)
+
+
+def _parameter(machine: Machine, tensor: Any, *_: Any) -> Any:
+    if not isinstance(tensor, torch.Tensor) and tensor is not UNFILLED:
+        raise machine.intake.broken("a parameter without a tensor")
+    return tensor
+
+
+def _tensor_with_attributes(machine: Machine, function: Any, _type: Any, args: Any, _state: Any) -> Any:
+    return machine.call(function, args)
+
+
+def _persistent_object(machine: Machine, meta: Any) -> Record:
+    """NVIDIA's networks carry their source code and ask to run it. Only name and state are taken."""
+    if not isinstance(meta, dict) or not isinstance(meta.get("class_name"), str) or "state" not in meta:
+        raise machine.intake.broken("a network without class name or state")
+    return Record(meta["class_name"], state=meta["state"])
+
+
+def _dtype_later(machine: Machine, code: Any, *_: Any) -> Later:
+    return Later("dtype", code=code)
+
+
+def _array_later(machine: Machine, *_: Any) -> Later:
+    return Later("array")
+
+
+def _array_from_buffer(machine: Machine, raw: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    """numpy.core.numeric._frombuffer, of protocol 5."""
+    return rebuild.array(_raw(machine, raw), _dtype(machine, dtype), shape, order == "F", machine.intake)
+
+
+def _scalar(machine: Machine, dtype: Any, raw: Any = b"") -> Any:
+    """A numpy number becomes a number of Python."""
+    known = _dtype(machine, dtype)
+    return rebuild.array(_raw(machine, raw), known, (), False, machine.intake).item()
+
+
+def complete(machine: Machine, later: Later, state: Any) -> Any:
+    """BUILD for numpy: a dtype learns its byte order, an array its shape and numbers."""
+    if not isinstance(state, tuple):
+        raise machine.intake.broken(f"the state of a {later.kind} is no tuple")
+    if later.kind == "dtype":
+        later.order = state[1] if len(state) > 1 and isinstance(state[1], str) else "?"
+        return later
+    done = _array(machine, state)
+    for slot in later.slots:
+        machine.memo[slot] = done
+    return done
+
+
+def _array(machine: Machine, state: tuple[Any, ...]) -> np.ndarray:
+    """(version,) shape, dtype, fortran order, numbers: what ndarray.__reduce__ writes."""
+    if len(state) not in (4, 5):
+        raise machine.intake.broken("the state of an array has a wrong length")
+    shape, dtype, fortran, raw = state[-4:]
+    if isinstance(raw, list):
+        return rebuild.object_array(raw, shape, machine.intake)
+    return rebuild.array(_raw(machine, raw), _dtype(machine, dtype), shape, bool(fortran), machine.intake)
+
+
+def _dtype(machine: Machine, later: Any) -> np.dtype:
+    if not isinstance(later, Later) or later.kind != "dtype":
+        raise machine.intake.broken("an array without a type")
+    return rebuild.numpy_dtype(later.code, later.order, machine.intake)
+
+
+def _raw(machine: Machine, raw: Any) -> memoryview:
+    if isinstance(raw, str):
+        raw = as_bytes(machine, raw)
+    if not isinstance(raw, (bytes, memoryview)):
+        raise machine.intake.broken("the numbers of an array are no bytes")
+    return memoryview(raw)
+
+
+CALLS: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": as_dict,
+    "collections.defaultdict": as_dict,
+    "builtins.dict": as_dict,
+    "builtins.set": _as_set,
+    "builtins.frozenset": _as_set,
+    "builtins.bytes": as_bytes,
+    "builtins.bytearray": as_bytes,
+    "_codecs.encode": as_bytes,
+    "torch.Size": _as_numbers,
+    "torch.device": _as_text,
+    "pathlib.PosixPath": _as_text,
+    "pathlib.WindowsPath": _as_text,
+    "torch.storage._load_from_bytes": _nested_file,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _tensor_of_dtype,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch._tensor._rebuild_from_type_v2": _tensor_with_attributes,
+    "torch_utils.persistence._reconstruct_persistent_obj": _persistent_object,
+    "numpy.dtype": _dtype_later,
+    "numpy.core.multiarray._reconstruct": _array_later,
+    "numpy.core.multiarray.scalar": _scalar,
+    "numpy.core.numeric._frombuffer": _array_from_buffer,
+}
+
+# Classes whose objects become a dict.
+DICTS = {"collections.OrderedDict", "collections.defaultdict", "builtins.dict", "dnnlib.util.EasyDict"}
+
+# Classes whose objects become a Record: what published networks are made of, and the options saved beside them.
+RECORD = re.compile(
+    r"(?:training\.networks\w*|R3GAN\.\w+|BaselineGAN\.\w+|torch\.nn\.modules\.\w+)\.[A-Za-z]\w*|argparse\.Namespace"
+)
+
+# Names that are only handed on: types as arguments.
+_NAMES = {
+    "numpy.ndarray",
+    "builtins.list",
+    "builtins.int",
+    "builtins.float",
+    "torch.Tensor",
+    "torch.nn.parameter.Parameter",
+}
+
+_DTYPES = {f"torch.{name}": getattr(torch, name) for name in (
+    "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
+)}  # fmt: skip
+_STORAGE_TYPES = {
+    f"{module}.{name}": dtype
+    for module in ("torch", "torch.cuda", "torch.storage")
+    for name, dtype in rebuild.STORAGES.items()
+}
+# Old tar files name the tensor's type instead.
+_TENSOR_TYPES = {name.replace("Storage", "Tensor"): dtype for name, dtype in _STORAGE_TYPES.items()}
+_VALUES = {**_DTYPES, **_STORAGE_TYPES, **_TENSOR_TYPES}
+
+_SAME = {"__builtin__": "builtins", "numpy._core": "numpy.core", "copy_reg": "copyreg"}  # other years, other spelling
+
+
+def allowed(module: str, name: str, intake: Intake) -> Any:
+    """What stands for module.name: a dtype, or a Global that the tables above know.
+
+    Raises:
+        UnsafeWeights: the name is in none of the tables.
+        UnknownWeights: it belongs to a format that we know and do not read.
+    """
+    full = f"{_spelt_today(module)}.{name}"
+    if full in _VALUES:
+        return _VALUES[full]
+    if full in CALLS or full in DICTS or full in _NAMES or RECORD.fullmatch(full):
+        return Global(full)
+    raise _refusal(full, intake)
+
+
+def _spelt_today(module: str) -> str:
+    for old, new in _SAME.items():
+        if module == old or module.startswith(old + "."):
+            return new + module[len(old) :]
+    return module
+
+
+def _refusal(full: str, intake: Intake) -> WeightsError:
+    shown = repr(full[:120])[1:-1]
+    if full.startswith("dnnlib.tflib"):
+        return UnknownWeights(
+            f"{intake.name} is a StyleGAN pickle of the TensorFlow years ({shown}). ganvas reads the PyTorch ones: "
+            "convert it once with legacy.py of NVIDIA's stylegan2-ada-pytorch or stylegan3, then load the result."
+        )
+    return UnsafeWeights(
+        f"{intake.name} asks for {shown}, which is not on the short list of names that weights need. Nothing of it was "
+        "run. If you trust its author, ask for the weights alone: a state_dict() saved as .safetensors or .pth."
+    )

@@ -1,0 +1,203 @@
+"""Tensors of a file → a network: built only when every name and shape fits, and never larger than what the file holds.
+
+Readers decide the family and its config; the comparison, its message and the filling are the same for all of them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
+from torch.overrides import TorchFunctionMode
+
+from ganvas.errors import BrokenWeights, GanvasError, UnknownWeights, WeightsError
+from ganvas.models import build
+from ganvas.models.protocol import Network
+
+_MAX_NUMBER = 1 << 20  # of a config: larger ones are damage
+_SMALL = 4096  # numbers in a tensor
+_SPARE_BYTES = 64 << 20  # of tensors that a file may leave out
+
+
+def fill(
+    family: str,
+    fields: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    *,
+    who: str,
+    network: str = "G",
+    may_miss: Sequence[str] = (),
+    may_have: Sequence[str] = (),
+) -> Network:
+    """A network in eval mode with the weights of a file, copied to memory of its own as float32.
+
+    Args:
+        family: a name of FAMILIES.
+        fields: of its config; checked by the config itself.
+        tensors: name → tensor, names as the family spells them.
+        who: the file's name, for messages.
+        network: "G" or "D".
+        may_miss: patterns (regular expressions, whole name) of tensors the file may leave out; they keep what the
+            network starts with.
+        may_have: patterns of tensors the file may have beyond the network's; they are passed over.
+
+    Returns:
+        The network; parameters require gradients, so that it can be tuned as it is.
+
+    Raises:
+        UnknownWeights: names or shapes differ; the message says which.
+        BrokenWeights: the config makes no sense, or weights are not finite.
+    """
+    plan = _plan(family, fields, network, who, len(tensors))
+    used = {name: tensor for name, tensor in tensors.items() if name in plan or not _matches(name, may_have)}
+    missing = [name for name in plan if name not in used and not _matches(name, may_miss)]
+    differing = [name for name in plan if name in used and plan[name].shape != used[name].shape]
+    unexpected = [name for name in used if name not in plan]
+    left_out = sum(tensor.nbytes for name, tensor in plan.items() if name not in used)
+    if missing or differing or unexpected or left_out > _SPARE_BYTES:
+        raise UnknownWeights(_differences(f"{who} looks like {family}", plan, used, missing, differing, unexpected))
+    for name, tensor in used.items():
+        check_finite(name, tensor, who=who)
+    with torch.random.fork_rng(devices=[]):  # building draws random weights; loading must not disturb the caller's seed
+        made = build(family, network=network, **fields)
+    with torch.no_grad():
+        for name, place in made.state_dict().items():
+            if name in used:
+                place.copy_(used[name])
+    return made.eval()
+
+
+def check_finite(name: str, tensor: Tensor, *, who: str) -> None:
+    """Raises BrokenWeights where a weight is NaN or infinite."""
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        bad = int((~torch.isfinite(tensor)).sum())
+        raise BrokenWeights(
+            f"{who}: {name} has {bad:,} numbers that are not finite (of {tensor.numel():,}). The training that wrote "
+            "it had failed, or the file is damaged."
+        )
+
+
+def _plan(family: str, fields: Mapping[str, Any], network: str, who: str, num_tensors: int) -> dict[str, Tensor]:
+    """`outline` for a config that came with a file, so with its complaints in the file's name."""
+    if any(isinstance(n, (int, float)) and not abs(n) <= _MAX_NUMBER for n in _numbers(fields.values())):
+        raise BrokenWeights(f"{who}: its config has a number beyond {_MAX_NUMBER:,}, which no network has.")
+    try:
+        return outline(family, network=network, max_parts=16 * num_tensors + 1024, **fields)
+    except WeightsError:
+        raise
+    except GanvasError as error:
+        raise BrokenWeights(f"{who} looks like {family}, but its config does not fit: {error}") from error
+    except Exception as error:
+        # The config is somebody else's: a text for a number, a list for a text.
+        raise BrokenWeights(f"{who} looks like {family}, but its config makes no sense: {error}") from error
+
+
+def outline(family: str, *, network: str = "G", max_parts: int = 100_000, **fields: Any) -> dict[str, Tensor]:
+    """Names and shapes of a network's weights, found by building it without memory for them.
+
+    Raises:
+        BadConfig: see `models.build`.
+        BrokenWeights: the network has more than `max_parts` modules, parameters and buffers.
+    """
+    with _WithoutMemory(), _at_most(max_parts):
+        return build(family, network=network, **fields).state_dict()
+
+
+class _WithoutMemory(TorchFunctionMode):
+    """Large new tensors get a shape and no memory. Small ones stay real: some networks look at their filters."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if function in _FACTORIES and kwargs.get("device") is None and _numel(args, kwargs) > _SMALL:
+            kwargs["device"] = "meta"
+        return function(*args, **kwargs)
+
+
+_FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
+
+
+def _numel(args: Any, kwargs: Any) -> int:
+    """Numbers in the tensor that a factory is asked for: factory(2, 3), factory([2, 3]) or factory(size=[2, 3])."""
+    size = kwargs.get("size", args[0] if args else ())
+    if isinstance(size, int):
+        size = [n for n in args if isinstance(n, int)]
+    return math.prod(size)
+
+
+def _numbers(values: Any) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from _numbers(value)
+        else:
+            yield value
+
+
+@contextmanager
+def _at_most(parts: int) -> Iterator[None]:
+    """Stop a network that grows beyond `parts` modules, parameters and buffers: its file has no weights for them."""
+    thread, count = threading.get_ident(), 0
+
+    def one_more(*_: Any) -> None:
+        nonlocal count
+        if threading.get_ident() == thread:  # the hooks are torch-wide; networks of other threads are not ours
+            count += 1
+            if count > parts:
+                raise BrokenWeights(f"its config asks for more than {parts:,} parts, far more than it has weights for")
+
+    hooks = [
+        register(one_more)
+        for register in (
+            torch_module.register_module_module_registration_hook,
+            torch_module.register_module_parameter_registration_hook,
+            torch_module.register_module_buffer_registration_hook,
+        )
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in patterns)
+
+
+def _differences(
+    opening: str,
+    plan: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    missing: Sequence[str],
+    differing: Sequence[str],
+    unexpected: Sequence[str],
+) -> str:
+    parts = [f"{opening}, but its weights do not fit"]
+    if missing:
+        parts.append(f"missing: {some(missing)}")
+    if unexpected:
+        parts.append(f"not expected: {some(unexpected)}")
+    if differing:
+        shapes = [f"{name} {list(tensors[name].shape)} instead of {list(plan[name].shape)}" for name in differing[:3]]
+        parts.append(
+            f"of another shape: {', '.join(shapes)}" + ("" if len(differing) <= 3 else f", … ({len(differing)})")
+        )
+    return "; ".join(parts) + "."
+
+
+def some(names: Sequence[str], count: int = 4) -> str:
+    """The first few names, and how many there are: "a, b, … (17)"."""
+    shown = ", ".join(name[:80] for name in names[:count])
+    return shown if len(names) <= count else f"{shown}, … ({len(names):,})"
+
+
+def adopt(made: nn.Module, **facts: Any) -> Any:
+    """Note on a network what its file said about itself; None is left out."""
+    made.facts.update({key: value for key, value in facts.items() if value is not None})
+    return made

@@ -1,0 +1,114 @@
+"""load(path or name): our own files by their card, everybody else's by asking the readers in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from ganvas.checks import check_known
+from ganvas.errors import BadConfig, BrokenWeights, WeightsError
+from ganvas.models.protocol import Network
+from ganvas.weights import checkpoint
+from ganvas.weights.files import open_file
+from ganvas.weights.found import Found
+from ganvas.weights.recognise import unknown
+
+NETWORKS = ("G_ema", "G", "D")
+
+
+class Reader(Protocol):
+    """A module from_*.py; see found.py."""
+
+    def fits(self, found: Found) -> bool: ...
+
+    def read(self, found: Found, *, network: str) -> Network: ...
+
+
+# A foreign file names nothing, so readers are asked in this order; the first that fits reads.
+READERS: tuple[Reader, ...] = ()
+
+
+def load(name_or_path: str | Path, *, network: str = "G_ema", device: str | torch.device = "cpu") -> Any:
+    """A network from a weights file of any supported kind, or from the catalogue.
+
+    Nothing in the file is ever executed: pickles are read as inert data.
+
+    Args:
+        name_or_path: an existing file, or a name that `ganvas models list` shows.
+        network: "G_ema" (the averaged generator; for files with one network simply that), "G" or "D".
+        device: where to put it.
+
+    Returns:
+        The network in eval mode, float32. Its parameters require gradients, as those of any torch module: tuning a
+        loaded network then needs no second step, and forgetting `torch.no_grad()` costs memory, never a wrong result.
+        `facts` tells where it came from and what the file said.
+
+    Raises:
+        WeightsError: UnsafeWeights (asks for code), BrokenWeights (damaged, or no such file), UnknownWeights (no
+            family fits; the message has what was seen).
+        BadConfig: an unknown name, network or device.
+    """
+    check_known(network, NETWORKS, what="network")
+    target = _device(device)
+    found = open_file(_path_of(name_or_path))
+    try:
+        made = read(found, network=network)
+    except (WeightsError, BadConfig):
+        raise
+    except Exception as error:
+        # The file is somebody else's and may be anything. What a reader did not foresee is its defect.
+        raise BrokenWeights(f"{found.path.name} cannot be read ({type(error).__name__}: {error}).") from error
+    made.facts.setdefault("file", found.path.name)
+    return made.to(target).eval()
+
+
+def read(found: Found, *, network: str = "G_ema") -> Network:
+    """The network in an opened file; see `load`.
+
+    Raises:
+        UnknownWeights: no reader fits; the message has what was seen and what is nearest.
+    """
+    if checkpoint.is_ours(found):
+        return checkpoint.rebuild(found, network=network)
+    for reader in READERS:
+        if reader.fits(found):
+            return reader.read(found, network=network)
+    raise unknown(found)
+
+
+def _path_of(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path).expanduser()
+    if path.is_file() or isinstance(name_or_path, Path) or _looks_like_a_path(str(name_or_path)):
+        return path
+    from ganvas.weights.catalogue import resolve
+
+    return resolve(str(name_or_path))
+
+
+def _looks_like_a_path(text: str) -> bool:
+    return "/" in text or "\\" in text or Path(text).suffix.lower() in _SUFFIXES or text in ("", ".", "..", "~")
+
+
+_SUFFIXES = (
+    ".safetensors",
+    ".pkl",
+    ".pickle",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".npy",
+    ".npz",
+    ".xml",
+    ".param",
+    ".bin",
+    ".tar",
+)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise BadConfig(f"device must be 'cpu', 'cuda', 'cuda:1', …, got {device!r}") from error
