@@ -1,0 +1,275 @@
+""".pth files of ESRGAN, Real-ESRGAN and SRVGG upscalers, and of Real-ESRGAN's discriminator.
+
+One network, RRDBNet, has been published under three sets of names: "old" (the first ESRGAN code and most community
+models), "mid" (public ESRGAN, BSRGAN, RealSR) and "new" (BasicSR, Real-ESRGAN). Everything about it is deduced from
+names and shapes.
+
+What a file cannot say, and how it is settled:
+- whether an SRVGG without PReLU weights was trained with ReLU or LeakyReLU: both are tried on a small picture, and the
+  one that gives the picture back larger is taken; `read(found, act=…)` overrides it;
+- whether an "old" or "mid" file with one enlarging step is ×2 or ×3: ×2 is taken; `read(found, scale=3)` overrides it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganvas.checks import check_known
+from ganvas.errors import UnknownWeights
+from ganvas.models.rrdbnet import LADDERS, RRDBConfig, RRDBNet, UNetDiscriminator, UNetDiscriminatorConfig
+from ganvas.models.srvgg import SRVGG, SRVGGConfig
+from ganvas.weights.found import Found
+from ganvas.weights.renamed import count, fill, shape_of
+
+# Where the trunk of each layout starts: block, dense block and convolution by number.
+TRUNKS = {
+    "new": "body.{}.rdb{}.conv{}",
+    "mid": "RRDB_trunk.{}.RDB{}.conv{}",
+    "old": "model.1.sub.{}.RDB{}.conv{}.0",
+}
+ENDS = {  # what our conv_first, conv_body, up.0.conv (with a number), conv_hr and conv_last are called
+    "new": ("conv_first", "conv_body", "conv_up{}", "conv_hr", "conv_last"),
+    "mid": ("conv_first", "trunk_conv", "upconv{}", "HRconv", "conv_last"),
+}
+State = Mapping[str, Tensor]
+
+
+def fits(found: Found) -> bool:
+    """Whether the file holds one of these networks."""
+    state = _state(found, "G_ema")
+    return _rrdb_layout(state) is not None or _is_srvgg(state) or _is_discriminator(state)
+
+
+def read(
+    found: Found, *, network: str = "G_ema", scale: int | None = None, act: str | None = None
+) -> RRDBNet | SRVGG | UNetDiscriminator:
+    """The network of the file.
+
+    Args:
+        found: of a file that `fits`.
+        network: "G_ema" prefers the averaged weights (params_ema), "G" the plain ones (params); "D" for a
+            discriminator file.
+        scale: overrides what one enlarging step of an "old" or "mid" RRDBNet means (2 or 3).
+        act: overrides the activation of an SRVGG without PReLU weights ("relu" or "leakyrelu").
+
+    Raises:
+        UnknownWeights: something is missing, left over, or of a shape that fits no such network.
+    """
+    state = _state(found, network)
+    if _is_discriminator(state):
+        return _read_discriminator(state, found.path)
+    if network == "D":
+        raise UnknownWeights(f"{found.path.name} holds an upscaler and no discriminator; load it without network='D'.")
+    layout = _rrdb_layout(state)
+    net: RRDBNet | SRVGG
+    if layout is not None:
+        net = _read_rrdb(state, layout, found.path, scale)
+    elif _is_srvgg(state):
+        net = _read_srvgg(state, found.path, act)
+    else:
+        raise UnknownWeights(f"{found.path.name} holds no RRDBNet and no SRVGG; it starts with {list(state)[:4]}.")
+    return net
+
+
+def _state(found: Found, network: str) -> dict[str, Tensor]:
+    keys = ["params_ema", "params-ema", "params"] if network != "G" else ["params", "params_ema", "params-ema"]
+    return found.state_dict(*keys, "state_dict", "model_state_dict")
+
+
+# --------------------------------------------------------------------------------------------------- RRDBNet
+
+
+def _rrdb_layout(state: State) -> str | None:
+    return next((name for name, trunk in TRUNKS.items() if trunk.format(0, 1, 1) + ".weight" in state), None)
+
+
+def _read_rrdb(state: State, layout: str, path: Path, scale: int | None) -> RRDBNet:
+    what = f"an RRDBNet in the {layout} ESRGAN layout"
+    ups, ends = _old_ends(state, path, what) if layout == "old" else _named_ends(state, layout)
+    trunk = TRUNKS[layout]
+    num_feat, folded = shape_of(state, ends["conv_first"] + ".weight", path=path, what=what)[:2]
+    img_channels = shape_of(state, ends["conv_last"] + ".weight", path=path, what=what)[0]
+    grow = shape_of(state, trunk.format(0, 1, 1) + ".weight", path=path, what=what)[0]
+    cell = math.isqrt(folded // img_channels)
+    if img_channels * cell**2 != folded:
+        raise UnknownWeights(
+            f"{path.name} looks like {what}, but takes {folded} channels and gives {img_channels}: "
+            "no picture folded by pixel unshuffle."
+        )
+    shuffled = bool(ups) and shape_of(state, ups[0] + ".weight", path=path, what=what)[0] != num_feat
+    grown, notes = _growth(state, ups, num_feat, shuffled, path, what, scale and scale * cell)
+    if grown % cell:
+        raise UnknownWeights(f"{path.name} looks like {what}, but folds {cell}×{cell} px and enlarges only ×{grown}.")
+
+    def make() -> RRDBNet:
+        return RRDBNet(
+            RRDBConfig(
+                img_channels=img_channels,
+                scale=grown // cell,
+                unshuffle=cell,
+                num_feat=num_feat,
+                num_block=count(state, trunk.format("{}", 1, 1) + ".weight"),
+                num_grow_ch=grow,
+                upsampling="pixelshuffle" if shuffled else "nearest",
+                plus=_plus_name(trunk, "0", "1") in state,
+            )
+        )
+
+    net = fill(make, state, _rrdb_names(trunk, ups, ends), path=path, what=what)
+    net.facts = {"format": f"{what[3:]}", "notes": notes}
+    return net
+
+
+def _growth(
+    state: State, ups: list[str], num_feat: int, shuffled: bool, path: Path, what: str, asked: int | None
+) -> tuple[int, list[str]]:
+    """How many times the features grow after the trunk, and what is to be said about it."""
+    if shuffled:
+        widths = [shape_of(state, up + ".weight", path=path, what=what)[0] for up in ups]
+        return math.prod(math.isqrt(width // num_feat) for width in widths), []
+    if asked is not None and len(LADDERS.get(asked, ())) != len(ups):
+        raise UnknownWeights(f"{path.name} has {len(ups)} enlarging steps, which make no features ×{asked}.")
+    note = "one enlarging step: ×2 is assumed, a ×3 network has the same tensors"
+    return asked or 2 ** len(ups), [note] if len(ups) == 1 and asked is None else []
+
+
+def _named_ends(state: State, layout: str) -> tuple[list[str], dict[str, str]]:
+    first, body, up, hr, last = ENDS[layout]
+    ups = [up.format(i + 1) for i in range(count(state, up + ".weight", start=1))]
+    return ups, {"conv_first": first, "conv_body": body, "conv_hr": hr, "conv_last": last}
+
+
+def _old_ends(state: State, path: Path, what: str) -> tuple[list[str], dict[str, str]]:
+    """The old layout numbers its layers: 0 first, 1 trunk, then three a step (nearest, conv, act), HR, act, last."""
+    numbers = sorted(int(found[1]) for name in state if (found := re.fullmatch(r"model\.(\d{1,3})\.weight", name)))
+    if len(numbers) < 3 or numbers[0] != 0:
+        raise UnknownWeights(f"{path.name} looks like {what}, but has convolutions only at model.{numbers}.")
+    *ups, hr, last = numbers[1:]
+    blocks = count(state, "model.1.sub.{}.RDB1.conv1.0.weight")
+    ends = {
+        "conv_first": "model.0",
+        "conv_body": f"model.1.sub.{blocks}",
+        "conv_hr": f"model.{hr}",
+        "conv_last": f"model.{last}",
+    }
+    return [f"model.{up}" for up in ups], ends
+
+
+def _plus_name(trunk: str, block: str, dense: str) -> str:
+    return trunk.removesuffix(".0").format(block, dense, "1x1") + ".weight"
+
+
+def _rrdb_names(trunk: str, ups: list[str], ends: Mapping[str, str]) -> Callable[[str], str]:
+    """Our name → theirs."""
+
+    def names(ours: str) -> str:
+        module, leaf = ours.rsplit(".", 1)
+        if module in ends:
+            return f"{ends[module]}.{leaf}"
+        parts = module.split(".")
+        if parts[0] == "up":
+            step = int(parts[1])
+            return f"{ups[step] if step < len(ups) else f'enlarging step {step + 1}'}.{leaf}"
+        _, block, dense, conv = parts  # body.0.rdb1.conv1
+        if conv == "conv1x1":
+            return _plus_name(trunk, block, dense[-1])
+        return f"{trunk.format(block, dense[-1], conv[-1])}.{leaf}"
+
+    return names
+
+
+# --------------------------------------------------------------------------------------------------- SRVGG
+
+
+def _is_srvgg(state: State) -> bool:
+    first = state.get("body.0.weight")
+    plain = all(re.fullmatch(r"body\.\d{1,5}\.(weight|bias)", name) for name in state)
+    return first is not None and first.ndim == 4 and first.shape[2:] == (3, 3) and plain
+
+
+def _read_srvgg(state: State, path: Path, act: str | None) -> SRVGG:
+    what = "an SRVGGNetCompact"
+    last = max(int(name.split(".")[1]) for name in state)
+    num_feat, channels = shape_of(state, "body.0.weight", path=path, what=what)[:2]
+    out = shape_of(state, f"body.{last}.weight", path=path, what=what)[0]
+    scale = math.isqrt(out // channels)
+    if channels * scale**2 != out or last % 2 or last > 2 * len(state):
+        raise UnknownWeights(
+            f"{path.name} looks like {what}, but ends at body.{last} with {out} channels, which is no picture of "
+            f"{channels} channels enlarged by pixel shuffle."
+        )
+    learned = "body.1.weight" in state
+    if act is not None:
+        check_known(act, ("prelu",) if learned else ("relu", "leakyrelu"), what=f"activation for {path.name}")
+    candidates = ["prelu"] if learned else [act] if act else ["leakyrelu", "relu"]
+
+    def make(candidate: str) -> SRVGG:
+        num_conv = last // 2 - 1
+        return SRVGG(
+            SRVGGConfig(img_channels=channels, scale=scale, num_feat=num_feat, num_conv=num_conv, act=candidate)
+        )
+
+    nets = [fill(partial(make, candidate), state, str, path=path, what=what) for candidate in candidates]
+    return _likelier(nets) if len(nets) > 1 else _with_facts(nets[0], "SRVGGNetCompact", [])
+
+
+def _likelier(nets: list[SRVGG]) -> SRVGG:
+    """Of networks with the same weights, the one that gives a picture back larger: the others fall apart."""
+    misses = [_miss(net) for net in nets]
+    best = min(range(len(nets)), key=misses.__getitem__)
+    told = misses[best] < 0.5 * max(misses)
+    tried = ", ".join(f"{net.config.act} is off by {miss:.3g}" for net, miss in zip(nets, misses, strict=True))
+    how = "told apart by trial" if told else "NOT certain: no clear difference on trial"
+    return _with_facts(
+        nets[best], "SRVGGNetCompact", [f"the file does not name its activation; {how} ({tried} on average)"]
+    )
+
+
+@torch.no_grad()
+def _miss(net: SRVGG) -> float:
+    """How far the enlarged picture, averaged down again, is from the small one."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 40), torch.linspace(-1, 1, 40), indexing="ij")
+    waves = torch.stack([(3 * x + y).sin(), (5 * y - x).cos(), (x * y).mul(4).sin()]) * 0.7  # [3, 40, 40]
+    img = waves[torch.arange(net.img_channels) % 3][None]
+    miss = (F.avg_pool2d(net(img), net.scale) - img).abs().mean().item()
+    return miss if math.isfinite(miss) else math.inf
+
+
+def _with_facts(net: SRVGG, form: str, notes: list[str]) -> SRVGG:
+    net.facts = {"format": form, "notes": notes}
+    return net
+
+
+# --------------------------------------------------------------------------------------------------- discriminator
+
+
+def _is_discriminator(state: State) -> bool:
+    return {"conv0.weight", "conv1.weight_orig", "conv9.weight"} <= state.keys()
+
+
+def _read_discriminator(state: State, path: Path) -> UNetDiscriminator:
+    what = "Real-ESRGAN's U-Net discriminator"
+    num_feat, channels = shape_of(state, "conv0.weight", path=path, what=what)[:2]
+
+    def make() -> UNetDiscriminator:
+        return UNetDiscriminator(UNetDiscriminatorConfig(in_channels=channels, num_feat=num_feat))
+
+    net = fill(make, state, _spectral_name, path=path, what=what)
+    net.facts = {"format": what, "notes": ["whether its shortcuts were on is not in the file; on, as published"]}
+    return net
+
+
+def _spectral_name(ours: str) -> str:
+    """conv1.parametrizations.weight.original → conv1.weight_orig, ….0._u → conv1.weight_u."""
+    module, *rest = ours.split(".parametrizations.weight.")
+    if not rest:
+        return ours
+    return module + {"original": ".weight_orig", "0._u": ".weight_u", "0._v": ".weight_v"}[rest[0]]
