@@ -149,7 +149,7 @@ class GeneratorModule(Network):
     def check_mapping(self, z: Tensor, c: Tensor | None) -> None:
         """The first line of every `mapping`."""
         check_z(z, who=f"{self.family}.mapping", z_dim=self.z_dim)
-        check_labels(c, who=f"{self.family}.mapping", c_dim=self.c_dim, batch=len(z))
+        check_labels(c, who=f"{self.family}.mapping", c_dim=self.c_dim, batch=z.shape[0])
 
     def check_synthesis(self, ws: Tensor, noise_mode: str, precision: str) -> None:
         """The first line of every `synthesis`."""

@@ -30,11 +30,12 @@ from ganvas.ops.equalized import (
     GAINS,
     EqualizedConv2d,
     EqualizedLinear,
-    activate,
+    activate_,
     normalize_2nd_moment,
 )
 from ganvas.ops.modulation import modulated_conv2d
-from ganvas.ops.resample import downsample2d, fir_filter, upsample2d
+from ganvas.ops.precision import PreparedWeight, fast_dtype
+from ganvas.ops.resample import downsample2d, fast_layout, fir_filter, upsample2d
 
 Architecture = Literal["skip", "resnet", "orig"]
 ARCHITECTURES = ("skip", "resnet", "orig")
@@ -171,7 +172,7 @@ class MappingNetwork(nn.Module):
         if self.z_dim > 0:
             check_z(z, who="mapping", z_dim=self.z_dim)
             assert z is not None
-            check_labels(c, who="mapping", c_dim=self.c_dim, batch=len(z))
+            check_labels(c, who="mapping", c_dim=self.c_dim, batch=z.shape[0])
             parts.append(normalize_2nd_moment(z))
         if self.c_dim > 0:
             assert c is not None
@@ -238,6 +239,7 @@ class SynthesisLayer(nn.Module):
         self.affine = EqualizedLinear(w_dim, in_channels, bias_init=1)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.prepared = PreparedWeight()
         self.register_buffer("resample_filter", fir_filter(taps))
         if use_noise:
             self.register_buffer("noise_const", torch.randn(resolution, resolution))
@@ -245,23 +247,27 @@ class SynthesisLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, *, noise_mode: str = "const", gain: float = 1) -> Tensor:
         """x [N, I, H, W], w [N, w_dim] → [N, O, H·up, W·up]."""
-        styles = self.affine(w)  # [N, I]
-        x = modulated_conv2d(x, self.weight, styles, up=self.up, f=self.resample_filter)
-        noise = self.noise(x, noise_mode)
-        if noise is not None:
-            x = x + noise
+        # The gain √2 of the leaky ReLU is applied to everything before it, which is the same and saves a pass.
         total = GAINS["lrelu"] * gain
-        x = (x + self.bias.to(x.dtype)[:, None, None]) * total
-        return activate(x, "lrelu", clamp=None if self.clamp is None else self.clamp * gain)
+        x = modulated_conv2d(
+            x,
+            self.weight,
+            self.affine(w),  # [N, I]
+            up=self.up,
+            f=self.resample_filter,
+            gain=total,
+            bias=self.bias * total,
+            prepared=self.prepared,
+        )
+        if self.use_noise and noise_mode != "none":
+            x.add_((self.noise(len(x), noise_mode) * (self.noise_strength * total)).to(x.dtype))
+        return activate_(x, "lrelu", clamp=None if self.clamp is None else self.clamp * gain)
 
-    def noise(self, x: Tensor, mode: str) -> Tensor | None:
-        """What is added to every channel, [H, W] or [N, 1, H, W]; None where there is nothing to add."""
-        if not self.use_noise or mode == "none":
-            return None
-        if mode == "random":
-            drawn = torch.randn(x.shape[0], 1, self.resolution, self.resolution, device=x.device, dtype=x.dtype)
-            return drawn * self.noise_strength.to(x.dtype)
-        return (self.noise_const * self.noise_strength).to(x.dtype)
+    def noise(self, batch: int, mode: str) -> Tensor:
+        """What is added to every channel, before its strength: the layer's own [H, W], or a fresh [batch, 1, H, W]."""
+        if mode == "const":
+            return self.noise_const
+        return torch.randn(batch, 1, self.resolution, self.resolution, device=self.noise_const.device)
 
 
 class ToRGB(nn.Module):
@@ -278,8 +284,8 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """x [N, I, H, W], w [N, w_dim] → [N, img_channels, H, W]."""
         styles = self.affine(w) * self.weight_gain
-        x = modulated_conv2d(x, self.weight, styles, demodulate=False)
-        return activate(x + self.bias.to(x.dtype)[:, None, None], "linear", clamp=self.clamp)
+        x = modulated_conv2d(x, self.weight, styles, demodulate=False, bias=self.bias)
+        return activate_(x, "linear", clamp=self.clamp)
 
 
 class SynthesisBlock(nn.Module):
@@ -329,7 +335,7 @@ class SynthesisBlock(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """x [N, I, H/2, W/2], img [N, 3, H/2, W/2], ws [N, num_conv + 1, w_dim] → x and img of this resolution."""
         if self.is_first:
-            x = self.const.to(ws.dtype)[None].repeat(len(ws), 1, 1, 1)
+            x = self.const.to(ws.dtype)[None].repeat(ws.shape[0], 1, 1, 1)
             x = self.conv1(x, ws[:, 0], noise_mode=noise_mode)
         elif self.architecture == "resnet":
             half = math.sqrt(0.5)
