@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ganvas.editing.mix import check_layers
 from ganvas.errors import BadConfig, BadLatent, BrokenWeights
+from ganvas.weights.checkpoint import write_atomically
+from ganvas.weights.files import open_file
 
 FORMAT = "ganvas-directions-1"
 
@@ -151,8 +154,6 @@ def save_directions(directions: Sequence[Direction], path: Path | str, *, licenc
     Raises:
         BadConfig: directions of different generators, or two of one name.
     """
-    from ganvas.weights.checkpoint import write_safetensors
-
     if len({d.fingerprint for d in directions}) != 1 or len({d.name for d in directions}) != len(directions):
         raise BadConfig("one file holds directions of one generator, each with a name of its own")
     cards = {d.name: {"layers": d.layers, "low": d.low, "high": d.high, "facts": d.facts} for d in directions}
@@ -163,7 +164,9 @@ def save_directions(directions: Sequence[Direction], path: Path | str, *, licenc
         "origin": origin,
         "directions": json.dumps(cards),
     }
-    return write_safetensors({d.name: d.vector.contiguous() for d in directions}, path, header)
+    tensors = {d.name: d.vector.contiguous() for d in directions}
+    write_atomically(Path(path), lambda part: save_file(tensors, part, header))
+    return Path(path)
 
 
 def load_directions(path: Path | str) -> dict[str, Direction]:
@@ -172,8 +175,6 @@ def load_directions(path: Path | str) -> dict[str, Direction]:
     Raises:
         WeightsError: not such a file, or a damaged one.
     """
-    from ganvas.weights.load import open_file
-
     found = open_file(Path(path))
     if found.container != "safetensors" or found.header.get("format") != FORMAT:
         raise BrokenWeights(f"{path} does not hold ganvas directions (expected a .safetensors with format {FORMAT})")
@@ -194,8 +195,3 @@ def _from_card(name: str, vector: Tensor, card: dict[str, Any], header: dict[str
         raise ValueError(f"direction {name!r} has the range {low} to {high}")
     facts = {**card["facts"], "licence": header.get("licence", ""), "origin": header.get("origin", "")}
     return Direction(name, vector.float(), layers, low, high, header["fingerprint"], facts)
-
-
-def for_generator(directions: dict[str, Direction], fingerprint: str) -> dict[str, Direction]:
-    """Those that were learnt on this very generator."""
-    return {name: replace(d) for name, d in directions.items() if d.fingerprint == fingerprint}

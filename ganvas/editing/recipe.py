@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 from ganvas.checks import check_known
 from ganvas.editing.step import LatentStep, Move, step_from_dict, step_to_dict
 from ganvas.errors import BadConfig
+from ganvas.weights.checkpoint import write_atomically
 
 FORMAT = "ganvas-recipe-1"
 MAX_BYTES = 1_000_000
@@ -95,9 +94,7 @@ class Recipe:
         """Write the recipe as JSON; atomic."""
         path = Path(path)
         pretty = json.dumps(json.loads(self.to_json()), indent=2, ensure_ascii=False)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as part:
-            part.write(pretty + "\n")
-        os.replace(part.name, path)
+        write_atomically(path, lambda part: Path(part).write_text(pretty + "\n", encoding="utf-8"))
         return path
 
     @classmethod

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_img
 from ganvas.errors import WeightsError
-from ganvas.weights.load import open_file
+from ganvas.weights.files import open_file
 
 BN_EPS = 1e-3
 

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from ganvas.editing.directions import Direction, learn_direction, move
-from ganvas.errors import BadConfig, BadLatent
+from ganvas.editing.directions import Direction, learn_direction, load_directions, move, save_directions
+from ganvas.errors import BadConfig, BadLatent, BrokenWeights
 
 
 def cosine(a, b):
@@ -66,3 +67,42 @@ def test_what_cannot_be_learnt_is_said():
 def test_a_direction_of_another_generator_is_refused():
     with pytest.raises(BadLatent, match="another generator"):
         move(torch.randn(1, 5, 8), Direction("smile", torch.ones(1, 9)), 1.0)
+
+
+def test_a_file_gives_its_directions_back(tmp_path):
+    smile = Direction("smile", torch.randn(1, 8), low=-2.5, fingerprint="ab", facts={"r2": 0.5})
+    pose = Direction("pose", torch.randn(5, 8), layers=(0, 1), fingerprint="ab")
+    path = save_directions([smile, pose], tmp_path / "d.safetensors", licence="CC0-1.0", origin="a test")
+    back = load_directions(path)
+    assert list(back) == ["smile", "pose"]
+    assert torch.equal(back["pose"].vector, pose.vector)
+    assert back["pose"].layers == (0, 1)
+    assert (back["smile"].low, back["smile"].layers, back["smile"].fingerprint) == (-2.5, None, "ab")
+    assert back["smile"].facts == {"r2": 0.5, "licence": "CC0-1.0", "origin": "a test"}
+
+
+def test_one_file_is_of_one_generator(tmp_path):
+    with pytest.raises(BadConfig, match="one generator"):
+        save_directions(
+            [Direction("a", torch.ones(1, 8), fingerprint="x"), Direction("b", torch.ones(1, 8), fingerprint="y")],
+            tmp_path / "d.safetensors",
+            licence="",
+            origin="",
+        )
+
+
+@pytest.mark.parametrize(
+    "card",
+    ["{", "[]", '{"smile": {}}', '{"smile": {"layers": null, "low": 3, "high": -3, "facts": {}}}', '{"other": {}}'],
+)
+def test_a_damaged_card_is_said(tmp_path, card):
+    header = {"format": "ganvas-directions-1", "fingerprint": "ab", "directions": card}
+    save_file({"smile": torch.ones(1, 8)}, tmp_path / "d.safetensors", header)
+    with pytest.raises(BrokenWeights, match="card"):
+        load_directions(tmp_path / "d.safetensors")
+
+
+def test_another_kind_of_file_is_said(tmp_path):
+    save_file({"smile": torch.ones(1, 8)}, tmp_path / "d.safetensors")
+    with pytest.raises(BrokenWeights, match="does not hold ganvas directions"):
+        load_directions(tmp_path / "d.safetensors")
