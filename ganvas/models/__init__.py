@@ -17,6 +17,7 @@ from ganvas.models.dcgan import DCGANConfig, DCGANDiscriminator, DCGANDiscrimina
 from ganvas.models.mlp import MLPConfig, MLPDiscriminator, MLPDiscriminatorConfig, MLPGenerator
 from ganvas.models.pix2pix import PatchGAN, PatchGANConfig, UNet, UNetConfig
 from ganvas.models.protocol import Network
+from ganvas.models.r3gan import R3GANConfig, R3GANDiscriminator, R3GANDiscriminatorConfig, R3GANGenerator
 from ganvas.models.rrdbnet import RRDBConfig, RRDBNet, UNetDiscriminator, UNetDiscriminatorConfig
 from ganvas.models.srvgg import SRVGG, SRVGGConfig
 from ganvas.models.stylegan2 import (
@@ -44,6 +45,7 @@ FAMILIES: dict[str, Family] = {
     "stylegan2": Family(
         "generator", StyleGAN2Generator, StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig
     ),
+    "r3gan": Family("generator", R3GANGenerator, R3GANConfig, R3GANDiscriminator, R3GANDiscriminatorConfig),
     "pix2pix": Family("translator", UNet, UNetConfig, PatchGAN, PatchGANConfig),
     "cyclegan": Family("translator", ResNetGenerator, ResNetConfig, CycleGANDiscriminator, CycleGANDiscriminatorConfig),
     "rrdbnet": Family("upscaler", RRDBNet, RRDBConfig, UNetDiscriminator, UNetDiscriminatorConfig),

@@ -69,33 +69,19 @@ class DCGANGenerator(PlainGenerator):
     family = "dcgan"
 
     def __init__(self, config: DCGANConfig) -> None:
-        super().__init__(
-            z_dim=config.z_dim,
-            c_dim=config.c_dim,
-            c_embed_dim=config.c_embed_dim,
-            img_resolution=config.img_resolution,
-            img_channels=config.img_channels,
-        )
-        self.config = config
+        super().__init__(config)
         widths = stage_widths(config.img_resolution, config.ngf, config.channel_max)[::-1]
         self.start = _Up(self.w_dim, widths[0], stride=1, padding=0)
         self.stages = nn.ModuleList(_Up(a, b) for a, b in pairwise(widths))
         self.to_img = nn.ConvTranspose2d(widths[-1], config.img_channels, 4, 2, 1, bias=False)
         self.apply(init_weights)
 
-    def synthesis(
-        self, ws: Tensor, *, noise_mode: str = "const", resolution: int | None = None, precision: str = "exact"
-    ) -> Tensor:
+    def paint(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
         """ws [N, 1, w_dim] → img [N, img_channels, R, R] in (-1, 1).
 
-        The family has no noise and no early exit. In train mode the batch normalisation makes the pictures of a batch
-        depend on each other, as the paper has it; in eval mode they do not.
-
-        Raises:
-            BadLatent: ws of another shape. BadConfig: an unknown noise_mode, precision or resolution.
+        In train mode the batch normalisation makes the pictures of a batch depend on each other, as the paper has it;
+        in eval mode they do not.
         """
-        self.check_synthesis(ws, noise_mode, precision)
-        self.check_exit(resolution)
         x = self.start(ws[:, 0, :, None, None])  # [N, widths[0], 4, 4]
         for stage in self.stages:
             x = stage(x)  # [N, C/2, 2H, 2W]
@@ -108,8 +94,7 @@ class DCGANDiscriminator(PlainDiscriminator):
     family = "dcgan"
 
     def __init__(self, config: DCGANDiscriminatorConfig) -> None:
-        super().__init__(c_dim=config.c_dim, img_resolution=config.img_resolution, img_channels=config.img_channels)
-        self.config = config
+        super().__init__(config)
         widths = stage_widths(config.img_resolution, config.ndf, config.channel_max)
         spectral = config.norm == "spectral"
         conv: type[nn.Conv2d] = SpectralConv2d if spectral else nn.Conv2d

@@ -62,30 +62,12 @@ class MLPGenerator(PlainGenerator):
     family = "mlp"
 
     def __init__(self, config: MLPConfig) -> None:
-        super().__init__(
-            z_dim=config.z_dim,
-            c_dim=config.c_dim,
-            c_embed_dim=config.c_embed_dim,
-            img_resolution=config.img_resolution,
-            img_channels=config.img_channels,
-        )
-        self.config = config
+        super().__init__(config)
         numbers = config.img_channels * config.img_resolution**2
         self.layers = _ladder(self.w_dim, *config.widths, numbers)
 
-    def synthesis(
-        self, ws: Tensor, *, noise_mode: str = "const", resolution: int | None = None, precision: str = "exact"
-    ) -> Tensor:
-        """ws [N, 1, w_dim] → img [N, img_channels, R, R] in (-1, 1).
-
-        The family has no noise and no early exit. precision="fast" is "exact": a matrix-vector product waits for the
-        weights to arrive from memory, and rounding them first costs more than it saves (docs/models/families.md).
-
-        Raises:
-            BadLatent: ws of another shape. BadConfig: an unknown noise_mode, precision or resolution.
-        """
-        self.check_synthesis(ws, noise_mode, precision)
-        self.check_exit(resolution)
+    def paint(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
+        """ws [N, 1, w_dim] → img [N, img_channels, R, R] in (-1, 1)."""
         x = ws[:, 0]  # [N, w_dim]
         for layer in self.layers[:-1]:
             x = nn.functional.leaky_relu(layer(x), SLOPE)
@@ -99,8 +81,7 @@ class MLPDiscriminator(PlainDiscriminator):
     family = "mlp"
 
     def __init__(self, config: MLPDiscriminatorConfig) -> None:
-        super().__init__(c_dim=config.c_dim, img_resolution=config.img_resolution, img_channels=config.img_channels)
-        self.config = config
+        super().__init__(config)
         numbers = config.img_channels * config.img_resolution**2
         self.embed = nn.Linear(config.c_dim, config.c_embed_dim, bias=False) if config.c_dim else None
         self.layers = _ladder(numbers + (config.c_embed_dim if config.c_dim else 0), *config.widths, 1)

@@ -6,11 +6,14 @@ toward zero, its mean, and leaves the label alone. Their discriminators see one 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from ganvas.checks import check_img, check_labels
 from ganvas.errors import BadConfig, BadImage
+from ganvas.models.img2img import fast_dtype
 from ganvas.models.protocol import GeneratorModule, Network, truncate
 
 
@@ -45,15 +48,18 @@ def check_power_of_two(config: object, name: str, *, smallest: int, largest: int
 class PlainGenerator(GeneratorModule):
     """A generator whose latent is z itself: mapping gives a row of z, and the embedded label behind it."""
 
-    def __init__(self, *, z_dim: int, c_dim: int, c_embed_dim: int, img_resolution: int, img_channels: int) -> None:
+    exits: tuple[int, ...] = ()  # smaller pictures that `synthesis` can stop at
+
+    def __init__(self, config: Any) -> None:
         super().__init__()
-        self.z_dim = z_dim
-        self.c_dim = c_dim
-        self.w_dim = z_dim + (c_embed_dim if c_dim else 0)
+        self.config = config
+        self.z_dim = config.z_dim
+        self.c_dim = config.c_dim
+        self.w_dim = config.z_dim + (config.c_embed_dim if config.c_dim else 0)
         self.num_ws = 1
-        self.img_resolution = img_resolution
-        self.img_channels = img_channels
-        self.embed = nn.Linear(c_dim, c_embed_dim, bias=False) if c_dim else None
+        self.img_resolution = config.img_resolution
+        self.img_channels = config.img_channels
+        self.embed = nn.Linear(config.c_dim, config.c_embed_dim, bias=False) if config.c_dim else None
         if self.embed is not None:
             nn.init.normal_(self.embed.weight)  # a one-hot label then starts as large as z, and is heard
 
@@ -82,18 +88,43 @@ class PlainGenerator(GeneratorModule):
         label = self.embed(c.to(z.dtype))  # [N, c_embed_dim]
         return torch.cat([ws, label[:, None]], dim=2)
 
-    def check_exit(self, resolution: int | None, *exits: int) -> int:
-        """The picture size to stop at: `img_resolution`, or one of the family's early `exits`.
+    def synthesis(
+        self, ws: Tensor, *, noise_mode: str = "const", resolution: int | None = None, precision: str = "exact"
+    ) -> Tensor:
+        """The picture of these latents.
+
+        Args:
+            ws: [N, 1, w_dim].
+            noise_mode: "const", "random" or "none"; accepted and without effect where the family has no noise.
+            resolution: None, img_resolution, or one of the family's `exits`.
+            precision: "exact" = float32; "fast" = bfloat16 where this machine computes it in hardware.
+
+        Returns:
+            [N, img_channels, resolution, resolution] in (-1, 1); about that range where the family ends without tanh.
 
         Raises:
-            BadConfig: another size; the message has the possible ones.
+            BadLatent: ws of another shape.
+            BadConfig: an unknown noise_mode or precision, or a resolution that the family has no picture of.
         """
-        possible = (*exits, self.img_resolution)
+        self.check_synthesis(ws, noise_mode, precision)
+        px = self._px(resolution)
+        dtype = fast_dtype(ws.device) if precision == "fast" else None
+        if dtype is None:
+            return self.paint(ws, noise_mode=noise_mode, px=px)
+        with torch.autocast(ws.device.type, dtype=dtype):
+            return self.paint(ws, noise_mode=noise_mode, px=px).to(ws.dtype)
+
+    def paint(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
+        """The family's own part of `synthesis`: ws [N, 1, w_dim], checked → img [N, img_channels, px, px]."""
+        raise NotImplementedError
+
+    def _px(self, resolution: int | None) -> int:
+        possible = (*self.exits, self.img_resolution)
         if resolution is None:
             return self.img_resolution
         if resolution not in possible:
             known = " or ".join(map(str, possible))
-            why = "" if exits else f": {self.family} makes its picture in one go and has no early exit"
+            why = "" if self.exits else f": {self.family} has no smaller picture on the way"
             raise BadConfig(f"{self.family}.synthesis expects resolution None or {known}, got {resolution!r}{why}.")
         return resolution
 
@@ -101,11 +132,12 @@ class PlainGenerator(GeneratorModule):
 class PlainDiscriminator(Network):
     """A discriminator of one picture size; labels come in by projection or beside the pixels, as each family says."""
 
-    def __init__(self, *, c_dim: int, img_resolution: int, img_channels: int) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__()
-        self.c_dim = c_dim
-        self.img_resolution = img_resolution
-        self.img_channels = img_channels
+        self.config = config
+        self.c_dim = config.c_dim
+        self.img_resolution = config.img_resolution
+        self.img_channels = config.img_channels
 
     def check_input(self, img: Tensor, c: Tensor | None) -> None:
         """The first line of every discriminator.

@@ -71,6 +71,7 @@ def test_weights_start_as_in_section_4():
                 assert not module.bias.any()
 
 
+@torch.no_grad()
 def singular_values(D):
     return [float(torch.linalg.matrix_norm(conv.normalised().flatten(1), 2)) for conv in [D.from_img, *D.stages]]
 
