@@ -14,6 +14,7 @@ from ganvas.checks import check_known
 from ganvas.errors import BadConfig
 from ganvas.models.cyclegan import CycleGANDiscriminator, CycleGANDiscriminatorConfig, ResNetConfig, ResNetGenerator
 from ganvas.models.dcgan import DCGANConfig, DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator
+from ganvas.models.fastgan import FastGANConfig, FastGANDiscriminator, FastGANDiscriminatorConfig, FastGANGenerator
 from ganvas.models.mlp import MLPConfig, MLPDiscriminator, MLPDiscriminatorConfig, MLPGenerator
 from ganvas.models.pix2pix import PatchGAN, PatchGANConfig, UNet, UNetConfig
 from ganvas.models.protocol import Network
@@ -42,6 +43,7 @@ class Family:
 FAMILIES: dict[str, Family] = {
     "mlp": Family("generator", MLPGenerator, MLPConfig, MLPDiscriminator, MLPDiscriminatorConfig),
     "dcgan": Family("generator", DCGANGenerator, DCGANConfig, DCGANDiscriminator, DCGANDiscriminatorConfig),
+    "fastgan": Family("generator", FastGANGenerator, FastGANConfig, FastGANDiscriminator, FastGANDiscriminatorConfig),
     "stylegan2": Family(
         "generator", StyleGAN2Generator, StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig
     ),

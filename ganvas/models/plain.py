@@ -146,6 +146,11 @@ class PlainDiscriminator(Network):
             BadImage: img is not [N, img_channels, img_resolution, img_resolution].
             BadLatent: labels missing, superfluous or of another shape.
         """
+        self.check_img(img)
+        check_labels(c, who=f"{self.family}'s discriminator", c_dim=self.c_dim, batch=len(img))
+
+    def check_img(self, img: Tensor) -> None:
+        """The part of `check_input` that looks at the picture."""
         who = f"{self.family}'s discriminator"
         check_img(img, who=who, channels=self.img_channels)
         if img.shape[2:] != (self.img_resolution, self.img_resolution):
@@ -153,4 +158,3 @@ class PlainDiscriminator(Network):
                 f"{who} expects pictures of {self.img_resolution} x {self.img_resolution} px, "
                 f"got {img.shape[2]} x {img.shape[3]}. Resize them, or build it with another img_resolution."
             )
-        check_labels(c, who=who, c_dim=self.c_dim, batch=len(img))
