@@ -37,10 +37,10 @@ KEEP_PX = 72
 class Judge:
     """All scores of a batch of aligned faces, by name."""
 
-    def __init__(self, face_api: Path):
+    def __init__(self, face_api: Path, mtcnn: Path | None = None):
         self.expression = Expression(face_api)
         self.age_and_gender = AgeAndGender()
-        self.finder = FaceFinder()
+        self.finder = FaceFinder(mtcnn)
 
     @torch.no_grad()
     def __call__(self, img: Tensor) -> dict[str, Tensor]:
@@ -85,7 +85,7 @@ def _light(part: Tensor) -> Tensor:
 
 def score(arguments: argparse.Namespace) -> None:
     """Render and judge samples, in pieces that survive an interruption."""
-    G, judge = load("faces"), Judge(arguments.face_api)
+    G, judge = load(arguments.model), Judge(arguments.face_api, arguments.mtcnn)
     done: dict[str, list[np.ndarray]] = {}
     if arguments.out.exists():
         done = {name: [rows] for name, rows in np.load(arguments.out).items()}
@@ -106,13 +106,14 @@ def score(arguments: argparse.Namespace) -> None:
         for name, values in rows.items():
             done.setdefault(name, []).append(values)
         have += BATCH
-        if have % 800 == 0 or have >= arguments.samples:
+        late = bool(arguments.minutes) and time.monotonic() - started > 60 * arguments.minutes
+        if have % 800 == 0 or have >= arguments.samples or late:
             part = arguments.out.with_suffix(".part.npz")
             np.savez(part, **{name: np.concatenate(values) for name, values in done.items()})
             part.replace(arguments.out)
             left_sec = (time.monotonic() - started) / (have - first) * (arguments.samples - have)
             print(f"{have} samples, about {left_sec / 60:.1f} minutes left", flush=True)
-        if arguments.minutes and time.monotonic() - started > 60 * arguments.minutes:
+        if late:
             return
 
 
@@ -154,7 +155,7 @@ def learn(arguments: argparse.Namespace) -> None:
     w = torch.from_numpy(scores["w"][good])
     targets = {n: torch.from_numpy(np.asarray(f(scores))[good]).float() for n, f in TARGETS.items()}
     plain = {name: learn_direction(w, y, name=name) for name, y in targets.items()}
-    name_of = fingerprint(load("faces"))
+    name_of = fingerprint(load(arguments.model))
     learnt = []
     for name, y in targets.items():
         keep = [plain[other].vector[0] for other in KEEP[name]]
@@ -173,7 +174,7 @@ def learn(arguments: argparse.Namespace) -> None:
 
 def check(arguments: argparse.Namespace) -> None:
     """Scores at every amount on unseen seeds; leakage in standard deviations of the natural spread."""
-    G, judge = load("faces"), Judge(arguments.face_api)
+    G, judge = load(arguments.model), Judge(arguments.face_api, arguments.mtcnn)
     directions = load_directions(arguments.directions)
     with torch.no_grad():
         base = G.mapping(latents_from_seeds(range(arguments.seeds), G.z_dim), truncation_psi=0.7)
@@ -210,6 +211,8 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("score", "learn", "check"):
         command = commands.add_parser(name)
+        command.add_argument("--model", default="faces")
+        command.add_argument("--mtcnn", type=Path)
         command.add_argument("--face-api", type=Path)
         command.add_argument("--out", type=Path)
         command.add_argument("--samples", type=int, default=12_000)
