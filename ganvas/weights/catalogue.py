@@ -1,6 +1,6 @@
 """Known weights by name: what they are, where they come from, and under which licences.
 
-Nothing is bundled. `get` fetches once into the store (store.py), `resolve` finds what is there without ever touching the
+Nothing is bundled. `get` fetches once into the store (store.py), `resolve` finds what is there and never touches the
 network. A model's licence is the strictest of four: of the package it comes in, of the weights, of the training data
 and of the model it was made from; all four are written down. Where one of them forbids commercial use, the entry is
 `restricted`, and fetching it takes the user's word that they have seen that. These lines are an engineering reading of
@@ -106,8 +106,8 @@ def resolve(name: str) -> Path:
     size = "" if entry.size_bytes is None else f"{megabytes(entry.size_bytes)}, "
     accept = ", accept=True" if entry.restricted else ""
     raise FetchError(
-        f"the model {name!r} is not on this computer yet ({size}{entry.licence}). Fetch it once with: ganvas models get "
-        f"{name}   (in Python: ganvas.weights.catalogue.get({name!r}{accept}))"
+        f"the model {name!r} is not on this computer yet ({size}{entry.licence}). Fetch it once with: "
+        f"ganvas models get {name}   (in Python: ganvas.weights.catalogue.get({name!r}{accept}))"
     )
 
 
@@ -119,7 +119,7 @@ def get(
     on_progress: Progress | None = None,
     on_wait: Callable[[], None] | None = None,
 ) -> Path:
-    """Have the model on this computer: from the store when it is there, else fetched, compared with its hashes and kept.
+    """Have the model on this computer: from the store when it is there, else fetched, its hashes compared, and kept.
 
     Args:
         name: a name of the catalogue.

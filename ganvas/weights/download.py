@@ -104,7 +104,7 @@ def _attempt(url: str, part: Path, size_bytes: int | None, on_progress: Progress
         start = start if resumed else 0
         announced = _announced(url, response, resumed)
         _check_answer(response, announced, size_bytes)
-        if resumed and announced.size_bytes != known.size_bytes:  # type: ignore[union-attr]
+        if resumed and announced.size_bytes != known.size_bytes:
             forget(part)
             raise ConnectionError("the file on the server has changed meanwhile")
         _remember(part, announced)

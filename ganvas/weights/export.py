@@ -1,0 +1,327 @@
+"""MODEL → FILE for other programs: ONNX, compared with PyTorch before it gets its name.
+
+The graph keeps the batch open, and for img → img networks height and width too, as far as their size rules allow. What
+a user of the file must know (family, pixel range, size rule, licence) stands in its metadata.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganvas import __version__
+from ganvas.checks import check_known
+from ganvas.errors import BadConfig, GanvasError, MissingExtra
+from ganvas.models.img2img import ImageToImage, fitting_size
+from ganvas.models.protocol import GeneratorModule, Network, SizeRules
+
+OPSET = 18  # runs in ONNX Runtime 1.14 and later
+TOLERANCE = 2 / 255  # in [-1, 1]: one grey level of 8 bits
+LATENTS = ("z", "ws")
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+TRACED_PX = 64  # a picture size to trace img → img networks at; the graph takes others
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written, and how it compares with PyTorch."""
+
+    path: Path
+    inputs: dict[str, tuple[int | str, ...]]  # name → shape, open axes by name
+    outputs: dict[str, tuple[int | str, ...]]
+    max_difference: float  # largest difference of a pixel in [-1, 1] from PyTorch, over `compared` calls
+    compared: tuple[tuple[int, ...], ...]  # shapes of the outputs that were compared
+    size_bytes: int
+
+
+def export_onnx(network: Network, path: str | Path, *, latent: str = "z", unit_range: bool = False) -> Exported:
+    """Write a generator, translator or upscaler as ONNX.
+
+    Args:
+        network: in eval mode or not; it is left as it is.
+        path: where; an existing file is replaced in one step, and only by a file that passed the comparison.
+        latent: what a generator starts from. "z": inputs z [N, z_dim], truncation_psi [] and, for conditional ones,
+            c [N, c_dim]; outputs img and ws. "ws": input ws [N, num_ws, w_dim], for edited latents; output img.
+        unit_range: pixels from 0 to 1 (clipped), as most other programs expect; False = from -1 to 1, as in ganvas.
+
+    Returns:
+        What was written; `max_difference` says how far ONNX Runtime's pixels are from PyTorch's.
+
+    Raises:
+        MissingExtra: onnx, onnxscript or onnxruntime is not installed.
+        BadConfig: a discriminator, or an unknown `latent`.
+        GanvasError: the file would differ from PyTorch by more than a grey level, or cannot be written.
+    """
+    check_known(latent, LATENTS, what="latent")
+    if any(importlib.util.find_spec(name) is None for name in NEEDED):
+        raise MissingExtra("ONNX export", "onnx")
+    path = Path(path).expanduser()
+    was_training = network.training
+    try:
+        plan = _plan(network.eval(), latent=latent, unit_range=unit_range)
+        return _write(plan, path)
+    finally:
+        network.train(was_training)
+
+
+# What is traced.
+
+
+class _FromZ(nn.Module):
+    """z, truncation_psi (, c) → img, ws."""
+
+    def __init__(self, generator: GeneratorModule):
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, z: Tensor, truncation_psi: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        ws = self.generator.mapping(z, c)  # [N, num_ws, w_dim]
+        # psi is a number of the caller here, so it cannot choose a branch: psi = 0 gives every family's own mean.
+        mean = self.generator.mapping(z, c, truncation_psi=0)
+        ws = mean + truncation_psi * (ws - mean)
+        return self.generator.synthesis(ws), ws
+
+
+class _FromWs(nn.Module):
+    """ws → img."""
+
+    def __init__(self, generator: GeneratorModule):
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, ws: Tensor) -> Tensor:
+        return self.generator.synthesis(ws)
+
+
+class _FromImg(nn.Module):
+    """img → img, without the checks of a call: the sizes are open, the rules stand in the metadata."""
+
+    def __init__(self, network: ImageToImage):
+        super().__init__()
+        self.network = network
+
+    def forward(self, img: Tensor) -> Tensor:
+        return self.network.transform(img)
+
+
+class _UnitRange(nn.Module):
+    """Pixels in [0, 1] around a module whose pixels are in [-1, 1]; `img` is always the first output."""
+
+    def __init__(self, inner: nn.Module, *, takes_img: bool):
+        super().__init__()
+        self.inner, self.takes_img = inner, takes_img
+
+    def forward(self, *inputs: Tensor) -> Any:
+        out = self.inner(inputs[0] * 2 - 1) if self.takes_img else self.inner(*inputs)
+        img, *others = out if isinstance(out, tuple) else (out,)
+        img = ((img + 1) / 2).clamp(0, 1)
+        return (img, *others) if others else img
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """How one network is traced, and with what it is compared."""
+
+    module: nn.Module
+    names: tuple[str, ...]  # of the inputs
+    outputs: tuple[str, ...]
+    traced: tuple[Tensor, ...]  # inputs to trace with
+    shapes: tuple[dict[int, Any], ...]  # open axes of each input
+    compared: tuple[tuple[Tensor, ...], ...]  # inputs to compare with PyTorch: other batches, other sizes
+    metadata: dict[str, str]
+
+
+def _plan(network: Network, *, latent: str, unit_range: bool) -> _Plan:
+    if isinstance(network, GeneratorModule):
+        return _plan_generator(network, latent=latent, unit_range=unit_range)
+    if isinstance(network, ImageToImage):
+        return _plan_img2img(network, unit_range=unit_range)
+    raise BadConfig(f"export takes generators, translators and upscalers, got a {type(network).__name__}")
+
+
+def _plan_generator(G: GeneratorModule, *, latent: str, unit_range: bool) -> _Plan:
+    module: nn.Module = _FromWs(G) if latent == "ws" else _FromZ(G)
+    names = ("ws",) if latent == "ws" else ("z", "truncation_psi", "c")[: 3 if G.c_dim else 2]
+    calls = [_latents(G, n, latent, psi) for n, psi in ((2, 0.7), (1, 1.0), (3, 0.5))]
+    batch = torch.export.Dim("N")
+    return _Plan(
+        module=_UnitRange(module, takes_img=False) if unit_range else module,
+        names=names,
+        outputs=("img",) if latent == "ws" else ("img", "ws"),
+        traced=calls[0],
+        shapes=tuple({} if tensor.ndim == 0 else {0: batch} for tensor in calls[0]),
+        compared=tuple(calls[1:]),
+        metadata=_metadata(network=G, kind="generator", unit_range=unit_range, latent=latent),
+    )
+
+
+def _latents(G: GeneratorModule, count: int, latent: str, psi: float) -> tuple[Tensor, ...]:
+    """Inputs to trace or compare with."""
+    if latent == "ws":
+        return (_noise(count, G.num_ws, G.w_dim),)
+    labels = (torch.eye(G.c_dim)[torch.arange(count) % G.c_dim],) if G.c_dim else ()
+    return _noise(count, G.z_dim), torch.tensor(psi), *labels
+
+
+def _plan_img2img(network: ImageToImage, *, unit_range: bool) -> _Plan:
+    rules, step = network.size_rules, network.size_rules.multiple_of
+    channels: int = getattr(network, "in_channels", None) or getattr(network, "img_channels")  # noqa: B009
+    module: nn.Module = _FromImg(network)
+    side = fitting_size(TRACED_PX, TRACED_PX, rules)[0]
+    more = 0 if rules.square else step
+    sizes = ((2, side, side + more), (1, side + more, side), (3, side, side + 2 * more))
+    calls = [(_noise(n, channels, height, width).clamp(-1, 1),) for n, height, width in sizes]
+    calls = [((img + 1) / 2,) for (img,) in calls] if unit_range else calls
+    height, width = (_side(name, rules) for name in ("H", "W"))
+    scale = getattr(network, "scale", 1)
+    return _Plan(
+        module=_UnitRange(module, takes_img=True) if unit_range else module,
+        names=("img",),
+        outputs=("out",),
+        traced=calls[0],
+        shapes=({0: torch.export.Dim("N"), 2: height, 3: height if rules.square else width},),
+        compared=tuple(calls[1:]),
+        metadata=_metadata(
+            network=network,
+            kind="upscaler" if scale > 1 else "img2img",
+            unit_range=unit_range,
+            scale=scale,
+            minimum_px=rules.minimum_px,
+            multiple_of=rules.multiple_of,
+            square=rules.square,
+        ),
+    )
+
+
+def _side(name: str, rules: SizeRules) -> Any:
+    """An open side of a picture: any number of pixels, or of steps."""
+    step = rules.multiple_of
+    if step == 1:
+        return torch.export.Dim(name, min=max(rules.minimum_px, 2))
+    return step * torch.export.Dim(f"{name}_steps", min=max(-(-rules.minimum_px // step), 1))
+
+
+def _noise(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _metadata(*, network: Network, kind: str, unit_range: bool, **more: Any) -> dict[str, str]:
+    """What a user of the file must know; values are text, as ONNX has it."""
+    told = {
+        "made_by": f"ganvas {__version__}",
+        "family": network.family,
+        "kind": kind,
+        "pixels": "RGB, 0 to 1" if unit_range else "RGB, -1 to 1",
+        **more,
+        **{f"fact.{key}": value for key, value in network.facts.items()},
+    }
+    return {key: value if isinstance(value, str) else json.dumps(value, default=str) for key, value in told.items()}
+
+
+# Writing and comparing.
+
+
+def _write(plan: _Plan, path: Path) -> Exported:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+            made = Path(folder) / "model.onnx"
+            _trace(plan, made)
+            difference, compared = _compare(plan, made)
+            if not difference <= TOLERANCE:  # NaN too
+                raise GanvasError(
+                    f"{path} is not written: ONNX Runtime's pixels differ by {difference:.3g} from PyTorch's, more "
+                    f"than a grey level ({TOLERANCE:.3g}). Please report it with the output of: ganvas models info"
+                )
+            inputs, outputs = _signature(made)
+            size = made.stat().st_size
+            os.replace(made, path)
+    except OSError as error:
+        raise GanvasError(f"cannot write {path}: {error}") from error
+    return Exported(
+        path=path, inputs=inputs, outputs=outputs, max_difference=difference, compared=compared, size_bytes=size
+    )
+
+
+def _trace(plan: _Plan, made: Path) -> None:
+    import onnx
+
+    # With gradients off, some networks write into shared memory, which a graph cannot.
+    with _quietly(), torch.enable_grad():
+        try:
+            shapes = (plan.shapes,) if isinstance(plan.module, _UnitRange) else plan.shapes
+            traced = torch.export.export(plan.module, plan.traced, dynamic_shapes=shapes, strict=False)
+            program = torch.onnx.export(
+                traced,
+                input_names=list(plan.names),
+                output_names=list(plan.outputs),
+                dynamic_shapes=shapes,  # their names
+                opset_version=OPSET,
+                verbose=False,
+            )
+        except Exception as error:  # torch raises a dozen kinds here; all mean the same to a user
+            raise GanvasError(f"this network cannot be put into an ONNX graph: {error}") from error
+    assert program is not None
+    program.model.metadata_props.update(plan.metadata)
+    program.save(str(made), external_data=False)
+    onnx.checker.check_model(str(made))
+
+
+def _compare(plan: _Plan, made: Path) -> tuple[float, tuple[tuple[int, ...], ...]]:
+    """The largest difference of a pixel in [-1, 1] over all calls, and the shapes that were compared."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(made), providers=["CPUExecutionProvider"])
+    worst, shapes = 0.0, []
+    for inputs in plan.compared:
+        with torch.no_grad():
+            ours = plan.module(*inputs)
+        ours = ours[0] if isinstance(ours, tuple) else ours
+        theirs = session.run(None, {name: value.numpy() for name, value in zip(plan.names, inputs, strict=True)})[0]
+        assert theirs.shape == tuple(ours.shape)
+        worst = max(worst, float(np.abs(theirs - ours.numpy()).max()))
+        shapes.append(tuple(ours.shape))
+    return worst * (2 if isinstance(plan.module, _UnitRange) else 1), tuple(shapes)
+
+
+def _signature(made: Path) -> tuple[dict[str, tuple[int | str, ...]], dict[str, tuple[int | str, ...]]]:
+    import onnx
+
+    graph = onnx.load(str(made), load_external_data=False).graph
+
+    def shapes(values: Any) -> dict[str, tuple[int | str, ...]]:
+        return {
+            value.name: tuple(axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim)
+            for value in values
+        }
+
+    return shapes(graph.input), shapes(graph.output)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """The exporter talks about itself, and about torchvision, which nobody here needs."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
