@@ -47,7 +47,7 @@ def open_file(path: str | Path) -> Found:
         BrokenWeights: no such file, cut short, a web page or a pointer under the file's name.
         UnknownWeights: a kind of file that ganvas does not read.
     """
-    path = Path(path).expanduser()
+    path = _described(Path(path).expanduser())
     _check_file(path)
     data = _mapped(path)
     try:
@@ -59,6 +59,12 @@ def open_file(path: str | Path) -> Found:
     except Exception as error:
         # The file is somebody else's and may be anything. What we did not foresee is its defect, not the user's crash.
         raise BrokenWeights(f"{path.name} cannot be read ({type(error).__name__}: {error}).") from error
+
+
+def _described(path: Path) -> Path:
+    """A folder with an OpenVINO model of several networks is opened by one of its descriptions; the reader finds the rest."""
+    descriptions = sorted(path.glob("*.xml")) if path.is_dir() else []
+    return descriptions[-1] if descriptions else path
 
 
 def _check_file(path: Path) -> None:

@@ -66,6 +66,7 @@ def fill(
     for name, tensor in used.items():
         check_finite(name, tensor, who=who)
     with torch.random.fork_rng(devices=[]):  # building draws random weights; loading must not disturb the caller's seed
+        torch.default_generator.manual_seed(0)  # what a file leaves out (old noise maps) is the same each time
         made = build(family, network=network, **fields)
     with torch.no_grad():
         for name, place in made.state_dict().items():

@@ -10,7 +10,15 @@ import torch
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BrokenWeights, WeightsError
 from ganvas.models.protocol import Network
-from ganvas.weights import checkpoint
+from ganvas.weights import (
+    checkpoint,
+    from_basicsr,
+    from_cyclegan,
+    from_ncnn,
+    from_nvidia,
+    from_openvino,
+    from_rosinality,
+)
 from ganvas.weights.files import open_file
 from ganvas.weights.found import Found
 from ganvas.weights.recognise import unknown
@@ -27,7 +35,7 @@ class Reader(Protocol):
 
 
 # A foreign file names nothing, so readers are asked in this order; the first that fits reads.
-READERS: tuple[Reader, ...] = ()
+READERS: tuple[Reader, ...] = (from_nvidia, from_rosinality, from_basicsr, from_cyclegan, from_ncnn, from_openvino)
 
 
 def load(name_or_path: str | Path, *, network: str = "G_ema", device: str | torch.device = "cpu") -> Any:
