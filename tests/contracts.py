@@ -71,6 +71,10 @@ TINY: dict[str, Tiny] = {
         fields={"img_resolution": 16, "z_dim": 16, "widths": (32, 16, 16), "blocks": (1, 1, 2), "c_embed_dim": 5},
         discriminator={"img_resolution": 16, "widths": (32, 16, 16), "blocks": (1, 1, 2)},
     ),
+    "mobilestylegan": Tiny(
+        fields={"z_dim": 16, "w_dim": 24, "num_mapping_layers": 2, "channels": (16, 12, 8)},
+        exits=(8, 16),
+    ),
     "pix2pix": Tiny(
         fields={"num_downs": 3, "ngf": 4},
         discriminator={"img_resolution": 32, "n_layers": 2, "ndf": 4},

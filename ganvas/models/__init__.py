@@ -16,6 +16,7 @@ from ganvas.models.cyclegan import CycleGANDiscriminator, CycleGANDiscriminatorC
 from ganvas.models.dcgan import DCGANConfig, DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator
 from ganvas.models.fastgan import FastGANConfig, FastGANDiscriminator, FastGANDiscriminatorConfig, FastGANGenerator
 from ganvas.models.mlp import MLPConfig, MLPDiscriminator, MLPDiscriminatorConfig, MLPGenerator
+from ganvas.models.mobilestylegan import MobileStyleGANConfig, MobileStyleGANGenerator
 from ganvas.models.pix2pix import PatchGAN, PatchGANConfig, UNet, UNetConfig
 from ganvas.models.protocol import Network
 from ganvas.models.r3gan import R3GANConfig, R3GANDiscriminator, R3GANDiscriminatorConfig, R3GANGenerator
@@ -48,6 +49,7 @@ FAMILIES: dict[str, Family] = {
         "generator", StyleGAN2Generator, StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig
     ),
     "r3gan": Family("generator", R3GANGenerator, R3GANConfig, R3GANDiscriminator, R3GANDiscriminatorConfig),
+    "mobilestylegan": Family("generator", MobileStyleGANGenerator, MobileStyleGANConfig),
     "pix2pix": Family("translator", UNet, UNetConfig, PatchGAN, PatchGANConfig),
     "cyclegan": Family("translator", ResNetGenerator, ResNetConfig, CycleGANDiscriminator, CycleGANDiscriminatorConfig),
     "rrdbnet": Family("upscaler", RRDBNet, RRDBConfig, UNetDiscriminator, UNetDiscriminatorConfig),

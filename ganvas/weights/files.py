@@ -62,7 +62,7 @@ def open_file(path: str | Path) -> Found:
 
 
 def _described(path: Path) -> Path:
-    """A folder with an OpenVINO model of several networks is opened by one of its descriptions; the reader finds the rest."""
+    """A folder of OpenVINO networks is opened by one of its descriptions; the reader finds the rest."""
     descriptions = sorted(path.glob("*.xml")) if path.is_dir() else []
     return descriptions[-1] if descriptions else path
 

@@ -1,0 +1,282 @@
+"""MobileStyleGAN: StyleGAN2 distilled into depthwise-separable convolutions that paint wavelet coefficients.
+
+    z ──mapping──► w ──affine──► styles ──┐
+                   const 4×4 ──► conv ──► (inverse wavelet, conv, conv) a level ──► to_img, inverse wavelet ──► img
+
+Belousov 2021, "MobileStyleGAN: A Lightweight Convolutional Neural Network for High-Fidelity Image Synthesis". This is
+the network as it is used after training: demodulation is folded into the weights, noise is one fixed map a convolution,
+gains are folded away. Left out: the distillation itself, so the family is imported and not trained here.
+
+Two things are ours. Channels before an inverse wavelet stand plane by plane (see ops/wavelet.py); the reader brings
+published weights into this order. And `heads`: the paper trains a picture at every level, published files keep the last
+one only; `tools/learn_faces_heads.py` learns the others again, for quick previews and for inversion.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganvas.errors import BadConfig
+from ganvas.models.protocol import GeneratorModule, truncate
+from ganvas.ops.equalized import LRELU_SLOPE, normalize_2nd_moment
+from ganvas.ops.wavelet import from_wavelet
+
+START_PX = 4
+PLANES = 4  # of the wavelet transform
+
+
+@dataclass(frozen=True, kw_only=True)
+class MobileStyleGANConfig:
+    """What a generator is built from. The defaults are the published FFHQ network, 1024 px."""
+
+    z_dim: int = 512
+    w_dim: int = 512
+    num_mapping_layers: int = 8
+    channels: tuple[int, ...] = (512, 512, 512, 512, 512, 256, 128, 64)  # features at 4, 8, 16 … px
+    img_channels: int = 3
+    heads: tuple[int, ...] = ()  # resolutions below the last that have a picture of their own
+    head_rank: int = 16  # how many directions of w such a picture listens to
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(self.channels))  # JSON turns tuples into lists
+        object.__setattr__(self, "heads", tuple(sorted(self.heads)))
+        if not self.channels or any(c < PLANES or c % PLANES for c in self.channels):
+            raise BadConfig(f"channels must be multiples of 4, one for each of 4, 8, 16 … px, got {self.channels}")
+        if min(self.z_dim, self.w_dim, self.num_mapping_layers, self.img_channels, self.head_rank) < 1:
+            raise BadConfig("z_dim, w_dim, num_mapping_layers, img_channels and head_rank must be at least 1")
+        if wrong := set(self.heads) - set(self.exits):
+            raise BadConfig(f"heads must be among {self.exits}, got {sorted(wrong)}")
+
+    @property
+    def img_resolution(self) -> int:
+        """Twice the size of the last features."""
+        return START_PX << len(self.channels)
+
+    @property
+    def exits(self) -> tuple[int, ...]:
+        """Resolutions at which `synthesis` can stop early."""
+        return tuple(START_PX << level for level in range(1, len(self.channels)))
+
+    @property
+    def num_ws(self) -> int:
+        """One for the first convolution, three a level (enlarging, two convolutions), one for the picture."""
+        return 3 * len(self.channels) - 1
+
+
+class Styled(nn.Module):
+    """Something whose input channels are scaled by a style, an affine map of w."""
+
+    def __init__(self, channels: int, w_dim: int):
+        super().__init__()
+        self.affine = nn.Linear(w_dim, channels)
+        nn.init.normal_(self.affine.weight, std=1 / math.sqrt(w_dim))
+        nn.init.ones_(self.affine.bias)
+
+    def style(self, w: Tensor, like: Tensor) -> Tensor:
+        """w [N, w_dim] → [N, C, 1, 1] in the precision of `like`."""
+        return self.affine(w).to(like.dtype)[:, :, None, None]
+
+
+class StyledConv(Styled):
+    """Modulation, convolution, noise, bias, leaky ReLU; separable but for the first one (figure 3 of the paper).
+
+    Args:
+        in_channels, out_channels: channels.
+        w_dim: width of w.
+        px: size of the picture, for the noise map.
+        separable: depthwise 3×3, then 1×1; False = one full 3×3.
+    """
+
+    noise: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, *, w_dim: int, px: int, separable: bool = True):
+        super().__init__(in_channels, w_dim)
+        self.separable = separable
+        if separable:
+            self.depthwise = nn.Parameter(torch.randn(in_channels, 1, 3, 3) / 3)
+        taps, fan_in = (1, in_channels) if separable else (3, 9 * in_channels)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, taps, taps) * math.sqrt(2 / fan_in))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.register_buffer("noise", torch.randn(px, px) / 10)  # its strength is folded in
+
+    def forward(self, x: Tensor, w: Tensor, *, noise_mode: str) -> Tensor:
+        """x [N, I, H, W], w [N, w_dim] → [N, O, H, W]."""
+        style, weight, bias = self.style(w, x), self.weight.to(x.dtype), self.bias.to(x.dtype)
+        if self.separable:
+            x = F.conv2d(modulated_depthwise(x, self.depthwise.to(x.dtype), style), weight, bias)
+        else:
+            x = F.conv2d(x * style, weight, bias, padding=1)
+        if noise_mode != "none":
+            x = x.add_(self._noise(x, noise_mode))  # the convolution's own result: nobody else needs it as it was
+        return F.leaky_relu_(x, LRELU_SLOPE)
+
+    def _noise(self, x: Tensor, mode: str) -> Tensor:
+        if mode == "const":
+            return self.noise.to(x.dtype)
+        drawn = torch.randn(len(x), 1, *self.noise.shape, dtype=x.dtype, device=x.device)
+        return drawn * self.noise.square().mean().sqrt().to(x.dtype)
+
+
+def modulated_depthwise(x: Tensor, weight: Tensor, style: Tensor) -> Tensor:
+    """Depthwise 3×3 of x [N, C, H, W] scaled by style [N, C, 1, 1]; weight [C, 1, 3, 3]."""
+    if len(x) == 1:  # a picture alone: scale the few weights instead of all the pixels
+        weight, style = weight * style.transpose(0, 1), None  # type: ignore[assignment]
+    return F.conv2d(x if style is None else x * style, weight, padding=1, groups=x.shape[1])
+
+
+class Level(nn.Module):
+    """Twice the size: styled inverse wavelet, then two convolutions."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, w_dim: int, px: int):
+        super().__init__()
+        self.up = Styled(in_channels, w_dim)
+        self.conv1 = StyledConv(in_channels // PLANES, out_channels, w_dim=w_dim, px=px)
+        self.conv2 = StyledConv(out_channels, out_channels, w_dim=w_dim, px=px)
+
+    def forward(self, x: Tensor, ws: Tensor, *, noise_mode: str) -> Tensor:
+        """x [N, I, H, W], ws [N, 3, w_dim] → [N, O, 2H, 2W]."""
+        x = from_wavelet(x * self.up.style(ws[:, 0], x))
+        x = self.conv1(x, ws[:, 1], noise_mode=noise_mode)
+        return self.conv2(x, ws[:, 2], noise_mode=noise_mode)
+
+
+class ToImg(Styled):
+    """Features → wavelet coefficients of the picture: a modulated 1×1 convolution."""
+
+    def __init__(self, channels: int, img_channels: int, *, w_dim: int):
+        super().__init__(channels, w_dim)
+        self.weight = nn.Parameter(torch.randn(PLANES * img_channels, channels, 1, 1) / math.sqrt(channels))
+        self.bias = nn.Parameter(torch.zeros(PLANES * img_channels))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """x [N, C, H, W], w [N, w_dim] → img [N, img_channels, 2H, 2W] float32."""
+        return paint(x, self.weight, self.bias, self.style(w, x))
+
+
+def paint(x: Tensor, weight: Tensor, bias: Tensor, style: Tensor) -> Tensor:
+    """x [N, C, H, W], weight [P, C, 1, 1], bias [P], style [N, C, 1, 1] → img [N, P/4, 2H, 2W], precise as weight."""
+    if len(x) == 1:
+        coefficients = F.conv2d(x, weight.to(x.dtype) * style, bias.to(x.dtype))
+    else:
+        coefficients = F.conv2d(x * style, weight.to(x.dtype), bias.to(x.dtype))
+    return from_wavelet(coefficients.to(weight.dtype))
+
+
+class Mapping(nn.Module):
+    """z → w: normalised, then fully connected layers with leaky ReLU of gain √2."""
+
+    w_avg: Tensor
+
+    def __init__(self, config: MobileStyleGANConfig):
+        super().__init__()
+        widths = [config.z_dim] + [config.w_dim] * config.num_mapping_layers
+        self.layers = nn.ModuleList(_fully_connected(a, b) for a, b in pairwise(widths))
+        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z [N, z_dim] → w [N, w_dim]."""
+        x = normalize_2nd_moment(z)
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), LRELU_SLOPE) * math.sqrt(2)
+        return x
+
+
+def _fully_connected(width_in: int, width_out: int) -> nn.Linear:
+    layer = nn.Linear(width_in, width_out)
+    nn.init.normal_(layer.weight, std=1 / math.sqrt(width_in))
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class MobileStyleGANGenerator(GeneratorModule):
+    """z → ws → img. See `protocol.Generator`.
+
+    Args:
+        config: the architecture.
+    """
+
+    family: ClassVar[str] = "mobilestylegan"
+
+    def __init__(self, config: MobileStyleGANConfig):
+        super().__init__()
+        self.config = config
+        self.z_dim, self.w_dim, self.c_dim, self.num_ws = config.z_dim, config.w_dim, 0, config.num_ws
+        self.img_resolution, self.img_channels = config.img_resolution, config.img_channels
+        channels, w_dim = config.channels, config.w_dim
+        self.map = Mapping(config)
+        self.const = nn.Parameter(torch.randn(channels[0], START_PX, START_PX))
+        self.conv = StyledConv(channels[0], channels[0], w_dim=w_dim, px=START_PX, separable=False)
+        self.levels = nn.ModuleList(
+            Level(channels[i], channels[i + 1], w_dim=w_dim, px=START_PX << (i + 1)) for i in range(len(channels) - 1)
+        )
+        self.to_img = ToImg(channels[-1], config.img_channels, w_dim=w_dim)
+
+    @property
+    def w_avg(self) -> Tensor:
+        """[w_dim], the mean of w, toward which truncation pulls."""
+        return self.map.w_avg
+
+    def mapping(
+        self, z: Tensor, c: Tensor | None = None, *, truncation_psi: float = 1, truncation_cutoff: int | None = None
+    ) -> Tensor:
+        """z [N, z_dim] → ws [N, num_ws, w_dim], every row the same w. The family takes no labels.
+
+        Raises:
+            BadLatent: z of another shape, or labels.
+        """
+        self.check_mapping(z, c)
+        ws = self.map(z)[:, None].repeat(1, self.num_ws, 1)
+        return truncate(ws, self.w_avg, psi=truncation_psi, cutoff=truncation_cutoff)
+
+    def synthesis(
+        self, ws: Tensor, *, noise_mode: str = "const", resolution: int | None = None, precision: str = "exact"
+    ) -> Tensor:
+        """Paint the picture of these latents.
+
+        Args:
+            ws: [N, num_ws, w_dim].
+            noise_mode: "const" (the fixed maps: repeatable), "random" (fresh of the same strength), "none".
+            resolution: a smaller picture: early exit through a head where there is one, else averaged down from the
+                next larger picture there is. None = img_resolution.
+            precision: "exact" = float32; "fast" = bfloat16 inside.
+
+        Returns:
+            [N, img_channels, resolution, resolution], about [-1, 1] (not clipped).
+
+        Raises:
+            BadLatent: ws of another shape.
+            BadConfig: an unknown noise_mode, precision or resolution.
+        """
+        self.check_synthesis(ws, noise_mode, precision)
+        px = self._check_exit(resolution)
+        drawn_px = min(r for r in (*self.config.heads, self.img_resolution) if r >= px)
+        x = self._features(ws, drawn_px // 2, noise_mode=noise_mode, precision=precision)
+        img = self._head(x, ws, drawn_px)
+        return F.avg_pool2d(img, drawn_px // px) if drawn_px > px else img
+
+    def _features(self, ws: Tensor, px: int, *, noise_mode: str, precision: str) -> Tensor:
+        """What the level of this size hands on: [N, C, px, px], in the precision of the arithmetic."""
+        dtype = torch.bfloat16 if precision == "fast" else ws.dtype
+        x = self.const.to(dtype)[None].contiguous(memory_format=torch.channels_last)
+        x = self.conv(x.expand(len(ws), -1, -1, -1), ws[:, 0], noise_mode=noise_mode)
+        for i, level in enumerate(self.levels):
+            if x.shape[-1] == px:
+                break
+            x = level(x, ws[:, 3 * i + 1 : 3 * i + 4], noise_mode=noise_mode)
+        return x
+
+    def _head(self, x: Tensor, ws: Tensor, px: int) -> Tensor:
+        return self.to_img(x, ws[:, -1])
+
+    def _check_exit(self, resolution: int | None) -> int:
+        known = (*self.config.exits, self.img_resolution)
+        if resolution is not None and resolution not in known:
+            raise BadConfig(f"resolution must be one of {known} or None, got {resolution}")
+        return resolution or self.img_resolution
