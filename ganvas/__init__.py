@@ -11,25 +11,33 @@ __version__ = "0.1.0"
 __all__ = [
     "BadInput",
     "GanvasError",
+    "Photo",
     "WeightsError",
     "__version__",
     "build",
     "load",
+    "read_image",
     "save",
+    "write_image",
 ]
 
 # The sign on the door: public name → where it is defined. tests/test_face.py holds it to __all__.
 _HOME = {
     "BadInput": "ganvas.errors",
     "GanvasError": "ganvas.errors",
+    "Photo": "ganvas.images.photo",
     "WeightsError": "ganvas.errors",
     "build": "ganvas.models",
     "load": "ganvas.weights.load",
+    "read_image": "ganvas.images.files",
     "save": "ganvas.weights.checkpoint",
+    "write_image": "ganvas.images.files",
 }
 
 if TYPE_CHECKING:
     from ganvas.errors import BadInput, GanvasError, WeightsError
+    from ganvas.images.files import read_image, write_image
+    from ganvas.images.photo import Photo
     from ganvas.models import build
     from ganvas.weights.checkpoint import save
     from ganvas.weights.load import load

@@ -9,7 +9,9 @@ import pytest
 import ganvas
 from ganvas import _HOME
 
-AGREED = {"BadInput", "GanvasError", "WeightsError", "__version__", "build", "load", "save"}
+AGREED = {
+    "BadInput", "GanvasError", "Photo", "WeightsError", "__version__", "build", "load", "read_image", "save", "write_image",
+}  # fmt: skip
 
 
 def python(code: str) -> str:

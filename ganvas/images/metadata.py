@@ -1,0 +1,287 @@
+"""What a picture file says besides its pixels: found when read, put back when written.
+
+EXIF, XMP, IPTC, profile, resolution, text, and the recipe by which ganvas made the picture: a text chunk of a PNG, a
+property of the XMP packet in a JPEG, WebP, TIFF or AVIF.
+
+Specifications: CIPA 2019, "Exif Version 2.32"; ISO 16684-1 (XMP); W3C 2003, "Portable Network Graphics (Second
+Edition)", section 11; ITU-T T.81 annex B (JPEG segments); ICC.1:2022 annex B (profiles in files).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+from xml.sax.saxutils import escape, unescape
+
+from ganvas.errors import BadImage
+from ganvas.images import directory
+from ganvas.images.directory import BYTE, RATIONAL, SHORT, UNDEFINED, Directory
+from ganvas.images.photo import Photo
+from ganvas.images.sixteen import STRUCTURE, png_chunk, png_chunks
+
+RECIPE_KEY = "ganvas-recipe"  # of the PNG text chunk
+_XMP_KEY = "XML:com.adobe.xmp"
+_EXIF_HEAD = b"Exif\0\0"
+_XMP_TAG, _ICC_TAG, _X_TAG, _Y_TAG, _UNIT_TAG = 700, 34675, 282, 283, 296
+_PNG_COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
+_LARGEST_SEGMENT = 65533  # bytes that a JPEG segment holds after its length
+_LONG_RECIPE = 20_000  # characters; longer ones are compressed where the format is short of room
+_LONGEST_RECIPE = 2**24  # bytes, unpacked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """The fields of a Photo that are not pixels, and how the pixels are turned."""
+
+    orientation: int = 1
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+def metadata_of(picture: Any, data: bytes, format: str) -> Metadata:
+    """What a file says, by Pillow's picture of it (loaded already)."""
+    info = picture.info
+    text = _texts(picture)
+    xmp = _as_bytes(info.get("xmp") or text.pop(_XMP_KEY, None))
+    exif = _as_bytes(info.get("exif")) or _exif_as_text(text)
+    icc_profile = info.get("icc_profile") or None
+    recipe = text.pop(RECIPE_KEY, None)
+    return _metadata(
+        exif=exif.removeprefix(_EXIF_HEAD) if exif else None,
+        xmp=xmp,
+        icc_profile=icc_profile,
+        dpi=_plausible(info.get("dpi")),
+        text=text,
+        recipe=recipe,
+        segments=_segments(picture, data, format),
+    )
+
+
+def metadata_of_tiff(tags: Directory) -> Metadata:
+    """What a TIFF says; its own directory is its EXIF block."""
+    unit = {2: 1.0, 3: 2.54}.get(tags.whole(_UNIT_TAG, 2))
+    dpi = tuple(_ratio(tags, tag) * unit for tag in (_X_TAG, _Y_TAG)) if unit else None
+    rest = set(tags.entries) - STRUCTURE - {directory.ORIENTATION}
+    turn = tags.whole(directory.ORIENTATION, 1)
+    found = _metadata(
+        exif=directory.packed(tags, without=STRUCTURE | {directory.ORIENTATION}) if rest else None,
+        xmp=tags.value(_XMP_TAG) or None,
+        icc_profile=tags.value(_ICC_TAG) or None,
+        dpi=_plausible(dpi),
+        text={},
+        recipe=None,
+        segments=(),
+    )
+    return Metadata(orientation=turn if 1 <= turn <= 8 else 1, fields=found.fields)
+
+
+def _metadata(*, exif: bytes | None, xmp: bytes | None, recipe: str | None, **fields: Any) -> Metadata:
+    turn = _orientation(exif, xmp)
+    if exif:
+        exif = directory.without_orientation(exif)
+        exif = directory.without_thumbnail(exif) if turn != 1 else exif
+    if xmp:
+        xmp, kept = _without_recipe(re.sub(_XMP_TURN, b"", xmp))
+        recipe = recipe or kept
+    return Metadata(orientation=turn, fields={**fields, "exif": exif or None, "xmp": xmp or None, "recipe": recipe})
+
+
+_XMP_TURN = rb'\s*tiff:Orientation\s*=\s*["\'](\d)["\']|<tiff:Orientation>(\d)</tiff:Orientation>'
+
+
+def _orientation(exif: bytes | None, xmp: bytes | None) -> int:
+    """EXIF decides; XMP where EXIF is silent."""
+    turn = directory.orientation_of(exif) if exif else 1
+    found = re.search(_XMP_TURN, xmp) if xmp and turn == 1 else None
+    if found:
+        turn = int(found[1] or found[2])
+    return turn if 1 <= turn <= 8 else 1
+
+
+def _texts(picture: Any) -> dict[str, str]:
+    text = {str(key): str(value) for key, value in (getattr(picture, "text", None) or {}).items()}
+    comment = picture.info.get("comment")
+    if comment:
+        text["Comment"] = _decoded(comment) if isinstance(comment, bytes) else str(comment)
+    return text
+
+
+def _decoded(words: bytes) -> str:
+    try:
+        return words.rstrip(b"\0").decode("utf-8")
+    except UnicodeDecodeError:
+        return words.rstrip(b"\0").decode("latin-1")
+
+
+def _as_bytes(value: Any) -> bytes | None:
+    return value.encode("utf-8") if isinstance(value, str) else bytes(value) if value else None
+
+
+def _exif_as_text(text: dict[str, str]) -> bytes | None:
+    """Older tools write EXIF into a PNG as a text chunk of hexadecimal digits, three lines down."""
+    for key in ("Raw profile type exif", "Raw profile type APP1"):
+        digits = "".join(text.get(key, "").split("\n")[3:])
+        if digits:
+            try:
+                block = bytes.fromhex(digits)
+            except ValueError:
+                continue
+            if block.startswith(_EXIF_HEAD):
+                del text[key]
+                return block
+    return None
+
+
+def _plausible(dpi: Any) -> tuple[float, float] | None:
+    try:
+        x, y = (float(each) for each in dpi)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if 0 < x < 1e6 and 0 < y < 1e6 else None
+
+
+def _ratio(tags: Directory, tag: int) -> float:
+    value = tags.value(tag)
+    if len(value) < 8:
+        return 0.0
+    above, below = struct.unpack_from(tags.order + "II", value)
+    return above / below if below else 0.0
+
+
+def _segments(picture: Any, data: bytes, format: str) -> tuple[tuple[str, bytes], ...]:
+    """IPTC and Photoshop's notes of a JPEG; what a PNG says about its gamma and primaries."""
+    if format == "JPEG":
+        return tuple((name, bytes(body)) for name, body in getattr(picture, "applist", ()) if name == "APP13")
+    if format == "PNG":
+        found = {name: body for name, body in png_chunks(data) if name in _PNG_COLOUR_CHUNKS}
+        return tuple((name.decode(), body) for name, body in found.items())
+    return ()
+
+
+# ── the recipe in XMP ────────────────────────────────────────────────────────────────────────────────────────────────
+
+_NAMESPACE = "urn:ganvas:1"
+_RECIPE = re.compile(
+    rb'<rdf:Description[^>]*xmlns:ganvas="urn:ganvas:1"[^>]*><ganvas:recipe( packed="zlib")?>([^<]*)</ganvas:recipe>'
+    rb"</rdf:Description>"
+)
+_EMPTY_XMP = (
+    b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+)
+
+
+def _without_recipe(xmp: bytes) -> tuple[bytes | None, str | None]:
+    """The packet without our property, and what it said; None for a packet that held nothing else."""
+    found = _RECIPE.search(xmp)
+    if not found:
+        return xmp, None
+    rest = xmp[: found.start()] + xmp[found.end() :]
+    try:
+        words = base64.b64decode(found[2], validate=True) if found[1] else found[2]
+        if found[1]:
+            words = zlib.decompressobj().decompress(words, _LONGEST_RECIPE)
+        return None if rest == _EMPTY_XMP else rest, unescape(words.decode("utf-8"))
+    except (ValueError, zlib.error):
+        return rest, None
+
+
+def xmp_with_recipe(xmp: bytes | None, recipe: str | None) -> bytes | None:
+    """The packet with the recipe in it; a packet that has no place for it is replaced."""
+    if recipe is None:
+        return xmp
+    words, packed = escape(recipe).encode("utf-8"), b""
+    if len(words) > _LONG_RECIPE:
+        words, packed = base64.b64encode(zlib.compress(words, 9)), b' packed="zlib"'
+    ours = (
+        f'<rdf:Description rdf:about="" xmlns:ganvas="{_NAMESPACE}">'.encode()
+        + b"<ganvas:recipe" + packed + b">" + words + b"</ganvas:recipe></rdf:Description>"
+    )  # fmt: skip
+    whole = xmp if xmp is not None and b"</rdf:RDF>" in xmp else _EMPTY_XMP
+    return whole.replace(b"</rdf:RDF>", ours + b"</rdf:RDF>", 1)
+
+
+# ── into files ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def exif_for(photo: Photo) -> bytes | None:
+    """The EXIF block with the picture's present size."""
+    return None if photo.exif is None else directory.with_size(photo.exif, *photo.size)
+
+
+def into_png(file: bytes, photo: Photo, icc_profile: bytes | None) -> bytes:
+    """A PNG without metadata → the same with the photo's."""
+    chunks = [(name.encode(), body) for name, body in photo.segments] if photo.format == "PNG" else []
+    if icc_profile:
+        chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile)))
+    if photo.dpi:
+        chunks.append((b"pHYs", struct.pack(">IIB", *(round(each / 0.0254) for each in photo.dpi), 1)))
+    if exif := exif_for(photo):
+        chunks.append((b"eXIf", exif))
+    if photo.xmp:
+        chunks.append(_text_chunk(_XMP_KEY, photo.xmp.decode("utf-8", "replace"), international=True))
+    chunks += [_text_chunk(key, words) for key, words in photo.text.items()]
+    if photo.recipe is not None:
+        chunks.append(_text_chunk(RECIPE_KEY, photo.recipe, international=True))
+    head = 8 + 25  # the signature and IHDR, behind which all of these may stand
+    return file[:head] + b"".join(png_chunk(*chunk) for chunk in chunks) + file[head:]
+
+
+def _text_chunk(key: str, words: str, *, international: bool = False) -> tuple[bytes, bytes]:
+    name = key.encode("latin-1", "replace")[:79] or b"Comment"
+    try:
+        if not international:
+            return b"tEXt", name + b"\0" + words.encode("latin-1")
+    except UnicodeEncodeError:
+        pass
+    return b"iTXt", name + b"\0\0\0\0\0" + words.encode("utf-8")
+
+
+def into_jpeg(file: bytes, photo: Photo, icc_profile: bytes | None, *, name: str) -> bytes:
+    """A JPEG without metadata → the same with the photo's.
+
+    Raises:
+        BadImage: something is longer than a JPEG can hold.
+    """
+    segments: list[tuple[int, bytes]] = []
+    if exif := exif_for(photo):
+        segments.append((1, _EXIF_HEAD + exif))
+    if xmp := xmp_with_recipe(photo.xmp, photo.recipe):
+        segments.append((1, b"http://ns.adobe.com/xap/1.0/\0" + xmp))
+    if icc_profile:
+        step = _LARGEST_SEGMENT - 14
+        parts = [icc_profile[at : at + step] for at in range(0, len(icc_profile), step)]
+        segments += [(2, b"ICC_PROFILE\0" + bytes((i + 1, len(parts))) + part) for i, part in enumerate(parts)]
+    if photo.format == "JPEG":
+        segments += [(13, body) for _, body in photo.segments]
+    packed = b"".join(_segment(0xE0 + number, body, name) for number, body in segments)
+    if "Comment" in photo.text:
+        packed += _segment(0xFE, photo.text["Comment"].encode("utf-8"), name)
+    at = 4 + struct.unpack_from(">H", file, 4)[0] if file[2:4] == b"\xff\xe0" else 2  # JFIF's own segment comes first
+    return file[:at] + packed + file[at:]
+
+
+def _segment(marker: int, body: bytes, name: str) -> bytes:
+    if len(body) > _LARGEST_SEGMENT:
+        raise BadImage(
+            f"{name} cannot be written as JPEG: a part of its metadata (or its recipe) has {len(body):,} bytes, and a "
+            f"JPEG holds {_LARGEST_SEGMENT:,}. Write .png, or leave it out: dataclasses.replace(photo, exif=None)."
+        )
+    return bytes((0xFF, marker)) + struct.pack(">H", len(body) + 2) + body
+
+
+def tiff_tags(photo: Photo, icc_profile: bytes | None, order: str) -> dict[int, tuple[int, bytes]]:
+    """The photo's metadata as TIFF entries, besides EXIF."""
+    tags: dict[int, tuple[int, bytes]] = {}
+    if xmp := xmp_with_recipe(photo.xmp, photo.recipe):
+        tags[_XMP_TAG] = (BYTE, xmp)
+    if icc_profile:
+        tags[_ICC_TAG] = (UNDEFINED, icc_profile)
+    if photo.dpi:
+        for tag, value in zip((_X_TAG, _Y_TAG), photo.dpi, strict=True):
+            tags[tag] = (RATIONAL, struct.pack(order + "II", round(value * 1000), 1000))
+        tags[_UNIT_TAG] = (SHORT, struct.pack(order + "H", 2))
+    return tags
