@@ -76,6 +76,10 @@ def _as_set(machine: Machine, items: Any = ()) -> set[Any]:
     return set(map(machine.key, items))
 
 
+def _as_frozenset(machine: Machine, items: Any = ()) -> frozenset[Any]:
+    return frozenset(_as_set(machine, items))
+
+
 def as_bytes(machine: Machine, text: Any = "", encoding: Any = "latin1") -> bytes:
     """How protocols 0 to 2 write bytes: as text in latin-1."""
     if isinstance(text, (bytes, memoryview)):
@@ -205,7 +209,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "collections.defaultdict": as_dict,
     "builtins.dict": as_dict,
     "builtins.set": _as_set,
-    "builtins.frozenset": _as_set,
+    "builtins.frozenset": _as_frozenset,
     "builtins.bytes": as_bytes,
     "builtins.bytearray": as_bytes,
     "_codecs.encode": as_bytes,

@@ -26,7 +26,7 @@ from ganvas.weights.rebuild import Storage
 LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the pickled number 0x1950a86a20f9469cfc6c
 _SMALL = 256  # bytes up to this length are copied, longer ones look into the file
 _MAX_NUMBER = 1 << 12  # bytes
-_LINE_LENGTHS = (1 << 9, 1 << 12, 1 << 16)  # of the old text instructions; mostly the first is enough
+_LINE = 1 << 9  # bytes of an old text instruction to look at first; mostly that is enough
 _MAX_PICKLES_INSIDE = 3
 _MAX_NAME = 300
 
@@ -193,11 +193,15 @@ class Machine:
         return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]
 
     def line(self) -> bytes:
-        for length in _LINE_LENGTHS:
+        length = _LINE
+        while True:
             window = bytes(self.data[self.at : self.at + length])
             if (end := window.find(b"\n")) >= 0:
                 self.at += end + 1
                 return window[:end]
+            if len(window) < length:
+                break
+            length *= 8
         raise self.intake.broken("a line of text in its pickle does not end")
 
     # The stack.
