@@ -1,0 +1,125 @@
+"""The commands as a user types them, on tiny generators made on the spot."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import ganvas
+from ganvas.cli.main import app
+from ganvas.errors import BadConfig, GanvasError
+from ganvas.models.protocol import latents_from_seeds
+from ganvas.weights.checkpoint import save
+
+TINY = {"img_resolution": 16, "channel_base": 256, "channel_max": 16, "z_dim": 8, "w_dim": 8, "num_mapping_layers": 2}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    return save(ganvas.build("stylegan2", **TINY), tmp_path_factory.mktemp("models") / "tiny.safetensors")
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    torch.manual_seed(0)
+    net = ganvas.build("stylegan2", c_dim=3, **TINY)
+    return save(net, tmp_path_factory.mktemp("models") / "conditional.safetensors")
+
+
+def run(*words):
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def pixels(path):
+    return np.asarray(Image.open(path))
+
+
+def test_a_seed_is_the_picture_everybody_means(model, tmp_path):
+    run("generate", "--model", model, "--seeds", "3,7-8", "--trunc", 0.5, "--outdir", tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["seed0003.png", "seed0007.png", "seed0008.png"]
+    G = ganvas.load(model)
+    z = torch.from_numpy(np.random.RandomState(7).randn(1, 8)).float()
+    with torch.no_grad():
+        img = G(z, truncation_psi=0.5)[0].permute(1, 2, 0).numpy()
+    assert np.abs(pixels(tmp_path / "seed0007.png") - (img.clip(-1, 1) + 1) * 127.5).max() <= 1
+
+
+def test_the_same_command_gives_the_same_sheet(model, tmp_path):
+    for name in ("a.png", "b.png"):
+        run("generate", "--model", model, "--seeds", "0-4", "--grid", tmp_path / name)
+    assert (pixels(tmp_path / "a.png") == pixels(tmp_path / "b.png")).all()
+    assert pixels(tmp_path / "a.png").shape == (32, 48, 3)
+
+
+def test_a_class_makes_a_difference_and_its_file_says_which(conditional, tmp_path):
+    for label in (0, 2):
+        run("generate", "--model", conditional, "--seeds", 1, "--class", label, "--outdir", tmp_path)
+    assert (pixels(tmp_path / "seed0001-class0.png") != pixels(tmp_path / "seed0001-class2.png")).any()
+
+
+def test_a_mixing_sheet_has_its_sources_on_the_edges(model, tmp_path):
+    run("mix", "--model", model, "--rows", "0,1", "--cols", "2", "--layers", "3-5", "-o", tmp_path / "mix.png")
+    run("generate", "--model", model, "--seeds", "0-2", "--outdir", tmp_path)
+    sheet = pixels(tmp_path / "mix.png")
+    assert sheet.shape == (48, 32, 3)
+    assert (sheet[:16, :16] == 255).all()
+    assert (sheet[:16, 16:] == pixels(tmp_path / "seed0002.png")).all()
+    assert (sheet[16:32, :16] == pixels(tmp_path / "seed0000.png")).all()
+    G = ganvas.load(model)
+    with torch.no_grad():
+        ws = G.mapping(latents_from_seeds([1, 2], 8), truncation_psi=0.7)
+        mixed = torch.cat([ws[:1, :3], ws[1:, 3:6], ws[:1, 6:]], dim=1)
+        img = G.synthesis(mixed)[0].permute(1, 2, 0).numpy()
+    assert np.abs(sheet[32:, 16:] - (img.clip(-1, 1) + 1) * 127.5).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["walk.gif", "walk.webp"])
+def test_a_walk_has_its_frames(model, tmp_path, name):
+    run("interpolate", "--model", model, "--seeds", "0-2", "--frames", 9, "--output", tmp_path / name)
+    with Image.open(tmp_path / name) as film:
+        assert film.n_frames == 9
+        assert film.size == (16, 16)
+
+
+def test_families_without_a_mapping_network_walk_too(tmp_path):
+    path = save(ganvas.build("mlp", img_resolution=8), tmp_path / "mlp.safetensors")
+    run("interpolate", "--model", path, "--seeds", "0,1", "--frames", 4, "--output", tmp_path / "walk.gif")
+    assert Image.open(tmp_path / "walk.gif").size == (8, 8)
+    with pytest.raises(BadConfig, match="no layers to mix"):
+        run("mix", "--model", path)
+
+
+def test_wrong_usage_is_status_2_with_an_example(model):
+    for words in (("--seeds", "a"), ("--seeds", "9-3"), ("--seeds", "")):
+        result = run("generate", "--model", model, *words)
+        assert result.exit_code == 2
+        assert "0-7,12" in result.output or "should rise" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["generate", "--model", "fcaes"], "fcaes"),
+        (["generate", "--noise-mode", "loud"], "unknown noise_mode 'loud'; known: const, none, random"),
+        (["generate", "--class", "1"], "leave --class out"),
+        (["generate", "--precision", "low"], "unknown precision 'low'"),
+        (["mix", "--layers", "99"], "layers 0 to 5"),
+        (["interpolate", "--output", "walk.avi"], "walk.avi"),
+        (["interpolate", "--seeds", "1"], "two keys"),
+    ],
+)
+def test_what_does_not_fit_is_named(model, tmp_path, monkeypatch, words, says):
+    monkeypatch.chdir(tmp_path)
+    given = words if "--model" in words else [*words, "--model", str(model)]
+    with pytest.raises(GanvasError, match=says):
+        run(*given)
+
+
+def test_a_conditional_generator_asks_for_its_class(conditional, tmp_path):
+    with pytest.raises(BadConfig, match="classes 0 to 2"):
+        run("generate", "--model", conditional, "--outdir", tmp_path)
