@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import typer
 
@@ -23,3 +24,14 @@ def parse_numbers(text: str, *, what: str) -> list[int]:
             raise typer.BadParameter(f"{what}: the range {part!r} should rise, and hold a million at most")
         numbers += range(first, last + 1)
     return numbers
+
+
+def one_of(*known: str) -> Callable[[str | None], str | None]:
+    """A callback for options that take one word of several; anything else is wrong usage, exit status 2."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in known:
+            raise typer.BadParameter(f"one of {', '.join(known)}; got {value!r}")
+        return value
+
+    return check

