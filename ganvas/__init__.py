@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BadInput",
+    "Crop",
     "GanvasError",
     "Photo",
     "WeightsError",
@@ -24,6 +25,7 @@ __all__ = [
 # The sign on the door: public name → where it is defined. tests/test_face.py holds it to __all__.
 _HOME = {
     "BadInput": "ganvas.errors",
+    "Crop": "ganvas.images.crop",
     "GanvasError": "ganvas.errors",
     "Photo": "ganvas.images.photo",
     "WeightsError": "ganvas.errors",
@@ -36,6 +38,7 @@ _HOME = {
 
 if TYPE_CHECKING:
     from ganvas.errors import BadInput, GanvasError, WeightsError
+    from ganvas.images.crop import Crop
     from ganvas.images.files import read_image, write_image
     from ganvas.images.photo import Photo
     from ganvas.models import build

@@ -10,7 +10,8 @@ import ganvas
 from ganvas import _HOME
 
 AGREED = {
-    "BadInput", "GanvasError", "Photo", "WeightsError", "__version__", "build", "load", "read_image", "save", "write_image",
+    "BadInput", "Crop", "GanvasError", "Photo", "WeightsError", "__version__",
+    "build", "load", "read_image", "save", "write_image",
 }  # fmt: skip
 
 
