@@ -19,6 +19,8 @@ from torch import Tensor
 
 from ganvas.checks import check_img
 from ganvas.errors import BadImage
+from ganvas.images.crop import Crop, composite
+from ganvas.images.photo import Photo
 from ganvas.ops.blur import gaussian_blur
 
 LEVEL = 2 / 255  # one grey level in [-1, 1]
@@ -92,3 +94,21 @@ def lay_over(photo: Tensor, change: Change) -> Tensor:
     """The photo's crop with the change, in [-1, 1]; untouched pixels are the photo's own, bit for bit."""
     changed = (photo * (1 - change.cover) + change.add).clamp(-1, 1)
     return torch.where(change.touched > 0, changed, photo)
+
+
+def paste_change(photo: Photo, crop: Crop, change: Change) -> Photo:
+    """Lay a change that was made in a crop over the whole photo.
+
+    Args:
+        photo: the photo, of any size, depth and colour space.
+        crop: where `change` belongs.
+        change: as `blend_change` gave it.
+
+    Returns:
+        A new Photo; pixels that the change does not touch are the old ones, bit for bit.
+    """
+    window = crop.window(width=photo.width, height=photo.height)
+    stacked = torch.cat([change.add, change.cover, change.touched], dim=1)
+    add, cover, touched = (crop.warp_back(stacked, window) * crop.coverage(window)).split([3, 1, 1], dim=1)
+    laid = lay_over(window.of(photo.img), Change(add, cover, touched))
+    return composite(photo, window, laid, (touched > 0).to(laid))

@@ -1,8 +1,12 @@
 import pytest
 import torch
 
-from ganvas.editing.blend import BlendConfig, blend_change, lay_over, smoothstep
+from ganvas.editing.blend import BlendConfig, blend_change, lay_over, paste_change, smoothstep
 from ganvas.errors import BadImage
+from ganvas.images.crop import Crop, Window
+from ganvas.images.files import read_image, write_image
+from ganvas.images.masks import superellipse
+from ganvas.images.photo import Photo
 
 SIZE = 128
 LEVEL = 2 / 255
@@ -72,3 +76,28 @@ def test_sizes_that_differ_are_named(faces):
     photo, before = faces
     with pytest.raises(BadImage, match="one size"):
         blend_change(photo, before[..., :64], before, torch.ones(1, 1, SIZE, SIZE))
+
+
+@pytest.mark.parametrize(("bits", "with_alpha"), [(8, False), (8, True), (16, False), (16, True)])
+@pytest.mark.parametrize("size", [(90, 130), (300, 211)])
+def test_pasted_into_a_photo_everything_else_stays(faces, tmp_path, size, bits, with_alpha):
+    height, width = size
+    rng = torch.Generator().manual_seed(height + bits)
+    top = 2**bits - 1
+    img = torch.randint(0, top + 1, (1, 3, height, width), generator=rng).float() / top * 2 - 1
+    alpha = torch.randint(0, top + 1, (1, 1, height, width), generator=rng).float() / top if with_alpha else None
+    photo = Photo(img=img, alpha=alpha, bits=bits)
+    crop = Crop(x=width / 2, y=height / 3, side=80, angle_deg=20)
+    before = crop.cut(img, resolution=SIZE)
+    change = blend_change(before, before, before + spot(40), superellipse(SIZE))
+    result = paste_change(photo, crop, change)
+    write_image(photo, tmp_path / "old.png")
+    write_image(result, tmp_path / "new.png")
+    old, new = read_image(tmp_path / "old.png"), read_image(tmp_path / "new.png")
+    changed = (old.img != new.img).any(dim=1)
+    inside = crop.coverage(Window(left=0, top=0, width=width, height=height))[:, 0] > 0
+    assert changed.any()
+    assert not (changed & ~inside).any()
+    assert (result.img == photo.img).all(dim=1)[~inside].all()
+    assert new.bits == bits
+    assert (old.alpha is None and new.alpha is None) or torch.equal(old.alpha, new.alpha)
