@@ -22,8 +22,8 @@ from ganvas.models import build
 from ganvas.models.protocol import Network
 
 _MAX_NUMBER = 1 << 20  # of a config: larger ones are damage
-_SMALL = 4096  # numbers in a tensor
-_SPARE_BYTES = 64 << 20  # of tensors that a file may leave out
+_SPARE_NUMBERS = 16 << 20  # of tensors that a file may leave out
+_MAX_OUTLINE = 1 << 30  # numbers; the largest published GANs have a fifth of that
 
 
 def fill(
@@ -55,44 +55,46 @@ def fill(
         UnknownWeights: names or shapes differ; the message says which.
         BrokenWeights: the config makes no sense, or weights are not finite.
     """
-    plan = _plan(family, fields, network, who, len(tensors))
+    made = _unfilled(family, fields, network, who, tensors)
+    plan = made.state_dict()
     used = {name: tensor for name, tensor in tensors.items() if name in plan or not _matches(name, may_have)}
     missing = [name for name in plan if name not in used and not _matches(name, may_miss)]
     differing = [name for name in plan if name in used and plan[name].shape != used[name].shape]
     unexpected = [name for name in used if name not in plan]
-    left_out = sum(tensor.nbytes for name, tensor in plan.items() if name not in used)
-    if missing or differing or unexpected or left_out > _SPARE_BYTES:
+    if missing or differing or unexpected:
         raise UnknownWeights(_differences(f"{who} looks like {family}", plan, used, missing, differing, unexpected))
     for name, tensor in used.items():
         check_finite(name, tensor, who=who)
-    with torch.random.fork_rng(devices=[]):  # building draws random weights; loading must not disturb the caller's seed
-        torch.default_generator.manual_seed(0)  # what a file leaves out (old noise maps) is the same each time
-        made = build(family, network=network, **fields)
+    if plan.keys() - used.keys():
+        used = _fresh(family, fields, network) | used
     with torch.no_grad():
-        for name, place in made.state_dict().items():
-            if name in used:
-                place.copy_(used[name])
+        for name, place in plan.items():
+            place.copy_(used[name])
     return made.eval()
 
 
 def check_finite(name: str, tensor: Tensor, *, who: str) -> None:
     """Raises BrokenWeights where a weight is NaN or infinite."""
-    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-        bad = int((~torch.isfinite(tensor)).sum())
+    if not tensor.is_floating_point() or math.isfinite(tensor.sum(dtype=torch.float32)):
+        return  # one that is not finite makes the sum so; a sum that overflows needs the longer look
+    bad = int((~torch.isfinite(tensor.float())).sum())
+    if bad:
         raise BrokenWeights(
             f"{who}: {name} has {bad:,} numbers that are not finite (of {tensor.numel():,}). The training that wrote "
             "it had failed, or the file is damaged."
         )
 
 
-def _plan(family: str, fields: Mapping[str, Any], network: str, who: str, num_tensors: int) -> dict[str, Tensor]:
-    """`outline` for a config that came with a file, so with its complaints in the file's name."""
+def _unfilled(family: str, fields: Mapping[str, Any], network: str, who: str, tensors: Mapping[str, Tensor]) -> Network:
+    """The network without its weights, for a config that came with a file, and no larger than the file allows."""
     if any(isinstance(n, (int, float)) and not abs(n) <= _MAX_NUMBER for n in _numbers(fields.values())):
         raise BrokenWeights(f"{who}: its config has a number beyond {_MAX_NUMBER:,}, which no network has.")
+    numbers = 4 * sum(tensor.numel() for tensor in tensors.values()) + _SPARE_NUMBERS
     try:
-        return outline(family, network=network, max_parts=16 * num_tensors + 1024, **fields)
-    except WeightsError:
-        raise
+        with _Unfilled(numbers), _at_most(16 * len(tensors) + 1024):
+            return build(family, network=network, **fields)
+    except WeightsError as error:
+        raise BrokenWeights(f"{who}: {error}") from error
     except GanvasError as error:
         raise BrokenWeights(f"{who} looks like {family}, but its config does not fit: {error}") from error
     except Exception as error:
@@ -100,28 +102,51 @@ def _plan(family: str, fields: Mapping[str, Any], network: str, who: str, num_te
         raise BrokenWeights(f"{who} looks like {family}, but its config makes no sense: {error}") from error
 
 
-def outline(family: str, *, network: str = "G", max_parts: int = 100_000, **fields: Any) -> dict[str, Tensor]:
-    """Names and shapes of a network's weights, found by building it without memory for them.
-
-    Raises:
-        BadConfig: see `models.build`.
-        BrokenWeights: the network has more than `max_parts` modules, parameters and buffers.
-    """
-    with _WithoutMemory(), _at_most(max_parts):
+def _fresh(family: str, fields: Mapping[str, Any], network: str) -> dict[str, Tensor]:
+    """What the network starts with, for tensors that a file leaves out (old noise maps): the same each time."""
+    with torch.random.fork_rng(devices=[]):  # loading must not disturb the caller's seed
+        torch.default_generator.manual_seed(0)
         return build(family, network=network, **fields).state_dict()
 
 
-class _WithoutMemory(TorchFunctionMode):
-    """Large new tensors get a shape and no memory. Small ones stay real: some networks look at their filters."""
+def outline(family: str, *, network: str = "G", max_parts: int = 100_000, **fields: Any) -> dict[str, Tensor]:
+    """Names and shapes of a network's weights; their numbers are whatever the memory held.
+
+    Raises:
+        BadConfig: see `models.build`.
+        BrokenWeights: the network has more than `max_parts` modules, parameters and buffers, or is beyond any size.
+    """
+    with _Unfilled(_MAX_OUTLINE), _at_most(max_parts):
+        return build(family, network=network, **fields).state_dict()
+
+
+class _Unfilled(TorchFunctionMode):
+    """While a network is built: draw no random weights, since they will be replaced, and stop when it grows too large.
+
+    Args:
+        numbers: how many all its new tensors may have together.
+    """
+
+    def __init__(self, numbers: int):
+        super().__init__()
+        self.left = numbers
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if function in _FACTORIES and kwargs.get("device") is None and _numel(args, kwargs) > _SMALL:
-            kwargs["device"] = "meta"
+        kwargs = kwargs or {}
+        if function in _RANDOM_IN_PLACE:
+            return args[0]
+        if function in _FACTORIES:
+            self.left -= _numel(args, kwargs)
+            if self.left < 0:
+                raise BrokenWeights("its config asks for a network far larger than what the file holds")
+            if function in _RANDOM:
+                function = torch.empty
         return function(*args, **kwargs)
 
 
-_FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
+_RANDOM = {torch.rand, torch.randn}
+_FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, *_RANDOM}
+_RANDOM_IN_PLACE = {Tensor.normal_, Tensor.uniform_}
 
 
 def _numel(args: Any, kwargs: Any) -> int:
