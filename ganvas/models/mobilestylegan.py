@@ -120,13 +120,13 @@ class StyledConv(Styled):
     def _noise(self, x: Tensor, mode: str) -> Tensor:
         if mode == "const":
             return self.noise.to(x.dtype)
-        drawn = torch.randn(len(x), 1, *self.noise.shape, dtype=x.dtype, device=x.device)
+        drawn = torch.randn(x.shape[0], 1, *self.noise.shape, dtype=x.dtype, device=x.device)
         return drawn * self.noise.square().mean().sqrt().to(x.dtype)
 
 
 def modulated_depthwise(x: Tensor, weight: Tensor, style: Tensor) -> Tensor:
     """Depthwise 3×3 of x [N, C, H, W] scaled by style [N, C, 1, 1]; weight [C, 1, 3, 3]."""
-    if len(x) == 1:  # a picture alone: scale the few weights instead of all the pixels
+    if x.shape[0] == 1:  # a picture alone: scale the few weights instead of all the pixels
         weight, style = weight * style.transpose(0, 1), None  # type: ignore[assignment]
     return F.conv2d(x if style is None else x * style, weight, padding=1, groups=x.shape[1])
 
@@ -162,7 +162,7 @@ class ToImg(Styled):
 
 def paint(x: Tensor, weight: Tensor, bias: Tensor, style: Tensor) -> Tensor:
     """x [N, C, H, W], weight [P, C, 1, 1], bias [P], style [N, C, 1, 1] → img [N, P/4, 2H, 2W], precise as weight."""
-    if len(x) == 1:
+    if x.shape[0] == 1:
         coefficients = F.conv2d(x, weight.to(x.dtype) * style, bias.to(x.dtype))
     else:
         coefficients = F.conv2d(x * style, weight.to(x.dtype), bias.to(x.dtype))
@@ -265,7 +265,7 @@ class MobileStyleGANGenerator(GeneratorModule):
         """What the level of this size hands on: [N, C, px, px], in the precision of the arithmetic."""
         dtype = torch.bfloat16 if precision == "fast" else ws.dtype
         x = self.const.to(dtype)[None].contiguous(memory_format=torch.channels_last)
-        x = self.conv(x.expand(len(ws), -1, -1, -1), ws[:, 0], noise_mode=noise_mode)
+        x = self.conv(x.expand(ws.shape[0], -1, -1, -1), ws[:, 0], noise_mode=noise_mode)
         for i, level in enumerate(self.levels):
             if x.shape[-1] == px:
                 break
