@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,30 @@ def move(ws: Tensor, direction: Direction, amount: float, *, layers: Iterable[in
     moved = ws.clone()
     moved[:, rows] += amount * direction.vector.to(ws).expand(num_ws, -1)[rows]
     return moved
+
+
+def without(direction: Direction, others: Sequence[Direction]) -> Direction:
+    """The direction with what it shares with others taken out, so that their attributes stay where they are.
+
+    What is left is made longer again, so that an amount of 1 still moves the attribute as far (measured along the
+    direction as it was), at most twice.
+
+    Raises:
+        BadConfig: nothing is left: the direction lies within the others.
+
+    Source: conditional manipulation in Shen et al. 2020, "Interpreting the Latent Space of GANs for Semantic Face
+    Editing", section 3.2.
+    """
+    if not others:
+        return direction
+    flat = direction.vector.expand(max(d.vector.shape[0] for d in (direction, *others)), -1)
+    left = flat.double().flatten()
+    for known in _orthonormal([other.vector.expand_as(flat) for other in others]):
+        left = left - (left @ known) * known
+    share = (left.square().sum() / flat.double().square().sum()).item()
+    if share < 1e-4:
+        raise BadConfig(f"direction {direction.name!r} has nothing of its own beside those to keep: keep fewer")
+    return replace(direction, vector=(left / max(share, 0.5)).float().view_as(flat))
 
 
 def learn_direction(

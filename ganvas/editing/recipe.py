@@ -47,7 +47,7 @@ class Recipe:
         """This recipe with one more step."""
         return replace(self, steps=(*self.steps, step))
 
-    def with_move(self, direction: str, amount: float) -> Recipe:
+    def with_move(self, direction: str, amount: float, *, keep: tuple[str, ...] = ()) -> Recipe:
         """Set a slider: its move is replaced where it stands, added at the end, or taken out at amount 0."""
         others = [step for step in self.steps if not (isinstance(step, Move) and step.direction == direction)]
         if amount == 0:
@@ -55,7 +55,7 @@ class Recipe:
         at = next(
             (i for i, s in enumerate(self.steps) if isinstance(s, Move) and s.direction == direction), len(others)
         )
-        return replace(self, steps=(*others[:at], Move(direction=direction, amount=amount), *others[at:]))
+        return replace(self, steps=(*others[:at], Move(direction=direction, amount=amount, keep=keep), *others[at:]))
 
     def amount(self, direction: str) -> float:
         """Where a slider stands; 0 where it was not moved."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from torch import Tensor
 
 from ganvas.checks import check_known
-from ganvas.editing.directions import Direction, move
+from ganvas.editing.directions import Direction, move, without
 from ganvas.errors import BadConfig
 
 
@@ -42,13 +42,15 @@ class Move:
     """Move along a direction: a slider.
 
     `amount` is in standard deviations of the attribute among natural samples; `layers` limits it to some rows of ws
-    (None = those the direction itself was learnt for).
+    (None = those the direction itself was learnt for). `keep` names attributes that shall stay where they are: what the
+    direction has in common with theirs is taken out.
     """
 
     name: ClassVar[str] = "move"
     direction: str
     amount: float = 1.0
     layers: tuple[int, ...] | None = None
+    keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.direction, str) or not self.direction:
@@ -61,10 +63,14 @@ class Move:
             if not all(isinstance(row, int) and row >= 0 for row in rows):
                 raise BadConfig(f"move's layers are row numbers from 0, got {self.layers!r}")
             object.__setattr__(self, "layers", tuple(self.layers))
+        if isinstance(self.keep, str) or not all(isinstance(other, str) for other in self.keep):
+            raise BadConfig(f"move's keep is a list of directions' names, got {self.keep!r}")
+        object.__setattr__(self, "keep", tuple(self.keep))
 
     def apply(self, ws: Tensor, bench: Bench) -> Tensor:
         """See `LatentStep`."""
-        return move(ws, bench.direction(self.direction), self.amount, layers=self.layers)
+        direction = without(bench.direction(self.direction), [bench.direction(other) for other in self.keep])
+        return move(ws, direction, self.amount, layers=self.layers)
 
 
 def step_to_dict(step: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from ganvas.editing.recipe import STEPS, Recipe
 from ganvas.editing.step import Bench, Move
 from ganvas.errors import BadConfig
 
-EXAMPLES = {"move": Move(direction="smile", amount=1.5, layers=(4, 5, 6))}
+EXAMPLES = {"move": Move(direction="smile", amount=1.5, layers=(4, 5, 6), keep=("age",))}
 
 
 @pytest.mark.parametrize("name", sorted(STEPS))
@@ -77,3 +77,15 @@ def test_move_moves_its_layers_only():
     assert torch.allclose(moved[:, 1:3], ws[:, 1:3] + 2)
     only_first = Move(direction="smile", amount=2, layers=(0,)).apply(ws, bench)
     assert torch.allclose(only_first[:, 0], ws[:, 0] + 2) and torch.equal(only_first[:, 1:], ws[:, 1:])
+
+
+def test_keep_takes_the_other_direction_out():
+    smile, age = torch.tensor([[1.0, 1, 0]]), torch.tensor([[0.0, 2, 0]])
+    directions = {"smile": Direction("smile", smile), "age": Direction("age", age)}
+    bench = Bench(generator=None, direction=directions.__getitem__)
+    ws = torch.randn(1, 4, 3)
+    moved = Move(direction="smile", amount=1, keep=("age",)).apply(ws, bench) - ws
+    assert torch.allclose(moved, torch.tensor([2.0, 0, 0]).expand(1, 4, 3), atol=1e-6)  # as far along smile as before
+    assert torch.allclose((moved[0, 0] @ smile[0]), (smile @ smile.T)[0, 0])
+    with pytest.raises(BadConfig, match="nothing of its own"):
+        Move(direction="age", keep=("age",)).apply(ws, bench)
