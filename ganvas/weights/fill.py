@@ -139,7 +139,7 @@ class _Unfilled(TorchFunctionMode):
             self.left -= _numel(args, kwargs)
             if self.left < 0:
                 raise BrokenWeights("its config asks for a network far larger than what the file holds")
-            if function in _RANDOM:
+            if function in _RANDOM and kwargs.get("generator") is None:  # with one it is wanted: the same each time
                 function = torch.empty
         return function(*args, **kwargs)
 
