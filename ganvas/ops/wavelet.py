@@ -90,5 +90,5 @@ def _joined(x: Tensor) -> Tensor:
 
 def _split(img: Tensor) -> Tensor:
     """`_Split` in words that torch.compile can follow."""
-    (p, q), (r, s) = ((img[:, :, i::2, j::2] / 2 for j in (0, 1)) for i in (0, 1))
+    p, q, r, s = (img[:, :, i::2, j::2] / 2 for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)))
     return torch.cat([p + q + r + s, p + q - r - s, p - q + r - s, p - q - r + s], dim=1)
