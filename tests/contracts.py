@@ -75,6 +75,18 @@ TINY: dict[str, Tiny] = {
         fields={"z_dim": 16, "w_dim": 24, "num_mapping_layers": 2, "channels": (16, 12, 8)},
         exits=(8, 16),
     ),
+    "stylegan3": Tiny(
+        fields={
+            "img_resolution": 16,
+            "z_dim": 16,
+            "w_dim": 24,
+            "channel_base": 128,
+            "channel_max": 16,
+            "num_layers": 6,
+            "margin_size": 4,
+        },
+        discriminator={"img_resolution": 16, "channel_base": 128, "channel_max": 16, "num_mapping_layers": 2},
+    ),
     "pix2pix": Tiny(
         fields={"num_downs": 3, "ngf": 4},
         discriminator={"img_resolution": 32, "n_layers": 2, "ndf": 4},

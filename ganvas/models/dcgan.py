@@ -14,7 +14,13 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from ganvas.checks import check_known
-from ganvas.models.plain import PlainDiscriminator, PlainGenerator, check_at_least, check_power_of_two
+from ganvas.models.plain import (
+    PlainDiscriminator,
+    PlainGenerator,
+    check_at_least,
+    check_power_of_two,
+    cpu_channels_last,
+)
 from ganvas.ops.spectral import SpectralConv2d, SpectralLinear, settle
 
 SLOPE = 0.2  # of the discriminator's leaky ReLU
@@ -82,7 +88,7 @@ class DCGANGenerator(PlainGenerator):
         In train mode the batch normalisation makes the pictures of a batch depend on each other, as the paper has it;
         in eval mode they do not.
         """
-        x = self.start(ws[:, 0, :, None, None])  # [N, widths[0], 4, 4]
+        x = cpu_channels_last(self.start(ws[:, 0, :, None, None]))  # [N, widths[0], 4, 4]
         for stage in self.stages:
             x = stage(x)  # [N, C/2, 2H, 2W]
         return self.to_img(x).tanh()

@@ -29,12 +29,19 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_img
 from ganvas.errors import BadConfig, BadImage
-from ganvas.models.plain import PlainDiscriminator, PlainGenerator, check_at_least, check_power_of_two
+from ganvas.models.plain import (
+    PlainDiscriminator,
+    PlainGenerator,
+    check_at_least,
+    check_power_of_two,
+    cpu_channels_last,
+)
 from ganvas.ops.spectral import SpectralConv2d, SpectralConvTranspose2d, SpectralLinear, settle
 
 SLOPE = 0.2  # of the discriminator's leaky ReLU
 SKIP = 16  # how much smaller the map is that excites another, in the generator
 EXCITED = (64, 128, 256, 512)  # by the maps at 4, 8, 16 and 32 px
+FUSED_PX = 64  # from this output size on, enlarging and convolving are one step
 NOISE_SEED = 0  # of the constant noise maps
 
 
@@ -136,18 +143,54 @@ class Noise(nn.Module):
         return x + (self.strength * noise).to(x.dtype)
 
 
+class UpConv(SpectralConv2d):
+    """Nearest neighbour to twice the size, then a 3×3 convolution.
+
+    From FUSED_PX up both run as one transposed convolution: enlarging repeats each sample four times, so a 4×4 kernel
+    that sums the 3×3 one over each 2×2 cell does the same with 4 products a pixel instead of 9. Below, making that
+    kernel costs more than it saves.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, px: int) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1, bias=False)
+        self.fused = px >= FUSED_PX
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, I, H, W] → [N, O, 2H, 2W]."""
+        if not self.fused:
+            return super().forward(F.interpolate(x, scale_factor=2, mode="nearest"))
+        kernel = self.weight if self.frozen else sum_over_cells(self.normalised())
+        return F.conv_transpose2d(x, kernel, stride=2, padding=1)
+
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """As `SpectralConv2d.freeze`; keeps the 4×4 kernel where that is the one used."""
+        super().freeze()
+        if self.fused:
+            self.weight = nn.Parameter(sum_over_cells(self.weight), requires_grad=False)
+
+
+def sum_over_cells(weight: Tensor) -> Tensor:
+    """weight [O, I, 3, 3] of a convolution after nearest ×2 → [I, O, 4, 4] of the transposed one that equals both.
+
+    Output p of the first sums w[k]·x[(p + k − 1) // 2]; so x[i] reaches p = 2i − 1 + t with w[2 − t] + w[3 − t].
+    """
+    w = weight.transpose(0, 1).flip((2, 3))
+    w = F.pad(w, (0, 1)) + F.pad(w, (1, 0))
+    return F.pad(w, (0, 0, 0, 1)) + F.pad(w, (0, 0, 1, 0))
+
+
 class Up(nn.Module):
     """Twice the size: nearest neighbour, 3×3 convolution, batch norm, gated linear unit."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, px: int) -> None:
         super().__init__()
-        self.conv = SpectralConv2d(in_channels, 2 * out_channels, 3, padding=1, bias=False)
+        self.conv = UpConv(in_channels, 2 * out_channels, px)
         self.norm = nn.BatchNorm2d(2 * out_channels)
 
     def forward(self, x: Tensor, noise_mode: str = "none") -> Tensor:
         """[N, I, H, W] → [N, O, 2H, 2W]."""
-        x = self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
-        return F.glu(self.norm(x), dim=1)
+        return F.glu(self.norm(self.conv(x)), dim=1)
 
 
 class NoisyUp(nn.Module):
@@ -155,7 +198,7 @@ class NoisyUp(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, px: int) -> None:
         super().__init__()
-        self.conv0 = SpectralConv2d(in_channels, 2 * out_channels, 3, padding=1, bias=False)
+        self.conv0 = UpConv(in_channels, 2 * out_channels, px)
         self.noise0 = Noise(px, NOISE_SEED + 2 * px)
         self.norm0 = nn.BatchNorm2d(2 * out_channels)
         self.conv1 = SpectralConv2d(out_channels, 2 * out_channels, 3, padding=1, bias=False)
@@ -164,8 +207,7 @@ class NoisyUp(nn.Module):
 
     def forward(self, x: Tensor, noise_mode: str) -> Tensor:
         """[N, I, H, W] → [N, O, 2H, 2W]."""
-        x = self.conv0(F.interpolate(x, scale_factor=2, mode="nearest"))
-        x = F.glu(self.norm0(self.noise0(x, noise_mode)), dim=1)
+        x = F.glu(self.norm0(self.noise0(self.conv0(x), noise_mode)), dim=1)
         return F.glu(self.norm1(self.noise1(self.conv1(x), noise_mode)), dim=1)
 
 
@@ -185,8 +227,7 @@ class FastGANGenerator(PlainGenerator):
         self.excitations = nn.ModuleDict()
         for px in _ladder(8, config.img_resolution):
             noisy = px.bit_length() % 2 == 0  # 8, 32, 128, 512: every other stage
-            shape = (width[px // 2], width[px])
-            self.stages[str(px)] = NoisyUp(*shape, px) if noisy else Up(*shape)
+            self.stages[str(px)] = (NoisyUp if noisy else Up)(width[px // 2], width[px], px)
             if px in EXCITED:
                 self.excitations[str(px)] = SkipExcitation(width[px // SKIP], width[px])
         self.to_small = SpectralConv2d(width[self.small_px], config.img_channels, 1, bias=False)
@@ -196,7 +237,8 @@ class FastGANGenerator(PlainGenerator):
 
     def features(self, ws: Tensor, *, noise_mode: str, px: int) -> dict[int, Tensor]:
         """The maps of all stages from 4 px to px: {4: [N, C, 4, 4], 8: [N, C, 8, 8], …}."""
-        x = F.glu(self.start_norm(self.start(ws[:, 0, :, None, None])), dim=1)
+        x = self.start_norm(self.start(ws[:, 0, :, None, None]))  # [N, 2C, 4, 4]
+        x = cpu_channels_last(F.glu(x, dim=1))
         maps = {4: x}
         for size in _ladder(8, px):
             x = self.stages[str(size)](x, noise_mode)
@@ -288,8 +330,9 @@ class Decoder(nn.Module):
 
     def __init__(self, in_channels: int, img_channels: int, px: int) -> None:
         super().__init__()
-        widths = [in_channels] + [generator_width(size, 32) for size in _ladder(16, px)]
-        self.stages = nn.Sequential(*(Up(a, b) for a, b in pairwise(widths)))
+        sizes = _ladder(16, px)
+        widths = [in_channels] + [generator_width(size, 32) for size in sizes]
+        self.stages = nn.Sequential(*(Up(a, b, s) for (a, b), s in zip(pairwise(widths), sizes, strict=True)))
         self.to_img = SpectralConv2d(widths[-1], img_channels, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ toward zero, its mean, and leaves the label alone. Their discriminators see one 
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_img, check_labels
 from ganvas.errors import BadConfig, BadImage
-from ganvas.models.img2img import fast_dtype
 from ganvas.models.protocol import GeneratorModule, Network, truncate
+from ganvas.ops.precision import fast_dtype
+from ganvas.ops.spectral import freeze
 
 
 def check_at_least(config: object, minimum: int, *names: str) -> None:
@@ -45,6 +47,41 @@ def check_power_of_two(config: object, name: str, *, smallest: int, largest: int
         raise BadConfig(f"{type(config).__name__}.{name} must be one of {known}; got {value!r}")
 
 
+def cpu_channels_last(x: Tensor) -> Tensor:
+    """x [N, C, H, W] in the memory order in which a CPU convolves fastest; the layers after it keep it."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+
+
+class Twin:
+    """A copy of a network in another precision, only to be run; made again when the network's weights have changed.
+
+    It is no part of the state_dict, and a copied or pickled network starts without one.
+    """
+
+    def __init__(self) -> None:
+        self._stamp: object = None
+        self._network: nn.Module | None = None
+
+    def __deepcopy__(self, memo: dict) -> Twin:
+        return Twin()
+
+    def __reduce__(self) -> tuple[type[Twin], tuple[()]]:
+        return Twin, ()
+
+    def of(self, network: nn.Module, dtype: torch.dtype) -> Any:
+        """The copy of `network` in `dtype`: channels_last, spectral norms divided out once and for all."""
+        tensors = [*network.parameters(), *network.buffers()]
+        # Tensors made in inference mode do not count their changes: no stamp of theirs is like the one before.
+        stamp = (dtype, [(t.data_ptr(), object() if t.is_inference() else t._version) for t in tensors])
+        if self._stamp != stamp:
+            self._network = None  # the old one goes before the new one comes
+            copied = copy.deepcopy(network).requires_grad_(False)
+            freeze(copied)
+            self._network = copied.to(dtype=dtype, memory_format=torch.channels_last)
+            self._stamp = stamp
+        return self._network
+
+
 class PlainGenerator(GeneratorModule):
     """A generator whose latent is z itself: mapping gives a row of z, and the embedded label behind it."""
 
@@ -59,6 +96,7 @@ class PlainGenerator(GeneratorModule):
         self.num_ws = 1
         self.img_resolution = config.img_resolution
         self.img_channels = config.img_channels
+        self._twin = Twin()
         self.embed = nn.Linear(config.c_dim, config.c_embed_dim, bias=False) if config.c_dim else None
         if self.embed is not None:
             nn.init.normal_(self.embed.weight)  # a one-hot label then starts as large as z, and is heard
@@ -108,11 +146,13 @@ class PlainGenerator(GeneratorModule):
         """
         self.check_synthesis(ws, noise_mode, precision)
         px = self._px(resolution)
-        dtype = fast_dtype(ws.device) if precision == "fast" else None
-        if dtype is None:
+        dtype = fast_dtype(ws.device.type) if precision == "fast" else torch.float32
+        if dtype == torch.float32:
             return self.paint(ws, noise_mode=noise_mode, px=px)
-        with torch.autocast(ws.device.type, dtype=dtype):
-            return self.paint(ws, noise_mode=noise_mode, px=px).to(ws.dtype)
+        if torch.is_grad_enabled() or self.training or torch.compiler.is_compiling():
+            with torch.autocast(ws.device.type, dtype=dtype):
+                return self.paint(ws, noise_mode=noise_mode, px=px).to(ws.dtype)
+        return self._twin.of(self, dtype).paint(ws.to(dtype), noise_mode=noise_mode, px=px).to(ws.dtype)
 
     def paint(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
         """The family's own part of `synthesis`: ws [N, 1, w_dim], checked → img [N, img_channels, px, px]."""

@@ -20,6 +20,7 @@ class _Spectral(nn.Module):
     """What the three layers below share: `weight` in, `weight / σ` out. Mixed into a layer of torch."""
 
     weight_u: Tensor
+    frozen = False
 
     def _start(self) -> None:
         rows = self._matrix().shape[0]
@@ -37,8 +38,8 @@ class _Spectral(nn.Module):
             v = F.normalize(matrix.t() @ self.weight_u, dim=0, eps=EPSILON)
             self.weight_u.copy_(F.normalize(matrix @ v, dim=0, eps=EPSILON))
 
-    def normalised(self) -> Tensor:
-        """weight / σ; in train mode after one more power iteration."""
+    def sigma(self) -> Tensor:
+        """The largest singular value, a scalar; in train mode after one more power iteration."""
         # In bfloat16 the power iteration would stop short, so it stays outside of any autocast.
         u = self.weight_u.clone()
         with torch.autocast(u.device.type, enabled=False):
@@ -48,8 +49,18 @@ class _Spectral(nn.Module):
                     v = F.normalize(matrix.t() @ u, dim=0, eps=EPSILON)
                     u = F.normalize(matrix @ v, dim=0, eps=EPSILON)
                     self.weight_u.copy_(u)
-            sigma = (matrix.t() @ u).norm()  # = uᵀ W v with v = Wᵀu / |Wᵀu|
-            return self.weight / sigma.clamp_min(EPSILON)
+            return (matrix.t() @ u).norm().clamp_min(EPSILON)  # = uᵀ W v with v = Wᵀu / |Wᵀu|
+
+    def normalised(self) -> Tensor:
+        """weight / σ."""
+        weight: Tensor = self.weight  # type: ignore[assignment]
+        return weight if self.frozen else weight / self.sigma()
+
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """See the function `freeze`."""
+        self.weight.copy_(self.normalised())
+        self.frozen = True
 
 
 class SpectralConv2d(_Spectral, nn.Conv2d):
@@ -61,6 +72,9 @@ class SpectralConv2d(_Spectral, nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, I, H, W] → [N, O, H', W']."""
+        pixels = x.shape[0] * x.shape[2] * x.shape[3] // (self.stride[0] * self.stride[1])
+        if self.bias is None and not self.frozen and pixels < self.weight[0].numel():
+            return self._conv_forward(x, self.weight, None) / self.sigma().to(x.dtype)  # fewer numbers to divide
         return self._conv_forward(x, self.normalised(), self.bias)
 
 
@@ -98,3 +112,10 @@ def settle(network: nn.Module, steps: int = SETTLING_STEPS) -> None:
     for module in network.modules():
         if isinstance(module, _Spectral):
             module.settle(steps)
+
+
+def freeze(network: nn.Module) -> None:
+    """Divide the weights by their σ for good: for a copy that will only be run, and never be saved or trained."""
+    for module in network.modules():
+        if isinstance(module, _Spectral):
+            module.freeze()

@@ -63,10 +63,11 @@ def test_excitation_written_out():
     assert torch.allclose(excite(source, x), x * scale[:, :, None, None], atol=1e-6)
 
 
+@pytest.mark.parametrize("px", [8, 64])  # in two steps and in one
 @torch.no_grad()
-def test_up_block_written_out():
+def test_up_block_written_out(px):
     torch.manual_seed(0)
-    up = Up(4, 6).eval()
+    up = Up(4, 6, px).eval()
     up.norm.running_mean.normal_()
     up.norm.running_var.uniform_(0.5, 2)
     x = torch.randn(2, 4, 5, 7)
