@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ganvas.checks import check_img, check_known
 from ganvas.errors import BadImage
 from ganvas.models.protocol import PRECISIONS, Network, SizeRules
+from ganvas.ops.precision import fast_dtype
 
 # One step of the way from an input pixel to an output pixel, for `reach_px`:
 #   ("conv", kernel, stride, padding), ("transposed", kernel, stride, padding),
@@ -145,8 +146,8 @@ class ImageToImage(Network):
 
         Args:
             img: [N, C, H, W] in [-1, 1], of a size that keeps `size_rules`.
-            precision: "exact" = in the dtype of the weights; "fast" = bfloat16 where this machine computes it faster
-                (elsewhere the same as "exact").
+            precision: "exact" = in the type of the weights; "fast" = in bfloat16, where this machine computes that
+                faster (elsewhere the same as "exact").
 
         Returns:
             [N, C', H', W'] in [-1, 1], but for the small overshoots a network without a final tanh makes.
@@ -156,8 +157,8 @@ class ImageToImage(Network):
         """
         check_known(precision, PRECISIONS, what="precision")
         self.check(img)
-        dtype = fast_dtype(img.device) if precision == "fast" else None
-        if dtype is None:
+        dtype = fast_dtype(img.device.type) if precision == "fast" else torch.float32
+        if dtype == torch.float32:
             return self.transform(img)
         if torch.is_grad_enabled():
             with torch.autocast(img.device.type, dtype=dtype):
@@ -166,7 +167,8 @@ class ImageToImage(Network):
 
     def twin(self, dtype: torch.dtype) -> Any:
         """A copy of this network in `dtype` and channels_last, kept until the weights change."""
-        stamp = (dtype, self.training, [(tensor.data_ptr(), tensor._version) for tensor in self.state_dict().values()])
+        tensors = [*self.parameters(), *self.buffers()]
+        stamp = (dtype, self.training, [(tensor.data_ptr(), _version(tensor)) for tensor in tensors])
         if self._twin is None or self._twin[0] != stamp:
             self._twin = None  # the old one goes before the new one comes, and is not copied along
             twin = copy.deepcopy(self).requires_grad_(False).to(dtype=dtype, memory_format=torch.channels_last)
@@ -174,15 +176,6 @@ class ImageToImage(Network):
         return self._twin[1]
 
 
-def fast_dtype(device: torch.device) -> torch.dtype | None:
-    """bfloat16 where the device computes it in hardware; None = float32 is as good as it gets."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
-    if device.type == "cpu" and _cpu_has_bf16():
-        return torch.bfloat16
-    return None
-
-
-def _cpu_has_bf16() -> bool:
-    probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(probe() for probe in probes if probe is not None)
+def _version(tensor: Tensor) -> object:
+    """Another value after every change; tensors made in inference mode do not count theirs."""
+    return object() if tensor.is_inference() else tensor._version

@@ -15,8 +15,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -24,10 +22,11 @@ from torch import Tensor
 
 from ganvas.checks import check_known
 from ganvas.errors import UnknownWeights
-from ganvas.models.rrdbnet import LADDERS, RRDBConfig, RRDBNet, UNetDiscriminator, UNetDiscriminatorConfig
-from ganvas.models.srvgg import SRVGG, SRVGGConfig
+from ganvas.models.rrdbnet import LADDERS, RRDBNet, UNetDiscriminator
+from ganvas.models.srvgg import SRVGG
+from ganvas.weights.fill import some
 from ganvas.weights.found import Found
-from ganvas.weights.renamed import count, fill, shape_of
+from ganvas.weights.renamed import count, fill_renamed, shape_of, with_facts
 
 # Where the trunk of each layout starts: block, dense block and convolution by number.
 TRUNKS = {
@@ -65,18 +64,15 @@ def read(
     """
     state = _state(found, network)
     if _is_discriminator(state):
-        return _read_discriminator(state, found.path)
+        return _read_discriminator(state, found.path.name)
     if network == "D":
         raise UnknownWeights(f"{found.path.name} holds an upscaler and no discriminator; load it without network='D'.")
     layout = _rrdb_layout(state)
-    net: RRDBNet | SRVGG
     if layout is not None:
-        net = _read_rrdb(state, layout, found.path, scale)
-    elif _is_srvgg(state):
-        net = _read_srvgg(state, found.path, act)
-    else:
-        raise UnknownWeights(f"{found.path.name} holds no RRDBNet and no SRVGG; it starts with {list(state)[:4]}.")
-    return net
+        return _read_rrdb(state, layout, found.path.name, scale)
+    if _is_srvgg(state):
+        return _read_srvgg(state, found.path.name, act)
+    raise UnknownWeights(f"{found.path.name} holds no RRDBNet and no SRVGG, but {some(list(state))}.")
 
 
 def _state(found: Found, network: str) -> dict[str, Tensor]:
@@ -91,52 +87,47 @@ def _rrdb_layout(state: State) -> str | None:
     return next((name for name, trunk in TRUNKS.items() if trunk.format(0, 1, 1) + ".weight" in state), None)
 
 
-def _read_rrdb(state: State, layout: str, path: Path, scale: int | None) -> RRDBNet:
+def _read_rrdb(state: State, layout: str, who: str, scale: int | None) -> RRDBNet:
     what = f"an RRDBNet in the {layout} ESRGAN layout"
-    ups, ends = _old_ends(state, path, what) if layout == "old" else _named_ends(state, layout)
+    ups, ends = _old_ends(state, who, what) if layout == "old" else _named_ends(state, layout)
     trunk = TRUNKS[layout]
-    num_feat, folded = shape_of(state, ends["conv_first"] + ".weight", path=path, what=what)[:2]
-    img_channels = shape_of(state, ends["conv_last"] + ".weight", path=path, what=what)[0]
-    grow = shape_of(state, trunk.format(0, 1, 1) + ".weight", path=path, what=what)[0]
+    num_feat, folded = shape_of(state, ends["conv_first"] + ".weight", who=who, what=what)[:2]
+    img_channels = shape_of(state, ends["conv_last"] + ".weight", who=who, what=what)[0]
+    grow = shape_of(state, trunk.format(0, 1, 1) + ".weight", who=who, what=what)[0]
     cell = math.isqrt(folded // img_channels)
     if img_channels * cell**2 != folded:
         raise UnknownWeights(
-            f"{path.name} looks like {what}, but takes {folded} channels and gives {img_channels}: "
+            f"{who} looks like {what}, but takes {folded} channels and gives {img_channels}: "
             "no picture folded by pixel unshuffle."
         )
-    shuffled = bool(ups) and shape_of(state, ups[0] + ".weight", path=path, what=what)[0] != num_feat
-    grown, notes = _growth(state, ups, num_feat, shuffled, path, what, scale and scale * cell)
+    shuffled = bool(ups) and shape_of(state, ups[0] + ".weight", who=who, what=what)[0] != num_feat
+    grown, notes = _growth(state, ups, num_feat, shuffled, who, what, scale and scale * cell)
     if grown % cell:
-        raise UnknownWeights(f"{path.name} looks like {what}, but folds {cell}×{cell} px and enlarges only ×{grown}.")
+        raise UnknownWeights(f"{who} looks like {what}, but folds {cell}×{cell} px and enlarges only ×{grown}.")
 
-    def make() -> RRDBNet:
-        return RRDBNet(
-            RRDBConfig(
-                img_channels=img_channels,
-                scale=grown // cell,
-                unshuffle=cell,
-                num_feat=num_feat,
-                num_block=count(state, trunk.format("{}", 1, 1) + ".weight"),
-                num_grow_ch=grow,
-                upsampling="pixelshuffle" if shuffled else "nearest",
-                plus=_plus_name(trunk, "0", "1") in state,
-            )
-        )
-
-    net = fill(make, state, _rrdb_names(trunk, ups, ends), path=path, what=what)
-    net.facts = {"format": f"{what[3:]}", "notes": notes}
-    return net
+    fields = {
+        "img_channels": img_channels,
+        "scale": grown // cell,
+        "unshuffle": cell,
+        "num_feat": num_feat,
+        "num_block": count(state, trunk.format("{}", 1, 1) + ".weight"),
+        "num_grow_ch": grow,
+        "upsampling": "pixelshuffle" if shuffled else "nearest",
+        "plus": _plus_name(trunk, "0", "1") in state,
+    }
+    net = fill_renamed("rrdbnet", fields, state, _rrdb_names(trunk, ups, ends), who=who, what=what)
+    return with_facts(net, format=what[3:], notes=notes)
 
 
 def _growth(
-    state: State, ups: list[str], num_feat: int, shuffled: bool, path: Path, what: str, asked: int | None
+    state: State, ups: list[str], num_feat: int, shuffled: bool, who: str, what: str, asked: int | None
 ) -> tuple[int, list[str]]:
     """How many times the features grow after the trunk, and what is to be said about it."""
     if shuffled:
-        widths = [shape_of(state, up + ".weight", path=path, what=what)[0] for up in ups]
+        widths = [shape_of(state, up + ".weight", who=who, what=what)[0] for up in ups]
         return math.prod(math.isqrt(width // num_feat) for width in widths), []
     if asked is not None and len(LADDERS.get(asked, ())) != len(ups):
-        raise UnknownWeights(f"{path.name} has {len(ups)} enlarging steps, which make no features ×{asked}.")
+        raise UnknownWeights(f"{who} has {len(ups)} enlarging steps, which make no features ×{asked}.")
     note = "one enlarging step: ×2 is assumed, a ×3 network has the same tensors"
     return asked or 2 ** len(ups), [note] if len(ups) == 1 and asked is None else []
 
@@ -147,11 +138,11 @@ def _named_ends(state: State, layout: str) -> tuple[list[str], dict[str, str]]:
     return ups, {"conv_first": first, "conv_body": body, "conv_hr": hr, "conv_last": last}
 
 
-def _old_ends(state: State, path: Path, what: str) -> tuple[list[str], dict[str, str]]:
+def _old_ends(state: State, who: str, what: str) -> tuple[list[str], dict[str, str]]:
     """The old layout numbers its layers: 0 first, 1 trunk, then three a step (nearest, conv, act), HR, act, last."""
     numbers = sorted(int(found[1]) for name in state if (found := re.fullmatch(r"model\.(\d{1,3})\.weight", name)))
     if len(numbers) < 3 or numbers[0] != 0:
-        raise UnknownWeights(f"{path.name} looks like {what}, but has convolutions only at model.{numbers}.")
+        raise UnknownWeights(f"{who} looks like {what}, but has convolutions only at model.{numbers}.")
     *ups, hr, last = numbers[1:]
     blocks = count(state, "model.1.sub.{}.RDB1.conv1.0.weight")
     ends = {
@@ -195,42 +186,36 @@ def _is_srvgg(state: State) -> bool:
     return first is not None and first.ndim == 4 and first.shape[2:] == (3, 3) and plain
 
 
-def _read_srvgg(state: State, path: Path, act: str | None) -> SRVGG:
+def _read_srvgg(state: State, who: str, act: str | None) -> SRVGG:
     what = "an SRVGGNetCompact"
     last = max(int(name.split(".")[1]) for name in state)
-    num_feat, channels = shape_of(state, "body.0.weight", path=path, what=what)[:2]
-    out = shape_of(state, f"body.{last}.weight", path=path, what=what)[0]
+    num_feat, channels = shape_of(state, "body.0.weight", who=who, what=what)[:2]
+    out = shape_of(state, f"body.{last}.weight", who=who, what=what)[0]
     scale = math.isqrt(out // channels)
     if channels * scale**2 != out or last % 2 or last > 2 * len(state):
         raise UnknownWeights(
-            f"{path.name} looks like {what}, but ends at body.{last} with {out} channels, which is no picture of "
+            f"{who} looks like {what}, but ends at body.{last} with {out} channels, which is no picture of "
             f"{channels} channels enlarged by pixel shuffle."
         )
     learned = "body.1.weight" in state
     if act is not None:
-        check_known(act, ("prelu",) if learned else ("relu", "leakyrelu"), what=f"activation for {path.name}")
+        check_known(act, ("prelu",) if learned else ("relu", "leakyrelu"), what=f"activation for {who}")
     candidates = ["prelu"] if learned else [act] if act else ["leakyrelu", "relu"]
-
-    def make(candidate: str) -> SRVGG:
-        num_conv = last // 2 - 1
-        return SRVGG(
-            SRVGGConfig(img_channels=channels, scale=scale, num_feat=num_feat, num_conv=num_conv, act=candidate)
-        )
-
-    nets = [fill(partial(make, candidate), state, str, path=path, what=what) for candidate in candidates]
-    return _likelier(nets) if len(nets) > 1 else _with_facts(nets[0], "SRVGGNetCompact", [])
+    fields = {"img_channels": channels, "scale": scale, "num_feat": num_feat, "num_conv": last // 2 - 1}
+    nets = [fill_renamed("srvgg", fields | {"act": name}, state, str, who=who, what=what) for name in candidates]
+    if len(nets) == 1:
+        return with_facts(nets[0], format="SRVGGNetCompact", notes=[])
+    return _likelier(nets)
 
 
 def _likelier(nets: list[SRVGG]) -> SRVGG:
     """Of networks with the same weights, the one that gives a picture back larger: the others fall apart."""
     misses = [_miss(net) for net in nets]
     best = min(range(len(nets)), key=misses.__getitem__)
-    told = misses[best] < 0.5 * max(misses)
+    how = "told apart by trial" if misses[best] < 0.5 * max(misses) else "NOT certain: no clear difference on trial"
     tried = ", ".join(f"{net.config.act} is off by {miss:.3g}" for net, miss in zip(nets, misses, strict=True))
-    how = "told apart by trial" if told else "NOT certain: no clear difference on trial"
-    return _with_facts(
-        nets[best], "SRVGGNetCompact", [f"the file does not name its activation; {how} ({tried} on average)"]
-    )
+    note = f"the file does not name its activation; {how} ({tried} on average)"
+    return with_facts(nets[best], format="SRVGGNetCompact", notes=[note])
 
 
 @torch.no_grad()
@@ -243,11 +228,6 @@ def _miss(net: SRVGG) -> float:
     return miss if math.isfinite(miss) else math.inf
 
 
-def _with_facts(net: SRVGG, form: str, notes: list[str]) -> SRVGG:
-    net.facts = {"format": form, "notes": notes}
-    return net
-
-
 # --------------------------------------------------------------------------------------------------- discriminator
 
 
@@ -255,16 +235,14 @@ def _is_discriminator(state: State) -> bool:
     return {"conv0.weight", "conv1.weight_orig", "conv9.weight"} <= state.keys()
 
 
-def _read_discriminator(state: State, path: Path) -> UNetDiscriminator:
+def _read_discriminator(state: State, who: str) -> UNetDiscriminator:
     what = "Real-ESRGAN's U-Net discriminator"
-    num_feat, channels = shape_of(state, "conv0.weight", path=path, what=what)[:2]
+    num_feat, channels = shape_of(state, "conv0.weight", who=who, what=what)[:2]
 
-    def make() -> UNetDiscriminator:
-        return UNetDiscriminator(UNetDiscriminatorConfig(in_channels=channels, num_feat=num_feat))
-
-    net = fill(make, state, _spectral_name, path=path, what=what)
-    net.facts = {"format": what, "notes": ["whether its shortcuts were on is not in the file; on, as published"]}
-    return net
+    fields = {"in_channels": channels, "num_feat": num_feat}
+    net = fill_renamed("rrdbnet", fields, state, _spectral_name, who=who, what=what, network="D")
+    note = "whether its shortcuts were on is not in the file; on is assumed, as published"
+    return with_facts(net, format=what, notes=[note])
 
 
 def _spectral_name(ours: str) -> str:

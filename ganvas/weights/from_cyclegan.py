@@ -13,20 +13,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from torch import Tensor
 
 from ganvas.errors import UnknownWeights
-from ganvas.models.cyclegan import (
-    CycleGANDiscriminator,
-    CycleGANDiscriminatorConfig,
-    ResNetConfig,
-    ResNetGenerator,
-)
-from ganvas.models.pix2pix import PatchGAN, PatchGANConfig, UNet, UNetConfig, has_bias
+from ganvas.models.cyclegan import ResNetGenerator
+from ganvas.models.pix2pix import PatchGAN, UNet, has_bias
+from ganvas.weights.fill import some
 from ganvas.weights.found import Found
-from ganvas.weights.renamed import count, fill, shape_of
+from ganvas.weights.renamed import count, fill_renamed, shape_of, with_facts
 
 State = Mapping[str, Tensor]
 BLOCK = re.compile(r"model\.(\d{1,4})\.(conv_block|block)\.(\d{1,2})\.weight")
@@ -52,9 +47,7 @@ def read(found: Found, *, network: str = "G_ema") -> ResNetGenerator | UNet | Pa
     state = found.state_dict("state_dict", "model_state_dict")
     kind = _kind(state)
     if kind is None:
-        raise UnknownWeights(
-            f"{found.path.name} holds no CycleGAN or pix2pix network; it starts with {list(state)[:4]}."
-        )
+        raise UnknownWeights(f"{found.path.name} holds no CycleGAN or pix2pix network, but {some(list(state))}.")
     judges = kind in ("patch", "pixel")
     if (network == "D" and not judges) or (network == "G" and judges):
         raise UnknownWeights(
@@ -62,10 +55,10 @@ def read(found: Found, *, network: str = "G_ema") -> ResNetGenerator | UNet | Pa
             f"load it {'with' if judges else 'without'} network='D'."
         )
     if kind == "resnet":
-        return _read_resnet(state, found.path)
+        return _read_resnet(state, found.path.name)
     if kind == "unet":
-        return _read_unet(state, found.path)
-    return _read_patch(state, found.path) if kind == "patch" else _read_pixel(state, found.path)
+        return _read_unet(state, found.path.name)
+    return _read_patch(state, found.path.name) if kind == "patch" else _read_pixel(state, found.path.name)
 
 
 def _kind(state: State) -> str | None:
@@ -109,9 +102,9 @@ def _leftovers(state: State, norm: str) -> tuple[set[str], list[str]]:
 # --------------------------------------------------------------------------------------------------- ResNet
 
 
-def _read_resnet(state: State, path: Path) -> ResNetGenerator:
+def _read_resnet(state: State, who: str) -> ResNetGenerator:
     what = "a CycleGAN ResNet generator"
-    ngf, in_channels = shape_of(state, "model.1.weight", path=path, what=what)[:2]
+    ngf, in_channels = shape_of(state, "model.1.weight", who=who, what=what)[:2]
     norm, bias = _norm(state, "model.1", "model.2")
     num_downs = _downs(state, ngf)
     first_block = 4 + 3 * num_downs
@@ -120,27 +113,24 @@ def _read_resnet(state: State, path: Path) -> ResNetGenerator:
     after = first_block + n_blocks
     upsample, ups = _ups(state, after, num_downs)
     last = after + len(ups) * (3 if upsample == "transposed" else 5) + 1
-    out_channels = shape_of(state, f"model.{last}.weight", path=path, what=what)[0]
+    out_channels = shape_of(state, f"model.{last}.weight", who=who, what=what)[0]
     numbers = {"down": [4 + 3 * i for i in range(num_downs)], "up": ups}
     container, convs, dropout, padding = inner
     if upsample != "transposed":
         notes.append("how it enlarges before its convolutions is not in the file; bilinear is assumed")
 
-    def make() -> ResNetGenerator:
-        return ResNetGenerator(
-            ResNetConfig(
-                in_channels=in_channels,
-                out_channels=out_channels,
-                n_blocks=n_blocks,
-                ngf=ngf,
-                num_downs=num_downs,
-                norm=norm,
-                conv_bias=_settled(norm, bias),
-                dropout=dropout,
-                padding=padding,
-                upsample=upsample,
-            )
-        )
+    fields = {
+        "in_channels": in_channels,
+        "out_channels": out_channels,
+        "n_blocks": n_blocks,
+        "ngf": ngf,
+        "num_downs": num_downs,
+        "norm": norm,
+        "conv_bias": _settled(norm, bias),
+        "dropout": dropout,
+        "padding": padding,
+        "upsample": upsample,
+    }
 
     def names(ours: str) -> str:
         stage, *rest = ours.split(".")
@@ -155,9 +145,8 @@ def _read_resnet(state: State, path: Path) -> ResNetGenerator:
         return f"model.{number + (1 if layer == 'norm' else 0)}.{leaf}"
 
     dropped, more = _leftovers(state, norm)
-    net = fill(make, state, names, path=path, what=what, dropped=dropped)
-    net.facts = {"format": what[2:], "notes": notes + more}
-    return net
+    net = fill_renamed("cyclegan", fields, state, names, who=who, what=what, dropped=dropped)
+    return with_facts(net, format=what[2:], notes=notes + more)
 
 
 def _downs(state: State, ngf: int) -> int:
@@ -213,28 +202,25 @@ def _ups(state: State, after: int, num_downs: int) -> tuple[str, list[int]]:
 # --------------------------------------------------------------------------------------------------- U-Net
 
 
-def _read_unet(state: State, path: Path) -> UNet:
+def _read_unet(state: State, who: str) -> UNet:
     what = "a pix2pix U-Net generator"
-    ngf, in_channels = shape_of(state, "model.model.0.weight", path=path, what=what)[:2]
+    ngf, in_channels = shape_of(state, "model.model.0.weight", who=who, what=what)[:2]
     num_downs = 1
     while f"{_level(num_downs)}.1.weight" in state:
         num_downs += 1
-    out_channels = shape_of(state, "model.model.3.weight", path=path, what=what)[1]
+    out_channels = shape_of(state, "model.model.3.weight", who=who, what=what)[1]
     innermost = _level(num_downs - 1)
     norm, bias = _norm(state, f"{innermost}.3", f"{innermost}.4")
 
-    def make() -> UNet:
-        return UNet(
-            UNetConfig(
-                in_channels=in_channels,
-                out_channels=out_channels,
-                num_downs=num_downs,
-                ngf=ngf,
-                norm=norm,
-                conv_bias=_settled(norm, bias),
-                dropout=False,
-            )
-        )
+    fields = {
+        "in_channels": in_channels,
+        "out_channels": out_channels,
+        "num_downs": num_downs,
+        "ngf": ngf,
+        "norm": norm,
+        "conv_bias": _settled(norm, bias),
+        "dropout": False,
+    }
 
     def names(ours: str) -> str:
         _, depth, layer, leaf = ours.split(".")
@@ -244,10 +230,9 @@ def _read_unet(state: State, path: Path) -> UNet:
         return f"{_level(int(depth))}.{number}.{leaf}"
 
     dropped, notes = _leftovers(state, norm)
-    net = fill(make, state, names, path=path, what=what, dropped=dropped)
+    net = fill_renamed("pix2pix", fields, state, names, who=who, what=what, dropped=dropped)
     notes.insert(0, "whether it was trained with dropout is not in the file; it is off")
-    net.facts = {"format": what[2:], "notes": notes}
-    return net
+    return with_facts(net, format=what[2:], notes=notes)
 
 
 def _level(depth: int) -> str:
@@ -258,34 +243,35 @@ def _level(depth: int) -> str:
 # --------------------------------------------------------------------------------------------------- discriminators
 
 
-def _read_patch(state: State, path: Path) -> PatchGAN:
+def _read_patch(state: State, who: str) -> PatchGAN:
     """Convolutions at 0, 2, 5, 8, …: the first has no norm, the others a norm and a leaky ReLU behind them."""
     inner = count(state, "model.{}.weight", start=2, step=3) - 1
     names = {0: 0} | {k: 3 * k - 1 for k in range(1, inner + 2)}
-    return _judge(state, path, "a PatchGAN discriminator", "model", n_layers=inner, numbers=names)
+    return _judge(state, who, "a PatchGAN discriminator", "model", n_layers=inner, numbers=names)
 
 
-def _read_pixel(state: State, path: Path) -> PatchGAN:
+def _read_pixel(state: State, who: str) -> PatchGAN:
     """1×1 convolutions at 0, 2 and 5."""
-    return _judge(state, path, "a PixelGAN discriminator", "net", n_layers=0, numbers={0: 0, 1: 2, 2: 5})
+    return _judge(state, who, "a PixelGAN discriminator", "net", n_layers=0, numbers={0: 0, 1: 2, 2: 5})
 
 
-def _judge(state: State, path: Path, what: str, prefix: str, *, n_layers: int, numbers: dict[int, int]) -> PatchGAN:
-    ndf, in_channels = shape_of(state, f"{prefix}.0.weight", path=path, what=what)[:2]
+def _judge(state: State, who: str, what: str, prefix: str, *, n_layers: int, numbers: dict[int, int]) -> PatchGAN:
+    ndf, in_channels = shape_of(state, f"{prefix}.0.weight", who=who, what=what)[:2]
     norm, bias = _norm(state, f"{prefix}.2", f"{prefix}.3")
-    single = in_channels <= 4  # one picture, as CycleGAN shows it; pix2pix shows pairs
-
-    def make() -> PatchGAN:
-        config = (CycleGANDiscriminatorConfig if single else PatchGANConfig)(
-            in_channels=in_channels, ndf=ndf, n_layers=n_layers, norm=norm, conv_bias=_settled(norm, bias)
-        )
-        return CycleGANDiscriminator(config) if single else PatchGAN(config)
+    fields = {
+        "in_channels": in_channels,
+        "ndf": ndf,
+        "n_layers": n_layers,
+        "norm": norm,
+        "conv_bias": _settled(norm, bias),
+        "img_resolution": max(256, 3 << n_layers),
+    }
 
     def names(ours: str) -> str:
         layer, index, leaf = ours.split(".")
         return f"{prefix}.{numbers[int(index)] + (1 if layer == 'norms' else 0)}.{leaf}"
 
     dropped, notes = _leftovers(state, norm)
-    net = fill(make, state, names, path=path, what=what, dropped=dropped)
-    net.facts = {"format": what[2:], "notes": notes}
-    return net
+    family = "cyclegan" if in_channels <= 4 else "pix2pix"  # one picture, or a pair
+    net = fill_renamed(family, fields, state, names, who=who, what=what, network="D", dropped=dropped)
+    return with_facts(net, format=what[2:], notes=notes)

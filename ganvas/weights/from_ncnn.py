@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,9 @@ from torch import Tensor
 from ganvas.errors import BrokenWeights, UnknownWeights, WeightsError
 from ganvas.models.rrdbnet import LADDERS, RESIDUAL_SCALE, RRDBConfig, RRDBNet
 from ganvas.models.srvgg import SRVGG, SRVGGConfig
+from ganvas.weights.fill import fill
 from ganvas.weights.found import Found
-from ganvas.weights.renamed import fill
+from ganvas.weights.renamed import with_facts
 
 MAGIC = "7767517"
 MAX_PARAM_BYTES = 4 << 20  # RealESRGAN_x4plus, with its 999 layers, takes 116 KB
@@ -484,26 +485,24 @@ def read(found: Found, *, network: str = "G_ema") -> RRDBNet | SRVGG:
     if network == "D":
         raise UnknownWeights(f"{param.name} holds an upscaler and no discriminator; load it without network='D'")
     try:
-        make, state, notes = _understand(param, weights)
+        family, config, state, notes = _understand(param, weights)
     except WeightsError as error:
         raise type(error)(f"{param.name}: {error}") from error
-    net = fill(make, state, str, path=param, what="an ncnn upscaler")
-    net.facts = {"format": "ncnn", "notes": notes}
-    return net
+    return with_facts(fill(family, asdict(config), state, who=param.name), format="ncnn", notes=notes)
 
 
-def _understand(param: Path, weights: Path) -> tuple[Callable[[], RRDBNet | SRVGG], dict[str, Tensor], list[str]]:
-    """(maker of the network, our name → tensor, what is to be said about the file)."""
+def _understand(param: Path, weights: Path) -> tuple[str, RRDBConfig | SRVGGConfig, dict[str, Tensor], list[str]]:
+    """(family, config, our name → tensor, what is to be said about the file)."""
     layers = parse(_text(param))
     if any(layer.kind == "Concat" for layer in layers):
         rrdb = _rrdb_config(layers)
         notes = _compare(layers, lambda g: rrdbnet_formula(rrdb, g), what="an RRDBNet")
-        return lambda: RRDBNet(rrdb), _weights(weights, layers, rrdbnet_names(rrdb), iter(())), notes
+        return "rrdbnet", rrdb, _weights(weights, layers, rrdbnet_names(rrdb), iter(())), notes
     srvgg = _srvgg_config(layers)
     notes = _compare(layers, lambda g: srvgg_formula(srvgg, g), what="an SRVGG")
     convs = (f"body.{2 * i}" for i in range(srvgg.num_conv + 2))
     prelus = (f"body.{2 * i + 1}" for i in range(srvgg.num_conv + 1))
-    return lambda: SRVGG(srvgg), _weights(weights, layers, convs, prelus), notes
+    return "srvgg", srvgg, _weights(weights, layers, convs, prelus), notes
 
 
 def _text(param: Path) -> str:
