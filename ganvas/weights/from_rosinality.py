@@ -24,7 +24,8 @@ from ganvas.errors import BrokenWeights, UnknownWeights
 from ganvas.models.protocol import Network
 from ganvas.weights.fill import adopt, fill
 from ganvas.weights.found import Found
-from ganvas.weights.from_nvidia import mean_w, shape_of, stylegan2_fields
+from ganvas.weights.from_nvidia import mean_w, stylegan2_fields
+from ganvas.weights.networks import shape_of
 
 _KEYS = {"G_ema": ("g_ema", "g", "state_dict"), "G": ("g", "g_ema", "state_dict"), "D": ("d",)}
 

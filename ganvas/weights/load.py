@@ -17,6 +17,7 @@ from ganvas.weights import (
     from_ncnn,
     from_nvidia,
     from_openvino,
+    from_r3gan,
     from_rosinality,
 )
 from ganvas.weights.files import open_file
@@ -35,7 +36,15 @@ class Reader(Protocol):
 
 
 # A foreign file names nothing, so readers are asked in this order; the first that fits reads.
-READERS: tuple[Reader, ...] = (from_nvidia, from_rosinality, from_basicsr, from_cyclegan, from_ncnn, from_openvino)
+READERS: tuple[Reader, ...] = (
+    from_nvidia,
+    from_r3gan,
+    from_rosinality,
+    from_basicsr,
+    from_cyclegan,
+    from_ncnn,
+    from_openvino,
+)
 
 
 def load(name_or_path: str | Path, *, network: str = "G_ema", device: str | torch.device = "cpu") -> Any:
