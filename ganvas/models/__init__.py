@@ -28,6 +28,7 @@ from ganvas.models.stylegan2 import (
     StyleGAN2DiscriminatorConfig,
     StyleGAN2Generator,
 )
+from ganvas.models.stylegan3 import StyleGAN3Config, StyleGAN3Discriminator, StyleGAN3Generator
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ FAMILIES: dict[str, Family] = {
     "fastgan": Family("generator", FastGANGenerator, FastGANConfig, FastGANDiscriminator, FastGANDiscriminatorConfig),
     "stylegan2": Family(
         "generator", StyleGAN2Generator, StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig
+    ),
+    "stylegan3": Family(
+        "generator", StyleGAN3Generator, StyleGAN3Config, StyleGAN3Discriminator, StyleGAN2DiscriminatorConfig
     ),
     "r3gan": Family("generator", R3GANGenerator, R3GANConfig, R3GANDiscriminator, R3GANDiscriminatorConfig),
     "mobilestylegan": Family("generator", MobileStyleGANGenerator, MobileStyleGANConfig),
