@@ -189,12 +189,12 @@ class StyleGenerator(GeneratorModule):
     @property
     def mapping(self) -> MappingNetwork:  # type: ignore[override]
         """z → ws; see `MappingNetwork.forward`. A module, so that weights are named `mapping.fc0.weight`."""
-        return self._modules["mapping"]  # type: ignore[return-value]
+        return self._modules["mapping"]
 
     @property
     def synthesis(self) -> nn.Module:  # type: ignore[override]
         """ws → img; a module, so that weights are named `synthesis.b4.const`."""
-        return self._modules["synthesis"]  # type: ignore[return-value]
+        return self._modules["synthesis"]
 
     @property
     def w_avg(self) -> Tensor:
@@ -260,7 +260,7 @@ class SynthesisLayer(nn.Module):
             prepared=self.prepared,
         )
         if self.use_noise and noise_mode != "none":
-            x.add_((self.noise(len(x), noise_mode) * (self.noise_strength * total)).to(x.dtype))
+            x.add_((self.noise(x.shape[0], noise_mode) * (self.noise_strength * total)).to(x.dtype))
         return activate_(x, "lrelu", clamp=None if self.clamp is None else self.clamp * gain)
 
     def noise(self, batch: int, mode: str) -> Tensor:
@@ -327,15 +327,18 @@ class SynthesisBlock(nn.Module):
         return 1 if self.is_first else 2
 
     @property
+    def first_w(self) -> int:
+        """The row of ws that the first convolution takes."""
+        return 0 if self.is_first else 2 * int(math.log2(self.resolution)) - 5
+
+    @property
     def has_torgb(self) -> bool:
+        """Does this resolution add to the picture?"""
         return self.is_last or self.architecture == "skip"
 
-    def forward(
-        self, x: Tensor | None, img: Tensor | None, ws: Tensor, *, noise_mode: str
-    ) -> tuple[Tensor, Tensor | None]:
-        """x [N, I, H/2, W/2], img [N, 3, H/2, W/2], ws [N, num_conv + 1, w_dim] → x and img of this resolution."""
+    def forward(self, x: Tensor, img: Tensor | None, ws: Tensor, *, noise_mode: str) -> tuple[Tensor, Tensor | None]:
+        """x [N, I, H/2, W/2], img [N, 3, H/2, W/2], ws [N, ≥ num_conv + 1, w_dim] → x and img of this resolution."""
         if self.is_first:
-            x = self.const.to(ws.dtype)[None].repeat(ws.shape[0], 1, 1, 1)
             x = self.conv1(x, ws[:, 0], noise_mode=noise_mode)
         elif self.architecture == "resnet":
             half = math.sqrt(0.5)
@@ -351,8 +354,30 @@ class SynthesisBlock(nn.Module):
         """The picture so far, enlarged, plus what this block adds to it."""
         if not self.has_torgb:
             return img
-        y = self.torgb(x, ws[:, self.num_conv])
-        return y if img is None else upsample2d(img, self.resample_filter) + y
+        y = self.torgb(x, ws[:, self.num_conv]).to(ws.dtype)
+        return y if img is None else upsample2d(img, self.resample_filter).add_(y)
+
+
+def _paint(
+    blocks: list[SynthesisBlock], x: Tensor, img: Tensor | None, ws: Tensor, noise_mode: str
+) -> tuple[Tensor, Tensor | None]:
+    """Run some blocks in a row; x and img are those of the block before the first of them."""
+    for block in blocks:
+        x, img = block(x, img, ws[:, block.first_w :], noise_mode=noise_mode)
+    return x, img
+
+
+def _paint_one_by_one(
+    blocks: list[SynthesisBlock], x: Tensor, img: Tensor | None, ws: Tensor, noise_mode: str
+) -> Tensor:
+    """The same picture as from `_paint`, sample by sample."""
+    done = []
+    for i in range(ws.shape[0]):
+        one = slice(i, i + 1)
+        picture = _paint(blocks, x[one], None if img is None else img[one], ws[one], noise_mode)[1]
+        assert picture is not None
+        done.append(picture)
+    return torch.cat(done)
 
 
 class SynthesisNetwork(nn.Module):
@@ -394,23 +419,35 @@ class SynthesisNetwork(nn.Module):
         check_known(noise_mode, NOISE_MODES, what="noise_mode")
         check_known(precision, PRECISIONS, what="precision")
         last = self._last_resolution(resolution)
-        x = img = None
-        start = 0
-        for block in self.blocks():
-            x, img = block(x, img, ws[:, start : start + block.num_conv + 1], noise_mode=noise_mode)
-            start += block.num_conv
-            if block.resolution == last:
-                break
+        blocks = [block for block in self.blocks() if block.resolution <= last]
+        x = blocks[0].const[None].repeat(ws.shape[0], 1, 1, 1)
+        x = fast_layout(x.to(fast_dtype(ws.device.type) if precision == "fast" else ws.dtype))
+        together = self._num_blocks_together(blocks, ws)
+        x, img = _paint(blocks[:together], x, None, ws, noise_mode)
+        if together < len(blocks):
+            img = _paint_one_by_one(blocks[together:], x, img, ws, noise_mode)
         assert img is not None
         return img
+
+    def _num_blocks_together(self, blocks: list[SynthesisBlock], ws: Tensor) -> int:
+        """How many blocks take the whole batch at once; the others paint one sample after another.
+
+        On a CPU and without gradients, a large picture is cheaper alone: it stays in the cache, and scaling the
+        weights by its style is less work than scaling its features.
+        """
+        graph = torch.is_grad_enabled() and (ws.requires_grad or self.b4.const.requires_grad)
+        if ws.shape[0] == 1 or ws.device.type != "cpu" or graph or torch.compiler.is_compiling():
+            return len(blocks)
+        small = [block for block in blocks if 4 * block.conv1.weight[0].numel() > block.resolution**2]
+        return max(len(small), 1)
 
     def _last_resolution(self, resolution: int | None) -> int:
         if resolution is None or resolution == self.config.img_resolution:
             return self.config.img_resolution
         if self.config.architecture != "skip":
             raise BadConfig(
-                f"only architecture 'skip' has smaller pictures on the way; this generator is "
-                f"{self.config.architecture!r} and makes {self.config.img_resolution} px only, got resolution={resolution}"
+                f"only architecture 'skip' has smaller pictures on the way; this generator is of architecture "
+                f"{self.config.architecture!r} and makes {self.config.img_resolution} px only, got {resolution}"
             )
         if resolution not in self.block_resolutions:
             raise BadConfig(f"resolution must be one of {self.block_resolutions} or None, got {resolution}")

@@ -3,7 +3,7 @@
 Every weight then has the same size in the eyes of Adam, whatever the layer's fan-in.
 
 Sources: Karras et al. 2018, "Progressive Growing of GANs", section 4.1 (equalised learning rate);
-Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN" (the learning-rate multiplier of the mapping).
+Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks", appendix C (lr_mul).
 """
 
 from __future__ import annotations
@@ -28,15 +28,17 @@ def normalize_2nd_moment(x: Tensor, *, eps: float = 1e-8) -> Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + eps).rsqrt()
 
 
-def activate(x: Tensor, activation: Activation, *, clamp: float | None = None) -> Tensor:
-    """The nonlinearity without its gain, then the optional clamp to ±`clamp`. Any shape, kept.
+def activate_(x: Tensor, activation: Activation, *, clamp: float | None = None) -> Tensor:
+    """The nonlinearity without its gain, then the optional clamp to ±`clamp`, in place where gradients allow it.
 
     The gain √2 of the leaky ReLU is not applied here: it is positive, so it can go into the weight and the bias
     before (leaky ReLU of g·x = g · leaky ReLU of x), which saves a pass over the picture.
     """
     if activation == "lrelu":
-        x = F.leaky_relu(x, LRELU_SLOPE)
-    return x if clamp is None else x.clamp(-clamp, clamp)
+        x = F.leaky_relu_(x, LRELU_SLOPE)
+    if clamp is None:
+        return x
+    return x.clamp(-clamp, clamp) if x.requires_grad else x.clamp_(-clamp, clamp)
 
 
 class EqualizedLinear(nn.Module):
@@ -73,7 +75,7 @@ class EqualizedLinear(nn.Module):
         x = F.linear(x, self.weight.to(x.dtype) * (self.weight_gain * gain))
         if self.bias is not None:
             x = x + self.bias.to(x.dtype) * (self.bias_gain * gain)
-        return activate(x, self.activation)
+        return activate_(x, self.activation)
 
 
 class EqualizedConv2d(nn.Module):
@@ -104,7 +106,8 @@ class EqualizedConv2d(nn.Module):
         clamp: float | None = None,
     ):
         super().__init__()
-        assert kernel_size % 2 == 1 and (up, down) in ((1, 1), (2, 1), (1, 2))
+        assert kernel_size % 2 == 1
+        assert (up, down) in ((1, 1), (2, 1), (1, 2))
         self.activation: Activation = activation
         self.up, self.down, self.clamp = up, down, clamp
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
@@ -118,7 +121,7 @@ class EqualizedConv2d(nn.Module):
         weight = self.weight.to(x.dtype) * (self.weight_gain * total)
         bias = None if self.bias is None else self.bias.to(x.dtype) * total
         x = _resampled_conv(x, weight, bias, self.resample_filter, self.up, self.down)
-        return activate(x, self.activation, clamp=None if self.clamp is None else self.clamp * gain)
+        return activate_(x, self.activation, clamp=None if self.clamp is None else self.clamp * gain)
 
 
 def _resampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None, f: Tensor, up: int, down: int) -> Tensor:
@@ -126,36 +129,41 @@ def _resampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None, f: Tensor, u
     if down == 2 and k == 1:
         return F.conv2d(downsample2d(x, f), weight, bias)
     if down == 2:
-        return _filtered_conv_down(x, weight, bias, f)
+        return _conv_down2(x, weight, bias, f)
     if up == 2 and k == 1:
-        assert bias is None
-        return upsample2d(F.conv2d(x, weight), f)
-    if up == 2:
-        x = conv_up2(x, weight, f)
+        x = upsample2d(F.conv2d(x, weight), f)
         return x if bias is None else x + bias[:, None, None]
+    if up == 2:
+        return conv_up2(x, weight, f, bias)
     return F.conv2d(x, weight, bias, padding=k // 2)
 
 
-def _filtered_conv_down(x: Tensor, weight: Tensor, bias: Tensor | None, f: Tensor) -> Tensor:
+def _conv_down2(x: Tensor, weight: Tensor, bias: Tensor | None, f: Tensor) -> Tensor:
     """Low-pass filter, then a convolution of stride 2: every second pixel of the full convolution, never the rest."""
     k, taps = weight.shape[-1], f.shape[-1]
     before, after = k // 2 + (taps - 1) // 2, k // 2 + (taps - 2) // 2
     return F.conv2d(upfirdn2d(x, f, padding=(before, after, before, after)), weight, bias, stride=2)
 
 
-def conv_up2(x: Tensor, weight: Tensor, f: Tensor) -> Tensor:
+def conv_up2(x: Tensor, weight: Tensor, f: Tensor, bias: Tensor | None = None) -> Tensor:
     """Enlarge ×2 with a convolution: transposed convolution of stride 2, then the low-pass filter with gain 4.
 
     Args:
         x: [N, I, H, W].
         weight: [O, I, k, k]; convolved (not correlated) with the zero-stuffed picture, as the published weights expect.
         f: [t, t] resampling filter.
+        bias: [O].
 
     Returns:
         [N, O, 2H, 2W].
     """
-    k, taps = weight.shape[-1], f.shape[-1]
     x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # [N, O, 2H + k − 2, 2W + k − 2]
+    return blur_after_up2(x, f, weight.shape[-1], bias)
+
+
+def blur_after_up2(x: Tensor, f: Tensor, k: int, bias: Tensor | None = None) -> Tensor:
+    """The second half of `conv_up2`: x [N, O, 2H + k − 2, 2W + k − 2] → [N, O, 2H, 2W]."""
+    taps = f.shape[-1]
     before = k // 2 + (taps + 1) // 2 - (k - 1)
     after = k // 2 + (taps - 2) // 2 - (k - 2)
-    return upfirdn2d(x, f, padding=(before, after, before, after), gain=4)
+    return upfirdn2d(x, f, padding=(before, after, before, after), gain=4, bias=bias)

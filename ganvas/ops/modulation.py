@@ -3,16 +3,19 @@
 The paper scales the weights, one set a sample, and runs a grouped convolution. The same numbers come out, with one set
 of weights for the whole batch, when the *picture* is scaled by the style before an ordinary convolution and by the
 demodulation after it: Σ_i (s_i·w_oi)·x_i = Σ_i w_oi·(s_i·x_i). The demodulation needs only the squared weights.
+Which of the two is cheaper depends on what is larger, the weights or the picture.
 
 Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 2.2, equations 1-3.
 """
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.ops.equalized import conv_up2
+from ganvas.ops.equalized import blur_after_up2, conv_up2
+from ganvas.ops.precision import PreparedWeight
 
 
 def demodulation(weight: Tensor, styles: Tensor, *, eps: float = 1e-8) -> Tensor:
@@ -26,32 +29,81 @@ def demodulation(weight: Tensor, styles: Tensor, *, eps: float = 1e-8) -> Tensor
         [N, O], 1/√(Σ_ik (s_i·w_oik)² + eps)                                                                  (eq. 3)
     """
     energy = weight.square().sum(dim=(2, 3))  # [O, I]
-    return (F.linear(styles.square(), energy) + eps).rsqrt()
+    return (F.linear(styles.square(), energy.to(styles.dtype)) + eps).rsqrt()
 
 
 def modulated_conv2d(
-    x: Tensor, weight: Tensor, styles: Tensor, *, demodulate: bool = True, up: int = 1, f: Tensor | None = None
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    *,
+    demodulate: bool = True,
+    up: int = 1,
+    f: Tensor | None = None,
+    gain: float = 1,
+    bias: Tensor | None = None,
+    prepared: PreparedWeight | None = None,
 ) -> Tensor:
     """Convolve each sample with weights scaled by its own style.
 
     Args:
-        x: [N, I, H, W].
+        x: [N, I, H, W], of the float type in which the convolution is to run.
         weight: [O, I, k, k], k odd.
         styles: [N, I].
         demodulate: divide by the expected size of the result.
         up: 1, or 2 to enlarge with the filter `f`.
         f: [t, t] resampling filter, for up = 2.
+        gain: multiplies the convolution's result, not the bias.
+        bias: [O], added at the end.
+        prepared: keeps copies of `weight` for calls in another type than its own.
 
     Returns:
-        [N, O, H·up, W·up].
+        [N, O, H·up, W·up], which no gradient needs: the caller may go on in place.
     """
-    x = x * styles.to(x.dtype)[:, :, None, None]
-    w = weight.to(x.dtype)
-    if up == 2:
-        assert f is not None
-        x = conv_up2(x, w, f)
-    else:
-        x = F.conv2d(x, w, padding=weight.shape[-1] // 2)
-    if demodulate:
-        x = x * demodulation(weight, styles).to(x.dtype)[:, :, None, None]
-    return x
+    scale = demodulation(weight, styles) * gain if demodulate else None  # [N, O]
+    if scale is None and gain != 1:
+        styles = styles * gain
+    if weights_are_smaller(x, weight, up=up) and not _wants_gradients(x, weight, styles):
+        w = weight * styles[0, None, :, None, None]
+        w = w if scale is None else w * scale[0, :, None, None, None]
+        return _convolve(x, w.to(x.dtype), up=up, f=f, bias=bias)
+    x = _convolve_prepared(x * styles.to(x.dtype)[:, :, None, None], weight, up=up, f=f, prepared=prepared)
+    if scale is None:
+        return x if bias is None else x + bias.to(x.dtype)[:, None, None]
+    scale = scale.to(x.dtype)[:, :, None, None]
+    return x * scale if bias is None else torch.addcmul(bias.to(x.dtype)[:, None, None], x, scale)
+
+
+def weights_are_smaller(x: Tensor, weight: Tensor, *, up: int = 1) -> bool:
+    """Is it cheaper to scale the weights [O, I, k, k] than the picture x [N, I, H, W]? For one sample, on a CPU.
+
+    Scaling the picture is two passes over it, of I and O channels; scaling the weights is some four passes over them.
+    """
+    pixels = x.shape[-2] * x.shape[-1] * up**2
+    return x.device.type == "cpu" and x.shape[0] == 1 and 4 * weight.numel() <= pixels * weight.shape[0]
+
+
+def _wants_gradients(*tensors: Tensor) -> bool:
+    """With gradients, scaled weights would cost the gradient of a convolution's weight for that of the style."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def _convolve(x: Tensor, weight: Tensor, *, up: int, f: Tensor | None, bias: Tensor | None = None) -> Tensor:
+    if up == 1:
+        return F.conv2d(x, weight, None if bias is None else bias.to(x.dtype), padding=weight.shape[-1] // 2)
+    assert f is not None
+    return conv_up2(x, weight, f, bias)
+
+
+def _convolve_prepared(
+    x: Tensor, weight: Tensor, *, up: int, f: Tensor | None, prepared: PreparedWeight | None
+) -> Tensor:
+    """The convolution with weights of another type than x: from their kept copies where that changes no gradient."""
+    if prepared is None or x.dtype == weight.dtype or torch.compiler.is_compiling() or _wants_gradients(weight):
+        return _convolve(x, weight.to(x.dtype), up=up, f=f)
+    if x.device.type != "cpu" or _wants_gradients(x):
+        return _convolve(x, prepared.plain(weight, x.dtype), up=up, f=f)
+    if up == 1:
+        return prepared.conv2d(x, weight)
+    assert f is not None
+    return blur_after_up2(prepared.conv_transpose2d(x, weight), f, weight.shape[-1])
