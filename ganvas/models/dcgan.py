@@ -122,7 +122,7 @@ class DCGANDiscriminator(PlainDiscriminator):
             BadImage: another size or number of channels. BadLatent: labels that do not fit.
         """
         self.check_input(img, c)
-        x = nn.functional.leaky_relu(self.from_img(img), SLOPE)
+        x = nn.functional.leaky_relu(self.from_img(cpu_channels_last(img)), SLOPE)
         for conv, norm in zip(self.stages, self.norms, strict=True):
             x = nn.functional.leaky_relu(norm(conv(x)), SLOPE)  # [N, 2C, H/2, W/2]
         logits = self.to_logit(x).flatten()  # [N]

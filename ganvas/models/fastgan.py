@@ -438,13 +438,13 @@ class FastGANDiscriminator(PlainDiscriminator):
                 f"{self.small_px}], got {list(small.shape)}. FastGANGenerator.both gives them."
             )
         top = min(self.img_resolution, 256)
-        maps = {top: self.enter(img)}
+        maps = {top: self.enter(cpu_channels_last(img))}
         for size in reversed(_ladder(8, top // 2)):
             x = self.downs[str(size)](maps[2 * size])
             if str(size) in self.excitations:
                 x = self.excitations[str(size)](maps[8 * size], x)
             maps[size] = x
-        return maps[8], maps[16], self.small(small)
+        return maps[8], maps[16], self.small(cpu_channels_last(small))
 
     def _logits(self, full: Tensor, tiny: Tensor, c: Tensor | None) -> Tensor:
         """[N, C, 8, 8] of both pictures → [N, 50]."""

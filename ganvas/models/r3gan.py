@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.errors import BadConfig
-from ganvas.models.plain import PlainDiscriminator, PlainGenerator, check_at_least
+from ganvas.models.plain import PlainDiscriminator, PlainGenerator, check_at_least, cpu_channels_last
 from ganvas.ops.resample import downsample2d, fir_filter, upsample2d
 
 SLOPE = 0.2  # of every leaky ReLU
@@ -172,7 +172,7 @@ class Start(nn.Module):
 
     def forward(self, w: Tensor) -> Tensor:
         """[N, w_dim] → [N, C, 4, 4]."""
-        return self.basis * self.linear(w)[:, :, None, None]
+        return cpu_channels_last(self.basis * self.linear(w)[:, :, None, None])
 
 
 class End(nn.Module):
@@ -279,7 +279,7 @@ class R3GANDiscriminator(PlainDiscriminator):
             BadImage: another size or number of channels. BadLatent: labels that do not fit.
         """
         self.check_input(img, c)
-        x = self.from_img(img)
+        x = self.from_img(cpu_channels_last(img))
         for stage in self.stages:
             x = stage(x)  # [N, C, H/2, W/2]; the last one gives [N, 1], or [N, projected]
         if self.embed is None or c is None:
