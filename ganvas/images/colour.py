@@ -26,7 +26,7 @@ from ganvas.images.tensors import from_pixels, to_pixels
 BAND_PIXELS = 2**20  # converted at a time, so that a large photo needs no large intermediate results
 CHANNELS = {"grey": 1, "rgb": 3, "cmyk": 4}
 _ICC_SPACE = {"grey": b"GRAY", "rgb": b"RGB ", "cmyk": b"CMYK"}
-_SAME_AS_SRGB = 0.75 / 255  # a profile that never differs more from sRGB than this is taken as sRGB
+_SAME_AS_SRGB = 1 / 255  # a profile that never differs more from sRGB than a grey level is taken as sRGB
 # The sRGB primaries as every sRGB profile states them, adapted to the D50 white of profile space: columns R, G, B.
 _SRGB_TO_D50 = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
 _D50_WHITE = np.array([0.9642, 1.0, 0.8249])
@@ -220,7 +220,11 @@ class Tables:
         transform = self._transform(forward=False)
         pixels = np.empty((height, width, CHANNELS[self.space]), np.uint8)
         for rows in bands(height, width):
-            own = transform.apply(_picture(to_pixels(img[:, :, rows]), "RGB"))
+            shown = _picture(to_pixels(img[:, :, rows]), "RGB")
+            try:
+                own = transform.apply(shown)
+            except OSError as error:  # LittleCMS reads some profiles that it cannot write
+                raise OneWay("the profile leads one way only") from error
             pixels[rows] = np.asarray(own).reshape(pixels[rows].shape)
         return pixels if bits == 8 else pixels.astype(np.uint16) * 257
 

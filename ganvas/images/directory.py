@@ -112,6 +112,15 @@ def read_directory(block: bytes | bytearray, start: int, order: str, *, big: boo
     return Directory(block, entries, order, start, end, next_at)
 
 
+def is_readable(block: bytes) -> bool:
+    """Whether the block has a header and a whole first directory."""
+    try:
+        first_directory(block)
+    except BrokenDirectory:
+        return False
+    return True
+
+
 def orientation_of(block: bytes) -> int:
     """1 … 8 as EXIF counts them; 1 (upright) where the block does not say."""
     try:
@@ -173,7 +182,7 @@ def with_size(block: bytes, width: int, height: int) -> bytes:
 
 
 def _edited(block: bytes, edit: Callable[[bytearray, Directory], None]) -> bytes:
-    """A broken block is carried along as it is: it says nothing that could be wrong."""
+    """Where a block ends too early for the edit, it stays as it is."""
     edited = bytearray(block)
     try:
         edit(edited, first_directory(block))

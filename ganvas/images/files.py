@@ -34,7 +34,7 @@ from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BadImage
 from ganvas.images import directory
 from ganvas.images.colour import CHANNELS, OneWay, colours_of
-from ganvas.images.directory import BrokenDirectory, Directory, first_directory
+from ganvas.images.directory import Directory, first_directory
 from ganvas.images.metadata import (
     Metadata,
     exif_for,
@@ -456,7 +456,8 @@ def _palette_of(picture: Any) -> np.ndarray:
 def _keyed(pixels: np.ndarray, key: Any) -> np.ndarray:
     """One colour stands for transparent: the pixels with an alpha channel that says so."""
     opaque = (pixels != np.asarray(key, pixels.dtype)).any(axis=2, keepdims=True)
-    return np.concatenate([pixels, opaque * np.iinfo(pixels.dtype).max], axis=2, dtype=pixels.dtype)
+    alpha = np.where(opaque, np.iinfo(pixels.dtype).max, 0).astype(pixels.dtype)
+    return np.concatenate([pixels, alpha], axis=2)
 
 
 def _read_png(data: bytes, format: str, check_size: CheckSize) -> _Raw:
@@ -603,10 +604,7 @@ def _blocks(page: _Page) -> dict[str, Any]:
 
 def _tiff(page: _Page, quality: int, lossless: bool) -> bytes:
     exif = exif_for(page.photo)
-    try:
-        order = first_directory(exif).order if exif else "<"
-    except BrokenDirectory:
-        exif, order = None, "<"
+    order = first_directory(exif).order if exif else "<"
     tags = tiff_tags(page.photo, page.icc_profile, order)
     return write_tiff(page.pixels, space=page.space, alpha=page.alpha is not None, exif=exif, tags=tags)
 
@@ -628,7 +626,7 @@ def _saved(picture: Image.Image, format: str, **options: Any) -> bytes:
     file = io.BytesIO()
     try:
         picture.save(file, format, **options)
-    except (OSError, ValueError, MemoryError) as error:
+    except (OSError, ValueError, SyntaxError, MemoryError) as error:
         raise BadImage(
             f"a picture of {picture.width} x {picture.height} cannot be written as {format}: {error}"
         ) from error

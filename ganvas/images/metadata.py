@@ -80,12 +80,14 @@ def metadata_of_tiff(tags: Directory) -> Metadata:
 
 def _metadata(*, exif: bytes | None, xmp: bytes | None, recipe: str | None, **fields: Any) -> Metadata:
     turn = _orientation(exif, xmp)
+    if exif and not directory.is_readable(exif):
+        exif = None  # it says nothing that anybody could read, and some writers stumble over it
     if exif:
         exif = directory.without_orientation(exif)
         exif = directory.without_thumbnail(exif) if turn != 1 else exif
     if xmp:
         xmp, kept = _without_recipe(re.sub(_XMP_TURN, b"", xmp))
-        recipe = recipe or kept
+        recipe = kept if recipe is None else recipe
     return Metadata(orientation=turn, fields={**fields, "exif": exif or None, "xmp": xmp or None, "recipe": recipe})
 
 

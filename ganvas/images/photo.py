@@ -12,10 +12,9 @@ from torch import Tensor
 from ganvas.checks import check_img, check_known, check_mask
 from ganvas.errors import BadConfig, BadImage
 from ganvas.images import directory
-from ganvas.images.colour import Colours, colours_of
+from ganvas.images.colour import CHANNELS, Colours, colours_of
 from ganvas.images.tensors import to_pixels
 
-SPACES = ("grey", "rgb", "cmyk")
 # Two pictures count as equal in a pixel where they differ less than this: an eighth of a 16-bit level.
 SAME = 4e-6
 
@@ -49,11 +48,16 @@ class Photo:
         check_img(self.img, who="Photo")
         if len(self.img) != 1:
             raise BadImage(f"a Photo is one picture [1, 3, H, W], got {list(self.img.shape)}")
-        check_known(self.space, SPACES, what="colour space")
+        check_known(self.space, CHANNELS, what="colour space")
         if self.bits not in (8, 16):
             raise BadConfig(f"a Photo has 8 or 16 bits, got {self.bits}")
         if self.alpha is not None:
             check_mask(self.alpha, who="the alpha of a Photo", height=self.height, width=self.width)
+        if self.native is not None and self.native.shape != (self.height, self.width, CHANNELS[self.space]):
+            raise BadImage(
+                f"a Photo's native pixels fit its img, here [{self.height}, {self.width}, {CHANNELS[self.space]}], "
+                f"got {list(self.native.shape)}. Change the picture with photo.with_img(img)."
+            )
 
     @property
     def width(self) -> int:
