@@ -58,7 +58,7 @@ def open_file(path: str | Path) -> Found:
         raise BrokenWeights(f"{path.name} needs more memory than this computer has free.") from error
     except Exception as error:
         # The file is somebody else's and may be anything. What we did not foresee is its defect, not the user's crash.
-        raise BrokenWeights(f"{path.name} cannot be read ({type(error).__name__}: {error}).") from error
+        raise BrokenWeights(f"{path.name} cannot be read ({type(error).__name__}: {str(error)[:200]}).") from error
 
 
 def _described(path: Path) -> Path:

@@ -76,12 +76,10 @@ def _stylegan2(state: dict[str, Tensor], record: Record | None, who: str) -> Net
         "conv_clamp": attribute(
             record, layer, "conv_clamp", options.get("conv_clamp", 256 if record is None else None)
         ),
-        "mapping_lr_mul": attribute(record, "mapping.fc0", "bias_gain", options.get("lr_multiplier", 0.01)),
+        "mapping_lr_mul": attribute(record, "mapping.fc0", "bias_gain", options.get("mapping_lr_mul", 0.01)),
         "architecture": attribute(record, "synthesis.b4", "architecture", _architecture(state)),
     }
-    compare(
-        options, fields | {"num_layers": fields["num_mapping_layers"], "lr_multiplier": fields["mapping_lr_mul"]}, who
-    )
+    compare(options, fields, who)
     state, sick = _without_sick_w_avg(state)
     made = fill(
         "stylegan2", fields, state, who=who, may_miss=[r".*\.resample_filter"], may_have=[r".*\.resample_filter"]
@@ -228,7 +226,7 @@ def _stylegan3(state: dict[str, Tensor], record: Record | None, who: str) -> Net
     first = next(name for name in state if name.startswith("synthesis.L0_")).rpartition(".")[0]
     fields |= {
         "conv_clamp": attribute(record, first, "conv_clamp", options.get("conv_clamp", 256)),
-        "mapping_lr_mul": attribute(record, "mapping.fc0", "bias_gain", options.get("lr_multiplier", 0.01)),
+        "mapping_lr_mul": attribute(record, "mapping.fc0", "bias_gain", options.get("mapping_lr_mul", 0.01)),
     }
     compare(options, {name: fields[name] for name in _SG3_BY_SHAPE}, who)
     state, sick = _without_sick_w_avg(state)

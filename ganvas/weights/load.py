@@ -76,7 +76,9 @@ def load(name_or_path: str | Path, *, network: str = "G_ema", device: str | torc
         raise
     except Exception as error:
         # The file is somebody else's and may be anything. What a reader did not foresee is its defect.
-        raise BrokenWeights(f"{found.path.name} cannot be read ({type(error).__name__}: {error}).") from error
+        raise BrokenWeights(
+            f"{found.path.name} cannot be read ({type(error).__name__}: {str(error)[:200]})."
+        ) from error
     made.facts.setdefault("file", found.path.name)
     return made.to(target).eval()
 

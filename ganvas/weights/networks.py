@@ -20,6 +20,8 @@ _MAX_DEPTH = 30  # modules inside modules; published networks have up to 8
 _MAX_TENSORS = 20_000
 _NETWORKS = ("G_ema", "G", "D")
 
+_MAPPING_OPTIONS = {"num_layers": "num_mapping_layers", "lr_multiplier": "mapping_lr_mul"}  # theirs → ours
+
 # Options that only say how fast or how training goes.
 _WITHOUT_EFFECT = {
     "num_fp16_res", "use_fp16", "fp16_channels_last", "channels_last", "fused_modconv_default", "w_avg_beta",
@@ -135,7 +137,8 @@ def options_of(record: Record | None, *groups: str) -> dict[str, Any]:
     options = dict(given) if isinstance(given, dict) else {}
     for group in groups:
         inner = options.pop(group, None)
-        options |= inner if isinstance(inner, dict) else {}
+        renamed = _MAPPING_OPTIONS if group == "mapping_kwargs" else {}
+        options |= {renamed.get(name, name): value for name, value in inner.items()} if isinstance(inner, dict) else {}
     return {name: value for name, value in options.items() if isinstance(name, str)}
 
 

@@ -31,7 +31,7 @@ STORAGES: dict[str, torch.dtype] = {
     "UntypedStorage": torch.uint8,
 }
 _MAX_EMPTY = 1 << 20  # an axis of a tensor without numbers
-_NUMPY_CODE = re.compile(r"([<>=|]?)([?bBhHiIlLqQefd]|[bifu][1248]|[SU]\d{1,4}|O[48]?)")
+_NUMPY_CODE = re.compile(r"([<>=|]?)([?bBhHiIlLqQefd]|b1|[iu][1248]|f[248]|[SU]\d{1,4}|O[48]?)")
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from ganvas.weights.allowed import Record
 from ganvas.weights.files import state_of
 from ganvas.weights.fill import outline, some
 from ganvas.weights.found import Found
+from ganvas.weights.networks import choose
 
 # What a file of that kind is called, and patterns of names it has; all must be there.
 _LAYOUTS: dict[str, tuple[str, ...]] = {
@@ -36,6 +37,8 @@ _LAYOUTS: dict[str, tuple[str, ...]] = {
     "a pix2pix U-Net": (r"model\.model\.0\.weight",),
     "StyleGAN2 of rosinality's port": (r"style\.1\.weight", r"convs\.0\.conv\.weight"),
     "a discriminator of rosinality's StyleGAN2 port": (r"convs\.0\.0\.weight", r"final_conv\.0\.weight"),
+    "FastGAN of the Projected GAN repository (ganvas has the original one)": (r"synthesis\.init\.init\..*",),
+    "StyleGAN-XL (ganvas has no such family)": (r"synthesis\.L0_.*", r"mapping\.embed_proj\..*"),
     "StyleGAN2": (r"mapping\.fc0\.weight", r"synthesis\.b4\.const"),
     "StyleGAN3": (r"mapping\.fc0\.weight", r"synthesis\.L0_.*"),
 }
@@ -49,7 +52,8 @@ def unknown(found: Found) -> UnknownWeights:
             f"{name} holds {_contents(found.tree)}: an edit direction or latents perhaps, but no network. Directions "
             "are read with ganvas.weights.from_directions.read_directions."
         )
-    state = state_of(found)
+    chosen = choose(found, "G_ema") or choose(found, "D")  # the inside of a network pickle
+    state = chosen[1] if chosen is not None and chosen[1] else state_of(found)
     if not state:
         return UnknownWeights(f"{name} holds no weights that ganvas knows: {_contents(found.tree)}.")
     return UnknownWeights(f"no family fits {name}. It holds {_contents(state)}. {_nearest(state)}")

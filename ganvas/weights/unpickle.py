@@ -62,7 +62,7 @@ def unpickle_from(
     try:
         tree = machine.run()
     except (struct.error, ValueError, IndexError, TypeError, OverflowError) as error:
-        raise intake.broken(f"its pickle makes no sense at byte {machine.at:,} ({error})") from error
+        raise intake.broken(f"its pickle makes no sense at byte {machine.at:,} ({str(error)[:80]})") from error
     check_tree(tree, intake)
     return tree, machine.at
 

@@ -211,3 +211,75 @@ def test_an_r3gan_pickle_gives_the_same_pictures_and_logits(tmp_path, style, c_d
     assert same_pictures(G, loaded)
     img, c = torch.randn(3, 3, 16, 16), torch.eye(3)[[0, 1, 2]] if c_dim else None
     assert torch.equal(ganvas.load(path, network="D")(img, c), D(img, c))
+
+
+# ---- StyleGAN3 ---------------------------------------------------------------------------------------------------
+
+SG3 = {
+    "img_resolution": 16, "channel_base": 64, "channel_max": 6, "z_dim": 8, "w_dim": 12, "num_layers": 4,
+    "num_critical": 1,
+}  # fmt: skip
+
+
+def random_stylegan3(**fields):
+    G = ganvas.build("stylegan3", **{**SG3, **fields}).eval()
+    with torch.no_grad():
+        for name, tensor in G.state_dict().items():
+            if not name.endswith(("filter", "transform")):
+                tensor.copy_(torch.randn(tensor.shape) if tensor.ndim else torch.rand(()) + 0.5)
+        G.w_avg.copy_(mean_w(G, 100))
+    return G
+
+
+def sg3_options(G) -> dict:
+    c = G.config.resolved()
+    return {
+        "z_dim": c.z_dim, "c_dim": c.c_dim, "w_dim": c.w_dim, "img_resolution": c.img_resolution,
+        "img_channels": c.img_channels, "mapping_kwargs": {"num_layers": c.num_mapping_layers},
+        "synthesis_kwargs": {"channel_base": c.channel_base, "channel_max": c.channel_max, "num_layers": c.num_layers,
+                             "num_critical": c.num_critical, "conv_kernel": c.conv_kernel,
+                             "use_radial_filters": c.use_radial_filters, "magnitude_ema_beta": c.magnitude_ema_beta},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"variant": "r"},
+        {"c_dim": 2},
+        {"output_scale": 0.5, "conv_clamp": None, "img_channels": 1},
+        {"num_layers": 6, "num_critical": 2, "first_cutoff": 1.5, "margin_size": 6},
+    ],
+    ids=["t", "r", "labels", "grey", "other bands"],
+)
+def test_a_stylegan3_pickle_gives_the_same_pictures(tmp_path, fields):
+    G = random_stylegan3(**fields)
+    options = sg3_options(G)
+    options["synthesis_kwargs"] |= {name: fields[name] for name in ("first_cutoff", "margin_size") if name in fields}
+    part = Part("Generator", _init_kwargs=options).fill(G.state_dict())
+    part.at("synthesis").notes |= {"output_scale": G.config.output_scale}
+    part.at(f"synthesis.{G.synthesis.layer_names[0]}").notes["conv_clamp"] = G.config.conv_clamp
+    loaded = ganvas.load(write_nvidia(tmp_path / "sg3.pkl", {"G_ema": part}))
+    assert loaded.config.resolved() == G.config.resolved()
+    assert same_pictures(G, loaded)
+
+
+@pytest.mark.parametrize("variant", ["t", "r"])
+def test_a_stylegan3_state_dict_inside_an_encoders_file(tmp_path, variant):
+    G = random_stylegan3(variant=variant, num_critical=2)
+    state = {f"decoder.{name}": tensor for name, tensor in G.state_dict().items()}
+    torch.save({"state_dict": state | {"encoder.x": torch.zeros(1)}, "opts": {}}, tmp_path / "restyle.pt")
+    assert same_pictures(G, ganvas.load(tmp_path / "restyle.pt"))
+
+
+def test_the_discriminator_of_a_stylegan3_snapshot_is_stylegan2s(tmp_path):
+    G = random_stylegan3()
+    D = ganvas.build("stylegan2", network="D", img_resolution=16, channel_base=128, channel_max=24).eval()
+    parts = {
+        "G_ema": Part("Generator", _init_kwargs=sg3_options(G)).fill(G.state_dict()),
+        "D": Part("D").fill(D.state_dict()),
+    }
+    path = write_nvidia(tmp_path / "sg3.pkl", parts)
+    img = torch.randn(4, 3, 16, 16)
+    assert torch.equal(ganvas.load(path, network="D")(img), D(img))

@@ -11,6 +11,7 @@ import ganvas
 from ganvas.errors import BadConfig, BrokenWeights, GanvasError, UnknownWeights, WeightsError
 from ganvas.models import FAMILIES
 from ganvas.weights.load import READERS
+from tests.weights.foreign import Part, write_nvidia
 
 
 def tiny():
@@ -132,6 +133,12 @@ def test_the_nearest_family_is_said_with_what_is_missing(tmp_path, family):
     assert family in message or "By its names it is" in message or "looks like" in message
 
 
+def test_networks_in_a_pickle_are_described_by_their_tensors(tmp_path):
+    part = Part("Generator").fill({"synthesis.b4.strange": torch.zeros(3, 4), "mapping.fc0.weight": torch.zeros(2, 2)})
+    with pytest.raises(UnknownWeights, match=r"2 tensors: synthesis\.b4\.strange \[3, 4\].*Nearest is stylegan"):
+        ganvas.load(write_nvidia(tmp_path / "x.pkl", {"G_ema": part}))
+
+
 def test_what_a_near_miss_lacks_is_said(tmp_path):
     state = {name.replace("synthesis.", "net."): tensor for name, tensor in tiny().state_dict().items()}
     message = saved(tmp_path, state)
@@ -184,8 +191,6 @@ print(peak() - before - model)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 @pytest.mark.parametrize("kind", ["ours", "zip", "legacy", "pickle"])
 def test_importing_100_mb_takes_at_most_its_size_and_200_mb_beyond_the_model(tmp_path, kind):
-    from tests.weights.foreign import Part, write_nvidia
-
     torch.manual_seed(0)
     G = ganvas.build("stylegan2", img_resolution=256, channel_base=16384, channel_max=470)
     state = G.state_dict()
