@@ -80,10 +80,10 @@ def _kind(state: State) -> str | None:
 
 def _norm(state: State, conv: str, norm: str) -> tuple[str, bool]:
     """The kind of normalisation under the name `norm`, and whether the convolution before it has a bias."""
-    bias, affine = f"{conv}.bias" in state, f"{norm}.weight" in state
-    if affine:
-        return ("batch" if f"{norm}.running_mean" in state else "instance-affine"), bias
-    return ("instance" if bias or f"{norm}.running_mean" in state else "none"), bias
+    bias, tracked = f"{conv}.bias" in state, any(name.endswith(RUNNING[:2]) for name in state)
+    if f"{norm}.weight" in state:
+        return ("batch" if tracked else "instance-affine"), bias
+    return ("instance" if bias or tracked else "none"), bias
 
 
 def _settled(norm: str, bias: bool) -> bool | None:
@@ -246,16 +246,18 @@ def _level(depth: int) -> str:
 def _read_patch(state: State, who: str) -> PatchGAN:
     """Convolutions at 0, 2, 5, 8, …: the first has no norm, the others a norm and a leaky ReLU behind them."""
     inner = count(state, "model.{}.weight", start=2, step=3) - 1
-    names = {0: 0} | {k: 3 * k - 1 for k in range(1, inner + 2)}
-    return _judge(state, who, "a PatchGAN discriminator", "model", n_layers=inner, numbers=names)
+    if inner < 1:
+        raise UnknownWeights(f"{who} looks like a PatchGAN discriminator, but it has no model.5.weight.")
+    numbers = [0, *(3 * k - 1 for k in range(1, inner + 2))]
+    return _judge(state, who, "a PatchGAN discriminator", "model", n_layers=inner, numbers=numbers)
 
 
 def _read_pixel(state: State, who: str) -> PatchGAN:
     """1×1 convolutions at 0, 2 and 5."""
-    return _judge(state, who, "a PixelGAN discriminator", "net", n_layers=0, numbers={0: 0, 1: 2, 2: 5})
+    return _judge(state, who, "a PixelGAN discriminator", "net", n_layers=0, numbers=[0, 2, 5])
 
 
-def _judge(state: State, who: str, what: str, prefix: str, *, n_layers: int, numbers: dict[int, int]) -> PatchGAN:
+def _judge(state: State, who: str, what: str, prefix: str, *, n_layers: int, numbers: list[int]) -> PatchGAN:
     ndf, in_channels = shape_of(state, f"{prefix}.0.weight", who=who, what=what)[:2]
     norm, bias = _norm(state, f"{prefix}.2", f"{prefix}.3")
     fields = {

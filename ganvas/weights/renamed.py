@@ -51,6 +51,13 @@ def fill_renamed(
     missing = [theirs[ours] for ours in plan if theirs[ours] not in state and not ours.endswith("num_batches_tracked")]
     if missing:
         raise UnknownWeights(f"{who} looks like {what}, but it has no {some(missing)}.")
+    odd = [
+        theirs[o]
+        for o in plan
+        if theirs[o] in state and plan[o].is_floating_point() > state[theirs[o]].is_floating_point()
+    ]
+    if odd:
+        raise UnknownWeights(f"{who} looks like {what}, but holds no real numbers in {some(odd)}.")
     ours_of = {name: ours for ours, name in theirs.items()}
     kept = {ours_of.get(name, f"{name} "): tensor for name, tensor in state.items() if name not in dropped}
     return fill(family, fields, kept, who=f"{who} ({what})", network=network, may_miss=(COUNTER,))
