@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.errors import BrokenWeights, UnknownWeights, WeightsError
+from ganvas.errors import BadConfig, BrokenWeights, UnknownWeights, WeightsError
 from ganvas.models.rrdbnet import LADDERS, RESIDUAL_SCALE, RRDBConfig, RRDBNet
 from ganvas.models.srvgg import SRVGG, SRVGGConfig
 from ganvas.weights.fill import fill
@@ -207,14 +207,10 @@ def _trace(layers: list[Layer], g: Formulas) -> int:
 
 
 def _formula(layer: Layer, xs: list[int], g: Formulas) -> int:
-    if len(xs) != {"Input": 0, "Concat": len(xs) or 1, "Eltwise": 2, "BinaryOp": max(1, min(len(xs), 2))}.get(
-        layer.kind, 1
-    ):
+    fitting = {"Input": len(xs) == 0, "Concat": len(xs) > 0, "Eltwise": len(xs) > 0, "BinaryOp": 1 <= len(xs) <= 2}
+    if not fitting.get(layer.kind, len(xs) == 1):
         raise UnknownWeights(f"layer {layer.name} ({layer.kind}) has {len(xs)} inputs")
-    reader = _KINDS.get(layer.kind)
-    if reader is None:
-        raise UnknownWeights(f"layer {layer.name} is a {layer.kind}; known are {', '.join(sorted(_KINDS))}")
-    return reader(layer, xs, g)
+    return _KINDS[layer.kind](layer, xs, g)
 
 
 def _input(layer: Layer, xs: list[int], g: Formulas) -> int:
@@ -488,12 +484,17 @@ def read(found: Found, *, network: str = "G_ema") -> RRDBNet | SRVGG:
         family, config, state, notes = _understand(param, weights)
     except WeightsError as error:
         raise type(error)(f"{param.name}: {error}") from error
+    except BadConfig as error:
+        raise UnknownWeights(f"{param.name}: {error}") from error
     return with_facts(fill(family, asdict(config), state, who=param.name), format="ncnn", notes=notes)
 
 
 def _understand(param: Path, weights: Path) -> tuple[str, RRDBConfig | SRVGGConfig, dict[str, Tensor], list[str]]:
     """(family, config, our name → tensor, what is to be said about the file)."""
     layers = parse(_text(param))
+    strange = next((layer for layer in layers if layer.kind not in _KINDS), None)
+    if strange:
+        raise UnknownWeights(f"layer {strange.name} is a {strange.kind}; known are {', '.join(sorted(_KINDS))}")
     if any(layer.kind == "Concat" for layer in layers):
         rrdb = _rrdb_config(layers)
         notes = _compare(layers, lambda g: rrdbnet_formula(rrdb, g), what="an RRDBNet")
