@@ -10,6 +10,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from ganvas import __version__
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig, GanvasError, MissingExtra
+from ganvas.models import FAMILIES
 from ganvas.models.img2img import ImageToImage, fitting_size
 from ganvas.models.protocol import GeneratorModule, Network, SizeRules
 
@@ -32,7 +34,10 @@ OPSET = 18  # runs in ONNX Runtime 1.14 and later
 TOLERANCE = 2 / 255  # in [-1, 1]: one grey level of 8 bits
 LATENTS = ("z", "ws")
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
-TRACED_PX = 64  # a picture size to trace img → img networks at; the graph takes others
+# An axis of any length. What a network does to be quick may depend on it, what it draws does not.
+OPEN = torch.export.Dim.DYNAMIC
+AXES = ("N", "C", "H", "W")
+TRACED_PX = 32  # a picture size to trace and compare img → img networks at; the graph takes others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,15 +161,14 @@ def _plan_generator(G: GeneratorModule, *, latent: str, unit_range: bool) -> _Pl
     module: nn.Module = _FromWs(G) if latent == "ws" else _FromZ(G)
     names = ("ws",) if latent == "ws" else ("z", "truncation_psi", "c")[: 3 if G.c_dim else 2]
     calls = [_latents(G, n, latent, psi) for n, psi in ((2, 0.7), (1, 1.0), (3, 0.5))]
-    batch = torch.export.Dim("N")
     return _Plan(
         module=_UnitRange(module, takes_img=False) if unit_range else module,
         names=names,
         outputs=("img",) if latent == "ws" else ("img", "ws"),
         traced=calls[0],
-        shapes=tuple({} if tensor.ndim == 0 else {0: batch} for tensor in calls[0]),
+        shapes=tuple({} if tensor.ndim == 0 else {0: OPEN} for tensor in calls[0]),
         compared=tuple(calls[1:]),
-        metadata=_metadata(network=G, kind="generator", unit_range=unit_range, latent=latent),
+        metadata=_metadata(network=G, unit_range=unit_range, latent=latent),
     )
 
 
@@ -182,23 +186,22 @@ def _plan_img2img(network: ImageToImage, *, unit_range: bool) -> _Plan:
     module: nn.Module = _FromImg(network)
     side = fitting_size(TRACED_PX, TRACED_PX, rules)[0]
     more = 0 if rules.square else step
-    sizes = ((2, side, side + more), (1, side + more, side), (3, side, side + 2 * more))
+    traced = side + step  # two steps at least: the tracer takes a 1 for a constant
+    sizes = ((2, traced, traced + more), (1, side, side + more), (3, side + more, side))
     calls = [(_noise(n, channels, height, width).clamp(-1, 1),) for n, height, width in sizes]
     calls = [((img + 1) / 2,) for (img,) in calls] if unit_range else calls
     height, width = (_side(name, rules) for name in ("H", "W"))
-    scale = getattr(network, "scale", 1)
     return _Plan(
         module=_UnitRange(module, takes_img=True) if unit_range else module,
         names=("img",),
         outputs=("out",),
         traced=calls[0],
-        shapes=({0: torch.export.Dim("N"), 2: height, 3: height if rules.square else width},),
+        shapes=({0: OPEN, 2: height, 3: height if rules.square else width},),
         compared=tuple(calls[1:]),
         metadata=_metadata(
             network=network,
-            kind="upscaler" if scale > 1 else "img2img",
             unit_range=unit_range,
-            scale=scale,
+            scale=getattr(network, "scale", 1),
             minimum_px=rules.minimum_px,
             multiple_of=rules.multiple_of,
             square=rules.square,
@@ -209,21 +212,19 @@ def _plan_img2img(network: ImageToImage, *, unit_range: bool) -> _Plan:
 def _side(name: str, rules: SizeRules) -> Any:
     """An open side of a picture: any number of pixels, or of steps."""
     step = rules.multiple_of
-    if step == 1:
-        return torch.export.Dim(name, min=max(rules.minimum_px, 2))
-    return step * torch.export.Dim(f"{name}_steps", min=max(-(-rules.minimum_px // step), 1))
+    return OPEN if step == 1 else step * torch.export.Dim(f"{name}_steps", min=max(-(-rules.minimum_px // step), 1))
 
 
 def _noise(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def _metadata(*, network: Network, kind: str, unit_range: bool, **more: Any) -> dict[str, str]:
+def _metadata(*, network: Network, unit_range: bool, **more: Any) -> dict[str, str]:
     """What a user of the file must know; values are text, as ONNX has it."""
     told = {
         "made_by": f"ganvas {__version__}",
         "family": network.family,
-        "kind": kind,
+        "kind": FAMILIES[network.family].kind,
         "pixels": "RGB, 0 to 1" if unit_range else "RGB, -1 to 1",
         **more,
         **{f"fact.{key}": value for key, value in network.facts.items()},
@@ -268,16 +269,30 @@ def _trace(plan: _Plan, made: Path) -> None:
                 traced,
                 input_names=list(plan.names),
                 output_names=list(plan.outputs),
-                dynamic_shapes=shapes,  # their names
                 opset_version=OPSET,
                 verbose=False,
             )
         except Exception as error:  # torch raises a dozen kinds here; all mean the same to a user
             raise GanvasError(f"this network cannot be put into an ONNX graph: {error}") from error
     assert program is not None
-    program.model.metadata_props.update(plan.metadata)
-    program.save(str(made), external_data=False)
-    onnx.checker.check_model(str(made))
+    model = program.model_proto
+    _name_axes(model.graph)
+    onnx.helper.set_model_props(model, plan.metadata)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(made))
+
+
+def _name_axes(graph: Any) -> None:
+    """Give the open axes names a person can read, wherever they stand; the tracer calls them s68 and the like."""
+    names: dict[str, str] = {}
+    for value in graph.input:
+        for axis, size in enumerate(value.type.tensor_type.shape.dim):
+            for symbol in re.findall(r"[A-Za-z_]\w*", size.dim_param):  # "s24", or "4*s24" where the size has steps
+                names.setdefault(symbol, AXES[axis] + ("_steps" if size.dim_param != symbol else ""))
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param:
+                size.dim_param = re.sub(r"[A-Za-z_]\w*", lambda found: names.get(found[0], found[0]), size.dim_param)
 
 
 def _compare(plan: _Plan, made: Path) -> tuple[float, tuple[tuple[int, ...], ...]]:
@@ -285,15 +300,16 @@ def _compare(plan: _Plan, made: Path) -> tuple[float, tuple[tuple[int, ...], ...
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(made), providers=["CPUExecutionProvider"])
-    worst, shapes = 0.0, []
+    differences, shapes = [], []
     for inputs in plan.compared:
         with torch.no_grad():
             ours = plan.module(*inputs)
         ours = ours[0] if isinstance(ours, tuple) else ours
         theirs = session.run(None, {name: value.numpy() for name, value in zip(plan.names, inputs, strict=True)})[0]
         assert theirs.shape == tuple(ours.shape)
-        worst = max(worst, float(np.abs(theirs - ours.numpy()).max()))
+        differences.append(np.abs(theirs - ours.numpy()).max())
         shapes.append(tuple(ours.shape))
+    worst = float(np.max(differences))  # unlike Python's max, it does not overlook NaN
     return worst * (2 if isinstance(plan.module, _UnitRange) else 1), tuple(shapes)
 
 
