@@ -187,14 +187,14 @@ class StyleGenerator(GeneratorModule):
         self._modules.update(mapping=mapping, synthesis=synthesis)
 
     @property
-    def mapping(self) -> MappingNetwork:  # type: ignore[override]
+    def mapping(self) -> MappingNetwork:
         """z → ws; see `MappingNetwork.forward`. A module, so that weights are named `mapping.fc0.weight`."""
-        return self._modules["mapping"]
+        return self._modules["mapping"]  # type: ignore[return-value]
 
     @property
-    def synthesis(self) -> nn.Module:  # type: ignore[override]
+    def synthesis(self) -> nn.Module:
         """ws → img; a module, so that weights are named `synthesis.b4.const`."""
-        return self._modules["synthesis"]
+        return self._modules["synthesis"]  # type: ignore[return-value]
 
     @property
     def w_avg(self) -> Tensor:

@@ -27,13 +27,23 @@ def fast_dtype(device_type: str) -> torch.dtype:
         device_type: "cpu", "cuda", "mps" …
 
     On a CPU it is measured (about 30 ms, once a process): some multiply bfloat16 twice as fast as float32, some only
-    pretend to. On CUDA it is bfloat16 where the card has it. Elsewhere float32.
+    pretend to. On CUDA it is bfloat16 where the card has it. Elsewhere float32. torch.compile cannot measure: call
+    this once before compiling.
     """
     if device_type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     if device_type != "cpu":
         return torch.float32
-    return torch.bfloat16 if _seconds(torch.float32) > WORTH_IT * _seconds(torch.bfloat16) else torch.float32
+    if not torch.compiler.is_compiling():
+        _measured["cpu"] = _faster_of(torch.float32, torch.bfloat16)
+    return _measured.get("cpu", torch.float32)
+
+
+_measured: dict[str, torch.dtype] = {}
+
+
+def _faster_of(exact: torch.dtype, other: torch.dtype) -> torch.dtype:
+    return other if _seconds(exact) > WORTH_IT * _seconds(other) else exact
 
 
 @torch.no_grad()

@@ -33,11 +33,10 @@ def fir_filter(taps: Sequence[float] = (1, 3, 3, 1)) -> Tensor:
     Raises:
         BadConfig: no taps, or taps whose sum is zero.
     """
-    row = torch.tensor(list(taps), dtype=torch.float64)
-    if row.ndim != 1 or row.numel() == 0 or float(row.sum()) == 0:
+    if sum(taps) == 0:  # of no taps, too
         raise BadConfig(f"a resample filter needs at least one tap and a sum other than 0, got {tuple(taps)}")
-    row = row / row.sum()
-    return torch.outer(row, row).float()
+    row = torch.tensor([tap / sum(taps) for tap in taps])
+    return torch.outer(row, row)
 
 
 def upfirdn2d(
