@@ -1,0 +1,1 @@
+"""IMG → LATENT: the latent (and a little tuning of the generator) that shows a given picture."""

@@ -1,0 +1,67 @@
+"""The generator's picture at a working size, cheaply, and right where it was last compared with the full one.
+
+A loss at 256 px needs no 1024-px picture. Most families can stop early; what they show there is near to the full
+picture averaged down, but not the same. So every few dozen steps the full picture is made once, and the difference is
+added to the cheap one from then on: an anchor. Gradients flow through the cheap picture alone. For MobileStyleGAN the
+way from features to the cheap picture is fitted anew at each anchor as well, in closed form.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganvas.errors import BadConfig
+from ganvas.models.mobilestylegan import LocalHead, MobileStyleGANGenerator
+
+
+def shrunk(img: Tensor, px: int) -> Tensor:
+    """By area, to px × px; a picture of that size or smaller is left as it is."""
+    if img.shape[-1] <= px:
+        return img
+    if img.shape[-1] % px == 0:
+        return F.avg_pool2d(img, img.shape[-1] // px)
+    return F.interpolate(img, (px, px), mode="area")
+
+
+class EarlyExit:
+    """Call it with (generator, ws) for a picture [1, C, px, px].
+
+    Args:
+        px: the working size; at the generator's own size, or above, the picture itself is made.
+        every: calls between two anchors.
+        precision: of the cheap picture; anchors are always exact.
+    """
+
+    def __init__(self, px: int, *, every: int, precision: str):
+        self.px, self.every, self.precision = px, every, precision
+        self.calls = 0
+        self._head: LocalHead | None = None
+        self._missing: Tensor | None = None
+
+    def __call__(self, generator: Any, ws: Tensor) -> Tensor:
+        if self.px >= generator.img_resolution:
+            return generator.synthesis(ws, precision=self.precision)
+        if self.calls % self.every == 0:
+            self._anchor(generator, ws.detach())
+        self.calls += 1
+        img = self._cheap(generator, ws)
+        return img if self._missing is None else img + self._missing
+
+    @torch.no_grad()
+    def _anchor(self, generator: Any, ws: Tensor) -> None:
+        full = generator.synthesis(ws)
+        if isinstance(generator, MobileStyleGANGenerator):
+            self._head = generator.fit_head(ws, self.px, full=full)
+        self._missing = shrunk(full, self.px) - self._cheap(generator, ws)
+
+    def _cheap(self, generator: Any, ws: Tensor) -> Tensor:
+        if self._head is not None:
+            return generator.paint(ws, self._head, precision=self.precision)
+        try:
+            return generator.synthesis(ws, resolution=self.px, precision=self.precision)
+        except BadConfig:  # a family of one size
+            return shrunk(generator.synthesis(ws, precision=self.precision), self.px)
