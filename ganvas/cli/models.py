@@ -231,13 +231,14 @@ def _ask(entry: Entry, *, yes: bool) -> None:
         FetchError: it was not given, or there is nobody to ask.
     """
     from ganvas.errors import FetchError
-    from ganvas.weights.catalogue import siblings
+    from ganvas.weights.catalogue import NOT_TRIED, siblings
     from ganvas.weights.store import megabytes
 
     size = "size not known beforehand" if entry.size_bytes is None else megabytes(entry.size_bytes)
     _say(f"{entry.name}: {entry.about} ({size}, {entry.licence})")
     for key, value in _pedigree(entry).items():
         _say(f"  {key:<15} {value}")
+    _say(f"  {'from':<15} {entry.source.where}" + (f" ({entry.checked})" if entry.checked == NOT_TRIED else ""))
     if also := siblings(entry):
         _say(f"  {'with it come':<15} {', '.join(also)}")
     if not entry.restricted or yes:
@@ -295,7 +296,10 @@ def _show_table(entries: list[Entry]) -> None:
         licence = f"[yellow]{entry.licence}[/yellow]" if entry.restricted else entry.licence
         table.add_row(entry.name, entry.task, size, licence, "yes" if entry.here else "", entry.about)
     Console().print(table)
-    typer.echo("\nganvas models get NAME fetches one; ganvas models info NAME tells all about it")
+    typer.echo(
+        "\n? = published at an address that was not tried for this list. "
+        "ganvas models get NAME fetches one, ganvas models info NAME tells all about it."
+    )
 
 
 def _about(entry: Entry) -> dict[str, Any]:

