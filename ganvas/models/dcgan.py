@@ -113,6 +113,8 @@ class DCGANDiscriminator(PlainDiscriminator):
         self.to_logit = conv(widths[-1], 1, 4, 1, 0, bias=bias)
         self.embed = linear(config.c_dim, widths[-1], bias=False) if config.c_dim else None
         self.apply(init_weights)
+        if self.embed is not None:
+            nn.init.normal_(self.embed.weight, 0.0, 0.02)  # as everything else, lest the label outshout the picture
         settle(self)
 
     def forward(self, img: Tensor, c: Tensor | None = None) -> Tensor:
