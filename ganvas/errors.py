@@ -75,4 +75,6 @@ class MissingExtra(GanvasError):
 
 
 class Stopped(GanvasError):
-    """The caller asked a long job to stop."""
+    """The caller asked a long job to stop. `state` is what it had reached, where the job can be taken up again."""
+
+    state: object = None

@@ -14,8 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.features.efficientnet import EfficientNetLite0, feature_distance
+from ganvas.inversion.exits import shrunk
+from ganvas.ops.compare import psnr_db, ssim
 
 Embedder = Callable[[Tensor], Tensor]
+REPORT_PX = 256  # figures are of pictures of this size
+SMALLEST_SEEN_PX = 32  # below, features say little
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +60,7 @@ class Likeness:
         for coarse in (64, 32):
             if coarse <= size:
                 loss = loss + self.config.coarse * F.mse_loss(shrunk(img, coarse), self.at(coarse))
-        if self.eyes is not None and size >= 32:
+        if self.eyes is not None and size >= SMALLEST_SEEN_PX:
             loss = loss + self.config.features * self.feature_distance(img)
         else:
             loss = loss + self.config.edges * sum(
@@ -89,9 +93,24 @@ class Likeness:
         return weight / weight.mean()
 
 
-def shrunk(img: Tensor, size: int) -> Tensor:
-    """By area, to size x size; a picture that is smaller already is left as it is."""
-    return F.interpolate(img, (size, size), mode="area") if img.shape[3] > size else img
+@torch.no_grad()
+def figures_of(
+    img: Tensor, target: Tensor, *, eyes: EfficientNetLite0 | None = None, embedder: Embedder | None = None
+) -> dict[str, float]:
+    """How faithful a full picture is, both averaged down to 256 px (or the smaller of the two).
+
+    Returns:
+        psnr_db, ssim; feature_distance and identity_distance where there are networks for them.
+    """
+    px = min(REPORT_PX, img.shape[3], target.shape[3])
+    img, target = shrunk(img, px), shrunk(target, px)
+    figures = {"psnr_db": float(psnr_db(img, target)), "ssim": float(ssim(img, target))}
+    ours, theirs = coloured(img), coloured(target)
+    if eyes is not None and px >= SMALLEST_SEEN_PX:
+        figures["feature_distance"] = float(feature_distance(eyes.features(ours), eyes.features(theirs)))
+    if embedder is not None:
+        figures["identity_distance"] = float((embedder(ours) - embedder(theirs)).norm(dim=1))
+    return figures
 
 
 def coloured(img: Tensor) -> Tensor:

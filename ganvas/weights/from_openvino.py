@@ -6,14 +6,18 @@ are found by their names, the unnamed ones (pointwise weights, noise maps, scale
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from ganvas.errors import BrokenWeights, UnknownWeights, UnsafeWeights
@@ -26,6 +30,7 @@ MAX_XML_BYTES = 16 << 20  # the published one has 0.4 MB
 MAX_LAYERS = 20_000
 DTYPES: dict[str, np.dtype] = {"f32": np.dtype("<f4"), "f16": np.dtype("<f2")}
 W_AVG_SAMPLES = 10_000
+EXITS = Path(__file__).parent / "data" / "faces-heads.safetensors"  # made by tools/learn_faces_heads.py
 SYNTHESIS, MAPPING = "SynthesisNetwork", "MappingNetwork"
 MARKS = ("m.input.input", "m.layers.0.conv1.conv.weight_dw")  # constants that a MobileStyleGAN has
 
@@ -57,10 +62,36 @@ def read(found: Found, *, network: str = "G_ema") -> MobileStyleGANGenerator:
         raise UnknownWeights(f"{found.path.name} holds a generator and no discriminator; load it without network='D'.")
     synthesis, mapping = Graph.open(_sibling(found.path, SYNTHESIS)), Graph.open(_sibling(found.path, MAPPING))
     state = {**_mapping_state(mapping), **_synthesis_state(synthesis)}
-    net = MobileStyleGANGenerator(_config_of(state))
-    net.load_state_dict({"map.w_avg": net.map.w_avg, **state})
-    _settle_w_avg(net)
+    learnt, card = _learnt_exits(state)
+    heads = sorted({int(name.split(".")[1]) for name in learnt if name.startswith("heads.")})
+    net = MobileStyleGANGenerator(replace(_config_of(state), heads=tuple(heads), head_rank=card.get("rank", 16)))
+    net.load_state_dict({"map.w_avg": net.map.w_avg, **state, **learnt})
+    net.facts |= {key: card[key] for key in ("licence",) if key in card}
+    if not learnt:
+        _settle_w_avg(net)
     return net.eval()
+
+
+def weights_fingerprint(state: dict[str, Tensor]) -> str:
+    """SHA-256 of what the files themselves hold: all weights but the learnt exits and the mean of w."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        if name != "map.w_avg" and not name.startswith("heads."):
+            digest.update(f"{name} {list(state[name].shape)}".encode())
+            digest.update(state[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _learnt_exits(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Early exits and the mean of w that ship with ganvas for one published file, and their card; else nothing."""
+    if not EXITS.is_file():  # while they are being learnt
+        return {}, {}
+    with safe_open(EXITS, framework="pt") as file:
+        card = json.loads(file.metadata()["card"])
+        if card["weights"] != weights_fingerprint(state):
+            return {}, {}
+        names = {name: "map.w_avg" if name == "w_avg" else f"heads.{name}" for name in file.keys()}
+        return {ours: file.get_tensor(name).float() for name, ours in names.items()}, card
 
 
 @torch.no_grad()
