@@ -18,17 +18,21 @@ from ganvas.ops.equalized import blur_after_up2, conv_up2
 from ganvas.ops.precision import PreparedWeight
 
 
-def demodulation(weight: Tensor, styles: Tensor, *, eps: float = 1e-8) -> Tensor:
+def demodulation(
+    weight: Tensor, styles: Tensor, *, eps: float = 1e-8, prepared: PreparedWeight | None = None
+) -> Tensor:
     """What brings each output channel of a modulated convolution back to unit variance.
 
     Args:
         weight: [O, I, k, k].
         styles: [N, I].
+        eps: keeps it finite.
+        prepared: remembers what depends on the weight alone.
 
     Returns:
         [N, O], 1/√(Σ_ik (s_i·w_oik)² + eps)                                                                  (eq. 3)
     """
-    energy = weight.square().sum(dim=(2, 3))  # [O, I]
+    energy = (prepared or PreparedWeight()).energy(weight)  # [O, I]
     return (F.linear(styles.square(), energy.to(styles.dtype)) + eps).rsqrt()
 
 
@@ -55,12 +59,12 @@ def modulated_conv2d(
         f: [t, t] resampling filter, for up = 2.
         gain: multiplies the convolution's result, not the bias.
         bias: [O], added at the end.
-        prepared: keeps copies of `weight` for calls in another type than its own.
+        prepared: keeps what depends on `weight` alone, among it copies for calls in another type than its own.
 
     Returns:
         [N, O, H·up, W·up], which no gradient needs: the caller may go on in place.
     """
-    scale = demodulation(weight, styles) * gain if demodulate else None  # [N, O]
+    scale = demodulation(weight, styles, prepared=prepared) * gain if demodulate else None  # [N, O]
     if scale is None and gain != 1:
         styles = styles * gain
     if weights_are_smaller(x, weight, up=up) and not _wants_gradients(x, weight, styles):

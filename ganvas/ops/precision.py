@@ -65,7 +65,8 @@ class PreparedWeight:
 
     It lives beside a parameter, is no part of the state_dict, and a copied or pickled module starts with an empty one.
     Whether the weight has changed is seen from the tensor's identity, its memory, the counter that in-place operations
-    raise, and a few of its numbers, because fused optimisers and writes through `weight.data` raise no counter.
+    raise, and a few of its numbers, because fused optimisers and writes through `weight.data` raise no counter (and
+    tensors made in inference mode have none).
     """
 
     def __init__(self) -> None:
@@ -83,6 +84,12 @@ class PreparedWeight:
 
     def __reduce__(self) -> tuple[type[PreparedWeight], tuple[()]]:
         return PreparedWeight, ()
+
+    def energy(self, weight: Tensor) -> Tensor:
+        """Σ_k w_oik² of a weight [O, I, k, k]: [O, I]. With gradients to the weight it is computed, not kept."""
+        if torch.compiler.is_compiling() or (torch.is_grad_enabled() and weight.requires_grad):
+            return _energy(weight)
+        return self._get(weight, "energy", lambda: _energy(weight.detach()))
 
     def plain(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
         """The weight [O, I, k, k] in another type, in the layout that convolutions like; without gradient."""
@@ -103,8 +110,6 @@ class PreparedWeight:
         return _packed_conv_transpose2d(x, packed)
 
     def _get(self, weight: Tensor, form: object, make: Callable[[], Tensor]) -> Tensor:
-        if weight.is_inference():  # such tensors do not say when they change
-            return make()
         if not self._knows(weight):
             self._owner, self._forms = weakref.ref(weight), {}
             self._stamp, self._sample = _stamp(weight), _sample(weight).clone()
@@ -119,7 +124,7 @@ class PreparedWeight:
 
 
 def _stamp(weight: Tensor) -> tuple[int, int]:
-    return weight._version, weight.data_ptr()
+    return 0 if weight.is_inference() else weight._version, weight.data_ptr()
 
 
 def _sample(weight: Tensor) -> Tensor:
@@ -147,6 +152,10 @@ def packing_works() -> bool:
     return torch.allclose(same, F.conv2d(x, weight, padding=1), atol=1e-3) and torch.allclose(
         up, F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), atol=1e-3
     )
+
+
+def _energy(weight: Tensor) -> Tensor:
+    return weight.square().sum(dim=(2, 3))
 
 
 @torch.no_grad()

@@ -106,7 +106,8 @@ def test_another_weight_at_the_same_place_is_prepared_again():
         del weight
 
 
-def test_inference_tensors_are_never_kept():
+def test_changed_inference_tensors_are_prepared_again():
+    """They have no counter of changes."""
     prepared, x = PreparedWeight(), torch.randn(1, 8, 6, 6)
     with torch.inference_mode():
         weight = torch.randn(8, 8, 3, 3)
@@ -116,7 +117,10 @@ def test_inference_tensors_are_never_kept():
 
 
 def test_an_unchanged_weight_is_prepared_once():
-    prepared, weight = PreparedWeight(), torch.randn(8, 8, 3, 3)
+    prepared, weight = PreparedWeight(), torch.randn(8, 8, 3, 3, requires_grad=True)
+    with torch.no_grad():
+        assert prepared.energy(weight) is prepared.energy(weight)
+    assert prepared.energy(weight).requires_grad, "gradients to the weight are never cut"
     assert prepared.plain(weight, torch.bfloat16) is prepared.plain(weight, torch.bfloat16)
 
 
