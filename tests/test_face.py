@@ -1,8 +1,8 @@
 """The sign on the door: exactly the agreed names, and nothing heavy behind it until it is used."""
 
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -52,10 +52,11 @@ def test_help_is_quick_and_leaves_torch_alone():
         "except SystemExit: print('torch' in sys.modules)"
     )
     assert python(code).endswith("False")
-    durations_sec = []
+    cpu_sec = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = os.times()
         subprocess.run([sys.executable, "-m", "ganvas", "--help"], capture_output=True, check=True)
-        durations_sec.append(time.perf_counter() - start)
-    # 0.1 s on an idle machine; the agreed 0.4 s leaves room for tests running beside this one
-    assert min(durations_sec) < 0.4
+        after = os.times()
+        cpu_sec.append(after.children_user - before.children_user + after.children_system - before.children_system)
+    # The processor's time, which tests running beside this one do not change much; 0.1 s on an idle machine.
+    assert min(cpu_sec) < 0.4
