@@ -436,7 +436,7 @@ class SynthesisNetwork(nn.Module):
         weights by its style is less work than scaling its features.
         """
         graph = torch.is_grad_enabled() and (ws.requires_grad or self.b4.const.requires_grad)
-        if ws.shape[0] == 1 or ws.device.type != "cpu" or graph or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or ws.device.type != "cpu" or ws.shape[0] == 1 or graph:
             return len(blocks)
         small = [block for block in blocks if 4 * block.conv1.weight[0].numel() > block.resolution**2]
         return max(len(small), 1)
