@@ -27,7 +27,9 @@ import torch
 import ganvas
 from ganvas.errors import WeightsError
 from ganvas.weights.from_directions import read_directions, read_latents
+from tests.weights import foreign_img2img as foreign
 from tests.weights.foreign import Part, write_nvidia, write_whole_modules
+from tests.weights.test_from_ncnn import write_rrdb
 from tests.weights.test_from_nvidia import SG3, as_part, options_of, r3gan_part
 from tests.weights.test_from_openvino import random_weights, write_mapping, write_synthesis
 from tests.weights.test_from_rosinality import port_discriminator, port_generator
@@ -89,21 +91,25 @@ def seeds(folder: Path) -> list[Path]:
                _use_new_zipfile_serialization=False)  # fmt: skip
     inside = {f"decoder.{name}": tensor for name, tensor in port_generator(mapping_layers=1).items()}
     torch.save({"state_dict": inside, "latent_avg": torch.randn(6, 12)}, folder / "psp.pt")
-    rrdb = ganvas.build("rrdbnet", num_feat=4, num_grow_ch=2, num_block=1).state_dict()
-    published = {re.sub(r"up\.(\d)\.conv", lambda m: f"conv_up{int(m[1]) + 1}", name): rrdb[name] for name in rrdb}
-    torch.save({"params_ema": published}, folder / "rrdb.pth")
-    torch.save(ganvas.build("srvgg", num_feat=4, num_conv=1).state_dict(), folder / "srvgg.pth")
+    torch.save({"params_ema": foreign.esrgan("new", blocks=1, width=4, grow=2, steps=1)}, folder / "rrdb.pth")
+    torch.save(foreign.esrgan("old", blocks=1, width=4, grow=2), folder / "esrgan-old.pth")
+    torch.save({"params": foreign.srvgg(width=4, inner=1)}, folder / "srvgg.pth")
+    torch.save(foreign.resnet(blocks=1, ngf=2).state_dict(), folder / "latest_net_G.pth")
+    torch.save(foreign.unet(downs=5, ngf=2).state_dict(), folder / "unet.pth", _use_new_zipfile_serialization=False)
     write_tar(folder / "tar.pth")
     np.save(folder / "smile_boundary.npy", np.ones((1, 16)))
     np.save(folder / "object.npy", np.array({"boundary": np.ones((1, 2, 4)), "meta_data": {"manipulate_layers": [1]}}))
     np.savez_compressed(folder / "pca.npz", lat_comp=np.ones((2, 1, 4)), lat_stdev=np.ones(2), lat_mean=np.ones((1, 4)))
     hair = {"lat_comp": np.ones((1, 4)), "lat_stdev": np.float32(2), "edit_start": 1, "edit_end": 3, "name": "x"}
     (folder / "hair.pkl").write_bytes(pickle.dumps(hair, 2))
-    (folder / "openvino").mkdir(exist_ok=True)
+    for pair in ("openvino", "ncnn"):
+        (folder / pair).mkdir(exist_ok=True)
     mapping, synthesis = random_weights()
     write_mapping(folder / "openvino", mapping)
     write_synthesis(folder / "openvino", synthesis)
-    return sorted(path for path in folder.iterdir() if path.is_file()) + sorted((folder / "openvino").glob("*.xml"))
+    write_rrdb(folder / "ncnn", width=4, grow=2, steps=1)
+    alone = sorted(path for path in folder.iterdir() if path.is_file())
+    return alone + sorted(path for pair in ("openvino", "ncnn") for path in (folder / pair).glob("*[!n]"))
 
 
 def flip_bits(data: bytearray, pick: random.Random) -> bytearray:
@@ -200,13 +206,12 @@ def damage(path: Path, number: int, pick: random.Random, folder: Path) -> Path:
     """A damaged copy of an honest file, its companions beside it."""
     target = folder / f"case{path.suffix}"
     data = path.read_bytes()
-    if path.suffix == ".xml":
-        companion = path.with_suffix(".bin").read_bytes()
-        for name in ("MappingNetwork", "SynthesisNetwork"):
-            for end in (".xml", ".bin"):
-                (folder / f"{name}{end}").write_bytes((path.parent / f"{name}{end}").read_bytes())
+    if path.suffix in (".xml", ".param"):
         target = folder / path.name
-        target.with_suffix(".bin").write_bytes(mutate(companion, pick) if pick.random() < 0.2 else companion)
+        for companion in path.parent.iterdir():
+            whole = companion.read_bytes()
+            bent = companion.suffix == ".bin" and pick.random() < 0.2
+            (folder / companion.name).write_bytes(mutate(whole, pick) if bent else whole)
     inside = zipfile.is_zipfile(path) and pick.random() < 0.6
     target.write_bytes(mutate_inside_zip(data, pick) if inside else mutate(data, pick))
     return target
