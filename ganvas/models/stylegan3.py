@@ -89,10 +89,11 @@ def _check_config(config: StyleGAN3Config) -> None:
         raise BadConfig(f"img_resolution must be a power of two, 16 or more, got {res}")
     if config.conv_kernel is not None and config.conv_kernel % 2 == 0:
         raise BadConfig(f"conv_kernel must be odd, got {config.conv_kernel}")
-    if config.img_channels < 1 or (config.channel_max or 1) < 1 or (config.channel_base or res) < res:
+    base, most = config.channel_base, config.channel_max
+    if config.img_channels < 1 or (most is not None and most < 1) or (base is not None and base < res):
         raise BadConfig(
             f"channel_base must be at least img_resolution ({res}), and channel_max and img_channels at least 1, "
-            f"got {config.channel_base}, {config.channel_max} and {config.img_channels}"
+            f"got {base}, {most} and {config.img_channels}"
         )
     if config.c_dim < 0 or config.num_mapping_layers < 1:
         raise BadConfig(
@@ -103,6 +104,13 @@ def _check_config(config: StyleGAN3Config) -> None:
         raise BadConfig(
             f"num_critical must be at least 0 and below num_layers, got {config.num_critical} and {config.num_layers}"
         )
+    if config.filter_size < 1 or config.lrelu_upsampling < 1 or config.margin_size < 0:
+        raise BadConfig(
+            "filter_size and lrelu_upsampling must be 1 or more and margin_size 0 or more, "
+            f"got {config.filter_size}, {config.lrelu_upsampling} and {config.margin_size}"
+        )
+    if not 0 <= config.magnitude_ema_beta <= 1:
+        raise BadConfig(f"magnitude_ema_beta must be between 0 and 1, got {config.magnitude_ema_beta}")
     if not 0 < config.first_cutoff < config.first_stopband or config.first_cutoff > res / 2:
         raise BadConfig(
             f"first_cutoff must be above 0, below first_stopband and at most half of img_resolution, "

@@ -26,7 +26,7 @@ from torch import Tensor
 from ganvas.errors import BadConfig
 from ganvas.ops.resample import fast_layout
 
-WORKSPACE_BYTES = 32 << 20  # of the enlarged picture at a time; C libraries hand larger blocks back at every use
+WORKSPACE_BYTES = 8 << 20  # of the enlarged picture at a time: fits the cache, and C libraries keep such blocks
 
 
 # ---------------------------------------------------------------------------------------------------------------------
