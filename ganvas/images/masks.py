@@ -95,8 +95,8 @@ def ellipse(
     """An ellipse around (x, y), turned clockwise by angle_deg."""
     if not (radius_x > 0 and radius_y > 0):
         raise BadMask(f"an ellipse has radii above 0, got {radius_x} and {radius_y}")
-    # As many corners as keep the polygon within a hundredth of a pixel of the ellipse.
-    corners = max(32, math.ceil(math.pi / math.acos(1 - min(0.01 / max(radius_x, radius_y), 0.5))))
+    # As many corners as keep the polygon within a five-hundredth of a pixel of the ellipse.
+    corners = max(64, math.ceil(math.pi / math.acos(1 - min(0.002 / max(radius_x, radius_y), 0.5))))
     t = torch.arange(corners, dtype=torch.float64) * (2 * math.pi / corners)
     turn = math.radians(angle_deg)
     along, across = radius_x * t.cos(), radius_y * t.sin()

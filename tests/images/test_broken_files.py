@@ -44,8 +44,8 @@ def whole_files():
     import torch
     from PIL import Image
 
-    from ganvas.images import files
-    from ganvas.images.files import encode_image
+    from ganvas.images.decode import HAS_AVIF
+    from ganvas.images.encode import encode_image
     from ganvas.images.photo import Photo
     from tests.images.makers import cmyk_profile, exif_block, picture, rgb_profile, saved, slow_png, slow_tiff, wave
 
@@ -60,7 +60,7 @@ def whole_files():
     grey, colour, clear = (picture(wave(30, 40, channels)) for channels in (1, 3, 4))
     inks = Image.frombytes("CMYK", (40, 30), wave(30, 40, 4).tobytes())
     made = {f"rich {format}": encode_image(rich, format) for format in ("JPEG", "PNG", "WEBP", "TIFF")}
-    if files.AvifImagePlugin:
+    if HAS_AVIF:
         made["rich AVIF"] = encode_image(rich, "AVIF")
     for format in ("JPEG", "PNG", "TIFF", "BMP", "GIF"):
         made[f"grey {format}"] = saved(grey, format)

@@ -9,8 +9,10 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from ganvas.errors import BadImage
-from ganvas.images import directory, files
-from ganvas.images.files import encode_image, read_image
+from ganvas.images import directory
+from ganvas.images.decode import HAS_AVIF
+from ganvas.images.encode import encode_image
+from ganvas.images.files import read_image
 from ganvas.images.photo import Photo
 from tests.images.makers import chunk, exif_block, numbers, opened, picture, rgb_profile, saved, wave
 
@@ -18,7 +20,7 @@ XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="r"><rdf:Description rdf:about="" xmlns:tiff="t" '
     b'tiff:Orientation="%s" dc:title="a title"/></rdf:RDF></x:xmpmeta>'
 )
-WITH_METADATA = ["JPEG", "PNG", "WEBP", "TIFF"] + (["AVIF"] if files.AvifImagePlugin else [])
+WITH_METADATA = ["JPEG", "PNG", "WEBP", "TIFF"] + (["AVIF"] if HAS_AVIF else [])
 RECIPES = [
     '{"steps": []}',
     "",

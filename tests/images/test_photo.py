@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from ganvas.errors import BadConfig, BadImage, BadMask
-from ganvas.images.files import encode_image, read_image
+from ganvas.images.encode import encode_image
+from ganvas.images.files import read_image
 from ganvas.images.photo import Photo
 from tests.images.makers import exif_block, gamma_curve, grey_profile, numbers, picture, rgb_profile, saved
 

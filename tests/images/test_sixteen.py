@@ -9,7 +9,8 @@ from PIL import Image
 
 from ganvas.errors import BadImage
 from ganvas.images import sixteen
-from ganvas.images.files import encode_image, read_image
+from ganvas.images.encode import encode_image
+from ganvas.images.files import read_image
 from ganvas.images.sixteen import write_png16
 from tests.images.makers import numbers, slow_png, slow_png_pixels, slow_tiff, wave
 

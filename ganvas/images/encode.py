@@ -1,0 +1,220 @@
+"""A Photo → the bytes of a picture file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageColor
+
+from ganvas.checks import check_known
+from ganvas.errors import BadConfig, BadImage
+from ganvas.images.colour import OneWay
+from ganvas.images.directory import first_directory
+from ganvas.images.metadata import exif_for, into_jpeg, into_png, tiff_tags, xmp_with_recipe
+from ganvas.images.photo import Photo
+from ganvas.images.sixteen import write_png16, write_tiff
+
+
+def encode_image(
+    photo: Photo,
+    format: str,
+    *,
+    quality: int = 95,
+    lossless: bool = False,
+    bits: int | None = None,
+    background: str | None = None,
+) -> bytes:
+    """The bytes of a picture file; see `write_image` for the options.
+
+    Args:
+        format: "JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF" or "AVIF".
+
+    Raises:
+        BadConfig, BadImage: as `write_image`.
+    """
+    check_known(format, _ENCODERS, what="picture format")
+    if not isinstance(quality, int) or not 1 <= quality <= 100:
+        raise BadConfig(f"quality is a whole number from 1 to 100, got {quality!r}")
+    if bits not in (None, 8, 16):
+        raise BadConfig(f"pictures are written with 8 or 16 bits, got {bits}")
+    if bits == 16 and format not in _SIXTEEN:
+        raise BadConfig(f"{format} has no 16 bits; write .png or .tif")
+    if lossless and format in ("JPEG", "GIF", "AVIF"):
+        raise BadConfig(f"{format} is not lossless; write .png, .tif or .webp")
+    if background is not None:
+        photo = _laid_on(photo, background)
+    if photo.alpha is not None and format in _OPAQUE:
+        photo = _opaque(photo, format)
+    depth = (bits or photo.bits) if format in _SIXTEEN else 8
+    return _ENCODERS[format](_Page(photo, format, depth), quality, lossless)
+
+
+def _laid_on(photo: Photo, background: str) -> Photo:
+    """The photo over one colour, opaque."""
+    if photo.alpha is None:
+        return photo
+    try:
+        colour = ImageColor.getrgb(background)[:3]
+    except ValueError as error:
+        raise BadConfig(f"unknown colour {background!r}; say white, #204060, rgb(32, 64, 96)") from error
+    behind = torch.tensor(colour, dtype=torch.float32).div(127.5).sub(1).view(1, 3, 1, 1)
+    img = torch.where(photo.alpha == 1, photo.img, behind + (photo.img - behind) * photo.alpha)
+    return replace(photo.with_img(img, recipe=photo.recipe), alpha=None)
+
+
+def _opaque(photo: Photo, format: str) -> Photo:
+    """An alpha channel that hides nothing can go; one that does is the caller's to decide."""
+    if photo.alpha is not None and float(photo.alpha.min()) < 1:
+        raise BadImage(
+            f"{photo.name} is transparent in places, and {format} cannot be. Write .png, .webp or .tif, or say what "
+            "lies behind it: write_image(…, background='white')."
+        )
+    return replace(photo, alpha=None)
+
+
+class _Page:
+    """A photo on its way into one format: the pixels that it will hold, and whether a profile explains them."""
+
+    def __init__(self, photo: Photo, format: str, depth: int):
+        self.photo, self.name = photo, photo.name
+        self.icc_profile: bytes | None = None
+        self.space = photo.space
+        try:
+            if photo.space not in _SPACES[format] or (format in _NO_PROFILE and photo.colours() is not None):
+                raise OneWay
+            pixels = photo.own_pixels(bits=depth)
+            self.icc_profile = None if format in _NO_PROFILE else photo.icc_profile
+        except OneWay:
+            pixels = photo.srgb_pixels(bits=depth)
+            self.space = "grey" if photo.grey else "rgb"
+        self.colours = pixels  # [H, W, 1 | 3 | 4]
+        self.alpha = photo.alpha_pixels(bits=depth)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """[H, W, C], alpha last."""
+        return self.colours if self.alpha is None else np.concatenate([self.colours, self.alpha], axis=2)
+
+    def picture(self) -> Image.Image:
+        """8 bits, as Pillow has it."""
+        mode = {"grey": "L", "rgb": "RGB", "cmyk": "CMYK"}[self.space] + ("" if self.alpha is None else "A")
+        return Image.frombytes(mode, self.photo.size, self.pixels.tobytes())
+
+    def in_palette(self) -> Image.Image | None:
+        """A palette picture again, if the photo was one and every pixel's colour is still in its palette."""
+        palette = self.photo.palette
+        if palette is None or self.space != "rgb":
+            return None
+        alpha = np.full_like(self.colours[..., :1], 255) if self.alpha is None else self.alpha
+        pixels = np.ascontiguousarray(np.concatenate([self.colours, alpha], axis=2)).view(np.uint32)[..., 0]
+        known = np.ascontiguousarray(palette).view(np.uint32)[:, 0]
+        order = np.argsort(known)
+        index = np.searchsorted(known[order], pixels).clip(max=len(known) - 1)
+        if (known[order][index] != pixels).any():
+            return None
+        picture = Image.frombytes("P", self.photo.size, order[index].astype(np.uint8).tobytes())
+        picture.putpalette(palette[:, :3].tobytes())
+        if (palette[:, 3] != 255).any():
+            picture.info["transparency"] = palette[:, 3].tobytes()
+        return picture
+
+
+def _png(page: _Page, quality: int, lossless: bool) -> bytes:
+    if page.colours.dtype == np.uint16:
+        file = write_png16(page.pixels)
+    else:
+        picture = page.in_palette() or page.picture()
+        file = _saved(picture, "PNG", **_transparency(picture))
+    return into_png(file, page.photo, page.icc_profile)
+
+
+def _transparency(picture: Image.Image) -> dict[str, Any]:
+    return {"transparency": picture.info["transparency"]} if "transparency" in picture.info else {}
+
+
+def _jpeg(page: _Page, quality: int, lossless: bool) -> bytes:
+    options: dict[str, Any] = {"quality": quality, "subsampling": _subsampling(quality)}
+    if page.photo.dpi:
+        options["dpi"] = page.photo.dpi
+    file = _saved(page.picture(), "JPEG", **options)
+    return into_jpeg(file, page.photo, page.icc_profile, name=page.name)
+
+
+def _subsampling(quality: int) -> str:
+    return "4:4:4" if quality >= 90 else "4:2:0"
+
+
+def _webp(page: _Page, quality: int, lossless: bool) -> bytes:
+    return _saved(page.picture(), "WEBP", quality=quality, lossless=lossless, exact=True, **_blocks(page))
+
+
+def _avif(page: _Page, quality: int, lossless: bool) -> bytes:
+    return _saved(page.picture(), "AVIF", quality=quality, subsampling=_subsampling(quality), **_blocks(page))
+
+
+def _blocks(page: _Page) -> dict[str, Any]:
+    blocks = {
+        "icc_profile": page.icc_profile,
+        "exif": exif_for(page.photo),
+        "xmp": xmp_with_recipe(page.photo.xmp, page.photo.recipe),
+    }
+    return {name: block for name, block in blocks.items() if block}
+
+
+def _tiff(page: _Page, quality: int, lossless: bool) -> bytes:
+    exif = exif_for(page.photo)
+    order = first_directory(exif).order if exif else "<"
+    tags = tiff_tags(page.photo, page.icc_profile, order)
+    return write_tiff(page.pixels, space=page.space, alpha=page.alpha is not None, exif=exif, tags=tags)
+
+
+def _bmp(page: _Page, quality: int, lossless: bool) -> bytes:
+    return _saved(page.picture(), "BMP", **({"dpi": page.photo.dpi} if page.photo.dpi else {}))
+
+
+def _gif(page: _Page, quality: int, lossless: bool) -> bytes:
+    if page.alpha is not None and not np.isin(page.alpha, (0, 255)).all():
+        raise BadImage(f"{page.name} is half transparent in places; GIF is not. Write .png or .webp, or a background.")
+    picture = page.in_palette() or page.picture()
+    if page.alpha is not None and picture.mode == "LA":
+        picture = picture.convert("RGBA")
+    return _saved(picture, "GIF", **_transparency(picture))
+
+
+def _saved(picture: Image.Image, format: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    try:
+        picture.save(file, format, **options)
+    except (OSError, ValueError, SyntaxError, MemoryError) as error:
+        raise BadImage(
+            f"a picture of {picture.width} x {picture.height} cannot be written as {format}: {error}"
+        ) from error
+    return file.getvalue()
+
+
+_ENCODERS: dict[str, Callable[[_Page, int, bool], bytes]] = {
+    "JPEG": _jpeg,
+    "PNG": _png,
+    "WEBP": _webp,
+    "TIFF": _tiff,
+    "BMP": _bmp,
+    "GIF": _gif,
+    "AVIF": _avif,
+}
+_SIXTEEN = ("PNG", "TIFF")
+_OPAQUE = ("JPEG", "BMP")
+_NO_PROFILE = ("BMP", "GIF")
+_SPACES = {
+    "JPEG": ("grey", "rgb", "cmyk"),
+    "PNG": ("grey", "rgb"),
+    "WEBP": ("rgb",),
+    "TIFF": ("grey", "rgb", "cmyk"),
+    "BMP": ("grey", "rgb"),
+    "GIF": ("grey", "rgb"),
+    "AVIF": ("rgb",),
+}
