@@ -22,6 +22,7 @@ from ganvas.models import build
 from ganvas.models.protocol import Network
 
 _MAX_NUMBER = 1 << 20  # of a config: larger ones are damage
+_MAX_LENGTH = 64  # of a list in a config: widths by stage, taps of a filter
 _SPARE_NUMBERS = 16 << 20  # of tensors that a file may leave out
 _MAX_OUTLINE = 1 << 30  # numbers; the largest published GANs have a fifth of that
 
@@ -89,6 +90,8 @@ def _unfilled(family: str, fields: Mapping[str, Any], network: str, who: str, te
     """The network without its weights, for a config that came with a file, and no larger than the file allows."""
     if any(isinstance(n, (int, float)) and not abs(n) <= _MAX_NUMBER for n in _numbers(fields.values())):
         raise BrokenWeights(f"{who}: its config has a number beyond {_MAX_NUMBER:,}, which no network has.")
+    if any(isinstance(value, (str, list, tuple, dict)) and len(value) > _MAX_LENGTH for value in fields.values()):
+        raise BrokenWeights(f"{who}: its config has a list of more than {_MAX_LENGTH} entries, which no network has.")
     numbers = 4 * sum(tensor.numel() for tensor in tensors.values()) + _SPARE_NUMBERS
     try:
         with _Unfilled(numbers), _at_most(16 * len(tensors) + 1024):
@@ -135,17 +138,20 @@ class _Unfilled(TorchFunctionMode):
         kwargs = kwargs or {}
         if function in _RANDOM_IN_PLACE:
             return args[0]
+        if _numel_together(function, args) > self.left:  # filters are computed: outer products, grids
+            raise BrokenWeights(_TOO_LARGE)
         if function in _FACTORIES:
             self.left -= _numel(args, kwargs)
             if self.left < 0:
-                raise BrokenWeights("its config asks for a network far larger than what the file holds")
+                raise BrokenWeights(_TOO_LARGE)
             if function in _RANDOM and kwargs.get("generator") is None:  # with one it is wanted: the same each time
                 function = torch.empty
         return function(*args, **kwargs)
 
 
+_TOO_LARGE = "its config asks for a network far larger than what the file holds"
 _RANDOM = {torch.rand, torch.randn}
-_FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, *_RANDOM}
+_FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.arange, torch.kaiser_window, *_RANDOM}
 _RANDOM_IN_PLACE = {Tensor.normal_, Tensor.uniform_}
 
 
@@ -155,6 +161,22 @@ def _numel(args: Any, kwargs: Any) -> int:
     if isinstance(size, int):
         size = [n for n in args if isinstance(n, int)]
     return math.prod(size)
+
+
+def _numel_together(function: Any, args: Any) -> int:
+    """Numbers in what an operation on these tensors gives, where that is more than each of them has."""
+    shapes = [arg.shape for arg in args if isinstance(arg, Tensor)]
+    if len(shapes) < 2:
+        return 0
+    if function is torch.outer:
+        return math.prod(shape.numel() for shape in shapes)
+    return math.prod(_sides(shapes))
+
+
+def _sides(shapes: Sequence[torch.Size]) -> list[int]:
+    """The longest of each axis, counted from the last."""
+    axes = max(map(len, shapes))
+    return [max(shape[-axis] if axis <= len(shape) else 1 for shape in shapes) for axis in range(1, axes + 1)]
 
 
 def _numbers(values: Any) -> Iterator[Any]:

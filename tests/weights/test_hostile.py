@@ -402,13 +402,39 @@ def test_hostile_safetensors_are_refused(tmp_path, data):
         [],
         "x",
     ],
-    ids=str,
+    ids=lambda change: str(change)[:60],
 )
 def test_a_card_that_asks_for_another_network_than_the_file_holds_is_refused(tmp_path, change):
     G = ganvas.build(
         "stylegan2", img_resolution=8, channel_base=64, channel_max=8, z_dim=4, w_dim=4, num_mapping_layers=1
     )
-    path = ganvas.save(G, tmp_path / "G.safetensors")
+    refuse_with(change, ganvas.save(G, tmp_path / "G.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"filter_size": 2**19},
+        {"filter_size": 2**14},
+        {"lrelu_upsampling": 2**16},
+        {"num_layers": 2**19},
+        {"margin_size": 2**20},
+        {"first_cutoff": 1e-300},
+        {"first_stopband": 1e6},
+        {"img_resolution": 2**20},
+        {"conv_kernel": 2**19 + 1},
+        {"last_stopband_rel": 1e6},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("variant", ["t", "r"])
+def test_filters_that_a_card_asks_for_are_not_computed_at_any_size(tmp_path, variant, change):
+    G = ganvas.build("stylegan3", variant=variant, img_resolution=16, channel_base=64, channel_max=4, z_dim=4, w_dim=4)
+    refuse_with(change, ganvas.save(G, tmp_path / "G.safetensors"))
+
+
+def refuse_with(change, path):
+    """The same file with another config in its card."""
     data = path.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
