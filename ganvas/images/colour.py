@@ -23,9 +23,10 @@ from torch import Tensor
 
 from ganvas.images.tensors import from_pixels, to_pixels
 
-BAND_PIXELS = 2**20  # converted at a time, so that a large photo needs no large intermediate results
+BAND_PIXELS = 2**16  # converted at a time: no large intermediate results, and they stay in the processor's cache
 CHANNELS = {"grey": 1, "rgb": 3, "cmyk": 4}
 _ICC_SPACE = {"grey": b"GRAY", "rgb": b"RGB ", "cmyk": b"CMYK"}
+_STEPS = 2**14  # of the tables that lead from light back to numbers
 _SAME_AS_SRGB = 1 / 255  # a profile that never differs more from sRGB than a grey level is taken as sRGB
 # The sRGB primaries as every sRGB profile states them, adapted to the D50 white of profile space: columns R, G, B.
 _SRGB_TO_D50 = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
@@ -87,38 +88,50 @@ class Curves:
         height, width, channels = pixels.shape
         levels = np.iinfo(pixels.dtype).max + 1
         codes = np.arange(levels) / (levels - 1)
-        tables = [torch.from_numpy(curve(codes)).float() for curve in self.curves]
+        tables = [curve(codes).astype(np.float32) for curve in self.curves]
         matrix = torch.from_numpy(self.matrix).float()
         img = torch.empty(1, 3, height, width)
         for rows in bands(height, width):
-            whole = torch.from_numpy(np.ascontiguousarray(pixels[rows]).astype(np.int32))
-            light = torch.stack([tables[c][whole[..., c]] for c in range(channels)])  # [C, rows, W]
-            img[0, :, rows] = _srgb_encoded(torch.einsum("oc,chw->ohw", matrix, light)).mul_(2).sub_(1)
+            part = pixels[rows]
+            light = torch.from_numpy(np.stack([np.take(tables[c], part[..., c]) for c in range(channels)]))
+            shown = _srgb_encoded((matrix @ light.view(channels, -1)).clamp_(0, 1))  # [3, rows · W]
+            img[0, :, rows] = shown.mul_(2).sub_(1).view(3, -1, width)
         return img
 
     def from_srgb(self, img: Tensor, *, bits: int) -> np.ndarray:
         height, width = img.shape[2:]
-        back = np.linalg.pinv(self.matrix)  # [C, 3]; for grey, where the three rows are one, the mean
-        codes = np.linspace(0, 1, 2**14)
-        tables = [curve(codes) for curve in self.curves]
+        back = torch.from_numpy(np.linalg.pinv(self.matrix)).float()  # [C, 3]; for grey the mean of three equal rows
+        tables = [self._back_table(curve, 2**bits - 1) for curve in self.curves]
         pixels = np.empty((height, width, len(tables)), np.uint8 if bits == 8 else np.uint16)
         for rows in bands(height, width):
-            light = back @ _srgb_decoded(img[0, :, rows].double().numpy() / 2 + 0.5).reshape(3, -1)
+            shown = img[0, :, rows].to("cpu", torch.float32).div(2).add_(0.5).clamp_(0, 1)
+            light = (back @ _srgb_decoded(shown).view(3, -1)).clamp_(0, 1)  # [C, rows · W]
+            place = light.sqrt_().mul_(_STEPS)
+            below = place.floor().clamp_(max=_STEPS - 1)
+            share, index = (place - below).numpy(), below.int().numpy()
             for c, table in enumerate(tables):
-                values = np.interp(light[c].clip(0, 1), table, codes).reshape(-1, width)
-                pixels[rows, :, c] = np.floor(values * (2**bits - 1) + 0.5)
+                low, high = np.take(table, index[c]), np.take(table, index[c] + 1)
+                pixels[rows, :, c] = (low + share[c] * (high - low) + 0.5).reshape(-1, width)  # cut = rounded
         return pixels
+
+    @staticmethod
+    def _back_table(curve: Callable[[np.ndarray], np.ndarray], most: int) -> np.ndarray:
+        """light → code, at evenly spaced roots of light: codes are nearly linear in them, also near black."""
+        codes = np.linspace(0, 1, 2**16)
+        light = np.linspace(0, 1, _STEPS + 1) ** 2
+        return (np.interp(light, curve(codes), codes) * most).astype(np.float32)
 
 
 def _srgb_encoded(light: Tensor) -> Tensor:
-    """Linear sRGB → sRGB, both in [0, 1]; light outside what sRGB can show is clipped. IEC 61966-2-1."""
-    light = light.clamp_(0, 1)
-    return torch.where(light <= 0.0031308, light * 12.92, light.pow(1 / 2.4).mul_(1.055).sub_(0.055))
+    """Linear sRGB → sRGB, both in [0, 1]. IEC 61966-2-1."""
+    dark = light <= 0.0031308
+    return torch.where(dark, light * 12.92, light.pow(1 / 2.4).mul_(1.055).sub_(0.055))
 
 
-def _srgb_decoded(value: np.ndarray) -> np.ndarray:
-    value = value.clip(0, 1)
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+def _srgb_decoded(value: Tensor) -> Tensor:
+    """sRGB → linear sRGB, both in [0, 1]."""
+    dark = value <= 0.04045
+    return torch.where(dark, value / 12.92, value.add(0.055).div_(1.055).pow_(2.4))
 
 
 def _curves_of(profile: bytes, space: str) -> Curves:
