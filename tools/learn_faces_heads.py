@@ -3,7 +3,7 @@
     python tools/learn_faces_heads.py sample --samples 180 --seed 1 --out PARTS/1.pt        (about 1.5 minutes each)
     python tools/learn_faces_heads.py fit PARTS/*.pt --out ganvas/weights/data/faces-heads.safetensors
 
-`sample` draws latents (truncated 0.5 … 1, a third with mixed styles, a third with noise on every row) and keeps features
+`sample` draws latents (truncated 0.5 … 1, a third with mixed styles, a third with noise on all rows) and keeps features
 and wavelet coefficients of the averaged-down full picture at random places. `fit` solves for a linear start and
 descends. Every twentieth latent is held out: the figures in the card are of those.
 """

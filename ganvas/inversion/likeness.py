@@ -35,7 +35,7 @@ class LikenessConfig:
 
 
 class Likeness:
-    """The loss toward one target picture; call it with pictures of any smaller or equal size."""
+    """The loss toward one target picture; call it with pictures of any size."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Likeness:
         loss = self.config.pixels * (self._bell(size) * (img - target).abs()).mean()
         for coarse in (64, 32):
             if coarse <= size:
-                loss = loss + self.config.coarse * F.mse_loss(shrunk(img, coarse), self.at(coarse))
+                loss = loss + self.config.coarse * F.mse_loss(shrunk(img, coarse), shrunk(target, coarse))
         if self.eyes is not None and size >= SMALLEST_SEEN_PX:
             loss = loss + self.config.features * self.feature_distance(img)
         else:
@@ -81,13 +81,16 @@ class Likeness:
         return feature_distance(self.eyes.features(coloured(img)), self._seen[size]).mean()
 
     def at(self, size: int) -> Tensor:
-        """The target at a smaller size, by area."""
+        """The target at another size: smaller by area, larger by cubic interpolation."""
         if size not in self._sizes:
-            self._sizes[size] = shrunk(self.target, size)
+            img = shrunk(self.target, size)
+            if img.shape[3] < size:
+                img = F.interpolate(img, (size, size), mode="bicubic", align_corners=False).clamp(-1, 1)
+            self._sizes[size] = img
         return self._sizes[size]
 
     def _bell(self, size: int) -> Tensor:
-        at = (torch.arange(size, dtype=torch.float32) + 0.5) / size * 2 - 1
+        at = (torch.arange(size, dtype=torch.float32, device=self.target.device) + 0.5) / size * 2 - 1
         bell = (-(at[None].square() + at[:, None].square()) / 0.5).exp()
         weight = 1 - self.config.centre + self.config.centre * bell
         return weight / weight.mean()

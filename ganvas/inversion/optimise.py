@@ -39,6 +39,7 @@ BETAS = (0.9, 0.99)
 WARM_STEPS, FALL = 5, 0.35  # the step size rises over so many steps, and falls over this share of a stage
 PULL_MEAN, PULL_TOGETHER = 1e-3, 0.3  # toward the mean latent; of the layers toward each other
 KINDS = ("w", "w+", "tune")
+CANDIDATES, COARSE_PX = 32, 32  # random pictures to start from, where latents are plain noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,7 @@ def invert(
         raise BadImage(f"invert expects one square picture [1, C, S, S], got {list(img.shape)}; cut a Crop first")
     search = _Search(img, generator, stages or EFFORTS[effort], c=c, seed=seed, eyes=eyes, embedder=embedder)
     begun = Inversion(
-        ws=search.space.to_ws(torch.zeros(1, 1, search.space.dim)),
+        ws=search.start(),
         effort=effort,
         seed=seed,
         fingerprint=fingerprint(generator),
@@ -164,12 +165,31 @@ class _Search:
         eyes: EfficientNetLite0 | None,
         embedder: Embedder | None,
     ):
-        self.target = shrunk(img, generator.img_resolution)
+        self.target = shrunk(img.to(generator.device), generator.img_resolution)
         self.likeness = Likeness(self.target, eyes=eyes, embedder=embedder)
         self.original, self.stages, self.seed = generator, _fitting(stages, generator), seed
         self.space: LatentSpace = latent_space(generator, c)
         self.total = sum(stage.steps for stage in self.stages)
         self.v: Tensor | None = None  # while a latent is searched
+
+    @torch.no_grad()
+    def start(self) -> Tensor:
+        """Where to begin: the mean latent. Where latents are plain noise, the nearest of a few random pictures.
+
+        The mean face is a face, and from it every face is reached. The mean of z is one picture among many, and a
+        search from it ends in the next valley.
+        """
+        mean = torch.zeros(1, 1, self.space.dim, device=self.target.device)
+        if self.space.curved:
+            return self.space.to_ws(mean).clone()
+        random = torch.Generator().manual_seed(self.seed)
+        v = torch.randn(CANDIDATES, 1, self.space.dim, generator=random).to(mean)
+        ws = self.space.to_ws(torch.cat([mean, v]))
+        coarse = shrunk(self.target, COARSE_PX)
+        distances = [
+            float((shrunk(self.original.synthesis(one[None]), coarse.shape[3]) - coarse).square().mean()) for one in ws
+        ]
+        return ws[[distances.index(min(distances))]].clone()
 
     def run(self, found: Inversion, max_sec: float | None, on_step: OnStep | None) -> Inversion:
         """Go through the stages from where `found` stands."""

@@ -57,6 +57,8 @@ class Inversion:
             kept = {name: tensor.contiguous() for name, tensor in self.delta.items()}
             write_atomically(_beside(path), lambda part: save_file(kept, part))
         write_atomically(path, lambda part: _save_npz(part, arrays))
+        if not self.delta:
+            _beside(path).unlink(missing_ok=True)  # that of an earlier inversion under this name
         return path
 
     @classmethod

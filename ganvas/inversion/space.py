@@ -59,15 +59,16 @@ def latent_space(generator: Any, c: Tensor | None = None) -> LatentSpace:
         generator: any that keeps the protocol.
         c: [1, c_dim], the label of a conditional generator.
     """
+    device = generator.device
     if generator.num_ws == 1:
         size = generator.z_dim
-        tail = generator.mapping(torch.zeros(1, size), c)[0, 0, size:]
-        return LatentSpace(torch.zeros(size), torch.eye(size), False, 1, tail)
-    z = latents_from_seeds(range(SAMPLES), generator.z_dim)
+        tail = generator.mapping(torch.zeros(1, size, device=device), c)[0, 0, size:]
+        return LatentSpace(torch.zeros(size, device=device), torch.eye(size, device=device), False, 1, tail)
+    z = latents_from_seeds(range(SAMPLES), generator.z_dim, device=device)
     labels = None if c is None else c.expand(SAMPLES, -1)
     w = generator.mapping(z, labels)[:, 0]
-    p = F.leaky_relu(w, 1 / SLOPE).double()
-    variance, axes = torch.linalg.eigh((p - p.mean(dim=0)).T @ (p - p.mean(dim=0)) / (SAMPLES - 1))
+    p = F.leaky_relu(w, 1 / SLOPE).cpu().double()
+    variance, axes = torch.linalg.eigh(p.T.cov())
     keep = variance > TINY * variance.max()
     scaled = axes[:, keep] * variance[keep].sqrt()
-    return LatentSpace(p.mean(dim=0).float(), scaled.float(), True, generator.num_ws, w.new_zeros(0))
+    return LatentSpace(p.mean(dim=0).to(w), scaled.to(w), True, generator.num_ws, w.new_zeros(0))
