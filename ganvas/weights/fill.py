@@ -22,6 +22,7 @@ from ganvas.models import build
 from ganvas.models.protocol import Network
 
 _MAX_NUMBER = 1 << 20  # of a config: larger ones are damage
+_MAX_COUNT = 4096  # of fields named num_…: layers, blocks, channels
 _MAX_LENGTH = 64  # of a list in a config: widths by stage, taps of a filter
 _SPARE_NUMBERS = 16 << 20  # of tensors that a file may leave out
 _MAX_OUTLINE = 1 << 30  # numbers; the largest published GANs have a fifth of that
@@ -90,6 +91,9 @@ def _unfilled(family: str, fields: Mapping[str, Any], network: str, who: str, te
     """The network without its weights, for a config that came with a file, and no larger than the file allows."""
     if any(isinstance(n, (int, float)) and not abs(n) <= _MAX_NUMBER for n in _numbers(fields.values())):
         raise BrokenWeights(f"{who}: its config has a number beyond {_MAX_NUMBER:,}, which no network has.")
+    counts = {name: value for name, value in fields.items() if name.startswith("num_") and isinstance(value, int)}
+    if any(value > _MAX_COUNT for value in counts.values()):
+        raise BrokenWeights(f"{who}: its config has {counts}, which no network has.")
     if any(isinstance(value, (str, list, tuple, dict)) and len(value) > _MAX_LENGTH for value in fields.values()):
         raise BrokenWeights(f"{who}: its config has a list of more than {_MAX_LENGTH} entries, which no network has.")
     numbers = 4 * sum(tensor.numel() for tensor in tensors.values()) + _SPARE_NUMBERS
