@@ -17,7 +17,7 @@ from ganvas.images.colour import OneWay
 from ganvas.images.directory import first_directory
 from ganvas.images.metadata import exif_for, into_jpeg, into_png, tiff_tags, xmp_with_recipe
 from ganvas.images.photo import Photo
-from ganvas.images.sixteen import write_png16, write_tiff
+from ganvas.images.sixteen import PACK_LEVEL, write_png16, write_tiff
 
 
 def encode_image(
@@ -129,7 +129,7 @@ def _png(page: _Page, quality: int, lossless: bool) -> bytes:
         file = write_png16(page.pixels)
     else:
         picture = page.in_palette() or page.picture()
-        file = _saved(picture, "PNG", **_transparency(picture))
+        file = _saved(picture, "PNG", compress_level=PACK_LEVEL, **_transparency(picture))
     return into_png(file, page.photo, page.icc_profile)
 
 
