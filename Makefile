@@ -13,7 +13,7 @@ install: .venv/installed
 	touch $@
 
 demo: install
-	$(BIN)/ganvas demo
+	$(BIN)/ganvas demo --yes
 
 test: install
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal

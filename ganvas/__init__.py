@@ -13,10 +13,13 @@ __all__ = [
     "Crop",
     "GanvasError",
     "Photo",
+    "Recipe",
     "WeightsError",
     "__version__",
     "build",
+    "invert",
     "load",
+    "open_session",
     "read_image",
     "save",
     "write_image",
@@ -28,20 +31,26 @@ _HOME = {
     "Crop": "ganvas.images.crop",
     "GanvasError": "ganvas.errors",
     "Photo": "ganvas.images.photo",
+    "Recipe": "ganvas.editing.recipe",
     "WeightsError": "ganvas.errors",
     "build": "ganvas.models",
+    "invert": "ganvas.inversion.optimise",
     "load": "ganvas.weights.load",
+    "open_session": "ganvas.session",
     "read_image": "ganvas.images.files",
     "save": "ganvas.weights.checkpoint",
     "write_image": "ganvas.images.files",
 }
 
 if TYPE_CHECKING:
+    from ganvas.editing.recipe import Recipe
     from ganvas.errors import BadInput, GanvasError, WeightsError
     from ganvas.images.crop import Crop
     from ganvas.images.files import read_image, write_image
     from ganvas.images.photo import Photo
+    from ganvas.inversion.optimise import invert
     from ganvas.models import build
+    from ganvas.session import open_session
     from ganvas.weights.checkpoint import save
     from ganvas.weights.load import load
 

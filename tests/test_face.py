@@ -10,8 +10,8 @@ import ganvas
 from ganvas import _HOME
 
 AGREED = {
-    "BadInput", "Crop", "GanvasError", "Photo", "WeightsError", "__version__",
-    "build", "load", "read_image", "save", "write_image",
+    "BadInput", "Crop", "GanvasError", "Photo", "Recipe", "WeightsError", "__version__",
+    "build", "invert", "load", "open_session", "read_image", "save", "write_image",
 }  # fmt: skip
 
 

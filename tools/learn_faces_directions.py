@@ -130,9 +130,6 @@ TARGETS = {
     "pitch": lambda s: s["pitch"],
     "hair_light": lambda s: s["hair_light"],
     "skin_light": lambda s: s["skin_light"],
-    "anger": lambda s: _logit(s["p_angry"]),
-    "sadness": lambda s: _logit(s["p_sad"]),
-    "surprise": lambda s: _logit(s["p_surprised"]),
 }
 KEEP = {
     "smile": ["age", "gender", "yaw"],
@@ -142,9 +139,6 @@ KEEP = {
     "pitch": ["yaw", "smile"],
     "hair_light": ["age", "gender", "skin_light"],
     "skin_light": ["age", "gender", "smile"],
-    "anger": ["age", "gender", "yaw"],
-    "sadness": ["age", "gender", "yaw"],
-    "surprise": ["age", "gender", "yaw"],
 }
 
 

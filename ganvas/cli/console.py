@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -22,3 +23,38 @@ def track(items: Iterable[T], *, what: str, total: int | None = None) -> Iterato
     yield from rich_track(
         items, description=what, total=total, console=Console(stderr=True), disable=not sys.stderr.isatty()
     )
+
+
+class Progress:
+    """A long job that reports (step, total, …): a bar with an estimate where a person watches, a line where not."""
+
+    def __init__(self, what: str):
+        self.what = what
+        self._bar: Any = None
+        self._task: Any = None
+        self._started_sec = 0.0
+
+    def __enter__(self) -> Progress:
+        self._started_sec = time.monotonic()
+        if not sys.stderr.isatty():
+            print(f"{self.what} …", file=sys.stderr, flush=True)
+            return self
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
+        self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task(self.what, total=None)
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if error[0] is None:
+            print(f"{self.what}: {time.monotonic() - self._started_sec:.1f} s", file=sys.stderr, flush=True)
+
+    def step(self, step: int, total: int | None, *_: object) -> None:
+        """What long jobs call after every step."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, total=total)

@@ -12,6 +12,8 @@ import typer
 
 from ganvas import __version__
 from ganvas.cli.console import say_error
+from ganvas.cli.demo import demo
+from ganvas.cli.edit import edit
 from ganvas.cli.generate import generate
 from ganvas.cli.interpolate import interpolate
 from ganvas.cli.mix import mix
@@ -44,6 +46,8 @@ def options(
     pass
 
 
+app.command()(demo)
+app.command()(edit)
 app.command()(generate)
 app.command()(mix)
 app.command()(interpolate)

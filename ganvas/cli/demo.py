@@ -1,0 +1,87 @@
+"""ganvas demo: the main job from beginning to end, on a photo that comes along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ganvas.cli.console import Progress
+from ganvas.cli.edit import say_figures
+from ganvas.cli.fetch import have
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganvas.images.crop import Crop
+    from ganvas.images.photo import Photo
+
+SAMPLE = Path(__file__).parents[1] / "samples" / "astronaut.jpg"
+WEIGHTS = ("faces", "mtcnn", "efficientnet-lite0")
+SHEET_PX = 384
+EDITS: tuple[tuple[str, str, float | str], ...] = (
+    ("smile", "smile", 1.5),
+    ("serious", "smile", "-auto"),
+    ("older", "age", 2.0),
+)
+
+
+def demo(
+    outdir: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("ganvas-demo"),
+    photo: Annotated[Path | None, typer.Option(help="A photo of your own instead of the sample.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="You have seen the licences; do not ask.")] = False,
+) -> None:
+    """Put a photo in, make it smile, make it older, get the photo back: with weights fetched once.
+
+    Example: [bold]ganvas demo --outdir ganvas-demo[/bold]
+    """
+    have(WEIGHTS, yes=yes)
+
+    from ganvas.images.files import read_image, write_image
+    from ganvas.ops.allocator import keep_freed_memory
+    from ganvas.session import open_session
+
+    keep_freed_memory()
+    outdir.mkdir(parents=True, exist_ok=True)
+    before = read_image(photo or SAMPLE)
+    typer.echo(f"photo: {photo or 'Eileen Collins, NASA portrait (public domain)'}, {before.width} x {before.height}")
+    with Progress("finding the face in the model") as progress:
+        session = open_session(before, on_step=progress.step)
+    say_figures(session)
+    pictures = {"before": before}
+    for name, direction, amount in EDITS:
+        with Progress(name):
+            set_to = session.set(direction, amount)
+            pictures[f"{name} ({direction} {set_to:+.1f})"] = session.render()
+            session.undo()
+    for name, picture in pictures.items():
+        write_image(picture, outdir / f"{name.split()[0]}.png")
+    write_image(_sheet(pictures, session.crop), outdir / "sheet.png")
+    typer.echo(f"pictures: {', '.join(sorted(file.name for file in outdir.glob('*.png')))} in {outdir}")
+    typer.echo("next, with a photo of yours:")
+    typer.echo("  ganvas edit me.jpg -o me-smiling.png --set smile=1.5 --set age=-1")
+    typer.echo("  ganvas edit other.jpg -o other-smiling.png --recipe me-smiling.png")
+    typer.echo("  ganvas generate --seeds 0-7 --grid people.png")
+
+
+def _sheet(pictures: dict[str, Photo], crop: Crop) -> Tensor:
+    """Whole photos above, faces below."""
+    import torch
+
+    from ganvas.images.sheet import captioned
+
+    whole = torch.cat([_fitted(picture.img) for picture in pictures.values()])
+    faces = torch.cat([crop.cut(picture.img, resolution=SHEET_PX) for picture in pictures.values()])
+    return captioned(torch.cat([whole, faces]), [""] * len(pictures) + list(pictures), columns=len(pictures))
+
+
+def _fitted(img: Tensor) -> Tensor:
+    """The whole picture within a white square."""
+    import torch.nn.functional as F
+
+    scale = SHEET_PX / max(img.shape[2:])
+    height, width = (max(1, round(side * scale)) for side in img.shape[2:])
+    small = F.interpolate(img, (height, width), mode="area" if scale < 1 else "bilinear")
+    top, left = (SHEET_PX - height) // 2, (SHEET_PX - width) // 2
+    return F.pad(small, (left, SHEET_PX - width - left, top, SHEET_PX - height - top), value=1.0)

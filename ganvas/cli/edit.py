@@ -1,0 +1,119 @@
+"""ganvas edit: change a photo, get the photo back."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ganvas.cli.choices import one_of
+from ganvas.cli.console import Progress
+from ganvas.cli.fetch import have
+
+if TYPE_CHECKING:
+    from ganvas.session import Session
+
+Effort = Annotated[
+    str,
+    typer.Option(
+        callback=one_of("fast", "standard", "best"), help="fast, standard or best: how long to look for the face."
+    ),
+]
+
+
+def edit(
+    photo: Annotated[Path, typer.Argument(help="The photo.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the edited photo goes.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="smile=1.5, age=-1, smile=auto (until it smiles) or smile=-auto; may be repeated."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A catalogue name, or the path of any generator.")
+    ] = "faces",
+    effort: Effort = "standard",
+    keep: Annotated[str, typer.Option(help="Attributes that shall not move along, such as gender,age.")] = "",
+    recipe: Annotated[
+        Path | None, typer.Option(help="Apply this recipe: JSON, or a picture that ganvas saved.")
+    ] = None,
+    save_recipe: Annotated[Path | None, typer.Option(help="Write what was done as JSON.")] = None,
+    face: Annotated[int | None, typer.Option(min=1, help="Which face: 1 = the largest, 2 = the next, …")] = None,
+    inversion: Annotated[
+        Path | None, typer.Option(help="Skip the search: a file that 'ganvas invert' wrote for this photo.")
+    ] = None,
+    paste_back: Annotated[
+        bool, typer.Option("--paste-back/--no-paste-back", help="The whole photo, or the face's square alone.")
+    ] = True,
+) -> None:
+    """Edit a face (or whatever the model knows) in a photo; everything else stays as it was, bit for bit.
+
+    Example: [bold]ganvas edit me.jpg -o me-smiling.png --set smile=1.5 --set age=-1[/bold]
+    """
+    wishes = [parse_change(text) for text in changes or []]
+    if not wishes and recipe is None:
+        raise typer.BadParameter("nothing to do: add --set smile=1.5 or --recipe FILE")
+    kept = tuple(name for name in keep.replace(" ", "").split(",") if name)
+
+    from ganvas.images.files import format_of, write_image
+    from ganvas.ops.allocator import keep_freed_memory
+    from ganvas.session import open_session
+
+    have((model, "mtcnn", "efficientnet-lite0"))
+    keep_freed_memory()
+    format_of(output)  # an unknown suffix is said before the work, not after
+    with Progress("finding the face in the model") as progress:
+        session = open_session(photo, model=model, effort=effort, face=face, inversion=inversion, on_step=progress.step)
+    say_figures(session)
+    if recipe is not None:
+        session.replay(read_recipe(recipe))
+    for direction, amount in wishes:
+        set_to = session.set(direction, amount, keep=kept)
+        if isinstance(amount, str):
+            typer.echo(f"{direction}: {set_to:+.2f}")
+    result = session.render() if paste_back else session.render_crop()
+    write_image(result, output)
+    typer.echo(f"saved: {output}")
+    if save_recipe is not None:
+        typer.echo(f"recipe: {session.recipe.save(save_recipe)}")
+
+
+def parse_change(text: str) -> tuple[str, float | str]:
+    """`smile=1.5` → ("smile", 1.5); `smile=auto` → ("smile", "auto").
+
+    Raises:
+        typer.BadParameter: anything else; exit status 2.
+    """
+    match = re.fullmatch(r"([\w-]+)=(?:([+-]?auto)|([+-]?\d+(?:\.\d*)?|[+-]?\.\d+))", text.strip())
+    if not match:
+        raise typer.BadParameter(f"a change is written as smile=1.5, smile=auto or smile=-auto; cannot read {text!r}")
+    return match[1], match[2] or float(match[3])
+
+
+def say_figures(session: Session) -> None:
+    """One line: how faithful the model's picture of the face is."""
+    typer.echo("found: " + ", ".join(f"{name} {value:g}" for name, value in rounded(session.inversion.figures).items()))
+
+
+def rounded(figures: dict[str, Any]) -> dict[str, float]:
+    """Three digits are enough for a person."""
+    return {name: float(f"{value:.3g}") for name, value in figures.items() if isinstance(value, (int, float))}
+
+
+def read_recipe(path: Path) -> Any:
+    """A recipe from JSON, or out of a picture that carries one.
+
+    Raises:
+        BadConfig: there is none in it.
+    """
+    from ganvas.editing.recipe import Recipe
+    from ganvas.errors import BadConfig
+    from ganvas.images.files import read_image
+
+    if path.suffix.lower() == ".json":
+        return Recipe.load(path)
+    text = read_image(path).recipe
+    if text is None:
+        raise BadConfig(f"{path} carries no recipe; it should be a picture that ganvas saved, or a .json file")
+    return Recipe.from_json(text)

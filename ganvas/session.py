@@ -1,0 +1,376 @@
+"""One photo on the bench: open it, change it, go back, and get the photo again.
+
+    session = open_session("me.jpg", model="faces")
+    session.set("smile", 1.5)
+    result = session.render()          # the whole photo, everything but the change as it was
+
+A session joins what the crafts below do: it finds the face, cuts the square the generator wants, brings it into latent
+space (inversion), applies the steps of its recipe (editing) and pastes the change back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganvas.checks import check_known
+from ganvas.editing.blend import blend_change, lay_over, paste_change
+from ganvas.editing.directions import Direction, load_directions
+from ganvas.editing.recipe import Recipe
+from ganvas.editing.step import Bench, LatentStep
+from ganvas.errors import BadConfig, BadLatent, FetchError
+from ganvas.features.efficientnet import EfficientNetLite0, feature_distance, load_efficientnet
+from ganvas.features.faces import FaceFinder, choose_face, find_faces
+from ganvas.features.scorers import score_faces
+from ganvas.images.crop import Crop
+from ganvas.images.files import read_image
+from ganvas.images.masks import superellipse
+from ganvas.images.photo import Photo
+from ganvas.inversion.exits import shrunk
+from ganvas.inversion.likeness import coloured
+from ganvas.inversion.optimise import OnStep, invert
+from ganvas.inversion.pivotal import with_delta
+from ganvas.inversion.result import Inversion
+from ganvas.weights import store
+from ganvas.weights.checkpoint import fingerprint
+from ganvas.weights.load import load
+
+PREVIEW_PX = 256
+SHARES = (1.0, 0.75, 0.5, 0.25)  # of the tuning: how much of it an edit keeps, tried in this order
+BREAKS = 1.6  # an edit whose tuning changes features so many times more than the unedited picture's is breaking
+AUTO_STEPS = 7
+SHIPPED = Path(__file__).parent / "editing" / "shipped"
+
+
+@dataclass(frozen=True)
+class Auto:
+    """What `amount="auto"` aims at: a score of the pasted-back picture to reach, upward or downward."""
+
+    attribute: str
+    high: float
+    low: float
+
+
+AUTOS = {"smile": Auto("smile", high=0.9, low=0.05)}
+
+
+class Session:
+    """A photo (or a seed) being edited; see `open_session`.
+
+    `recipe` is what has been done; `undo` and `redo` walk through its history. Nothing of the photo or the generator is
+    ever changed.
+    """
+
+    def __init__(
+        self,
+        photo: Photo,
+        generator: Any,
+        crop: Crop,
+        inversion: Inversion,
+        recipe: Recipe,
+        directions: dict[str, Direction],
+        *,
+        aligned: bool,
+    ):
+        self.photo = photo
+        self.generator = generator
+        self.crop = crop
+        self.inversion = inversion
+        self.directions = directions
+        self.aligned = aligned
+        self.eyes: EfficientNetLite0 | None = None  # for the guard; set by open_session where the weights are here
+        self._tuned: dict[float, Any] = {}  # share of the tuning → the generator with it
+        self._history = [recipe]
+        self._at = 0
+
+    @property
+    def recipe(self) -> Recipe:
+        """What has been done so far."""
+        return self._history[self._at]
+
+    def do(self, step: LatentStep) -> None:
+        """Add a step at the end."""
+        step.apply(self.inversion.ws, self._bench)  # a step that does not fit says so now, not at the next render
+        self._remember(self.recipe.then(step))
+
+    def set(self, direction: str, amount: float | str, *, keep: Sequence[str] = ()) -> float:
+        """Move a slider to an amount; 0 takes it out of the recipe.
+
+        Args:
+            direction: one of `directions`.
+            amount: in standard deviations of the attribute; "auto" = just as far as it takes until the effect is there
+                in the finished photo, "-auto" = the same the other way. Only for directions with a scorer.
+            keep: directions whose attributes shall stay where they are.
+
+        Returns:
+            The amount that was set.
+
+        Raises:
+            BadConfig: an unknown direction, or "auto" for one without a scorer.
+        """
+        chosen = self._direction(direction)
+        if isinstance(amount, str):
+            if amount not in ("auto", "+auto", "-auto"):
+                raise BadConfig(f"an amount is a number, 'auto' or '-auto', got {amount!r}")
+            amount = self._find_amount(chosen, upward=amount != "-auto", keep=tuple(keep))
+        recipe = self.recipe.with_move(direction, amount, keep=tuple(keep))
+        self._edited(recipe)  # what does not fit says so now, not at the next render
+        self._remember(recipe)
+        return amount
+
+    def undo(self) -> bool:
+        """Take the last change back; False if there is none."""
+        self._at, moved = max(0, self._at - 1), self._at > 0
+        return moved
+
+    def redo(self) -> bool:
+        """Do again what was taken back; False if there is nothing."""
+        last = len(self._history) - 1
+        self._at, moved = min(last, self._at + 1), self._at < last
+        return moved
+
+    def replay(self, recipe: Recipe) -> None:
+        """Apply another recipe's steps to this photo.
+
+        Raises:
+            BadConfig: it was made with another generator.
+        """
+        if recipe.fingerprint and recipe.fingerprint != self.recipe.fingerprint:
+            raise BadConfig(
+                f"this recipe was made with {recipe.model!r} ({recipe.fingerprint[:12]}), the session uses "
+                f"{self.recipe.model!r} ({self.recipe.fingerprint[:12]})"
+            )
+        for step in recipe.steps:
+            step.apply(self.inversion.ws, self._bench)
+        self._remember(replace(self.recipe, steps=recipe.steps))
+
+    @torch.no_grad()
+    def preview(self, *, resolution: int = PREVIEW_PX) -> Tensor:
+        """The edited crop, quickly: [1, 3, resolution, resolution], pasted back as `render` would."""
+        return self._pasted(self._edited(self.recipe), resolution)
+
+    @torch.no_grad()
+    def render(self) -> Photo:
+        """The whole photo with its changes; pixels that no change reaches are the original's, bit for bit.
+
+        Returns:
+            A photo of the original's size, depth and metadata that carries the recipe.
+        """
+        recipe = self.recipe.to_json()
+        if not self.recipe.steps:
+            return self.photo.with_img(self.photo.img, recipe=recipe)
+        ws = self._edited(self.recipe)
+        before, after = self._pair(ws, self.generator.img_resolution, precision="exact")
+        size = before.shape[3]
+        change = blend_change(self._target(size), before, after, superellipse(size))
+        return replace(paste_change(self.photo, self.crop, change), recipe=recipe)
+
+    @torch.no_grad()
+    def render_crop(self) -> Photo:
+        """The edited square alone, at the generator's size, as the generator paints it: nothing is pasted back."""
+        ws = self._edited(self.recipe)
+        img = self._with_tuning(self._share(ws)).synthesis(ws).clamp(-1, 1)
+        return Photo(img=coloured(img), recipe=self.recipe.to_json())
+
+    def crop_picture(self) -> Tensor:
+        """What the generator makes of the photo without any edit, [1, 3, S, S]."""
+        with torch.no_grad():
+            return self._with_tuning(1.0).synthesis(self.inversion.ws).clamp(-1, 1)
+
+    def amount(self, direction: str) -> float:
+        """Where a slider stands."""
+        return self.recipe.amount(direction)
+
+    @property
+    def _bench(self) -> Bench:
+        return Bench(self.generator, self._direction)
+
+    def _direction(self, name: str) -> Direction:
+        if name not in self.directions:
+            known = ", ".join(sorted(self.directions)) or "none; learn one with 'ganvas directions learn'"
+            raise BadConfig(f"unknown direction {name!r} for {self.recipe.model}; known: {known}")
+        return self.directions[name]
+
+    def _remember(self, recipe: Recipe) -> None:
+        self._history = [*self._history[: self._at + 1], recipe]
+        self._at += 1
+
+    def _edited(self, recipe: Recipe) -> Tensor:
+        ws = self.inversion.ws
+        for step in recipe.steps:
+            ws = step.apply(ws, self._bench)
+        return ws
+
+    def _target(self, size: int) -> Tensor:
+        return self.crop.cut(self.photo.img, resolution=size)
+
+    def _pair(self, ws: Tensor, resolution: int, *, precision: str) -> tuple[Tensor, Tensor]:
+        """(before, after) by the generator tuned to this photo, with as much of the tuning as the edit bears."""
+        generator = self._with_tuning(self._share(ws))
+        before, after = (
+            generator.synthesis(latent, resolution=_exit(generator, resolution), precision=precision).float()
+            for latent in (self.inversion.ws, ws)
+        )
+        return shrunk(before, resolution).clamp(-1, 1), shrunk(after, resolution).clamp(-1, 1)
+
+    def _with_tuning(self, share: float) -> Any:
+        if share not in self._tuned:
+            self._tuned[share] = with_delta(self.generator, self.inversion.delta, share=share)
+        return self._tuned[share]
+
+    def _pasted(self, ws: Tensor, resolution: int) -> Tensor:
+        before, after = self._pair(ws, resolution, precision="fast")
+        target = self._target(resolution)
+        return lay_over(target, blend_change(target, before, after, superellipse(resolution)))
+
+    def _share(self, ws: Tensor) -> float:
+        """The guard: the tuning was made for the unedited face; where an edit breaks under it, less of it is used.
+
+        Compared are features of one picture with and without the tuning. On the unedited face their distance is what
+        the tuning is for; on the edited one it should be about the same. A melted mouth shows as a much larger one.
+        """
+        if self.eyes is None or not self.inversion.delta or torch.equal(ws, self.inversion.ws):
+            return 1.0
+        for share in SHARES:
+            if share == SHARES[-1] or self._strain(ws, share) <= BREAKS * self._strain(self.inversion.ws, share):
+                return share
+        raise AssertionError("the last share is always taken")
+
+    def _strain(self, ws: Tensor, share: float) -> float:
+        assert self.eyes is not None
+        size = min(PREVIEW_PX, self.generator.img_resolution)
+        plain, ours = (
+            self.eyes.features(shrunk(G.synthesis(ws, resolution=_exit(G, size), precision="fast").float(), size))
+            for G in (self.generator, self._with_tuning(share))
+        )
+        return feature_distance(ours, plain).item()
+
+    def _find_amount(self, direction: Direction, *, upward: bool, keep: tuple[str, ...]) -> float:
+        """Bisection on the pasted-back preview: paste-back weakens mild edits, so it must be in the measurement."""
+        if direction.name not in AUTOS or not self.aligned:
+            known = ", ".join(AUTOS) if self.aligned else "none for this generator"
+            raise BadConfig(f"direction {direction.name!r} has no scorer for 'auto'; directions that have one: {known}")
+        auto = AUTOS[direction.name]
+
+        def reached(amount: float) -> bool:
+            moved = self._edited(self.recipe.with_move(direction.name, amount, keep=keep))
+            picture = self._pasted(moved, PREVIEW_PX)
+            score = score_faces(picture, auto.attribute).item()
+            return score >= auto.high if upward else score <= auto.low
+
+        with torch.no_grad():
+            return _smallest(reached, direction.high if upward else direction.low)
+
+
+def _smallest(reached: Callable[[float], bool], limit: float) -> float:
+    """The smallest amount from 0 to `limit` that reaches, to 2 % of the limit; the limit if none does."""
+    if reached(0.0):
+        return 0.0
+    near, far = 0.0, limit
+    if not reached(limit):
+        return limit
+    for _ in range(AUTO_STEPS):
+        middle = (near + far) / 2
+        near, far = (near, middle) if reached(middle) else (middle, far)
+    return round(far, 2)
+
+
+def open_session(
+    photo: Photo | Path | str,
+    *,
+    model: Any = "faces",
+    effort: str = "standard",
+    face: int | None = None,
+    align: str = "auto",
+    inversion: Inversion | Path | str | None = None,
+    seed: int = 0,
+    max_sec: float | None = None,
+    on_step: OnStep | None = None,
+    finder: FaceFinder | None = None,
+) -> Session:
+    """Put a photo on the bench.
+
+    Args:
+        photo: a Photo, or a file.
+        model: a catalogue name, the path of a weights file, or a loaded generator.
+        effort: "fast", "standard" or "best": how long the photo is searched for in the generator.
+        face: which face, 1 = the largest; None = the largest.
+        align: "faces" cuts a face as FFHQ's are, "centre" the middle square of the photo, "auto" chooses by the model.
+        inversion: one that was found before for this photo and face, or its file: nothing is searched then.
+        seed: of the inversion.
+        max_sec: stop the search after this long and go on with what was found.
+        on_step: called with (step, steps in all, picture so far); returning True stops the search.
+        finder: a FaceFinder to use; None = one with the catalogue's weights.
+
+    Raises:
+        NoFace: none in the photo, or no such number.
+        BadImage, BadConfig, BadLatent, WeightsError, FetchError: what is handed in does not fit or is not here.
+    """
+    check_known(align, ("auto", "centre", "faces"), what="align")
+    photo = photo if isinstance(photo, Photo) else read_image(photo)
+    generator = load(model) if isinstance(model, (str, Path)) else model
+    aligned = align == "faces" or (align == "auto" and _knows_faces(generator))
+    found = Inversion.load(inversion) if isinstance(inversion, (str, Path)) else inversion
+    crop = _crop(photo, found, face, finder, aligned)
+    eyes = _eyes()
+    size = generator.img_resolution
+    if found is None:
+        target = crop.cut(photo.img, resolution=size)
+        target = target if generator.img_channels == 3 else target.mean(dim=1, keepdim=True)
+        found = invert(target, generator, effort=effort, seed=seed, eyes=eyes, max_sec=max_sec, on_step=on_step)
+        found = replace(found, crop=(crop.x, crop.y, crop.side, crop.angle_deg))
+    name = fingerprint(generator)
+    if found.fingerprint != name:
+        raise BadLatent("this inversion was made with another generator; search again, without it")
+    recipe = Recipe(
+        model=str(model) if isinstance(model, (str, Path)) else generator.family,
+        fingerprint=name,
+        source=found.source,
+        face=face,
+        effort=effort,
+        seed=seed,
+    )
+    session = Session(photo, generator, crop, found, recipe, directions_of(name), aligned=aligned)
+    session.eyes = eyes
+    return session
+
+
+def directions_of(generator_fingerprint: str) -> dict[str, Direction]:
+    """The directions that ship with ganvas and those the user keeps, for one generator, by name; the user's win."""
+    found: dict[str, Direction] = {}
+    for folder in (SHIPPED, store.home() / "directions"):
+        for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
+            found |= {n: d for n, d in load_directions(file).items() if d.fingerprint == generator_fingerprint}
+    return found
+
+
+def _knows_faces(generator: Any) -> bool:
+    """MobileStyleGAN is published for faces alone; other files say where they come from."""
+    return generator.family == "mobilestylegan" or "ffhq" in str(generator.facts).lower()
+
+
+def _crop(photo: Photo, found: Inversion | None, face: int | None, finder: FaceFinder | None, aligned: bool) -> Crop:
+    if found is not None and found.crop is not None:
+        x, y, side, angle_deg = found.crop
+        return Crop(x=x, y=y, side=side, angle_deg=angle_deg)
+    if aligned:
+        return Crop.from_landmarks(choose_face(find_faces(photo.img, finder=finder), face).points)
+    return Crop(x=photo.width / 2, y=photo.height / 2, side=min(photo.size))
+
+
+def _eyes() -> EfficientNetLite0 | None:
+    """The perceptual network, where its weights are on this computer; everything works without, a little less well."""
+    try:
+        return load_efficientnet()
+    except FetchError:
+        return None
+
+
+def _exit(generator: Any, resolution: int) -> int | None:
+    """Early exit only where the family has one."""
+    return resolution if generator.family in ("mobilestylegan", "stylegan2") else None

@@ -1,0 +1,136 @@
+"""ganvas edit on a tiny generator: what is typed, what is written, what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import ganvas
+from ganvas.cli.edit import parse_change
+from ganvas.cli.main import app
+from ganvas.editing.directions import Direction, save_directions
+from ganvas.editing.recipe import Recipe
+from ganvas.errors import BadConfig, FetchError, GanvasError
+from ganvas.images.files import read_image
+from ganvas.weights import store
+from ganvas.weights.checkpoint import fingerprint, save
+
+TINY = {"img_resolution": 32, "channel_base": 512, "channel_max": 16, "z_dim": 16, "w_dim": 16, "num_mapping_layers": 2}
+
+
+@pytest.fixture(autouse=True)
+def no_fetching(monkeypatch):
+    """The helpers (face finder, features) are small and free, so the command fetches them; here it must not."""
+    monkeypatch.setattr("ganvas.cli.edit.have", lambda names, yes=False: None)
+
+
+@pytest.fixture
+def model(tmp_path):
+    torch.manual_seed(0)
+    G = ganvas.build("stylegan2", **TINY)
+    path = save(G, tmp_path / "tiny.safetensors")
+    folder = store.home() / "directions"
+    folder.mkdir(parents=True)
+    learnt = Direction("wide", 3 * torch.randn(1, 16), fingerprint=fingerprint(ganvas.load(path)))
+    save_directions([learnt], folder / "mine.safetensors", licence="CC0-1.0", origin="a test")
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path):
+    pixels = np.random.RandomState(0).randint(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "me.png")
+    return tmp_path / "me.png"
+
+
+def run(*words):
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_a_photo_goes_in_and_comes_back_changed_in_its_square(model, photo, tmp_path):
+    result = run("edit", photo, "-o", tmp_path / "out.png", "--model", model, "--set", "wide=2", "--effort", "fast")
+    assert "psnr_db" in result.output
+    old, new = np.asarray(Image.open(photo)), np.asarray(Image.open(tmp_path / "out.png"))
+    assert new.shape == old.shape
+    assert (new[:, :10] == old[:, :10]).all()
+    assert (new[:, 50:] == old[:, 50:]).all()
+    assert Recipe.from_json(read_image(tmp_path / "out.png").recipe).amount("wide") == 2
+
+
+def test_a_recipe_does_the_same_again(model, photo, tmp_path):
+    common = ("--model", model, "--effort", "fast")
+    run("edit", photo, "-o", tmp_path / "a.png", "--set", "wide=2", "--save-recipe", tmp_path / "r.json", *common)
+    for source in ("r.json", "a.png"):
+        run("edit", photo, "-o", tmp_path / "b.png", "--recipe", tmp_path / source, *common)
+        assert (np.asarray(Image.open(tmp_path / "a.png")) == np.asarray(Image.open(tmp_path / "b.png"))).all()
+
+
+def test_the_square_alone(model, photo, tmp_path):
+    run(
+        "edit",
+        photo,
+        "-o",
+        tmp_path / "c.png",
+        "--set",
+        "wide=1",
+        "--no-paste-back",
+        "--model",
+        model,
+        "--effort",
+        "fast",
+    )
+    assert Image.open(tmp_path / "c.png").size == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        ("smile=1.5", ("smile", 1.5)),
+        ("age=-1", ("age", -1.0)),
+        ("a-b_c=+.5", ("a-b_c", 0.5)),
+        ("smile=auto", ("smile", "auto")),
+        ("smile=-auto", ("smile", "-auto")),
+    ],
+)
+def test_changes_as_people_type_them(text, means):
+    assert parse_change(text) == means
+
+
+@pytest.mark.parametrize(
+    "words", [["--set", "smile"], ["--set", "smile=lots"], ["--set", "=1"], [], ["--effort", "huge"]]
+)
+def test_wrong_usage_is_status_2(photo, tmp_path, words):
+    result = run("edit", photo, "-o", tmp_path / "out.png", *words)
+    assert result.exit_code == 2
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--set", "smile=1"], "unknown direction 'smile'.*known: wide"),
+        (["--recipe", "me.png"], "carries no recipe"),
+        (["--recipe", "nowhere.json"], r"nowhere\.json"),
+    ],
+)
+def test_what_does_not_fit_is_named_and_nothing_is_written(model, photo, tmp_path, monkeypatch, words, says):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadConfig, match=says):
+        run("edit", photo, "-o", "out.png", "--model", model, "--effort", "fast", *words)
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_an_unknown_format_is_said_before_the_work(model, photo, tmp_path):
+    with pytest.raises(GanvasError, match=r"out\.xyz"):
+        run("edit", photo, "-o", tmp_path / "out.xyz", "--model", model, "--set", "wide=1")
+
+
+def test_a_restricted_model_is_not_fetched_where_nobody_can_be_asked():
+    from ganvas.cli.fetch import have
+
+    with pytest.raises(FetchError, match=r"restricted.*ganvas models get faces --yes"):
+        have(["some/file.safetensors", "faces"])

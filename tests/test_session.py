@@ -1,0 +1,214 @@
+"""A photo on the bench, with a tiny generator made on the spot; its directions lie in the user's own folder."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import ganvas
+from ganvas.editing.directions import Direction, save_directions
+from ganvas.editing.recipe import Recipe
+from ganvas.editing.step import Move
+from ganvas.errors import BadConfig, BadLatent, NoFace
+from ganvas.images.files import read_image, write_image
+from ganvas.images.photo import Photo
+from ganvas.inversion.result import Inversion
+from ganvas.session import AUTOS, _smallest, open_session
+from ganvas.weights import store
+from ganvas.weights.checkpoint import fingerprint
+
+
+@pytest.fixture(scope="module")
+def generator():
+    torch.manual_seed(0)
+    tiny = {"img_resolution": 32, "channel_base": 512, "channel_max": 16, "z_dim": 16, "w_dim": 16}
+    return ganvas.build("stylegan2", num_mapping_layers=2, **tiny).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def photo():
+    rng = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (1, 3, 60, 90), generator=rng)
+    return Photo(img=pixels / 127.5 - 1)
+
+
+@pytest.fixture
+def found(generator):
+    """An inversion as if it had been searched, with a tuning."""
+    rng = torch.Generator().manual_seed(2)
+    ws = generator.mapping(torch.randn(1, 16, generator=rng))
+    name = "synthesis.b16.conv1.weight"
+    delta = {name: 0.2 * torch.randn(dict(generator.named_parameters())[name].shape, generator=rng)}
+    return Inversion(
+        ws=ws, delta=delta, figures={"psnr_db": 20.0}, fingerprint=fingerprint(generator), source="a photo"
+    )
+
+
+@pytest.fixture
+def session(generator, photo, found):
+    rng = torch.Generator().manual_seed(3)
+    learnt = [
+        Direction(name, 3 * torch.randn(1, 16, generator=rng), fingerprint=fingerprint(generator))
+        for name in ("smile", "age")
+    ]
+    folder = store.home() / "directions"
+    folder.mkdir(parents=True)
+    save_directions(learnt, folder / "mine.safetensors", licence="CC0-1.0", origin="a test")
+    return open_session(photo, model=generator, inversion=found)
+
+
+def test_an_edit_changes_the_square_and_nothing_else(session, photo):
+    session.set("smile", 1.5)
+    result = session.render()
+    changed = (result.img != photo.img).any(dim=1)[0]
+    assert changed[:, 15:75].any()  # the middle square of a 90 x 60 photo
+    assert not changed[:, :15].any()
+    assert not changed[:, 75:].any()
+    assert result.size == photo.size
+
+
+def test_without_an_edit_the_photo_is_the_photo(session, photo):
+    assert torch.equal(session.render().img, photo.img)
+    session.set("smile", 1)
+    session.set("smile", 0)
+    assert session.recipe.steps == ()
+    assert torch.equal(session.render().img, photo.img)
+
+
+def test_undo_and_redo_give_the_same_pixels(session):
+    pictures = [session.render().img]
+    for name, amount in (("smile", 1), ("age", -2), ("smile", 2)):
+        session.set(name, amount)
+        pictures.append(session.render().img)
+    assert not torch.equal(pictures[-1], pictures[-2])
+    for picture in reversed(pictures[:-1]):
+        assert session.undo()
+        assert torch.equal(session.render().img, picture)
+    assert not session.undo()
+    for picture in pictures[1:]:
+        assert session.redo()
+        assert torch.equal(session.render().img, picture)
+    assert not session.redo()
+
+
+def test_a_new_change_ends_what_could_be_redone(session):
+    session.set("smile", 1)
+    session.undo()
+    session.set("age", 1)
+    assert not session.redo()
+    assert session.amount("smile") == 0
+    assert session.amount("age") == 1
+
+
+def test_a_saved_picture_brings_its_editing_back(session, generator, photo, found, tmp_path):
+    session.set("smile", 1.5)
+    session.set("age", -1, keep=["smile"])
+    result = session.render()
+    write_image(result, tmp_path / "smiling.png")
+    carried = Recipe.from_json(read_image(tmp_path / "smiling.png").recipe)
+    assert carried == session.recipe
+    again = open_session(photo, model=generator, inversion=found)
+    again.replay(carried)
+    assert torch.equal(again.render().img, result.img)
+
+
+def test_the_preview_is_the_edit_in_small(session):
+    plain = session.preview(resolution=16)
+    session.set("smile", 2)
+    edited = session.preview(resolution=16)
+    assert edited.shape == (1, 3, 16, 16)
+    assert not torch.equal(plain, edited)
+
+
+def test_the_crop_alone_is_what_the_generator_paints(session, generator):
+    session.set("smile", 1)
+    alone = session.render_crop()
+    assert alone.img.shape == (1, 3, 32, 32)
+    assert Recipe.from_json(alone.recipe) == session.recipe
+
+
+def test_the_generator_is_never_changed(session, generator):
+    before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
+    session.set("smile", 1)
+    session.render()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in generator.state_dict().items())
+
+
+def test_a_step_that_does_not_fit_is_refused_at_once(session):
+    with pytest.raises(BadConfig, match=r"unknown direction 'smiel'.*known: age, smile"):
+        session.set("smiel", 1)
+    with pytest.raises(BadLatent, match="no layer 99"):
+        session.do(Move(direction="smile", layers=(99,)))
+    with pytest.raises(BadConfig, match="'auto' or '-auto'"):
+        session.set("smile", "more")
+    assert session.recipe.steps == ()
+
+
+def test_a_recipe_of_another_generator_is_refused(session):
+    with pytest.raises(BadConfig, match="was made with 'other'"):
+        session.replay(Recipe(model="other", fingerprint="0" * 64))
+
+
+def test_an_inversion_of_another_generator_is_refused(generator, photo, found):
+    with pytest.raises(BadLatent, match="another generator"):
+        open_session(photo, model=generator, inversion=replace(found, fingerprint="0" * 64))
+
+
+def test_auto_needs_aligned_faces(session):
+    with pytest.raises(BadConfig, match="no scorer"):
+        session.set("smile", "auto")
+
+
+def test_a_photo_without_a_face_says_so(generator, photo):
+    class Blind:
+        def find(self, img):
+            return []
+
+    with pytest.raises(NoFace, match="no face was found"):
+        open_session(photo, model=generator, align="faces", finder=Blind())
+
+
+def test_a_whole_session_from_a_file(generator, tmp_path):
+    with torch.no_grad():
+        known = generator(torch.randn(1, 16, generator=torch.Generator().manual_seed(5))).clamp(-1, 1)
+    write_image(known, tmp_path / "me.png")
+    steps = []
+    session = open_session(
+        tmp_path / "me.png",
+        model=generator,
+        effort="fast",
+        on_step=lambda step, total, img: steps.append((step, total)),
+    )
+    assert steps[-1][0] == steps[-1][1] == len(steps)
+    assert session.inversion.figures["psnr_db"] > 15
+    assert session.inversion.crop == (16, 16, 32, 0)
+
+
+def test_the_guard_lowers_the_share_of_a_tuning_that_breaks_the_edit(session):
+    class Eyes:
+        """Sees a strain of 1 in the unedited picture; of 3 times the share in an edited one."""
+
+        def features(self, img):
+            return [img]
+
+    session.eyes = Eyes()
+    original = session.inversion.ws
+    session._strain = lambda ws, share: 1.0 if torch.equal(ws, original) else 3 * share
+    assert session._share(original) == 1
+    assert session._share(original + 1) == 0.5  # 3 · 0.5 = 1.5 is the first below 1.6
+    session._strain = lambda ws, share: 1.0
+    assert session._share(original + 1) == 1
+
+
+def test_the_smallest_amount_that_reaches_is_found():
+    assert _smallest(lambda amount: amount >= 1.3, 4.0) == pytest.approx(1.3, abs=0.05)
+    assert _smallest(lambda amount: amount >= 1.3, 4.0) >= 1.3
+    assert _smallest(lambda amount: amount <= -2, -4.0) == pytest.approx(-2, abs=0.05)
+    assert _smallest(lambda amount: False, 4.0) == 4
+    assert _smallest(lambda amount: True, 4.0) == 0
+
+
+def test_every_auto_has_a_scorer():
+    from ganvas.features.scorers import EXPRESSIONS
+
+    assert {auto.attribute for auto in AUTOS.values()} <= {*EXPRESSIONS, "smile", "age", "gender"}
