@@ -33,7 +33,7 @@ from ganvas.models.stylegan2 import MappingNetwork, StyleGAN2Discriminator, Styl
 from ganvas.ops.equalized import LRELU_SLOPE, EqualizedLinear
 from ganvas.ops.filtered_lrelu import filtered_lrelu, kaiser_lowpass
 from ganvas.ops.modulation import demodulation
-from ganvas.ops.precision import fast_dtype
+from ganvas.ops.precision import PreparedWeight, fast_dtype
 from ganvas.ops.resample import fast_layout
 
 Variant = Literal["t", "r"]
@@ -244,6 +244,7 @@ class SynthesisLayer(nn.Module):
         self.weight = nn.Parameter(torch.randn(after.channels, before.channels, self.kernel, self.kernel))
         self.bias = nn.Parameter(torch.zeros(after.channels))
         self.register_buffer("magnitude_ema", torch.ones([]))
+        self.prepared = PreparedWeight()
         self._set_filters(before, after, config, radial=bool(config.use_radial_filters) and not is_critical)
 
     def _set_filters(self, before: Grid, after: Grid, config: StyleGAN3Config, *, radial: bool) -> None:
@@ -267,11 +268,11 @@ class SynthesisLayer(nn.Module):
         """x [N, I, h, w], w [N, w_dim] → [N, O, h', w']; the convolution runs in `dtype`."""
         if self.training:
             self._follow_magnitude(x)
-        x = self._convolve(x, self.affine(w), dtype)
+        styles = self.affine(w)  # [N, I]
         if self.is_torgb:
-            return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+            return self._to_rgb(x, styles / math.sqrt(self.weight.shape[1]), dtype)
         return filtered_lrelu(
-            x,
+            self._convolve(x, styles, dtype),
             self.up_filter,
             self.down_filter,
             up=self.up,
@@ -279,21 +280,27 @@ class SynthesisLayer(nn.Module):
             padding=self.padding,
             slope=LRELU_SLOPE,
             clamp=self.clamp,
+            scale=demodulation(self.weight, styles, prepared=self.prepared),
+            bias=self.bias,
         )
 
+    def _to_rgb(self, x: Tensor, styles: Tensor, dtype: torch.dtype) -> Tensor:
+        x = self._convolve(x, styles, dtype).to(styles.dtype) + self.bias[:, None, None]
+        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+
     def _convolve(self, x: Tensor, styles: Tensor, dtype: torch.dtype) -> Tensor:
-        """The modulated convolution with modulation outside of it, plus bias; `dtype` inside, that of styles outside.
+        """The convolution with its input modulated, in `dtype`; demodulation and bias come after.
 
         Around the input lie kernel − 1 zeros, so that the margin does not shrink.
         """
-        if self.is_torgb:
-            styles = styles / math.sqrt(self.weight.shape[1])
         x = x * (styles * self.magnitude_ema.rsqrt())[:, :, None, None]  # at unit magnitude (AF, appendix F.3)
-        x = F.conv2d(x.to(dtype), self.weight.to(dtype), padding=self.kernel - 1).to(styles.dtype)
-        if self.is_torgb:
-            return x + self.bias[:, None, None]
-        demod = demodulation(self.weight, styles)  # [N, O]
-        return torch.addcmul(self.bias[:, None, None], x, demod[:, :, None, None])
+        return F.conv2d(x.to(dtype), self._weight_in(dtype), padding=self.kernel - 1)
+
+    def _weight_in(self, dtype: torch.dtype) -> Tensor:
+        trains = torch.is_grad_enabled() and self.weight.requires_grad
+        if dtype == self.weight.dtype or trains or torch.compiler.is_compiling():
+            return self.weight.to(dtype)
+        return self.prepared.plain(self.weight, dtype)
 
     @torch.no_grad()
     def _follow_magnitude(self, x: Tensor) -> None:

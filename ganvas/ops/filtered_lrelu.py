@@ -16,6 +16,7 @@ Source: Karras et al. 2021, "Alias-Free Generative Adversarial Networks", sectio
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,6 +173,11 @@ class _Filtered:
     slope: float
     clamp: float | None
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which it is computed."""
+        return self.up.f.dtype
+
     def bend(self, u: Tensor) -> Tensor:
         """φ(u)."""
         u = F.leaky_relu(u, self.slope)
@@ -217,6 +223,8 @@ def filtered_lrelu(
     gain: float = math.sqrt(2),
     slope: float = 0.2,
     clamp: float | None = None,
+    scale: Tensor | None = None,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Enlarge `up` times, apply a leaky ReLU, low-pass, shrink `down` times.
 
@@ -230,25 +238,51 @@ def filtered_lrelu(
         gain: factor of the leaky ReLU; positive.
         slope: of its negative half.
         clamp: limit of its result's size; None = no limit.
+        scale: [N, C] factors of x, before everything else.
+        bias: [C], added to x after that, before everything else.
 
     Returns:
-        [N, C, H', W'] in the type of x, with H' = (H·up + padding − k_up + 1 − k_down) // down + 1.
-        Gradients of any order are right.
+        [N, C, H', W'] in the type of x (of `scale`, if that is wider), where
+        H' = (H·up + padding − k_up + 1 − k_down) // down + 1. Gradients of any order are right.
     """
-    dtype = x.dtype
-    if dtype == torch.bfloat16 and x.device.type == "cpu":
-        x = x.float()  # strided depthwise kernels in bfloat16 are many times slower there
+    dtype = x.dtype if scale is None else torch.promote_types(x.dtype, scale.dtype)
     layer = _plan(x, up_filter, down_filter, up=up, down=down, padding=padding, gain=gain, slope=slope, clamp=clamp)
+    prelude = _Prelude(layer.dtype, scale, bias)
     with torch.autocast(x.device.type, enabled=False):
-        return _run(layer, fast_layout(x)).to(dtype)
+        return _run(layer, prelude, x).to(dtype)
 
 
-def _run(layer: _Filtered, x: Tensor) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class _Prelude:
+    """What happens to x first: scale, bias, and the type and layout that the kernels want."""
+
+    dtype: torch.dtype
+    scale: Tensor | None
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] → the same shape. One pass where there is something to do, no copy where there is not."""
+        bias = None if self.bias is None else self.bias.to(self.dtype)[:, None, None]
+        if self.scale is not None:
+            scale = self.scale.to(self.dtype)[:, :, None, None]
+            x = x * scale if bias is None else torch.addcmul(bias, x, scale)
+        elif bias is not None:
+            x = x + bias
+        return fast_layout(x.to(self.dtype))
+
+    def piece(self, i: slice, j: slice) -> _Prelude:
+        """The same for some samples and channels."""
+        scale, bias = self.scale, self.bias
+        return _Prelude(self.dtype, None if scale is None else scale[i, j], None if bias is None else bias[j])
+
+
+def _run(layer: _Filtered, prelude: _Prelude, x: Tensor) -> Tensor:
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return layer.forward(x)
-    if torch.is_grad_enabled() and x.requires_grad:
-        return _Forward.apply(x, layer)
-    return _in_pieces(layer, layer.forward_, layer.down.small, x)
+        return layer.forward(prelude(x))
+    tensors = (x, prelude.scale, prelude.bias)
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+        return _Forward.apply(prelude(x), layer)
+    return _in_pieces(layer, layer.forward_, layer.down.small, x, preludes=[prelude])
 
 
 def _plan(
@@ -264,8 +298,11 @@ def _plan(
     clamp: float | None,
 ) -> _Filtered:
     """Sizes and offsets. Since gain·φ(u) = φ(gain·u), gains go into the filter and cost nothing."""
-    fu = x.new_ones(1) if up_filter is None else up_filter.to(x.dtype)
-    fd = x.new_ones(1) if down_filter is None else down_filter.to(x.dtype)
+    # Strided depthwise kernels in bfloat16 are many times slower on a CPU.
+    slow = x.dtype == torch.bfloat16 and x.device.type == "cpu"
+    one = torch.ones(1, dtype=torch.float32 if slow else x.dtype, device=x.device)
+    fu = one if up_filter is None else up_filter.to(one)
+    fd = one if down_filter is None else down_filter.to(one)
     total = up**2 * gain
     fu, fd = fu * (total if fu.ndim == 2 else math.sqrt(total)), fd.flip(tuple(range(fd.ndim)))
     ku, kd = fu.shape[0], fd.shape[0]
@@ -280,7 +317,9 @@ def _plan(
     )
 
 
-def _in_pieces(layer: _Filtered, fn: Any, size: tuple[int, int], *inputs: Tensor) -> Tensor:
+def _in_pieces(
+    layer: _Filtered, fn: Any, size: tuple[int, int], *inputs: Tensor, preludes: Sequence[_Prelude]
+) -> Tensor:
     """fn(*inputs), a sample and a few channels at a time, so that the enlarged picture is small and stays in the cache.
 
     Args:
@@ -288,24 +327,23 @@ def _in_pieces(layer: _Filtered, fn: Any, size: tuple[int, int], *inputs: Tensor
         fn: takes and gives [n, c, …]; treats samples and channels apart.
         size: height and width of its result.
         inputs: [N, C, …] each.
+        preludes: what happens to each piece of each input first.
     """
     n, c = inputs[0].shape[:2]
-    step = _channels_at_once(layer, inputs[0])
+    step = _channels_at_once(layer)
     if n == 1 and step >= c:
-        return fn(*inputs)
-    out = inputs[0].new_empty(n, c, *size)
-    out = fast_layout(out)
-    for i in range(n):
-        for j in range(0, c, step):
-            piece = (slice(i, i + 1), slice(j, j + step))
-            out[piece] = fn(*(fast_layout(x[piece]) for x in inputs))
+        return fn(*(first(x) for first, x in zip(preludes, inputs, strict=True)))
+    out = fast_layout(torch.empty(n, c, *size, dtype=layer.dtype, device=inputs[0].device))
+    for i in (slice(i, i + 1) for i in range(n)):
+        for j in (slice(j, j + step) for j in range(0, c, step)):
+            out[i, j] = fn(*(first.piece(i, j)(x[i, j]) for first, x in zip(preludes, inputs, strict=True)))
     return out
 
 
-def _channels_at_once(layer: _Filtered, x: Tensor) -> int:
+def _channels_at_once(layer: _Filtered) -> int:
     """A multiple of 16: kernels work on that many channels side by side."""
     h, w = layer.up.large
-    return max(16, WORKSPACE_BYTES // (h * w * x.element_size()) // 16 * 16)
+    return max(16, WORKSPACE_BYTES // (h * w * layer.dtype.itemsize) // 16 * 16)
 
 
 class _Forward(torch.autograd.Function):
@@ -315,7 +353,7 @@ class _Forward(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, layer: _Filtered) -> Tensor:
         ctx.save_for_backward(x)
         ctx.layer = layer
-        return _in_pieces(layer, layer.forward_, layer.down.small, x)
+        return _in_pieces(layer, layer.forward_, layer.down.small, x, preludes=[_Prelude(x.dtype, None, None)])
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
@@ -331,7 +369,8 @@ class _Derivative(torch.autograd.Function):
         ctx.save_for_backward(x)
         ctx.layer, ctx.transposed = layer, transposed
         fn, size = (layer.transposed, layer.up.small) if transposed else (layer.linearised, layer.down.small)
-        return _in_pieces(layer, fn, size, x, fast_layout(v))
+        plain = _Prelude(x.dtype, None, None)
+        return _in_pieces(layer, fn, size, x, v, preludes=[plain, plain])
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:

@@ -160,6 +160,32 @@ def test_bfloat16_in_bfloat16_out():
     torch.testing.assert_close(y.float(), filtered_lrelu(x, fu, fd, **options), atol=0.03, rtol=0.02)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("given", ["both", "scale", "bias"])
+def test_scale_and_bias_come_first(dtype, given):
+    fu, fd, options = CASES["the usual layer"]
+    x, scale, bias = picture(2, 37, 10, 10).to(dtype), picture(2, 37, seed=1), picture(37, seed=2)
+    first = {"both": {"scale": scale, "bias": bias}, "scale": {"scale": scale}, "bias": {"bias": bias}}[given]
+    y = x.float() * (scale[:, :, None, None] if "scale" in first else 1)
+    y = y + (bias[:, None, None] if "bias" in first else 0)
+    expected = filtered_lrelu(y, fu, fd, **options)
+    tolerance = 1e-5 if dtype == torch.float32 or "scale" in first else 0.03  # the result is in the widest type given
+    torch.testing.assert_close(
+        filtered_lrelu(x, fu, fd, **options, **first).float(), expected, atol=tolerance, rtol=tolerance
+    )
+    for t in first.values():
+        t.requires_grad_()
+    kept = filtered_lrelu(x.float(), fu, fd, **options, **first)
+    torch.testing.assert_close(kept, expected, atol=1e-5, rtol=1e-5)
+    v = picture(*kept.shape, seed=3)
+    ours = torch.autograd.grad((kept * v).sum(), list(first.values()))
+    y = x.float() * (scale[:, :, None, None] if "scale" in first else 1)
+    y = y + (bias[:, None, None] if "bias" in first else 0)
+    theirs = torch.autograd.grad((slow_filtered_lrelu(y, fu, fd, **options) * v).sum(), list(first.values()))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
 def test_autocast_changes_nothing():
     fu, fd, options = CASES["the usual layer"]
     x = picture(1, 16, 10, 10)
