@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ganvas.cli.choices import one_of
 from ganvas.cli.console import Progress
+
+if TYPE_CHECKING:
+    from ganvas.session import Session
 
 
 def invert(
@@ -78,7 +81,7 @@ def _check_folder(output: Path) -> None:
         raise BadConfig(f"there is no folder {output.absolute().parent} to write {output.name} to")
 
 
-def _save_pair(session, picture: Path) -> None:  # type: ignore[no-untyped-def]
+def _save_pair(session: Session, picture: Path) -> None:
     """The photo's square on the left, what the model makes of it on the right."""
     import torch
 

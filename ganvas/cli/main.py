@@ -16,6 +16,7 @@ from ganvas.cli.demo import demo
 from ganvas.cli.edit import edit
 from ganvas.cli.generate import generate
 from ganvas.cli.interpolate import interpolate
+from ganvas.cli.invert import invert
 from ganvas.cli.mix import mix
 from ganvas.cli.models import models
 from ganvas.errors import GanvasError
@@ -51,6 +52,7 @@ app.command()(edit)
 app.command()(generate)
 app.command()(mix)
 app.command()(interpolate)
+app.command()(invert)
 app.add_typer(models)
 
 

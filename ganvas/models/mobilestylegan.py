@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from ganvas.errors import BadConfig
 from ganvas.models.protocol import GeneratorModule, truncate
 from ganvas.ops.equalized import LRELU_SLOPE, normalize_2nd_moment
+from ganvas.ops.precision import fast_dtype
 from ganvas.ops.wavelet import from_wavelet, to_wavelet
 
 START_PX = 4
@@ -305,7 +306,7 @@ class MobileStyleGANGenerator(GeneratorModule):
             noise_mode: "const" (the fixed maps: repeatable), "random" (fresh of the same strength), "none".
             resolution: a smaller picture: early exit through a head where there is one, else averaged down from the
                 next larger picture there is. None = img_resolution.
-            precision: "exact" = float32; "fast" = bfloat16 inside.
+            precision: "exact" = float32; "fast" = bfloat16 inside, where this machine gains by it.
 
         Returns:
             [N, img_channels, resolution, resolution], about [-1, 1] (not clipped).
@@ -323,7 +324,7 @@ class MobileStyleGANGenerator(GeneratorModule):
 
     def _features(self, ws: Tensor, px: int, *, noise_mode: str, precision: str) -> Tensor:
         """What the level of this size hands on: [N, C, px, px], in the precision of the arithmetic."""
-        dtype = torch.bfloat16 if precision == "fast" else ws.dtype
+        dtype = fast_dtype(ws.device.type) if precision == "fast" else ws.dtype
         x = self.const.to(dtype)[None].contiguous(memory_format=torch.channels_last)
         x = self.conv(x.expand(ws.shape[0], -1, -1, -1), ws[:, 0], noise_mode=noise_mode)
         return self._climb(x, ws, px, noise_mode=noise_mode)
