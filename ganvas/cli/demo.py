@@ -40,9 +40,11 @@ def demo(
 
     from ganvas.images.files import read_image, write_image
     from ganvas.ops.allocator import keep_freed_memory
+    from ganvas.ops.threads import calibrate_threads
     from ganvas.session import open_session
 
     keep_freed_memory()
+    calibrate_threads()
     outdir.mkdir(parents=True, exist_ok=True)
     before = read_image(photo or SAMPLE)
     typer.echo(f"photo: {photo or 'Eileen Collins, NASA portrait (public domain)'}, {before.width} x {before.height}")

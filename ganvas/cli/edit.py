@@ -58,10 +58,12 @@ def edit(
 
     from ganvas.images.files import format_of, write_image
     from ganvas.ops.allocator import keep_freed_memory
+    from ganvas.ops.threads import calibrate_threads
     from ganvas.session import open_session
 
     have((model, "mtcnn", "efficientnet-lite0"))
     keep_freed_memory()
+    calibrate_threads()
     format_of(output)  # an unknown suffix is said before the work, not after
     with Progress("finding the face in the model") as progress:
         session = open_session(photo, model=model, effort=effort, face=face, inversion=inversion, on_step=progress.step)

@@ -29,9 +29,11 @@ def open_generator(model: str) -> Any:
     from ganvas.errors import BadConfig
     from ganvas.models.protocol import Generator
     from ganvas.ops.allocator import keep_freed_memory
+    from ganvas.ops.threads import calibrate_threads
     from ganvas.weights.load import load
 
     keep_freed_memory()
+    calibrate_threads()
     network = load(model)
     if not isinstance(network, Generator):
         raise BadConfig(

@@ -43,21 +43,34 @@ _measured: dict[str, torch.dtype] = {}
 
 
 def _faster_of(exact: torch.dtype, other: torch.dtype) -> torch.dtype:
-    return other if _seconds(exact) > WORTH_IT * _seconds(other) else exact
+    seconds = _seconds((exact, other))
+    return other if seconds[exact] > WORTH_IT * seconds[other] else exact
 
 
 @torch.no_grad()
-def _seconds(dtype: torch.dtype, *, repeats: int = 5) -> float:
-    """The best of a few small convolutions; the best, because another program only ever makes it slower."""
-    x = torch.ones(1, 128, 32, 32, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    weight = torch.ones(128, 128, 3, 3, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    F.conv2d(x, weight, padding=1)  # the first call makes the kernel
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        F.conv2d(x, weight, padding=1)
-        times.append(time.perf_counter() - start)
-    return min(times)
+def _seconds(dtypes: tuple[torch.dtype, ...], *, rounds: int = 9) -> dict[torch.dtype, float]:
+    """The best of a few small convolutions in each type; the best, because another program only makes it slower.
+
+    On one thread, and in turns: threads that wait for one another on a busy machine would say more of the load than of
+    the types.
+    """
+    pairs = {}
+    for dtype in dtypes:
+        x = torch.ones(1, 128, 32, 32, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        pairs[dtype] = x, torch.ones(128, 128, 3, 3, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        F.conv2d(*pairs[dtype], padding=1)  # the first call makes the kernel
+    best = dict.fromkeys(dtypes, float("inf"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _ in range(rounds):
+            for dtype, pair in pairs.items():
+                start = time.perf_counter()
+                F.conv2d(*pair, padding=1)
+                best[dtype] = min(best[dtype], time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(threads)
+    return best
 
 
 class PreparedWeight:

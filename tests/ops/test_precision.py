@@ -14,7 +14,7 @@ from ganvas.ops.precision import PreparedWeight, fast_dtype, packing_works
 
 def test_the_fast_type_is_the_one_that_took_less_time(monkeypatch):
     seconds = {torch.float32: 1.0, torch.bfloat16: 0.5}
-    monkeypatch.setattr(precision, "_seconds", lambda dtype: seconds[dtype])
+    monkeypatch.setattr(precision, "_seconds", lambda dtypes: seconds)
     choose = fast_dtype.__wrapped__  # without the memory of this process
     assert choose("cpu") == torch.bfloat16
     seconds[torch.bfloat16] = 2.0  # a machine that only pretends
