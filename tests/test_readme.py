@@ -1,0 +1,94 @@
+"""The manual cannot rot: every command in it is understood by the command line, every snippet names what is there."""
+
+import ast
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+import ganvas
+from ganvas.cli.main import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
+
+
+def blocks(page, *languages):
+    """The fenced blocks of a page in these languages ("" = none given)."""
+    found, inside, language = [], None, ""
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("```"):
+            if inside is not None:
+                inside.append(line)
+        elif inside is None:
+            inside, language = [], line.removeprefix("```").strip()
+        else:
+            found += ["\n".join(inside)] if language in languages else []
+            inside = None
+    return found
+
+
+def commands():
+    for page in PAGES:
+        for block in blocks(page, "", "sh", "bash", "console"):
+            for line in block.replace("\\\n", " ").splitlines():
+                line = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
+                if line.startswith("ganvas ") and "…" not in line:
+                    yield pytest.param(line, id=f"{page.name}: {line[:70]}")
+
+
+def snippets():
+    for page in PAGES:
+        for number, block in enumerate(blocks(page, "python")):
+            yield pytest.param(block, id=f"{page.name} {number}")
+
+
+@pytest.mark.parametrize("line", list(commands()))
+def test_every_command_of_the_manual_is_understood(line):
+    words = shlex.split(line, comments=True)[1:]
+    command, context = typer.main.get_command(app), None
+    while hasattr(command, "commands"):
+        name = words.pop(0)
+        if name.startswith("--"):
+            return
+        assert name in command.commands, f"there is no command {name}"
+        command = command.commands[name]
+    if any(word in ("--help", "-h") for word in words):
+        return
+    context = command.make_context(command.name, words)  # parses and checks every option, runs nothing
+    assert context.params
+
+
+@pytest.mark.parametrize("block", list(snippets()))
+def test_every_snippet_names_what_is_there(block):
+    tree = ast.parse(block)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("ganvas"):
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                assert hasattr(module, alias.name) or importlib.import_module(f"{node.module}.{alias.name}")
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ganvas":
+            assert hasattr(ganvas, node.attr) or importlib.import_module(f"ganvas.{node.attr}"), node.attr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_and_picture_is_there(page):
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_readme_names_every_room():
+    told = (ROOT / "README.md").read_text(encoding="utf-8")
+    for room in (ROOT / "ganvas").iterdir():
+        if room.name.startswith(("_", ".")) or (room.is_dir() and not any(room.iterdir())):
+            continue
+        assert f"{room.name}/" in told or room.name in told, room.name
+
+
+def test_the_manual_is_found():
+    assert len(list(commands())) > 20
+    assert len(list(snippets())) > 5
