@@ -140,6 +140,7 @@ KEEP = {
     "hair_light": ["age", "gender", "skin_light"],
     "skin_light": ["age", "gender", "smile"],
 }
+RANGES = {"smile": 5.0, "age": 5.0, "gender": 5.0}  # how far a slider goes either way; the others go to 3
 
 
 def learn(arguments: argparse.Namespace) -> None:
@@ -155,7 +156,7 @@ def learn(arguments: argparse.Namespace) -> None:
         keep = [plain[other].vector[0] for other in KEEP[name]]
         d = learn_direction(w, y, name=name, keep=keep)
         facts = {**d.facts, "keep": KEEP[name], "psi": PSI}
-        learnt.append(Direction(name, d.vector, None, -3.0, 3.0, name_of, facts))
+        learnt.append(Direction(name, d.vector, None, -RANGES.get(name, 3.0), RANGES.get(name, 3.0), name_of, facts))
         print(f"{name:12s} R2 {d.facts['r2']:.3f}   length {d.vector.norm():.2f}")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     save_directions(

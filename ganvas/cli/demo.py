@@ -21,9 +21,9 @@ SAMPLE = Path(__file__).parents[1] / "samples" / "astronaut.jpg"
 WEIGHTS = ("faces", "mtcnn", "efficientnet-lite0")
 SHEET_PX = 384
 EDITS: tuple[tuple[str, str, float | str], ...] = (
-    ("smile", "smile", 1.5),
+    ("smile", "smile", 2.0),
     ("serious", "smile", "-auto"),
-    ("older", "age", 2.0),
+    ("older", "age", 4.0),
 )
 
 

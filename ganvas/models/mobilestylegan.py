@@ -256,6 +256,7 @@ class MobileStyleGANGenerator(GeneratorModule):
     """
 
     family: ClassVar[str] = "mobilestylegan"
+    previews: ClassVar[tuple[str, ...]] = ("heads", "head_rank")
 
     def __init__(self, config: MobileStyleGANConfig):
         super().__init__()

@@ -97,6 +97,7 @@ class Network(nn.Module):
     """A module that knows its family and the config it was built from; what checkpoints are written from."""
 
     family: ClassVar[str]
+    previews: ClassVar[tuple[str, ...]] = ()  # parts and fields that only serve previews: not what the network *is*
     config: Any
 
     def __init__(self) -> None:

@@ -130,10 +130,14 @@ def fingerprint(network: Network) -> str:
     """What a network is, in 64 characters: SHA-256 over family, config and weights.
 
     Weights count as rounded to float16, so that a copy saved with half=True is the same network. Fields of the config
-    that have their default do not count, so that a later ganvas with more fields gives the same text.
+    that have their default do not count, so that a later ganvas with more fields gives the same text. Parts that only
+    serve previews do not count either: directions and recipes outlive better ones.
     """
-    digest = hashlib.sha256(f"{network.family} {_role(network)} {_json(_chosen(network.config))}".encode())
+    chosen = {name: value for name, value in _chosen(network.config).items() if name not in network.previews}
+    digest = hashlib.sha256(f"{network.family} {_role(network)} {_json(chosen)}".encode())
     for name, tensor in sorted(network.state_dict().items()):
+        if name.split(".")[0] in network.previews:
+            continue
         digest.update(f"{name} {list(tensor.shape)}".encode())
         plain = tensor.detach().to("cpu", torch.float16 if tensor.is_floating_point() else tensor.dtype)
         digest.update(plain.contiguous().flatten().view(torch.uint8).numpy())
