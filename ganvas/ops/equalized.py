@@ -71,11 +71,11 @@ class EqualizedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, in_features] → [N, out_features]."""
-        gain = GAINS[self.activation]
-        x = F.linear(x, self.weight.to(x.dtype) * (self.weight_gain * gain))
-        if self.bias is not None:
-            x = x + self.bias.to(x.dtype) * (self.bias_gain * gain)
-        return activate_(x, self.activation)
+        gain, weight = GAINS[self.activation], self.weight.to(x.dtype).T
+        if self.bias is None:
+            return activate_(x @ weight * (self.weight_gain * gain), self.activation)
+        bias = self.bias.to(x.dtype) * (self.bias_gain * gain)
+        return activate_(torch.addmm(bias, x, weight, alpha=self.weight_gain * gain), self.activation)
 
 
 class EqualizedConv2d(nn.Module):

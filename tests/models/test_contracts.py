@@ -11,7 +11,7 @@ from tests import contracts
 @pytest.fixture(autouse=True)
 def fast_means_bfloat16(monkeypatch):
     """Whatever this machine is good at, and however busy: "fast" is the other arithmetic here."""
-    monkeypatch.setattr(precision, "_seconds", lambda dtype, **_: 1.0 if dtype == torch.bfloat16 else 2.0)
+    monkeypatch.setattr(precision, "_seconds", lambda dtypes: {d: 1.0 if d == torch.bfloat16 else 2.0 for d in dtypes})
     precision.fast_dtype.cache_clear()
     yield
     precision.fast_dtype.cache_clear()

@@ -367,7 +367,7 @@ def test_configs_that_cannot_be_built_are_refused(fields):
 @pytest.fixture
 def bfloat16_is_fast(monkeypatch):
     """Whatever this machine is good at, "fast" means bfloat16 here."""
-    monkeypatch.setattr(precision, "_seconds", lambda dtype, **_: 1.0 if dtype == torch.bfloat16 else 2.0)
+    monkeypatch.setattr(precision, "_seconds", lambda dtypes: {d: 1.0 if d == torch.bfloat16 else 2.0 for d in dtypes})
     precision.fast_dtype.cache_clear()
     yield
     precision.fast_dtype.cache_clear()
