@@ -340,6 +340,7 @@ def composite(photo: Photo, window: Window, img: Tensor, mask: Tensor) -> Photo:
         raise BadMask(f"{window} does not lie in the photo of {photo.width} x {photo.height} pixels")
     whole = photo.img.clone()
     part = window.of(whole)
+    img, mask = img.to(part), mask.to(part)  # a model on a GPU, or in half precision, may have made them
     mixed = part + mask * (img - part)
     part.copy_(torch.where(mask == 0, part, torch.where(mask == 1, img, mixed)))
     return photo.with_img(whole)
@@ -372,6 +373,6 @@ def paste(
         raise BadImage(f"paste expects before and after of one size, got {list(before.shape)} and {list(after.shape)}")
     window = crop.window(width=photo.width, height=photo.height)
     shown = after if before is None else after - before
-    back = crop.warp_back(torch.cat([shown, mask.to(shown)], dim=1), window)  # [1, 4, h, w]
+    back = crop.warp_back(torch.cat([shown, mask.to(shown)], dim=1), window).to(photo.img)  # [1, 4, h, w]
     img = back[:, :3] if before is None else (window.of(photo.img) + back[:, :3]).clamp_(-1, 1)
-    return composite(photo, window, img, (back[:, 3:] * crop.coverage(window)).clamp_(0, 1))
+    return composite(photo, window, img, (back[:, 3:] * crop.coverage(window).to(back)).clamp_(0, 1))

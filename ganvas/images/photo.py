@@ -150,13 +150,13 @@ class Photo:
     def _merged(self, colours: Colours) -> np.ndarray:
         """The file's own numbers where `img` still shows them, `img` converted where it does not."""
         if self.native is None:
-            return colours.from_srgb(self.img, bits=self.bits)
-        before = colours.to_srgb(self.native)
-        changed = ((self.img - before).abs() > SAME).any(dim=1)[0]  # [H, W]
+            return colours.from_srgb(self.img.detach(), bits=self.bits)
+        img, before = self.img.detach().to("cpu", torch.float32), colours.to_srgb(self.native)
+        changed = ((img - before).abs() > SAME).any(dim=1)[0]  # [H, W]
         own = self.native.copy()
         if changed.any():
             where = changed.numpy()
-            new = colours.from_srgb(self.img[:, :, changed][:, :, None], bits=self.bits)[0]  # [P, C]
+            new = colours.from_srgb(img[:, :, changed][:, :, None], bits=self.bits)[0]  # [P, C]
             old = colours.from_srgb(before[:, :, changed][:, :, None], bits=self.bits)[0]
             # A change too small for the depth leaves the file's number alone, also where sRGB could not show it.
             own[where] = np.where((new == old).all(axis=-1, keepdims=True), own[where], new)

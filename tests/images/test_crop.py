@@ -81,6 +81,8 @@ def slow_cut(img, crop, resolution):
         (Crop(x=10, y=9, side=17, angle_deg=-120), 4),  # shrinks a lot
         (Crop(x=12, y=7, side=4, angle_deg=5), 9),  # enlarges
         (Crop(x=2, y=16, side=20, angle_deg=45), 7),  # over two edges
+        (Crop(x=-3, y=8, side=14), 7),  # its middle beyond the edge
+        (Crop(x=26, y=20, side=15, angle_deg=20), 5),  # and beyond two others
         (Crop(x=20, y=3, side=70, angle_deg=10), 5),  # several times over all edges
     ],
 )
