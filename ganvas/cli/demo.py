@@ -23,7 +23,7 @@ SHEET_PX = 384
 EDITS: tuple[tuple[str, str, float | str], ...] = (
     ("smile", "smile", 2.0),
     ("serious", "smile", "-auto"),
-    ("older", "age", 4.0),
+    ("older", "age", 3.0),
 )
 
 
