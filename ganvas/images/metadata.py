@@ -26,6 +26,7 @@ from ganvas.images.sixteen import STRUCTURE, png_chunk, png_chunks
 RECIPE_KEY = "ganvas-recipe"  # of the PNG text chunk
 _XMP_KEY = "XML:com.adobe.xmp"
 _EXIF_HEAD = b"Exif\0\0"
+_XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"
 _XMP_TAG, _ICC_TAG, _X_TAG, _Y_TAG, _UNIT_TAG = 700, 34675, 282, 283, 296
 _PNG_COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
 _LARGEST_SEGMENT = 65533  # bytes that a JPEG segment holds after its length
@@ -45,7 +46,8 @@ def metadata_of(picture: Any, data: bytes, format: str) -> Metadata:
     """What a file says, by Pillow's picture of it (loaded already)."""
     info = picture.info
     text = _texts(picture)
-    xmp = _as_bytes(info.get("xmp") or text.pop(_XMP_KEY, None))
+    xmp_text = text.pop(_XMP_KEY, None)
+    xmp = _as_bytes(info.get("xmp") or xmp_text) or _xmp_segment(picture)
     exif = _as_bytes(info.get("exif")) or _exif_as_text(text)
     icc_profile = info.get("icc_profile") or None
     recipe = text.pop(RECIPE_KEY, None)
@@ -120,6 +122,12 @@ def _decoded(words: bytes) -> str:
 
 def _as_bytes(value: Any) -> bytes | None:
     return value.encode("utf-8") if isinstance(value, str) else bytes(value) if value else None
+
+
+def _xmp_segment(picture: Any) -> bytes | None:
+    """Pillow before 11 leaves a JPEG's XMP to others."""
+    segments = (bytes(body) for name, body in getattr(picture, "applist", ()) if name == "APP1")
+    return next((body.removeprefix(_XMP_HEAD) for body in segments if body.startswith(_XMP_HEAD)), None)
 
 
 def _exif_as_text(text: dict[str, str]) -> bytes | None:
@@ -252,7 +260,7 @@ def into_jpeg(file: bytes, photo: Photo, icc_profile: bytes | None, *, name: str
     if exif := exif_for(photo):
         segments.append((1, _EXIF_HEAD + exif))
     if xmp := xmp_with_recipe(photo.xmp, photo.recipe):
-        segments.append((1, b"http://ns.adobe.com/xap/1.0/\0" + xmp))
+        segments.append((1, _XMP_HEAD + xmp))
     if icc_profile:
         step = _LARGEST_SEGMENT - 14
         parts = [icc_profile[at : at + step] for at in range(0, len(icc_profile), step)]

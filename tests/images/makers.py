@@ -267,9 +267,8 @@ def exif_block(*, orientation=None, size=None):
     exif[0x8298] = "someone"
     if orientation:
         exif[0x0112] = orientation
-    below = exif.get_ifd(0x8769)
-    below[0x9003] = "2024:05:06 07:08:09"
+    below = {0x9003: "2024:05:06 07:08:09"}
     if size:
         below[0xA002], below[0xA003] = size
-    exif.get_ifd(0x8825)[1] = "N"
+    exif[0x8769], exif[0x8825] = below, {1: "N"}
     return exif.tobytes()

@@ -395,6 +395,16 @@ def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="an open file cannot be replaced here")
+def test_whoever_has_the_old_file_open_reads_on_in_it(tmp_path):
+    target = tmp_path / "a.png"
+    target.write_bytes(b"old")
+    with open(target, "rb") as reader:
+        write_image(torch.zeros(1, 3, 4, 4), target)
+        assert reader.read() == b"old"
+    assert read_image(target).size == (4, 4)
+
+
 def test_a_missing_folder_and_a_folder_are_named(tmp_path):
     with pytest.raises(BadImage, match="does not exist"):
         write_image(torch.zeros(1, 3, 4, 4), tmp_path / "no" / "a.png")

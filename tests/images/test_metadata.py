@@ -70,6 +70,8 @@ def test_exif_xmp_and_profile_are_kept(format):
     again = read_image(encode_image(photo, format))
     assert again.icc_profile == photo.icc_profile
     assert b"a title" in again.xmp
+    assert again.text == {}
+    assert encode_image(again, format).count(b"a title") == 1
     exif = Image.Exif()
     exif.load(again.exif)
     assert exif[0x010F] == "Maker"
@@ -175,7 +177,7 @@ def test_a_maker_note_stays_where_it_was():
     """Its offsets count from the block's beginning: JPEG → TIFF → JPEG must not move it."""
     exif = Image.Exif()
     exif[0x010F] = "Maker"
-    exif.get_ifd(0x8769)[0x927C] = b"note" * 20
+    exif[0x8769] = {0x927C: b"note" * 20}
     photo = read_image(saved(picture(wave(20, 30, 3)), "JPEG", exif=exif))
     place = photo.exif.index(b"note" * 20)
     assert encode_image(photo, "TIFF").index(b"note" * 20) == place
