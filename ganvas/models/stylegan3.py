@@ -294,7 +294,8 @@ class SynthesisLayer(nn.Module):
         Around the input lie kernel − 1 zeros, so that the margin does not shrink.
         """
         x = x * (styles * self.magnitude_ema.rsqrt())[:, :, None, None]  # at unit magnitude (AF, appendix F.3)
-        return F.conv2d(x.to(dtype), self._weight_in(dtype), padding=self.kernel - 1)
+        x, weight = x.to(dtype), self._weight_in(dtype)
+        return _pointwise(x, weight) if self.kernel == 1 else F.conv2d(x, weight, padding=self.kernel - 1)
 
     def _weight_in(self, dtype: torch.dtype) -> Tensor:
         trains = torch.is_grad_enabled() and self.weight.requires_grad
@@ -306,6 +307,16 @@ class SynthesisLayer(nn.Module):
     def _follow_magnitude(self, x: Tensor) -> None:
         magnitude = x.detach().to(self.magnitude_ema).square().mean()
         self.magnitude_ema.copy_(magnitude.lerp(self.magnitude_ema, self.ema_beta))
+
+
+def _pointwise(x: Tensor, weight: Tensor) -> Tensor:
+    """A 1×1 convolution. On a CPU each row goes as a sample of its own: with one thread and fewer than 16 samples torch
+    would take a routine of half the speed. Channels last, this is the same memory in the same order."""
+    if x.device.type != "cpu":
+        return F.conv2d(x, weight)
+    n, h = x.shape[0], x.shape[2]
+    rows = x.transpose(1, 2).reshape(n * h, x.shape[1], 1, -1)  # [N·H, I, 1, W]
+    return F.conv2d(rows, weight).reshape(n, h, weight.shape[0], -1).transpose(1, 2)
 
 
 class SynthesisNetwork(nn.Module):
