@@ -25,7 +25,7 @@ from ganvas.checks import check_img, check_known, check_labels
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.features.efficientnet import EfficientNetLite0
 from ganvas.inversion.exits import EarlyExit, shrunk
-from ganvas.inversion.likeness import Embedder, Likeness, figures_of
+from ganvas.inversion.likeness import Embedder, Likeness, LikenessConfig, figures_of
 from ganvas.inversion.pivotal import difference, spread, tunable, with_delta
 from ganvas.inversion.result import Inversion
 from ganvas.inversion.space import LatentSpace, latent_space
@@ -94,6 +94,7 @@ def invert(
     on_step: OnStep | None = None,
     resume: Inversion | None = None,
     stages: Sequence[Stage] | None = None,
+    likeness: LikenessConfig | None = None,
 ) -> Inversion:
     """Find the latent, and the light tuning of the generator, that show a picture.
 
@@ -111,6 +112,7 @@ def invert(
             with what was found so far as its `state`.
         resume: an unfinished Inversion of the same picture, generator and effort.
         stages: stages of one's own instead of the effort's.
+        likeness: how much pixels, features and identity count; for drawings, say, LikenessConfig(features=0).
 
     Returns:
         An Inversion with its figures, measured on the full picture in float32.
@@ -126,7 +128,10 @@ def invert(
     check_labels(c, who="invert", c_dim=generator.c_dim, batch=1)
     if len(img) != 1 or img.shape[2] != img.shape[3]:
         raise BadImage(f"invert expects one square picture [1, C, S, S], got {list(img.shape)}; cut a Crop first")
-    search = _Search(img, generator, stages or EFFORTS[effort], c=c, seed=seed, eyes=eyes, embedder=embedder)
+    goal = Likeness(
+        shrunk(img.to(generator.device), generator.img_resolution), eyes=eyes, embedder=embedder, config=likeness
+    )
+    search = _Search(goal, generator, stages or EFFORTS[effort], c=c, seed=seed)
     begun = Inversion(
         ws=search.start(),
         effort=effort,
@@ -154,19 +159,8 @@ def _fitting(stages: Sequence[Stage], generator: Any) -> tuple[Stage, ...]:
 class _Search:
     """The state of one inversion while it runs: where it stands, the latent, and the generator as tuned so far."""
 
-    def __init__(
-        self,
-        img: Tensor,
-        generator: Any,
-        stages: Sequence[Stage],
-        *,
-        c: Tensor | None,
-        seed: int,
-        eyes: EfficientNetLite0 | None,
-        embedder: Embedder | None,
-    ):
-        self.target = shrunk(img.to(generator.device), generator.img_resolution)
-        self.likeness = Likeness(self.target, eyes=eyes, embedder=embedder)
+    def __init__(self, likeness: Likeness, generator: Any, stages: Sequence[Stage], *, c: Tensor | None, seed: int):
+        self.likeness, self.target = likeness, likeness.target
         self.original, self.stages, self.seed = generator, _fitting(stages, generator), seed
         self.space: LatentSpace = latent_space(generator, c)
         self.total = sum(stage.steps for stage in self.stages)

@@ -1,5 +1,6 @@
 """A tiny MobileStyleGAN, written as OpenVINO files by a writer of our own and computed by a slow definition of it."""
 
+import itertools
 import math
 from xml.sax.saxutils import quoteattr
 
@@ -118,7 +119,7 @@ def random_weights():
             t[f"{name}.noise"] = r(1, 1, px, px)
 
     conv("m.conv1", CHANNELS[0], CHANNELS[0], 4, depthwise=False)
-    for i, (inputs, outputs) in enumerate(zip(CHANNELS[:-1], CHANNELS[1:], strict=True)):
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(CHANNELS)):
         up = f"m.layers.{i}.up.modulation"
         t[f"{up}.weight"], t[f"{up}.bias"] = r(inputs, W) / 3, 1 + r(inputs) / 3
         conv(f"m.layers.{i}.conv1", inputs // 4, outputs, 8 << i)
@@ -282,7 +283,7 @@ def test_a_huge_description_is_not_parsed(model, monkeypatch):
 
 
 def test_another_activation_is_another_network(model):
-    folder, mapping, _ = model
+    folder, _mapping, _ = model
     file = folder / "MappingNetwork.xml"
     blob = bytearray((folder / "MappingNetwork.bin").read_bytes())
     index = blob.find(np.float32(0.2).tobytes())
