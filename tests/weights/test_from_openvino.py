@@ -25,7 +25,7 @@ class Writer:
 
     def __init__(self, parameter, shape):
         self.layers, self.edges, self.blob = [], [], b""
-        self.input = self.add("Parameter", parameter, data={"shape": "1, %d" % shape, "element_type": "f32"})
+        self.input = self.add("Parameter", parameter, data={"shape": f"1, {shape}", "element_type": "f32"})
 
     def add(self, kind, name, *inputs, data=None):
         index = len(self.layers)
