@@ -60,7 +60,7 @@ class Stage:
             raise BadConfig(f"px, steps, every, lr and cost of a stage must be positive, got {self}")
 
 
-# Measured on portraits with `faces`: a row of its own for each layer (W+) before the tuning gained nothing, and a latent
+# Measured on portraits with `faces`: one w a layer (W+) before the tuning gained nothing over more tuning, and a latent
 # that stays one w keeps edits clean. Costs are milliseconds a step on two cores, beside each other.
 EFFORTS: dict[str, tuple[Stage, ...]] = {
     "fast": (
