@@ -6,17 +6,17 @@ picture whose size it cannot take; a caller makes it fit with `pad_to_rules` and
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganvas.checks import check_img, check_known
 from ganvas.errors import BadImage
 from ganvas.models.protocol import PRECISIONS, Network, SizeRules
+from ganvas.models.twin import Twin
 from ganvas.ops.precision import fast_dtype
 
 # One step of the way from an input pixel to an output pixel, for `reach_px`:
@@ -129,7 +129,10 @@ class ImageToImage(Network):
     """The call of every img → img network: check, then run in the chosen precision. A family writes `transform`."""
 
     size_rules: SizeRules
-    _twin: tuple[object, nn.Module] | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._twin = Twin()
 
     def transform(self, img: Tensor) -> Tensor:
         """img [N, C, H, W] in [-1, 1], checked → img; in the dtype and memory order that came."""
@@ -163,19 +166,4 @@ class ImageToImage(Network):
         if torch.is_grad_enabled():
             with torch.autocast(img.device.type, dtype=dtype):
                 return self.transform(img).to(img.dtype)
-        return self.twin(dtype).transform(img.to(dtype, memory_format=torch.channels_last)).to(img.dtype)
-
-    def twin(self, dtype: torch.dtype) -> Any:
-        """A copy of this network in `dtype` and channels_last, kept until the weights change."""
-        tensors = [*self.parameters(), *self.buffers()]
-        stamp = (dtype, self.training, [(tensor.data_ptr(), _version(tensor)) for tensor in tensors])
-        if self._twin is None or self._twin[0] != stamp:
-            self._twin = None  # the old one goes before the new one comes, and is not copied along
-            twin = copy.deepcopy(self).requires_grad_(False).to(dtype=dtype, memory_format=torch.channels_last)
-            self._twin = (stamp, twin)
-        return self._twin[1]
-
-
-def _version(tensor: Tensor) -> object:
-    """Another value after every change; tensors made in inference mode do not count theirs."""
-    return object() if tensor.is_inference() else tensor._version
+        return self._twin.of(self, dtype).transform(img.to(dtype, memory_format=torch.channels_last)).to(img.dtype)

@@ -6,7 +6,6 @@ toward zero, its mean, and leaves the label alone. Their discriminators see one 
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -15,8 +14,8 @@ from torch import Tensor, nn
 from ganvas.checks import check_img, check_labels
 from ganvas.errors import BadConfig, BadImage
 from ganvas.models.protocol import GeneratorModule, Network, truncate
+from ganvas.models.twin import Twin
 from ganvas.ops.precision import fast_dtype
-from ganvas.ops.spectral import freeze
 
 
 def check_at_least(config: object, minimum: int, *names: str) -> None:
@@ -50,36 +49,6 @@ def check_power_of_two(config: object, name: str, *, smallest: int, largest: int
 def cpu_channels_last(x: Tensor) -> Tensor:
     """x [N, C, H, W] in the memory order in which a CPU convolves fastest; the layers after it keep it."""
     return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
-
-
-class Twin:
-    """A copy of a network in another precision, only to be run; made again when the network's weights have changed.
-
-    It is no part of the state_dict, and a copied or pickled network starts without one.
-    """
-
-    def __init__(self) -> None:
-        self._stamp: object = None
-        self._network: nn.Module | None = None
-
-    def __deepcopy__(self, memo: dict) -> Twin:
-        return Twin()
-
-    def __reduce__(self) -> tuple[type[Twin], tuple[()]]:
-        return Twin, ()
-
-    def of(self, network: nn.Module, dtype: torch.dtype) -> Any:
-        """The copy of `network` in `dtype`: channels_last, spectral norms divided out once and for all."""
-        tensors = [*network.parameters(), *network.buffers()]
-        # Tensors made in inference mode do not count their changes: no stamp of theirs is like the one before.
-        stamp = (dtype, [(t.data_ptr(), object() if t.is_inference() else t._version) for t in tensors])
-        if self._stamp != stamp:
-            self._network = None  # the old one goes before the new one comes
-            copied = copy.deepcopy(network).requires_grad_(False)
-            freeze(copied)
-            self._network = copied.to(dtype=dtype, memory_format=torch.channels_last)
-            self._stamp = stamp
-        return self._network
 
 
 class PlainGenerator(GeneratorModule):
