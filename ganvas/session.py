@@ -25,7 +25,7 @@ from ganvas.editing.recipe import Recipe
 from ganvas.editing.step import Bench, LatentStep
 from ganvas.errors import BadConfig, BadLatent, FetchError
 from ganvas.features.efficientnet import EfficientNetLite0, feature_distance, load_efficientnet
-from ganvas.features.faces import FaceFinder, choose_face, find_faces
+from ganvas.features.faces import Face, FaceFinder, choose_face, find_faces
 from ganvas.features.scorers import score_faces
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image
@@ -84,6 +84,7 @@ class Session:
         self.directions = directions
         self.aligned = aligned
         self.eyes: EfficientNetLite0 | None = None  # for the guard; set by open_session where the weights are here
+        self.face: Face | None = None  # the one that was found and chosen
         self._tuned: dict[float, Any] = {}  # share of the tuning → the generator with it
         self._history = [recipe]
         self._at = 0
@@ -316,7 +317,7 @@ def open_session(
     generator = load(model) if isinstance(model, (str, Path)) else model
     aligned = align == "faces" or (align == "auto" and _knows_faces(generator))
     found = Inversion.load(inversion) if isinstance(inversion, (str, Path)) else inversion
-    crop = _crop(photo, found, face, finder, aligned)
+    crop, seen = _crop(photo, found, face, finder, aligned)
     eyes = _eyes()
     size = generator.img_resolution
     if found is None:
@@ -336,7 +337,7 @@ def open_session(
         seed=seed,
     )
     session = Session(photo, generator, crop, found, recipe, directions_of(name), aligned=aligned)
-    session.eyes = eyes
+    session.eyes, session.face = eyes, seen
     return session
 
 
@@ -354,13 +355,16 @@ def _knows_faces(generator: Any) -> bool:
     return generator.family == "mobilestylegan" or "ffhq" in str(generator.facts).lower()
 
 
-def _crop(photo: Photo, found: Inversion | None, face: int | None, finder: FaceFinder | None, aligned: bool) -> Crop:
+def _crop(
+    photo: Photo, found: Inversion | None, face: int | None, finder: FaceFinder | None, aligned: bool
+) -> tuple[Crop, Face | None]:
     if found is not None and found.crop is not None:
         x, y, side, angle_deg = found.crop
-        return Crop(x=x, y=y, side=side, angle_deg=angle_deg)
+        return Crop(x=x, y=y, side=side, angle_deg=angle_deg), None
     if aligned:
-        return Crop.from_landmarks(choose_face(find_faces(photo.img, finder=finder), face).points)
-    return Crop(x=photo.width / 2, y=photo.height / 2, side=min(photo.size))
+        chosen = choose_face(find_faces(photo.img, finder=finder), face)
+        return Crop.from_landmarks(chosen.points), chosen
+    return Crop(x=photo.width / 2, y=photo.height / 2, side=min(photo.size)), None
 
 
 def _eyes() -> EfficientNetLite0 | None:

@@ -15,6 +15,8 @@ from ganvas.cli.fetch import have
 if TYPE_CHECKING:
     from ganvas.session import Session
 
+PROFILE = 0.9  # Face.sideways from which on the model knows little
+SMALL_PX = 60
 Effort = Annotated[
     str,
     typer.Option(
@@ -95,6 +97,14 @@ def parse_change(text: str) -> tuple[str, float | str]:
 
 def say_figures(session: Session) -> None:
     """One line: how faithful the model's picture of the face is."""
+    if session.face is not None and session.face.sideways > PROFILE:
+        typer.echo(
+            "note: this head is turned far to the side, where the model knows little; look at the result closely"
+        )
+    if session.face is not None and session.face.size_px < SMALL_PX:
+        typer.echo(
+            f"note: this face is {session.face.size_px:.0f} pixels wide; what is changed will look softer than a larger one"
+        )
     typer.echo("found: " + ", ".join(f"{name} {value:g}" for name, value in rounded(session.inversion.figures).items()))
 
 

@@ -1,5 +1,7 @@
 """ganvas edit on a tiny generator: what is typed, what is written, what is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import ganvas
-from ganvas.cli.edit import parse_change
+from ganvas.cli.edit import parse_change, say_figures
 from ganvas.cli.main import app
 from ganvas.editing.directions import Direction, save_directions
 from ganvas.editing.recipe import Recipe
 from ganvas.errors import BadConfig, FetchError, GanvasError
+from ganvas.features.faces import Face
 from ganvas.images.files import read_image
 from ganvas.weights import store
 from ganvas.weights.checkpoint import fingerprint, save
@@ -134,3 +137,17 @@ def test_a_restricted_model_is_not_fetched_where_nobody_can_be_asked():
 
     with pytest.raises(FetchError, match=r"restricted.*ganvas models get faces --yes"):
         have(["some/file.safetensors", "faces"])
+
+
+@pytest.mark.parametrize(
+    ("nose", "size", "says"), [(0.5, 200, None), (0.1, 200, "turned far"), (0.5, 40, "40 pixels wide")]
+)
+def test_a_hard_face_is_told_beforehand(capsys, nose, size, says):
+    points = torch.tensor([[0.3, 0.4], [0.7, 0.4], [nose, 0.6], [0.35, 0.8], [0.65, 0.8]]) * size
+    face = Face((0, 0, size, size), points, 1.0)
+    session = SimpleNamespace(face=face, inversion=SimpleNamespace(figures={"psnr_db": 29.0}))
+    say_figures(session)
+    told = capsys.readouterr().out
+    assert "psnr_db 29" in told
+    assert ("note" in told) == (says is not None)
+    assert says is None or says in told
