@@ -103,7 +103,7 @@ def say_figures(session: Session) -> None:
         )
     if session.face is not None and session.face.size_px < SMALL_PX:
         typer.echo(
-            f"note: this face is {session.face.size_px:.0f} pixels wide; what is changed will look softer than a larger one"
+            f"note: this face is {session.face.size_px:.0f} pixels wide; the change will look softer than a larger one"
         )
     typer.echo("found: " + ", ".join(f"{name} {value:g}" for name, value in rounded(session.inversion.figures).items()))
 
