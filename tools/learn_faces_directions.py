@@ -140,7 +140,7 @@ KEEP = {
     "hair_light": ["age", "gender", "skin_light"],
     "skin_light": ["age", "gender", "smile"],
 }
-RANGES = {"smile": 5.0, "age": 5.0, "gender": 5.0}  # how far a slider goes either way; the others go to 3
+RANGES = {"smile": 7.0, "age": 5.0, "gender": 5.0}  # how far a slider goes either way; the others go to 3
 
 
 def learn(arguments: argparse.Namespace) -> None:
