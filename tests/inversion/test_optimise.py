@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from ganvas.inversion.pivotal import with_delta
 from ganvas.inversion.result import Inversion
 from ganvas.ops.compare import psnr_db
 from ganvas.weights.checkpoint import fingerprint
+from tests import contracts
 from tests.inversion.generators import every_family, picture_of, tiny
 
 W = Stage(kind="w", px=16, steps=60, lr=0.15)
@@ -179,3 +182,23 @@ def test_efforts_rise():
     costs = [sum(s.steps * s.cost for s in EFFORTS[name]) for name in ("fast", "standard", "best")]
     assert costs == sorted(costs)
     assert all(EFFORTS[name][-1].kind == "tune" for name in EFFORTS)
+
+
+GENERATORS = [case for case in contracts.cases("generator", "G") if not case.conditional]
+
+
+@pytest.mark.parametrize("case", GENERATORS, ids=str)
+def test_every_family_is_searched_and_tuned(case):
+    G = case.build()
+    img = picture_of(G, seed=4)
+    told = []
+    stages = (replace(W, steps=25), replace(TUNE, steps=15))
+    found = invert(
+        img, G, stages=stages, on_step=lambda step, total, y: told.append((y - shrunk(img, y.shape[3])).std())
+    )
+    assert found.finished
+    assert found.delta, "something was tuned"
+    assert min(told[20:]) < told[0]
+    with torch.no_grad():
+        shown = with_delta(G, found.delta).synthesis(found.ws).clamp(-1, 1)
+    assert psnr_db(shown, img).item() == pytest.approx(found.figures["psnr_db"], abs=0.01)
