@@ -56,7 +56,7 @@ class Auto:
     low: float
 
 
-AUTOS = {"smile": Auto("smile", high=0.95, low=0.05)}
+AUTOS = {"smile": Auto("smile", high=0.9, low=0.05)}
 
 
 class Session:

@@ -132,15 +132,15 @@ TARGETS = {
     "skin_light": lambda s: s["skin_light"],
 }
 KEEP = {
-    "smile": ["age", "gender", "yaw"],
-    "age": ["smile", "gender", "yaw"],
+    "smile": ["age", "gender", "yaw", "skin_light"],
+    "age": ["smile", "gender", "yaw", "skin_light"],
     "gender": ["smile", "age", "yaw"],
     "yaw": [],
     "pitch": ["yaw", "smile"],
     "hair_light": ["age", "gender", "skin_light"],
     "skin_light": ["age", "gender", "smile"],
 }
-RANGES = {"smile": 7.0, "age": 5.0, "gender": 5.0}  # how far a slider goes either way; the others go to 3
+RANGES = {"smile": 5.0, "age": 5.0, "gender": 5.0}  # how far a slider goes either way; the others go to 3
 
 
 def learn(arguments: argparse.Namespace) -> None:
