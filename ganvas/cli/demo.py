@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 SAMPLE = Path(__file__).parents[1] / "samples" / "astronaut.jpg"
 WEIGHTS = ("faces", "mtcnn", "efficientnet-lite0")
 SHEET_PX = 384
-EDITS: tuple[tuple[str, str, float | str], ...] = (
+EDITS: tuple[tuple[str, str, float], ...] = (
     ("smile", "smile", 2.0),
-    ("serious", "smile", "-auto"),
+    ("serious", "smile", -3.0),
     ("older", "age", 3.0),
 )
 
