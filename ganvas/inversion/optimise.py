@@ -52,6 +52,7 @@ class Stage:
     lr: float  # in standard deviations of the latent; for tuning, of each tensor's own entries
     every: int = 25  # steps between two anchors of the early exit
     precision: str = "fast"  # of the arithmetic: see `synthesis`
+    fine: float = 0.5  # share of fine detail that an anchor adds: 1 is right for up to 200 steps, 0.5 for any number
     cost: float = 1.0  # of a step, beside those of other stages: how a time limit is shared out
 
     def __post_init__(self) -> None:
@@ -64,19 +65,19 @@ class Stage:
 # that stays one w keeps edits clean. Costs are milliseconds a step on two cores, beside each other.
 EFFORTS: dict[str, tuple[Stage, ...]] = {
     "fast": (
-        Stage(kind="w", px=128, steps=26, lr=0.12, cost=30),
-        Stage(kind="w", px=256, steps=20, lr=0.08, cost=60),
-        Stage(kind="tune", px=256, steps=70, lr=0.008, every=20, cost=85),
+        Stage(kind="w", px=128, steps=26, lr=0.12, fine=1, cost=30),
+        Stage(kind="w", px=256, steps=20, lr=0.08, fine=1, cost=60),
+        Stage(kind="tune", px=256, steps=70, lr=0.008, every=20, fine=1, cost=85),
     ),
     "standard": (
-        Stage(kind="w", px=128, steps=40, lr=0.12, cost=30),
-        Stage(kind="w", px=256, steps=26, lr=0.08, cost=60),
-        Stage(kind="tune", px=256, steps=200, lr=0.007, every=20, cost=85),
+        Stage(kind="w", px=128, steps=40, lr=0.12, fine=1, cost=30),
+        Stage(kind="w", px=256, steps=26, lr=0.08, fine=1, cost=60),
+        Stage(kind="tune", px=256, steps=200, lr=0.007, every=20, fine=1, cost=85),
     ),
     "best": (
-        Stage(kind="w", px=128, steps=40, lr=0.12, cost=30),
-        Stage(kind="w", px=256, steps=36, lr=0.08, cost=60),
-        Stage(kind="tune", px=256, steps=500, lr=0.006, every=20, cost=85),
+        Stage(kind="w", px=128, steps=40, lr=0.12, fine=1, cost=30),
+        Stage(kind="w", px=256, steps=36, lr=0.08, fine=1, cost=60),
+        Stage(kind="tune", px=256, steps=300, lr=0.006, every=20, cost=85),
     ),
 }
 
@@ -226,7 +227,7 @@ class _Search:
         """Search in the latent space, whitened: one row for all layers, or one each, held together."""
         rows = 1 if stage.kind == "w" else self.space.num_ws
         v = self.space.from_ws(self.ws)[:, :rows].clone().requires_grad_()
-        exit = EarlyExit(stage.px, every=stage.every, precision=stage.precision)
+        exit = EarlyExit(stage.px, every=stage.every, precision=stage.precision, fine=stage.fine)
 
         def loss() -> tuple[Tensor, Tensor]:
             img = exit(self.model, self.space.to_ws(v))
@@ -240,7 +241,7 @@ class _Search:
         """Search in the weights that paint, each tensor in steps of its own spread."""
         origins = dict(self.original.named_parameters())
         parameters = [(p.requires_grad_(), spread(origins[name])) for name, p in tunable(self.model).items()]
-        exit = EarlyExit(stage.px, every=stage.every, precision=stage.precision)
+        exit = EarlyExit(stage.px, every=stage.every, precision=stage.precision, fine=stage.fine)
 
         def loss() -> tuple[Tensor, Tensor]:
             img = exit(self.model, self.ws)
