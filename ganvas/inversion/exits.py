@@ -4,6 +4,10 @@ A loss at 256 px needs no 1024-px picture. Most families can stop early; what th
 picture averaged down, but not the same. So every few dozen steps the full picture is made once, and the difference is
 added to the cheap one from then on: an anchor. Gradients flow through the cheap picture alone. For MobileStyleGAN the
 way from features to the cheap picture is fitted anew at each anchor as well, in closed form.
+
+Fine detail answers more strongly in the full picture than in the cheap one, so correcting it in full from anchor to
+anchor overshoots, a little more each time: a tuning of 500 steps ended in grain (25 dB). Half of it is stable, and
+better (32.7 dB after 300 steps where 200 with all of it gave 31.5).
 """
 
 from __future__ import annotations
@@ -17,6 +21,8 @@ from torch import Tensor
 from ganvas.errors import BadConfig
 from ganvas.models.mobilestylegan import LocalHead, MobileStyleGANGenerator
 
+SMOOTH_PX = 8  # narrower differences count as fine detail
+
 
 def shrunk(img: Tensor, px: int) -> Tensor:
     """By area, to px × px; a picture of that size or smaller is left as it is."""
@@ -27,6 +33,12 @@ def shrunk(img: Tensor, px: int) -> Tensor:
     return F.interpolate(img, (px, px), mode="area")
 
 
+def smoothed(img: Tensor) -> Tensor:
+    """Only what is wide: averaged over squares, and enlarged again. Any size, kept."""
+    coarse = shrunk(img, max(1, img.shape[-1] // SMOOTH_PX))
+    return F.interpolate(coarse, img.shape[-2:], mode="bilinear", align_corners=False)
+
+
 class EarlyExit:
     """Call it with (generator, ws) for a picture [1, C, px, px].
 
@@ -34,10 +46,11 @@ class EarlyExit:
         px: the working size; at the generator's own size, or above, the picture itself is made.
         every: calls between two anchors.
         precision: of the cheap picture; anchors are always exact.
+        fine: how much of the fine detail of the difference is added, 0 … 1.
     """
 
-    def __init__(self, px: int, *, every: int, precision: str):
-        self.px, self.every, self.precision = px, every, precision
+    def __init__(self, px: int, *, every: int, precision: str, fine: float = 1.0):
+        self.px, self.every, self.precision, self.fine = px, every, precision, fine
         self.calls = 0
         self._head: LocalHead | None = None
         self._missing: Tensor | None = None
@@ -56,7 +69,8 @@ class EarlyExit:
         full = generator.synthesis(ws)
         if isinstance(generator, MobileStyleGANGenerator):
             self._head = generator.fit_head(ws, self.px, full=full)
-        self._missing = shrunk(full, self.px) - self._cheap(generator, ws)
+        missing = shrunk(full, self.px) - self._cheap(generator, ws)
+        self._missing = smoothed(missing).lerp(missing, self.fine)
 
     def _cheap(self, generator: Any, ws: Tensor) -> Tensor:
         if self._head is not None:

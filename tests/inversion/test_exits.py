@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ganvas.inversion.exits import EarlyExit, shrunk
+from ganvas.inversion.exits import EarlyExit, shrunk, smoothed
 from tests.inversion.generators import tiny
 
 
@@ -48,3 +48,15 @@ def test_shrinking_is_by_area_at_any_size():
     assert shrunk(img, 24) is img
     assert shrunk(img, 50) is img
     assert torch.allclose(shrunk(img, 7).mean(), F.interpolate(img, (7, 7), mode="area").mean())
+
+
+@torch.no_grad()
+def test_fine_detail_is_anchored_by_its_share():
+    G = tiny("stylegan2")
+    ws = G.mapping(torch.randn(1, G.z_dim))
+    cheap, full = G.synthesis(ws, resolution=16), F.avg_pool2d(G.synthesis(ws), 2)
+    wide, half, whole = (EarlyExit(16, every=9, precision="exact", fine=share)(G, ws) for share in (0, 0.5, 1))
+    assert torch.allclose(whole, full, atol=1e-5)
+    assert torch.allclose(half, (wide + whole) / 2, atol=1e-5)
+    assert torch.allclose(F.avg_pool2d(smoothed(full - cheap), 16), F.avg_pool2d(full - cheap, 16), atol=0.02)
+    assert torch.allclose(wide - cheap, smoothed(full - cheap), atol=1e-5)
