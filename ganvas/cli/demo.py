@@ -10,6 +10,7 @@ import typer
 from ganvas.cli.console import Progress
 from ganvas.cli.edit import say_figures
 from ganvas.cli.fetch import have
+from ganvas.cli.machine import prepare_machine
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,12 +40,9 @@ def demo(
     have(WEIGHTS, yes=yes)
 
     from ganvas.images.files import read_image, write_image
-    from ganvas.ops.allocator import keep_freed_memory
-    from ganvas.ops.threads import calibrate_threads
     from ganvas.session import open_session
 
-    keep_freed_memory()
-    calibrate_threads()
+    prepare_machine()
     outdir.mkdir(parents=True, exist_ok=True)
     before = read_image(photo or SAMPLE)
     typer.echo(f"photo: {photo or 'Eileen Collins, NASA portrait (public domain)'}, {before.width} x {before.height}")

@@ -11,6 +11,7 @@ import typer
 from ganvas.cli.choices import one_of
 from ganvas.cli.console import Progress
 from ganvas.cli.fetch import have
+from ganvas.cli.machine import prepare_machine
 
 if TYPE_CHECKING:
     from ganvas.session import Session
@@ -59,13 +60,10 @@ def edit(
     kept = tuple(name for name in keep.replace(" ", "").split(",") if name)
 
     from ganvas.images.files import format_of, write_image
-    from ganvas.ops.allocator import keep_freed_memory
-    from ganvas.ops.threads import calibrate_threads
     from ganvas.session import open_session
 
     have((model, "mtcnn", "efficientnet-lite0"))
-    keep_freed_memory()
-    calibrate_threads()
+    prepare_machine()
     format_of(output)  # an unknown suffix is said before the work, not after
     with Progress("finding the face in the model") as progress:
         session = open_session(photo, model=model, effort=effort, face=face, inversion=inversion, on_step=progress.step)

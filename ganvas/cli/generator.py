@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ganvas.cli.machine import prepare_machine
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -28,12 +30,9 @@ def open_generator(model: str) -> Any:
     """
     from ganvas.errors import BadConfig
     from ganvas.models.protocol import Generator
-    from ganvas.ops.allocator import keep_freed_memory
-    from ganvas.ops.threads import calibrate_threads
     from ganvas.weights.load import load
 
-    keep_freed_memory()
-    calibrate_threads()
+    prepare_machine()
     network = load(model)
     if not isinstance(network, Generator):
         raise BadConfig(

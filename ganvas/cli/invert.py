@@ -9,6 +9,7 @@ import typer
 
 from ganvas.cli.choices import one_of
 from ganvas.cli.console import Progress
+from ganvas.cli.machine import prepare_machine
 
 if TYPE_CHECKING:
     from ganvas.session import Session
@@ -49,10 +50,9 @@ def invert(
 
     Example: [bold]ganvas invert me.jpg -o me.npz --effort best --picture me-found.png[/bold]
     """
-    from ganvas.ops.allocator import keep_freed_memory
     from ganvas.session import open_session
 
-    keep_freed_memory()
+    prepare_machine()
     _check_folder(output)
     with Progress("finding the photo in the model") as progress:
         session = open_session(

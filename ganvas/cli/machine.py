@@ -1,0 +1,12 @@
+"""What every command that runs a network does first: settings of the process that make this machine quick."""
+
+from __future__ import annotations
+
+
+def prepare_machine() -> None:
+    """Keep freed memory, and use as many threads as are worth having now."""
+    from ganvas.ops.allocator import keep_freed_memory
+    from ganvas.ops.threads import calibrate_threads
+
+    keep_freed_memory()
+    calibrate_threads()
