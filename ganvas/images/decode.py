@@ -9,6 +9,7 @@ import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,8 +47,14 @@ PIXELS_A_BYTE = 256  # … and what a larger one may for each of its bytes
 CheckSize = Callable[[int, int], None]
 
 
-def decoded(data: bytes, *, name: str, path: Path | None, max_pixels: int | None) -> Photo:
+def decoded(
+    data: bytes, *, name: str, path: Path | None = None, max_pixels: int | None = None, at_least_px: int | None = None
+) -> Photo:
     """What `read_image` returns, from the contents of a file that messages call `name`.
+
+    Args:
+        at_least_px: a JPEG may come at a half, a quarter or an eighth of its size, as long as both sides have this many
+            pixels: it is then decoded several times as fast, each pixel the mean of those it stands for.
 
     Raises:
         BadImage: not a picture, a broken one, or too large a one.
@@ -57,7 +64,8 @@ def decoded(data: bytes, *, name: str, path: Path | None, max_pixels: int | None
     def check_size(width: int, height: int) -> None:
         _check_size(width, height, name=name, file_bytes=len(data), max_pixels=max_pixels)
 
-    read = {"PNG": _read_png, "TIFF": _read_tiff}.get(format, _read_by_pillow)
+    shrinking = partial(_read_by_pillow, at_least_px=at_least_px)
+    read: Callable[[bytes, str, CheckSize], _Raw] = {"PNG": _read_png, "TIFF": _read_tiff}.get(format, shrinking)
     try:
         return _assembled(read(data, format, check_size), format, path)
     except BadImage:
@@ -172,11 +180,13 @@ def _check_size(width: int, height: int, *, name: str, file_bytes: int, max_pixe
         )
 
 
-def _read_by_pillow(data: bytes, format: str, check_size: CheckSize) -> _Raw:
+def _read_by_pillow(data: bytes, format: str, check_size: CheckSize, at_least_px: int | None = None) -> _Raw:
     if format == "WEBP":
         check_size(*_webp_size(data))
     picture = _opened(data, format)
     check_size(*picture.size)
+    if format == "JPEG" and at_least_px is not None:
+        picture.draft(None, (at_least_px, at_least_px))
     pixels, space, mode, palette = _pixels_of(picture)
     return _Raw(pixels=pixels, metadata=metadata_of(picture, data, format), space=space, mode=mode, palette=palette)
 

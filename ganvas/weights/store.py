@@ -18,21 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-import platformdirs
-
 from ganvas.errors import FetchError
+from ganvas.ops.home import home as home
 
 Progress = Callable[[int, "int | None"], None]  # (bytes so far, bytes in all where known); may raise Stopped
 
 POLL_SEC = 0.1
 CHUNK_BYTES = 1 << 20
 MARGIN_BYTES = 16 << 20  # left free on the disk beside what we are about to write
-
-
-def home() -> Path:
-    """The folder of everything ganvas keeps: $GANVAS_HOME, or else the user's cache folder."""
-    chosen = os.environ.get("GANVAS_HOME")
-    return Path(chosen).expanduser().absolute() if chosen else Path(platformdirs.user_cache_dir("ganvas", False))
 
 
 def weights_folder() -> Path:

@@ -1,0 +1,1 @@
+"""PICTURES → TRAINING: folders and archives of any pictures as one even, labelled, cached set."""

@@ -1,0 +1,217 @@
+"""Pictures made to fit, kept: in memory, or in a file that is read picture by picture.
+
+A cache file is [pixels of all pictures][what they are, as JSON][its length, its checksum, a mark]. It is written under
+another name and then renamed, and its mark stands at the end, so one that was cut short is never taken for whole. Every
+picture has a checksum, compared when it is first read. The file is read at its place and not memory-mapped: the
+operating system keeps it in memory just the same, but a mapped file that becomes unreadable kills the process, where a
+read gives an error with a name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas.datasets.fit import Facts
+from ganvas.errors import BadInput
+
+MARK = b"GANVASP1"
+_TAIL = struct.Struct("<QI8s")  # bytes of the description, its checksum, the mark
+_MAX_DESCRIPTION = 4 << 30
+_FLAGS = {"grey": "g", "alpha": "a", "deep": "d"}
+
+
+@dataclass
+class Description:
+    """What the pictures of a cache are, in their order."""
+
+    shape: tuple[int, int, int]  # (channels, resolution, resolution)
+    names: list[str] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)  # of each file's contents
+    checksums: list[int] = field(default_factory=list)  # CRC-32 of each picture's pixels
+    facts: list[Facts] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)  # (name, why), of files that gave no picture
+
+    @property
+    def bytes_each(self) -> int:
+        """Bytes of one picture."""
+        return self.shape[0] * self.shape[1] * self.shape[2]
+
+    def add(self, name: str, digest: str, pixels: np.ndarray, facts: Facts) -> None:
+        """One more picture."""
+        self.names.append(name)
+        self.digests.append(digest)
+        self.checksums.append(zlib.crc32(pixels.data))
+        self.facts.append(facts)
+
+    def to_json(self, key: str) -> bytes:
+        """One line of JSON."""
+        facts = [[f.width, f.height, "".join(c for n, c in _FLAGS.items() if getattr(f, n))] for f in self.facts]
+        return json.dumps({**asdict(self), "facts": facts, "key": key}).encode()
+
+    @staticmethod
+    def from_json(data: bytes, key: str) -> Description | None:
+        """None where the key is another: the pictures or the settings have changed since."""
+        content: dict[str, Any] = json.loads(data)
+        if content.pop("key") != key:
+            return None
+        content["facts"] = [
+            Facts(width=w, height=h, **{n: c in flags for n, c in _FLAGS.items()}) for w, h, flags in content["facts"]
+        ]
+        content["shape"] = tuple(content["shape"])
+        content["skipped"] = [(name, why) for name, why in content["skipped"]]
+        return Description(**content)
+
+
+class InMemory:
+    """Pictures in memory: uint8 [N, C, R, R]."""
+
+    def __init__(self, pixels: Tensor):
+        self.pixels = pixels
+
+    def take(self, rows: np.ndarray) -> Tensor:
+        """[len(rows), C, R, R], a copy."""
+        return self.pixels[torch.from_numpy(rows)]
+
+
+class InFile:
+    """Pictures in a cache file. Threads may read it at the same time."""
+
+    def __init__(self, path: Path, description: Description):
+        self.path, self.description = path, description
+        self._file = open(path, "rb")  # kept open: deleting the file does not take the pictures away
+        self._lock = threading.Lock()
+        self._seen = np.zeros(len(description.names), bool)
+
+    def take(self, rows: np.ndarray) -> Tensor:
+        """[len(rows), C, R, R].
+
+        Raises:
+            BadInput: the file was damaged since it was written.
+        """
+        out = np.empty((len(rows), self.description.bytes_each), np.uint8)
+        for pixels, row in zip(out, rows.tolist(), strict=True):
+            came = self._read(pixels, row * self.description.bytes_each)
+            if came != len(pixels) or not (
+                self._seen[row] or zlib.crc32(pixels.data) == self.description.checksums[row]
+            ):
+                raise BadInput(
+                    f"the cache {self.path} is damaged at {self.description.names[row]!r}. Delete it and start again: "
+                    "it is made anew from the pictures."
+                )
+            self._seen[row] = True
+        return torch.from_numpy(out).view(len(rows), *self.description.shape)
+
+    def _read(self, into: np.ndarray, at: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._file.fileno(), [into.data], at)
+        with self._lock:
+            self._file.seek(at)
+            return self._file.readinto(into.data)
+
+    def all(self) -> InMemory:
+        """The whole file in memory, every picture compared with its checksum."""
+        return InMemory(self.take(np.arange(len(self.description.names))))
+
+
+def open_cache(path: Path, key: str) -> InFile | None:
+    """The cache in a file; None where there is none, or not of these pictures and settings.
+
+    Raises:
+        BadInput: there is one, and it is damaged.
+    """
+    try:
+        with open(path, "rb") as file:
+            data, size = _description(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, struct.error) as error:
+        raise BadInput(f"the cache {path} is damaged: {error}") from error
+    try:
+        description = Description.from_json(data, key)
+        if description is None:
+            return None
+        if size != len(description.names) * description.bytes_each:
+            raise ValueError("it is longer or shorter than it should be")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BadInput(f"the cache {path} is damaged: {error}") from error
+    return InFile(path, description)
+
+
+def _description(file: IO[bytes]) -> tuple[bytes, int]:
+    """(the JSON, how many bytes of pixels come before it)."""
+    size = file.seek(0, os.SEEK_END)
+    if size < _TAIL.size:
+        raise ValueError("it was cut short")
+    file.seek(size - _TAIL.size)
+    length, checksum, mark = _TAIL.unpack(file.read(_TAIL.size))
+    if mark != MARK or length > min(_MAX_DESCRIPTION, size - _TAIL.size):
+        raise ValueError("it was cut short, or is something else")
+    file.seek(size - _TAIL.size - length)
+    data = file.read(length)
+    if zlib.crc32(data) != checksum:
+        raise ValueError("its description has a wrong checksum")
+    return data, size - _TAIL.size - length
+
+
+@contextmanager
+def writing(path: Path, key: str) -> Iterator[CacheWriter]:
+    """A cache file being written; it is there, whole, when the block ends, and not at all when the block fails.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with open(part, "xb") as file:
+            writer = CacheWriter(file)
+            yield writer
+            writer.finish(key)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class CacheWriter:
+    """Takes pictures one by one."""
+
+    description: Description
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+
+    def add(self, pixels: np.ndarray) -> None:
+        """The next picture."""
+        self._file.write(np.ascontiguousarray(pixels).data)
+
+    def finish(self, key: str) -> None:
+        """Say what was written, and force all of it to the disk."""
+        data = self.description.to_json(key)
+        self._file.write(data + _TAIL.pack(len(data), zlib.crc32(data), MARK))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def keep(path: Path, key: str, pixels: Tensor, description: Description) -> None:
+    """Write pictures that are in memory.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    with writing(path, key) as writer:
+        writer.description = description
+        writer.add(pixels.numpy())

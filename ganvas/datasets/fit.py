@@ -1,0 +1,178 @@
+"""One photo of any size → the square of numbers that training sees.
+
+Shrinking is done by Pillow's Lanczos filter, widened with the scale so that nothing of the photo falls between two
+samples. That is part of a data set's identity: Fréchet distances differ by a fifth between one filter and another.
+A JPEG of four times the size or more is decoded at a half, a quarter or an eighth first, never below twice the size.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from PIL import Image, ImageColor, JpegImagePlugin
+from torch import Tensor
+
+from ganvas.checks import check_known
+from ganvas.errors import BadConfig, BadImage
+from ganvas.images.crop import Crop
+from ganvas.images.decode import decoded
+from ganvas.images.photo import Photo
+from ganvas.images.tensors import from_pixels, to_pixels
+
+FILTER = "Lanczos"
+CROPS = ("center", "pad")
+MAX_RESOLUTION = 4096
+
+Aligner = Callable[[Tensor], Sequence[Crop]]  # img [1, 3, H, W] → the squares worth having; may raise BadImage, NoFace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a file was before it was made to fit."""
+
+    width: int
+    height: int
+    grey: bool = False
+    alpha: bool = False
+    deep: bool = False  # 16 bits a channel
+
+    @property
+    def square(self) -> bool:
+        """As wide as high."""
+        return self.width == self.height
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How a photo becomes a picture of the set."""
+
+    resolution: int
+    crop: str = "center"  # "center": the largest square in the middle; "pad": the whole photo, bars beside it
+    background: str = "white"  # behind transparency and beside padded photos
+    channels: int = 3  # 3 = colour (a grey photo gets three equal channels), 1 = grey
+    smallest: int | None = None  # leave out photos with fewer pixels across; None = half the resolution
+
+    def __post_init__(self) -> None:
+        if not 4 <= self.resolution <= MAX_RESOLUTION:
+            raise BadConfig(f"a data set has a resolution of 4 to {MAX_RESOLUTION:,} pixels, got {self.resolution}")
+        check_known(self.crop, CROPS, what="crop")
+        if self.channels not in (1, 3):
+            raise BadConfig(f"pictures have 1 (grey) or 3 (colour) channels, got {self.channels}")
+        self._background()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, resolution, resolution)."""
+        return self.channels, self.resolution, self.resolution
+
+    @property
+    def bytes_each(self) -> int:
+        """Bytes of one picture."""
+        return self.channels * self.resolution**2
+
+    @property
+    def at_least_px(self) -> int:
+        """The least that a photo must have across."""
+        return max(1, self.resolution // 2) if self.smallest is None else self.smallest
+
+    def settings(self) -> dict[str, object]:
+        """Everything that the numbers depend on."""
+        return asdict(self) | {"smallest": self.at_least_px, "filter": FILTER}
+
+    def read(self, data: bytes, *, name: str) -> tuple[np.ndarray, Facts]:
+        """The contents of a picture file → (uint8 [C, R, R], what the file was).
+
+        Raises:
+            BadImage: broken, no picture, or too small.
+        """
+        size = self._worth_shrinking(data)
+        photo = decoded(data, name=name, at_least_px=2 * self.resolution if size else None)
+        facts = _facts(photo, size)
+        self.check_size(facts, name=name)
+        return self.fitted(photo.img, photo.alpha), facts
+
+    def read_aligned(self, data: bytes, align: Aligner, *, name: str) -> tuple[list[np.ndarray], Facts]:
+        """The same where `align` says which squares are wanted; each becomes a picture.
+
+        Raises:
+            BadImage: as `read`; NoFace and others: what `align` raises.
+        """
+        photo = decoded(data, name=name)
+        img = self._flat(photo.img, photo.alpha)
+        crops = [crop for crop in align(img) if crop.side >= self.at_least_px]
+        if not crops:
+            raise BadImage(f"nothing in it that fills {self.at_least_px} pixels")
+        return [self.cut(img, crop) for crop in crops], _facts(photo, None)
+
+    def fitted(self, img: Tensor, alpha: Tensor | None = None) -> np.ndarray:
+        """img [1, 3, H, W], alpha [1, 1, H, W] or None → uint8 [C, R, R]."""
+        picture = Image.fromarray(to_pixels(self._flat(img, alpha)))
+        small = self._padded(picture) if self.crop == "pad" else self._middle(picture)
+        return self._numbers(small)
+
+    def cut(self, img: Tensor, crop: Crop) -> np.ndarray:
+        """The square `crop` of img [1, 3, H, W] → uint8 [C, R, R], by the same filter."""
+        times = max(1, min(8, round(crop.side / self.resolution)))
+        fine = Image.fromarray(to_pixels(crop.cut(img, resolution=times * self.resolution)))
+        return self._numbers(fine.resize((self.resolution,) * 2, Image.Resampling.LANCZOS))
+
+    def check_size(self, facts: Facts, *, name: str) -> None:
+        """Raises BadImage where the photo has too few pixels to be worth learning from."""
+        across = (max if self.crop == "pad" else min)(facts.width, facts.height)
+        if across < self.at_least_px:
+            raise BadImage(
+                f"{name} has {facts.width} x {facts.height} pixels, less than {self.at_least_px}: at "
+                f"{self.resolution} it would be a blur"
+            )
+
+    def _worth_shrinking(self, data: bytes) -> tuple[int, int] | None:
+        if not data.startswith(b"\xff\xd8\xff"):
+            return None
+        try:
+            size = JpegImagePlugin.JpegImageFile(io.BytesIO(data)).size
+        except Exception:  # broken: the decoder will say how
+            return None
+        return size if min(size) >= 4 * self.resolution else None
+
+    def _flat(self, img: Tensor, alpha: Tensor | None) -> Tensor:
+        if alpha is None:
+            return img
+        behind = from_pixels(np.array([[self._background()]], np.uint8))  # [1, 3, 1, 1]
+        return img * alpha + behind * (1 - alpha)
+
+    def _background(self) -> tuple[int, int, int]:
+        try:
+            return ImageColor.getrgb(self.background)[:3]
+        except ValueError as error:
+            raise BadConfig(f"a background is a colour such as white or #204060, got {self.background!r}") from error
+
+    def _middle(self, picture: Image.Image) -> Image.Image:
+        side = min(picture.size)
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        box = (left, top, left + side, top + side)
+        return picture.resize((self.resolution,) * 2, Image.Resampling.LANCZOS, box=box)
+
+    def _padded(self, picture: Image.Image) -> Image.Image:
+        scale = self.resolution / max(picture.size)
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        square = Image.new("RGB", (self.resolution,) * 2, self._background())
+        place = (self.resolution - size[0]) // 2, (self.resolution - size[1]) // 2
+        square.paste(picture.resize(size, Image.Resampling.LANCZOS), place)
+        return square
+
+    def _numbers(self, picture: Image.Image) -> np.ndarray:
+        """[C, R, R]."""
+        if self.channels == 1:
+            return np.asarray(picture.convert("L"))[None].copy()
+        return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
+
+
+def _facts(photo: Photo, size: tuple[int, int] | None) -> Facts:
+    """`size` is what the file has, where the photo was decoded smaller; it may stand on its side."""
+    width, height = size or photo.size
+    if (width > height) != (photo.width > photo.height) and width != height:
+        width, height = height, width
+    return Facts(width=width, height=height, grey=photo.grey, alpha=photo.alpha is not None, deep=photo.bits == 16)

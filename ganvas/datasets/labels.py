@@ -1,0 +1,271 @@
+"""Which picture is of which class: from sub-folders, a CSV, or the dataset.json of an archive."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas.datasets.folder import LISTING, Source
+from ganvas.errors import BadConfig, BadInput
+
+MAX_CLASSES = 65_536  # a label becomes a row of c_dim numbers; more would be a mistake, or meant to fill the memory
+
+Value = int | list[float]
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """One label a picture: a class, or a vector of numbers."""
+
+    values: np.ndarray  # int64 [N], 0 … c_dim − 1; or float32 [N, c_dim]
+    c_dim: int
+    class_names: tuple[str, ...] = ()  # as long as c_dim, where the classes have names
+
+    def take(self, indices: np.ndarray) -> Tensor:
+        """float32 [len(indices), c_dim]: classes as one-hot rows, vectors as they are."""
+        values = torch.from_numpy(self.values[indices])
+        if values.ndim == 2:
+            return values
+        return torch.nn.functional.one_hot(values, self.c_dim).float()
+
+    def rows(self, kept: np.ndarray) -> Labels:
+        """Those of some pictures; classes keep their numbers."""
+        return Labels(self.values[kept], self.c_dim, self.class_names)
+
+    def counts(self) -> dict[str, int]:
+        """Pictures of each class, by name or number; empty for vectors."""
+        if self.values.ndim == 2:
+            return {}
+        names = self.class_names or tuple(map(str, range(self.c_dim)))
+        return dict(zip(names, np.bincount(self.values, minlength=self.c_dim).tolist(), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Labels as they were found, by the name of the picture."""
+
+    values: Mapping[str, Value]
+    class_names: tuple[str, ...] = ()
+    where: str  # for messages: "sub-folders", "labels.csv"
+    strict: bool = False  # a picture without a label is a mistake, not a choice
+
+
+def find_labels(source: Source, wanted: str | Path | None) -> Found | None:
+    """What the pictures of a source are, as `open_pictures` takes it.
+
+    Args:
+        wanted: None = what dataset.json says, if there is one; "none"; "folders" = the names of the sub-folders;
+            or a CSV file, "FILE.csv" or "FILE.csv:COLUMN".
+
+    Raises:
+        BadInput, BadConfig: labels that are not there, or do not make sense.
+    """
+    if wanted is None:
+        data = source.listing()
+        return None if data is None else _from_listing(data, source.path)
+    if str(wanted) == "none":
+        return None
+    if str(wanted) == "folders":
+        return _from_folders([item.name for item in source.items], source.path)
+    return _from_csv(str(wanted), [item.name for item in source.items])
+
+
+def labels_of(found: Found, names: Sequence[str]) -> tuple[Labels, np.ndarray]:
+    """The labels of pictures, and which of them have one: (Labels of those, int64 indices into `names`).
+
+    Raises:
+        BadInput: none has a label, or one has not where all must.
+    """
+    kept = np.array([i for i, name in enumerate(names) if name in found.values], np.int64)
+    if len(kept) == 0 and len(names):
+        raise BadInput(f"{found.where} has a label for none of the pictures; one of them is {names[0]!r}")
+    if found.strict and len(kept) < len(names):
+        missing = [name for name in names if name not in found.values]
+        raise BadInput(f"{found.where} has no label for {len(missing):,} pictures, the first is {missing[0]!r}")
+    values = [found.values[names[i]] for i in kept]
+    if values and isinstance(values[0], list):
+        vectors = np.array(values, np.float32)
+        return Labels(vectors, vectors.shape[1]), kept
+    classes = np.array(values, np.int64)
+    c_dim = len(found.class_names) or 1 + max(value for value in found.values.values() if isinstance(value, int))
+    return Labels(classes, c_dim, found.class_names), kept
+
+
+# ── sub-folders ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _from_folders(names: Sequence[str], path: Path) -> Found:
+    """The first folder below those that all pictures share."""
+    parts = [PurePosixPath(name).parts[:-1] for name in names]
+    shared = 0
+    while parts and all(len(part) > shared + 1 for part in parts) and len({part[shared] for part in parts}) == 1:
+        shared += 1
+    loose = [name for name, part in zip(names, parts, strict=True) if len(part) <= shared]
+    if loose:
+        raise BadInput(
+            f"labels from sub-folders: {len(loose):,} pictures lie in no sub-folder of {path}, the first is "
+            f"{loose[0]!r}. Give every class a folder."
+        )
+    classes = sorted({part[shared] for part in parts})
+    _check_count(len(classes), f"{path}'s sub-folders")
+    number = {name: i for i, name in enumerate(classes)}
+    values: dict[str, Value] = {
+        name: number[part[shared]] for name, part in zip(names, parts, strict=True)
+    }  # fmt: skip
+    return Found(values=values, class_names=tuple(classes), where="sub-folders")
+
+
+def _check_count(count: int, where: str) -> None:
+    if count > MAX_CLASSES:
+        raise BadInput(f"{where}: {count:,} classes; up to {MAX_CLASSES:,} make sense")
+
+
+# ── CSV ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _from_csv(wanted: str, names: Sequence[str]) -> Found:
+    path, column = _csv_and_column(wanted)
+    rows = _csv_rows(path)
+    by_name = _findable(names)
+    header = None if rows[0][0].strip() in by_name else rows[0]
+    at = _column_at(path, rows, header, column)
+    texts: dict[str, str] = {}
+    for row in rows[1:] if header else rows:
+        name = by_name.get(row[0].strip())
+        if name is not None and len(row) > at and row[at].strip():
+            texts[name] = row[at].strip()
+    if not texts:
+        example = names[0] if names else "photo.jpg"
+        raise BadInput(f"{path} names none of the pictures: its first column should hold names like {example!r}")
+    classes = sorted(set(texts.values()), key=_in_order)
+    _check_count(len(classes), str(path))
+    number = {text: i for i, text in enumerate(classes)}
+    return Found(
+        values={name: number[text] for name, text in texts.items()}, class_names=tuple(classes), where=str(path)
+    )
+
+
+def _csv_and_column(wanted: str) -> tuple[Path, str | None]:
+    if Path(wanted).is_file():
+        return Path(wanted), None
+    path, colon, column = wanted.rpartition(":")
+    if colon and Path(path).is_file():
+        return Path(path), column
+    raise BadConfig(
+        f"labels are none, folders, FILE.csv or FILE.csv:COLUMN; got {wanted!r}, and there is no file of that name"
+    )
+
+
+def _csv_rows(path: Path) -> list[list[str]]:
+    """Commas, semicolons or tabs: whichever the first line has most of."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read as text (UTF-8): {error}") from error
+    first = text.partition("\n")[0]
+    between = max(",;\t", key=first.count)
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text), delimiter=between) if row and row[0].strip()]
+    except csv.Error as error:
+        raise BadInput(f"{path} is no CSV: {error}") from error
+    if not rows:
+        raise BadInput(f"{path} is empty")
+    return rows
+
+
+def _findable(names: Sequence[str]) -> dict[str, str]:
+    """A picture is found by its path below the folder, and by its bare name where only one has that."""
+    bare: dict[str, list[str]] = {}
+    for name in names:
+        bare.setdefault(PurePosixPath(name).name, []).append(name)
+    return {short: full[0] for short, full in bare.items() if len(full) == 1} | {name: name for name in names}
+
+
+def _column_at(path: Path, rows: list[list[str]], header: list[str] | None, column: str | None) -> int:
+    titles = [title.strip() for title in header or []]
+    if column is not None:
+        if column not in titles[1:]:
+            raise BadConfig(f"{path} has no column {column!r}; it has {', '.join(titles[1:]) or 'no titles'}")
+        return titles.index(column, 1)
+    if len(rows[0]) == 2:
+        return 1
+    if "label" in titles[1:]:
+        return titles.index("label", 1)
+    raise BadConfig(f"{path} has several columns; say which is the label: {path}:{(titles[1:] or ['COLUMN'])[0]}")
+
+
+def _in_order(text: str) -> tuple[int, float, str]:
+    """Numbers by their size and before words, so that 10 comes after 9."""
+    try:
+        value = float(text)
+    except ValueError:
+        return 1, 0.0, text
+    return (0, value, text) if math.isfinite(value) else (1, 0.0, text)
+
+
+# ── dataset.json ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _from_listing(data: bytes, path: Path) -> Found | None:
+    """NVIDIA's form: {"labels": [[name, class or vector], …]}, or {"labels": null} for none."""
+    where = f"{LISTING} of {path}"
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{where} is no JSON: {error}") from error
+    pairs = content.get("labels") if isinstance(content, dict) else content
+    if not pairs:
+        return None
+    values = _pairs(pairs, where)
+    titles = content.get("class_names") if isinstance(content, dict) else None
+    return Found(values=values, class_names=_titles(titles, values, where), where=where, strict=True)
+
+
+def _pairs(pairs: object, where: str) -> dict[str, Value]:
+    if isinstance(pairs, dict):
+        pairs = list(pairs.items())
+    if not isinstance(pairs, list):
+        raise BadInput(f'{where}: "labels" should be a list of [name, label], got {type(pairs).__name__}')
+    values: dict[str, Value] = {}
+    for pair in pairs:
+        if not (isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise BadInput(f'{where}: "labels" should hold pairs [name, label], got {str(pair)[:80]}')
+        values[pair[0].replace("\\", "/")] = _value(pair[1], pair[0], where)
+    widths = {len(value) if isinstance(value, list) else 0 for value in values.values()}
+    if len(widths) > 1:
+        raise BadInput(f"{where}: its labels are of different kinds or lengths")
+    return values
+
+
+def _value(label: object, name: str, where: str) -> Value:
+    if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < MAX_CLASSES:
+        return label
+    if isinstance(label, list) and 0 < len(label) <= MAX_CLASSES and all(map(_is_number, label)):
+        return [float(number) for number in label]
+    raise BadInput(
+        f"{where}: the label of {name[:80]!r} should be a class from 0 to {MAX_CLASSES - 1:,} or a list of numbers, "
+        f"got {str(label)[:80]}"
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 3e38
+
+
+def _titles(titles: object, values: Mapping[str, Value], where: str) -> tuple[str, ...]:
+    if titles is None:
+        return ()
+    classes = [value for value in values.values() if isinstance(value, int)]
+    words = isinstance(titles, list) and all(isinstance(title, str) for title in titles)
+    if not words or len(titles) > MAX_CLASSES or not classes or max(classes) >= len(titles):  # type: ignore[arg-type]
+        raise BadInput(f'{where}: "class_names" should name every class')
+    return tuple(titles)  # type: ignore[arg-type]
