@@ -1,0 +1,206 @@
+"""What looks at the pictures: a frozen network, the size at which it looks and how pictures get there.
+
+Every figure of this room is computed from the features that come out here, for real and for fake pictures by the very
+same path: pixels as a file would hold them (uint8), one resize filter, one network, one precision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganvas.checks import check_known
+from ganvas.errors import BadConfig, BadImage
+from ganvas.models.protocol import PRECISIONS
+from ganvas.models.twin import Twin
+from ganvas.ops.precision import fast_dtype
+
+INPUT_PX = 224  # EfficientNet-lite0's own size
+RESIZE = "bicubic, antialiased"
+BATCH = 32
+
+OnStep = Callable[[int, int], object]  # (pictures done, pictures in all); may raise Stopped
+
+
+class Pictures(Protocol):
+    """What this room expects of a data set; `ganvas.datasets.open_pictures` returns one."""
+
+    fingerprint: str
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """uint8 [N, C, R, R] and one-hot labels [N, c_dim], or None."""
+        ...
+
+
+class Looker(Protocol):
+    """A network with an embedding; EfficientNetLite0 is one."""
+
+    def embed(self, img: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Eyes:
+    """A feature network with everything that decides its numbers.
+
+    Calling it with uint8 pictures [N, C, H, W], C = 1 or 3, gives float32 features [N, F] on the CPU.
+    """
+
+    network: Any  # a Looker that is an nn.Module
+    name: str = "EfficientNet-lite0"
+    short: str = "EffNet"  # as in FD-EffNet
+    input_px: int = INPUT_PX
+    precision: str = "exact"
+    fingerprint: str = ""
+    _twin: Twin = field(default_factory=Twin, repr=False)
+
+    def __post_init__(self) -> None:
+        check_known(self.precision, PRECISIONS, what="precision")
+        if not self.fingerprint:
+            object.__setattr__(self, "fingerprint", network_fingerprint(self.network))
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor) -> Tensor:
+        device = next(self.network.parameters()).device
+        dtype = fast_dtype(device.type) if self.precision == "fast" else torch.float32
+        network = self.network if dtype == torch.float32 else self._twin.of(self.network, dtype)
+        img = prepared(pixels.to(device), self.input_px)
+        return network.embed(img.to(dtype)).float().cpu()
+
+
+def efficientnet_eyes(
+    path: Path | str | None = None, *, precision: str = "exact", device: torch.device | str = "cpu"
+) -> Eyes:
+    """EfficientNet-lite0 with its ImageNet weights, or with the user's own in the same layout.
+
+    Args:
+        path: see `load_efficientnet`; None = the catalogue's.
+        precision: "exact" (float32) or "fast" (bfloat16 where this machine gains by it); the protocol says which.
+        device: where to run it.
+
+    Raises:
+        WeightsError, FetchError: see `load_efficientnet`.
+    """
+    from ganvas.features.efficientnet import load_efficientnet
+
+    network = load_efficientnet(path).to(device)
+    name = "EfficientNet-lite0" if path is None else f"EfficientNet-lite0 of {Path(path).name}"
+    return Eyes(network, name=name, precision=precision)
+
+
+def network_fingerprint(network: nn.Module) -> str:
+    """SHA-256 over names, shapes and weights, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def prepared(pixels: Tensor, input_px: int) -> Tensor:
+    """uint8 [N, C, H, W] → img [N, 3, input_px, input_px] in [-1, 1]; larger pictures are filtered before they shrink.
+
+    Raises:
+        BadImage: another type or shape.
+    """
+    if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
+        raise BadImage(f"expected uint8 pictures [N, 1 or 3, H, W], got {pixels.dtype} {list(pixels.shape)}")
+    img = pixels.float().div_(127.5).sub_(1)
+    if img.shape[2:] != (input_px, input_px):
+        img = F.interpolate(img, (input_px, input_px), mode="bicubic", antialias=True).clamp_(-1, 1)
+    return img.expand(-1, 3, -1, -1)
+
+
+def as_saved(img: Tensor) -> Tensor:
+    """img [N, C, H, W] in [-1, 1] → uint8, as a file would hold it.
+
+    Raises:
+        BadImage: not-a-number in it; the generator diverged, and no figure of it means anything.
+    """
+    if not torch.isfinite(img).all():
+        raise BadImage("the generator made pictures with numbers that are not finite: it diverged, nothing to measure")
+    return img.float().mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8)
+
+
+def chosen(count: int, num: int | None, seed: int) -> np.ndarray:
+    """Which of `count` real pictures are looked at: all, or `num` of them drawn without repetition."""
+    if num is None or num >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).permutation(count)[:num])
+
+
+def real_features(
+    pictures: Pictures, *, num: int | None, seed: int, eyes: Eyes, on_step: OnStep | None = None
+) -> Iterator[Tensor]:
+    """Features [n, F] of the chosen real pictures, batch by batch."""
+    indices = chosen(len(pictures), num, seed)
+    for start in range(0, len(indices), BATCH):
+        batch = indices[start : start + BATCH]
+        yield eyes(pictures.batch(batch)[0])
+        if on_step is not None:
+            on_step(start + len(batch), len(indices))
+
+
+def fake_features(
+    G: Any, *, num: int, seed: int, eyes: Eyes, pictures: Pictures | None = None, on_step: OnStep | None = None
+) -> Iterator[Tensor]:
+    """Features [n, F] of `num` pictures of a generator, batch by batch; the same for the same seed at any batch size.
+
+    Args:
+        G: a generator; it is run in eval mode, in the eyes' precision, with constant noise and without truncation.
+        pictures: where a conditional generator's labels are drawn from, as often as the data has them.
+
+    Raises:
+        BadConfig: a conditional generator and data without labels.
+        BadImage: its pictures are not finite.
+    """
+    for done, ws in _latents(G, num=num, seed=seed, pictures=pictures):
+        with evaluating(G), torch.no_grad():
+            pixels = as_saved(G.synthesis(ws, noise_mode="const", precision=eyes.precision))
+        yield eyes(pixels)
+        if on_step is not None:
+            on_step(done, num)
+
+
+class evaluating:
+    """Inside `with`, the network is in eval mode; afterwards it is as it was."""
+
+    def __init__(self, network: Any):
+        self.network = network
+        self.training = getattr(network, "training", False)
+
+    def __enter__(self) -> None:
+        if self.training:
+            self.network.eval()
+
+    def __exit__(self, *_: object) -> None:
+        if self.training:
+            self.network.train()
+
+
+def _latents(G: Any, *, num: int, seed: int, pictures: Pictures | None) -> Iterator[tuple[int, Tensor]]:
+    device = next(G.parameters()).device
+    z = torch.randn(num, G.z_dim, generator=torch.Generator().manual_seed(seed))
+    labels = np.random.default_rng(seed).integers(len(pictures), size=num) if G.c_dim and pictures is not None else None
+    for start in range(0, num, BATCH):
+        batch = z[start : start + BATCH].to(device)
+        c = None if G.c_dim == 0 else _labels(pictures, labels, start, len(batch)).to(device)
+        with evaluating(G), torch.no_grad():
+            ws = G.mapping(batch, c)
+        yield start + len(batch), ws
+
+
+def _labels(pictures: Pictures | None, labels: np.ndarray | None, start: int, count: int) -> Tensor:
+    c = None if pictures is None or labels is None else pictures.batch(labels[start : start + count])[1]
+    if c is None:
+        raise BadConfig("this generator is conditional, and the data has no labels to draw from: give labelled data")
+    return c

@@ -1,0 +1,274 @@
+"""Fréchet distance between two crowds of pictures, on the features of a network that says its name: FD-EffNet.
+
+Both crowds are summed up as Gaussians of features; the distance is that of Fréchet 1957 / Dowson and Landau 1982, used
+for generators by Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash
+Equilibrium". On EfficientNet-lite0 features it is **not FID** and must not be compared with published FIDs.
+
+The distance of few pictures is too large even for a perfect generator, because covariances are estimated (Chong and
+Forsyth 2020, "Effectively Unbiased FID"). So every distance comes with its floor: what a generator that is perfect
+would get with the same two counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganvas.errors import BadConfig
+from ganvas.metrics.eyes import RESIZE, Eyes, OnStep, Pictures, chosen, fake_features, real_features
+from ganvas.metrics.figure import Figure, Protocol
+
+FEWEST = 200  # pictures on either side; below, the distance says more of the counts than of the generator
+CHUNK = 1024  # rows summed up at once
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """A crowd of feature vectors as a Gaussian; those of parts (batches, processes) merge into that of the whole."""
+
+    count: int
+    mean: Tensor  # [F] float64
+    cov: Tensor  # [F, F] float64, divided by count - 1
+
+    @staticmethod
+    def of(batches: Iterable[Tensor]) -> Statistics:
+        """Sum up features [n, F] that come in batches; memory stays that of one covariance.
+
+        Raises:
+            BadConfig: fewer than two vectors, or numbers that are not finite.
+        """
+        whole: Statistics | None = None
+        for rows in _chunks(batches):
+            part = _statistics(rows)
+            whole = part if whole is None else whole.merge(part)
+        if whole is None or whole.count < 2:
+            raise BadConfig("statistics need at least two feature vectors")
+        return whole
+
+    def merge(self, other: Statistics) -> Statistics:
+        """The statistics of both crowds together.
+
+        Source: Chan, Golub and LeVeque 1979, "Updating Formulae and a Pairwise Algorithm for Computing Sample
+        Variances".
+        """
+        count = self.count + other.count
+        shift = other.mean - self.mean
+        scatter = self.cov * max(self.count - 1, 0) + other.cov * max(other.count - 1, 0)
+        scatter += torch.outer(shift, shift) * (self.count * other.count / count)
+        return Statistics(count, self.mean + shift * (other.count / count), scatter / max(count - 1, 1))
+
+
+def _chunks(batches: Iterable[Tensor]) -> Iterable[Tensor]:
+    """Larger batches of the same rows: a covariance costs as much to merge for 8 rows as for 1,000."""
+    waiting: list[Tensor] = []
+    for batch in batches:
+        waiting.append(batch.detach().cpu())
+        if sum(map(len, waiting)) >= CHUNK:
+            yield torch.cat(waiting)
+            waiting = []
+    if waiting:
+        yield torch.cat(waiting)
+
+
+def _statistics(rows: Tensor) -> Statistics:
+    rows = rows.double()
+    if not torch.isfinite(rows).all():
+        raise BadConfig("features must be finite numbers, got infinite ones or not-a-number")
+    mean = rows.mean(dim=0)
+    away = rows - mean
+    return Statistics(len(rows), mean, away.T @ away / max(len(rows) - 1, 1))
+
+
+def frechet_distance(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -> float:
+    """Squared Fréchet distance of two Gaussians: |μ1 − μ2|² + tr C1 + tr C2 − 2 tr (C1 C2)^½.
+
+    Args:
+        mean1, mean2: [F].
+        cov1, cov2: [F, F], symmetric and positive semidefinite up to rounding; any rank.
+
+    Returns:
+        0 or more, in float64.
+
+    Raises:
+        BadConfig: shapes that do not fit, or a matrix that is no covariance.
+    """
+    if mean1.shape != mean2.shape or cov1.shape != cov2.shape or cov1.shape != (len(mean1), len(mean1)):
+        shapes = [list(part.shape) for part in (mean1, cov1, mean2, cov2)]
+        raise BadConfig(f"frechet_distance expects means [F] and covariances [F, F] of one F, got {shapes}")
+    return _distance(mean1.double(), _root(cov1), mean2.double(), _root(cov2))
+
+
+def _distance(mean1: Tensor, root1: Tensor, mean2: Tensor, root2: Tensor) -> float:
+    """With C = A Aᵀ, tr (C1 C2)^½ is the sum of the singular values of A1ᵀ A2.
+
+    No eigenvalue of a product is ever rooted, which would turn rounding errors of 1e-16 into 1e-8 in every direction.
+    """
+    overlap = torch.linalg.svdvals(root1.T @ root2).sum()
+    squares = root1.square().sum() + root2.square().sum() - 2 * overlap
+    return max(float((mean1 - mean2).square().sum() + squares), 0.0)
+
+
+def _root(cov: Tensor) -> Tensor:
+    """A [F, rank] with A Aᵀ = cov."""
+    cov = cov.double()
+    if not torch.isfinite(cov).all() or not torch.allclose(cov, cov.T, rtol=1e-6, atol=1e-8 * float(cov.abs().max())):
+        raise BadConfig("a covariance must be finite and symmetric")
+    values, vectors = torch.linalg.eigh((cov + cov.T) / 2)
+    noise = float(values.abs().max()) * len(values) * torch.finfo(torch.float64).eps
+    if float(values.min()) < -max(1e3 * noise, 1e-6 * float(values.max())):
+        raise BadConfig(f"a covariance has no negative eigenvalues, got {float(values.min()):.3g}")
+    real = values > noise
+    return vectors[:, real] * values[real].sqrt()
+
+
+def floor_of(reference: Statistics, num: int, *, seed: int = 0) -> float:
+    """The distance that a perfect generator would get: one whose pictures are drawn as the real ones were.
+
+    Estimated by drawing twice, `reference.count` and `num` vectors, from the reference's own Gaussian. About a second.
+    """
+    root, rng = _root(reference.cov), torch.Generator().manual_seed(seed)
+
+    def drawn(count: int) -> Statistics:
+        rows = torch.randn(count, root.shape[1], generator=rng, dtype=torch.float64)
+        return Statistics.of([rows @ root.T])
+
+    real, fake = drawn(reference.count), drawn(num)
+    return frechet_distance(real.mean, real.cov, fake.mean, fake.cov)
+
+
+def real_statistics(
+    pictures: Pictures,
+    *,
+    num: int | None,
+    seed: int,
+    eyes: Eyes,
+    cache: Path | None = None,
+    on_step: OnStep | None = None,
+) -> Statistics:
+    """Statistics of real pictures, kept in a file where a folder for them is given.
+
+    Args:
+        num: look at this many, drawn by `seed`; None = all.
+        cache: a folder; the file's name is made of the fingerprints of data and network, count, seed, size and
+            precision, so that another measurement never finds it.
+
+    Raises:
+        BadConfig: fewer than `FEWEST` pictures.
+    """
+    count = len(chosen(len(pictures), num, seed))
+    _check_enough(count, "real")
+    file = None if cache is None else cache / f"{_key(pictures, count, seed, eyes)}.safetensors"
+    found = None if file is None else _kept(file)
+    if found is not None:
+        return found
+    made = Statistics.of(real_features(pictures, num=num, seed=seed, eyes=eyes, on_step=on_step))
+    if file is not None:
+        _keep(made, file)
+    return made
+
+
+def _key(pictures: Pictures, count: int, seed: int, eyes: Eyes) -> str:
+    seed = 0 if count == len(pictures) else seed  # all pictures are all pictures
+    facts = [pictures.fingerprint, eyes.fingerprint, count, seed, eyes.input_px, RESIZE, eyes.precision, "v1"]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _kept(file: Path) -> Statistics | None:
+    """What an earlier measurement kept; None where there is nothing, or something that is broken."""
+    from safetensors.torch import load_file
+
+    try:
+        found = load_file(file)
+        return Statistics(int(found["count"]), found["mean"], found["cov"])
+    except Exception:  # a cache that cannot be read is made again
+        return None
+
+
+def _keep(made: Statistics, file: Path) -> None:
+    from safetensors.torch import save_file
+
+    from ganvas.weights.checkpoint import write_atomically
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {"count": torch.tensor(made.count), "mean": made.mean.contiguous(), "cov": made.cov.contiguous()}
+    write_atomically(file, lambda path: save_file(tensors, path))
+
+
+def _check_enough(count: int, kind: str) -> None:
+    if count < FEWEST:
+        raise BadConfig(
+            f"a Fréchet distance needs at least {FEWEST} {kind} pictures, got {count}: with fewer, the number says "
+            "more of the counts than of the generator. Look at the sheets instead."
+        )
+
+
+def fd_effnet(
+    G: Any,
+    pictures: Pictures,
+    *,
+    num: int,
+    seed: int,
+    eyes: Eyes,
+    reference: Statistics | None = None,
+    floor: float | None = None,
+    on_step: OnStep | None = None,
+) -> Figure:
+    """How far a generator's pictures are from the data: Fréchet distance on `eyes`' features.
+
+    Args:
+        G: the generator; see `fake_features` for how it is run.
+        pictures: the data.
+        num: fake pictures, and at most as many real ones.
+        seed: of the latents, and of the choice of real pictures.
+        eyes: `efficientnet_eyes()`.
+        reference: `real_statistics` of the data, so that they are measured once a run; None = measure them now.
+        floor: of the same counts, where it is known; None = estimate it (`floor_of`, about a second).
+
+    Raises:
+        BadConfig: fewer than `FEWEST` pictures on either side; a conditional generator and data without labels.
+        BadImage: the generator's pictures are not finite.
+    """
+    _check_enough(num, "fake")
+    if reference is None:
+        reference = real_statistics(pictures, num=num, seed=seed, eyes=eyes)
+    fake = Statistics.of(fake_features(G, num=num, seed=seed, eyes=eyes, pictures=pictures, on_step=on_step))
+    return between(reference, fake, eyes=eyes, seed=seed, data=pictures.fingerprint, floor=floor)
+
+
+def between(
+    reference: Statistics, fake: Statistics, *, eyes: Eyes, seed: int, data: str | None, floor: float | None = None
+) -> Figure:
+    """The distance of two measured crowds, with its protocol."""
+    protocol = Protocol(
+        real=reference.count,
+        fake=fake.count,
+        network=eyes.name,
+        network_fingerprint=eyes.fingerprint,
+        input_px=eyes.input_px,
+        resize=RESIZE,
+        precision=eyes.precision,
+        seed=seed,
+        data=data,
+    )
+    return Figure(
+        name=f"FD-{eyes.short}",
+        value=frechet_distance(reference.mean, reference.cov, fake.mean, fake.cov),
+        protocol=protocol,
+        floor=floor_of(reference, fake.count) if floor is None else floor,
+        cautions=_cautions(reference.count, fake.count, len(fake.mean)),
+    )
+
+
+def _cautions(real: int, fake: int, features: int) -> tuple[str, ...]:
+    said = ["not FID: compare only with figures of the same protocol"]
+    if min(real, fake) <= features:
+        said.append(
+            f"{min(real, fake):,} pictures are fewer than the {features:,} features: biased upward (see the floor)"
+        )
+    return tuple(said)
