@@ -1,6 +1,7 @@
-"""Directions: which way to move a latent so that one attribute changes. Learnt, kept in files, applied.
+"""Directions: which way to move a latent so that one attribute changes. What they are, applied, kept in files.
 
-An amount of 1 is one standard deviation of the attribute's score among natural samples of the generator.
+An amount of 1 is one standard deviation of the attribute's score among natural samples of the generator. Where they
+come from: sefa.py and pca.py find them without labels, learn.py from scores and examples, `imported` from other tools.
 """
 
 from __future__ import annotations
@@ -12,24 +13,29 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ganvas.checks import check_known
 from ganvas.editing.mix import check_layers
+from ganvas.editing.styles import style_slices
 from ganvas.errors import BadConfig, BadLatent, BrokenWeights
 from ganvas.weights.checkpoint import write_atomically
 from ganvas.weights.files import open_file
+from ganvas.weights.from_directions import ForeignDirection
 
 FORMAT = "ganvas-directions-1"
+SPACES = ("w", "w+", "s")
 
 
 @dataclass(frozen=True)
 class Direction:
     """One direction of one generator.
 
-    `vector` is the change of ws for amount 1: [1, w_dim], the same for every row, or [num_ws, w_dim]. `layers` are the
-    rows that move (None = all). Amounts from `low` to `high` were checked. `fingerprint` names the generator.
+    `space` says what `vector` changes for amount 1: "w" [1, w_dim], every row of ws alike; "w+" [num_ws, w_dim], each
+    row in its own way; "s" [1, S], the styles of all layers side by side. `layers` are the rows of ws that move, or, in
+    "s", whose styles move (None = all). Amounts from `low` to `high` were checked. `fingerprint` names the generator.
+    `facts` say how it was learnt and how well.
     """
 
     name: str
@@ -39,6 +45,12 @@ class Direction:
     high: float = 3.0
     fingerprint: str = ""
     facts: dict[str, Any] = field(default_factory=dict, compare=False)
+    space: str = "w"
+
+    def __post_init__(self) -> None:
+        check_known(self.space, SPACES, what="space of a direction")
+        if self.space == "w" and self.vector.ndim == 2 and len(self.vector) > 1:
+            object.__setattr__(self, "space", "w+")  # as files from before there were spaces mean it
 
 
 def move(ws: Tensor, direction: Direction, amount: float, *, layers: Iterable[int] | None = None) -> Tensor:
@@ -46,7 +58,7 @@ def move(ws: Tensor, direction: Direction, amount: float, *, layers: Iterable[in
 
     Args:
         ws: [N, num_ws, w_dim].
-        direction: of the same generator.
+        direction: of the same generator, in space "w" or "w+".
         amount: in standard deviations of the attribute.
         layers: rows to move; None = the direction's own.
 
@@ -55,8 +67,14 @@ def move(ws: Tensor, direction: Direction, amount: float, *, layers: Iterable[in
 
     Raises:
         BadLatent: the direction has another w_dim or number of rows; the message has both.
+        BadConfig: it moves styles, not ws; see `style_shift`.
     """
     num_ws, w_dim = ws.shape[1:]
+    if direction.space == "s":
+        raise BadConfig(
+            f"direction {direction.name!r} moves style channels (space 's'), which no change of ws can do: "
+            "paint with ganvas.editing.styles.paint(generator, ws, style_shift(direction, amount, generator))"
+        )
     if direction.vector.shape[1] != w_dim or direction.vector.shape[0] not in (1, num_ws):
         raise BadLatent(
             f"direction {direction.name!r} is {list(direction.vector.shape)}, ws is {list(ws.shape)}: "
@@ -69,6 +87,45 @@ def move(ws: Tensor, direction: Direction, amount: float, *, layers: Iterable[in
     return moved
 
 
+def style_shift(direction: Direction, amount: float, generator: Any, *, layers: Iterable[int] | None = None) -> Tensor:
+    """What a direction of space "s" adds to the styles: [S], for `ganvas.editing.styles.paint`.
+
+    Args:
+        direction: of this generator, in space "s".
+        amount: in standard deviations of the attribute.
+        generator: one with style layers.
+        layers: rows of ws whose styles move; None = the direction's own.
+
+    Raises:
+        BadLatent: another number of channels. BadConfig: another space, or a generator without styles.
+    """
+    if direction.space != "s":
+        raise BadConfig(f"direction {direction.name!r} is in space {direction.space!r}; apply it with move()")
+    slices = style_slices(generator)
+    if direction.vector.shape != (1, slices[-1][1].stop):
+        raise BadLatent(
+            f"direction {direction.name!r} has {direction.vector.shape[-1]} style channels, this generator "
+            f"{slices[-1][1].stop}: it was learnt on another generator"
+        )
+    shift = amount * direction.vector[0]
+    chosen = layers if layers is not None else direction.layers
+    if chosen is not None:
+        rows = set(check_layers(chosen, num_ws=generator.num_ws))
+        for layer, part in slices:
+            if layer.row not in rows:
+                shift[part] = 0
+    return shift
+
+
+def apply(
+    ws: Tensor, direction: Direction, amount: float, generator: Any, *, layers: Iterable[int] | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """A direction of any space: the latents to paint, and the shift of styles to paint them with (None = none)."""
+    if direction.space == "s":
+        return ws, style_shift(direction, amount, generator, layers=layers)
+    return move(ws, direction, amount, layers=layers), None
+
+
 def without(direction: Direction, others: Sequence[Direction]) -> Direction:
     """The direction with what it shares with others taken out, so that their attributes stay where they are.
 
@@ -76,16 +133,21 @@ def without(direction: Direction, others: Sequence[Direction]) -> Direction:
     direction as it was), at most twice.
 
     Raises:
-        BadConfig: nothing is left: the direction lies within the others.
+        BadConfig: nothing is left: the direction lies within the others; or they are of another space.
 
     Source: conditional manipulation in Shen et al. 2020, "Interpreting the Latent Space of GANs for Semantic Face
     Editing", section 3.2.
     """
     if not others:
         return direction
+    if mixed := [other.name for other in others if (other.space == "s") != (direction.space == "s")]:
+        raise BadConfig(
+            f"direction {direction.name!r} (space {direction.space!r}) cannot be kept clear of {', '.join(mixed)}: "
+            "style channels and latents have no common measure"
+        )
     flat = direction.vector.expand(max(d.vector.shape[0] for d in (direction, *others)), -1)
     left = flat.double().flatten()
-    for known in _orthonormal([other.vector.expand_as(flat) for other in others]):
+    for known in orthonormal([other.vector.expand_as(flat) for other in others]):
         left = left - (left @ known) * known
     share = (left.square().sum() / flat.double().square().sum()).item()
     if share < 1e-4:
@@ -93,75 +155,8 @@ def without(direction: Direction, others: Sequence[Direction]) -> Direction:
     return replace(direction, vector=(left / max(share, 0.5)).float().view_as(flat))
 
 
-def learn_direction(
-    w: Tensor,
-    scores: Tensor,
-    *,
-    name: str,
-    keep: Sequence[Tensor] = (),
-    ridge: float = 1e-2,
-    folds: int = 5,
-) -> Direction:
-    """A direction from scored samples, by ridge regression on all of them.
-
-    Every sample counts, not only the extremes: see Shen et al. 2020, "Interpreting the Latent Space of GANs for
-    Semantic Face Editing" (InterFaceGAN) for the classic recipe, of which this is the better-conditioned form. Other
-    attributes are held still by projecting their directions out, the paper's conditional manipulation.
-
-    Args:
-        w: [N, w_dim] latents of natural samples.
-        scores: [N], any scale; for yes/no marks use 1 and 0.
-        name: what it will be called.
-        keep: [w_dim] vectors along which nothing may move.
-        ridge: regularisation as a share of the mean variance of w.
-        folds: of the cross-validation whose R² is reported.
-
-    Returns:
-        A Direction with a [1, w_dim] vector scaled to one standard deviation of the score; `facts` has `r2`
-        (cross-validated) and `samples`.
-
-    Raises:
-        BadLatent: shapes that do not fit.
-        BadConfig: fewer than 10 samples, scores that are all the same or not finite.
-    """
-    if w.ndim != 2 or scores.shape != (len(w),):
-        raise BadLatent(
-            f"learn_direction expects w [N, w_dim] and scores [N], got {list(w.shape)}, {list(scores.shape)}"
-        )
-    w, y = w.double(), scores.double()
-    if len(w) < 10 or not y.isfinite().all() or y.std() == 0:
-        raise BadConfig("learn_direction needs ten samples or more whose scores are finite and differ")
-    r2 = _cross_validated_r2(w, y, ridge, folds)
-    slope = _ridge(w, y, ridge)
-    for other in _orthonormal(keep):
-        slope = slope - (slope @ other) * other
-    gain = slope.norm()
-    if gain < 1e-12:
-        raise BadConfig(f"direction {name!r} vanishes when the attributes to keep are held still: keep fewer of them")
-    # Along the unit vector u the fitted score rises by slope·u a unit; one amount shall raise it by one std of y.
-    vector = slope / gain.square() * y.std()
-    return Direction(name, vector.float()[None], facts={"r2": r2, "samples": len(w)})
-
-
-def _ridge(w: Tensor, y: Tensor, ridge: float) -> Tensor:
-    centred = w - w.mean(dim=0)
-    scatter = centred.T @ centred
-    scatter.diagonal().add_(ridge * scatter.diagonal().mean())
-    return torch.linalg.solve(scatter, centred.T @ (y - y.mean()))
-
-
-def _cross_validated_r2(w: Tensor, y: Tensor, ridge: float, folds: int) -> float:
-    left, total = 0.0, (y - y.mean()).square().sum().item()
-    for fold in range(folds):
-        held = torch.arange(len(w)) % folds == fold
-        slope = _ridge(w[~held], y[~held], ridge)
-        guess = (w[held] - w[~held].mean(dim=0)) @ slope + y[~held].mean()
-        left += (y[held] - guess).square().sum().item()
-    return 1 - left / total
-
-
-def _orthonormal(vectors: Sequence[Tensor]) -> list[Tensor]:
-    """Gram-Schmidt; vectors that add nothing new are left out."""
+def orthonormal(vectors: Sequence[Tensor]) -> list[Tensor]:
+    """Gram-Schmidt, in float64; vectors that add nothing new are left out."""
     basis: list[Tensor] = []
     for vector in vectors:
         v = vector.double().flatten()
@@ -172,6 +167,37 @@ def _orthonormal(vectors: Sequence[Tensor]) -> list[Tensor]:
     return basis
 
 
+def imported(foreign: ForeignDirection, generator: Any, *, name: str, fingerprint: str) -> Direction:
+    """A direction of another tool as one of ours.
+
+    Its unit stays what it was in its own tool (a step of the file's vector times its scale), since nothing in such
+    files says how far the attribute moves. A GANSpace file that sets the coordinate becomes one that moves by it.
+
+    Args:
+        foreign: from `ganvas.weights.from_directions.read_directions`.
+        generator: the one it was made for; the file cannot tell, so only shapes are compared.
+        name: what it will be called.
+        fingerprint: of the generator.
+
+    Raises:
+        BadLatent: it moves z, or has another shape than the generator's ws.
+    """
+    if foreign.space == "z" and generator.num_ws > 1:
+        raise BadLatent(
+            f"direction {foreign.name!r} moves z, before the mapping network; a picture's ws cannot be moved along it. "
+            "InterFaceGAN has files for w too: their names end in _w_boundary.npy"
+        )
+    rows, w_dim = foreign.vectors.shape
+    if w_dim != generator.w_dim or rows not in (1, generator.num_ws):
+        raise BadLatent(
+            f"direction {foreign.name!r} is {[rows, w_dim]}, this generator's ws is "
+            f"{[generator.num_ws, generator.w_dim]}: it was made for another generator"
+        )
+    layers = None if foreign.layers is None else tuple(check_layers(foreign.layers, num_ws=generator.num_ws))
+    facts = {**foreign.facts, "method": f"imported: {foreign.format}", "unit": "a step of the imported file"}
+    return Direction(name, foreign.step.float(), layers, fingerprint=fingerprint, facts=facts)
+
+
 def save_directions(directions: Sequence[Direction], path: Path | str, *, licence: str, origin: str) -> Path:
     """Write directions of one generator into one small .safetensors with a card; atomic.
 
@@ -180,7 +206,10 @@ def save_directions(directions: Sequence[Direction], path: Path | str, *, licenc
     """
     if len({d.fingerprint for d in directions}) != 1 or len({d.name for d in directions}) != len(directions):
         raise BadConfig("one file holds directions of one generator, each with a name of its own")
-    cards = {d.name: {"layers": d.layers, "low": d.low, "high": d.high, "facts": d.facts} for d in directions}
+    cards = {
+        d.name: {"space": d.space, "layers": d.layers, "low": d.low, "high": d.high, "facts": d.facts}
+        for d in directions
+    }
     header = {
         "format": FORMAT,
         "fingerprint": directions[0].fingerprint,
@@ -217,5 +246,7 @@ def _from_card(name: str, vector: Tensor, card: dict[str, Any], header: dict[str
     low, high = float(card["low"]), float(card["high"])
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(f"direction {name!r} has the range {low} to {high}")
-    facts = {**card["facts"], "licence": header.get("licence", ""), "origin": header.get("origin", "")}
-    return Direction(name, vector.float(), layers, low, high, header["fingerprint"], facts)
+    facts = {"licence": header.get("licence", ""), "origin": header.get("origin", ""), **card["facts"]}
+    return Direction(
+        name, vector.float(), layers, low, high, header["fingerprint"], facts, space=card.get("space", "w")
+    )

@@ -7,23 +7,28 @@ beyond its own fields (the generator, its directions) it gets from the bench.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from ganvas.checks import check_known
-from ganvas.editing.directions import Direction, move, without
+from ganvas.editing.directions import SPACES, Direction, move, style_shift, without
 from ganvas.errors import BadConfig
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What steps work with: a generator and the directions that were learnt on it."""
+    """What steps work with: a generator and the directions that were learnt on it.
+
+    Steps that change styles instead of ws (see styles.py) put their shifts [S] into `shifts`; None = whoever paints
+    takes ws alone, and such steps are refused.
+    """
 
     generator: Any
     direction: Callable[[str], Direction]
+    shifts: list[Tensor] | None = None
 
 
 @runtime_checkable
@@ -43,7 +48,8 @@ class Move:
 
     `amount` is in standard deviations of the attribute among natural samples; `layers` limits it to some rows of ws
     (None = those the direction itself was learnt for). `keep` names attributes that shall stay where they are: what the
-    direction has in common with theirs is taken out.
+    direction has in common with theirs is taken out. `space` says in which space the direction lives (None = any): a recipe
+    that names it refuses a direction of the same name that was learnt anew in another.
     """
 
     name: ClassVar[str] = "move"
@@ -51,6 +57,7 @@ class Move:
     amount: float = 1.0
     layers: tuple[int, ...] | None = None
     keep: tuple[str, ...] = ()
+    space: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.direction, str) or not self.direction:
@@ -66,11 +73,35 @@ class Move:
         if isinstance(self.keep, str) or not all(isinstance(other, str) for other in self.keep):
             raise BadConfig(f"move's keep is a list of directions' names, got {self.keep!r}")
         object.__setattr__(self, "keep", tuple(self.keep))
+        if self.space is not None:
+            check_known(str(self.space), SPACES, what="space of a move")
 
     def apply(self, ws: Tensor, bench: Bench) -> Tensor:
         """See `LatentStep`."""
         direction = without(bench.direction(self.direction), [bench.direction(other) for other in self.keep])
-        return move(ws, direction, self.amount, layers=self.layers)
+        if self.space not in (None, direction.space):
+            raise BadConfig(
+                f"this move is meant for space {self.space!r}, and direction {direction.name!r} lives in "
+                f"{direction.space!r}"
+            )
+        if direction.space != "s":
+            return move(ws, direction, self.amount, layers=self.layers)
+        if bench.shifts is None:
+            raise BadConfig(f"direction {direction.name!r} moves style channels, which this tool cannot do yet")
+        bench.shifts.append(style_shift(direction, self.amount, bench.generator, layers=self.layers))
+        return ws
+
+
+def run_steps(steps: Iterable[LatentStep], ws: Tensor, bench: Bench) -> tuple[Tensor, Tensor | None]:
+    """Latent steps in a row.
+
+    Returns:
+        ws to paint, and the shift of the styles to paint them with (`ganvas.editing.styles.paint`); None = none.
+    """
+    shifts: list[Tensor] = []
+    for step in steps:
+        ws = step.apply(ws, replace(bench, shifts=shifts))
+    return ws, sum(shifts[1:], shifts[0]) if shifts else None
 
 
 def step_to_dict(step: Any) -> dict[str, Any]:

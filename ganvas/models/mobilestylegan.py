@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.errors import BadConfig
-from ganvas.models.protocol import GeneratorModule, truncate
+from ganvas.models.protocol import GeneratorModule, StyleLayer, truncate
 from ganvas.ops.equalized import LRELU_SLOPE, normalize_2nd_moment
 from ganvas.ops.precision import fast_dtype
 from ganvas.ops.wavelet import from_wavelet, to_wavelet
@@ -284,6 +284,12 @@ class MobileStyleGANGenerator(GeneratorModule):
     def w_avg(self) -> Tensor:
         """[w_dim], the mean of w, toward which truncation pulls."""
         return self.map.w_avg
+
+    def style_layers(self) -> list[StyleLayer]:
+        """Every convolution, enlarging and the picture; each reads a row of ws of its own."""
+        levels = [f"levels.{i}.{part}" for i in range(len(self.levels)) for part in ("up", "conv1", "conv2")]
+        names = [f"{part}.affine" for part in ("conv", *levels, "to_img")]
+        return [StyleLayer(name, row, self.get_submodule(name)) for row, name in enumerate(names)]
 
     def mapping(
         self, z: Tensor, c: Tensor | None = None, *, truncation_psi: float = 1, truncation_cutoff: int | None = None

@@ -93,6 +93,24 @@ class Translator(Protocol):
     def __call__(self, img: Tensor) -> Tensor: ...
 
 
+@dataclass(frozen=True)
+class StyleLayer:
+    """One affine map from a row of ws to a style: a scale for each input channel of one layer.
+
+    `name` is the map's name among the generator's modules, `row` the row of ws it reads.
+    """
+
+    name: str
+    row: int
+    affine: nn.Module  # [N, w_dim] → [N, channels]
+
+    @property
+    def channels(self) -> int:
+        """How many numbers the style has."""
+        bias: Tensor = self.affine.bias  # type: ignore[assignment]
+        return bias.numel()
+
+
 class Network(nn.Module):
     """A module that knows its family and the config it was built from; what checkpoints are written from."""
 
@@ -131,6 +149,13 @@ class GeneratorModule(Network):
     ) -> Tensor:
         """ws [N, num_ws, w_dim] → img; see `Generator`."""
         raise NotImplementedError
+
+    def style_layers(self) -> list[StyleLayer]:
+        """The generator's style channels ("S space"), layer by layer as it paints; empty where styles scale nothing.
+
+        Source: Wu et al. 2021, "StyleSpace Analysis: Disentangled Controls for StyleGAN Image Generation", section 3.
+        """
+        return []
 
     def forward(
         self,

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_img, check_known, check_labels, check_ws, check_z
 from ganvas.errors import BadConfig, BadImage
-from ganvas.models.protocol import NOISE_MODES, PRECISIONS, GeneratorModule, Network, truncate
+from ganvas.models.protocol import NOISE_MODES, PRECISIONS, GeneratorModule, Network, StyleLayer, truncate
 from ganvas.ops.equalized import (
     GAINS,
     EqualizedConv2d,
@@ -479,6 +479,17 @@ class StyleGAN2Generator(StyleGenerator):
             lr_mul=config.mapping_lr_mul,
         )
         self._adopt(mapping, synthesis)
+
+    def style_layers(self) -> list[StyleLayer]:
+        """Convolutions and ToRGBs; a ToRGB reads the row that the next block's first convolution reads too."""
+        return [
+            StyleLayer(
+                f"synthesis.b{block.resolution}.{part}.affine", block.first_w + i, block.get_submodule(part).affine
+            )
+            for block in self.synthesis.blocks()
+            for i, part in enumerate(("conv0", "conv1", "torgb")[block.is_first :])
+            if part != "torgb" or block.has_torgb
+        ]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_known, check_ws
 from ganvas.errors import BadConfig
-from ganvas.models.protocol import NOISE_MODES, PRECISIONS
+from ganvas.models.protocol import NOISE_MODES, PRECISIONS, StyleLayer
 from ganvas.models.stylegan2 import MappingNetwork, StyleGAN2Discriminator, StyleGenerator
 from ganvas.ops.equalized import LRELU_SLOPE, EqualizedLinear
 from ganvas.ops.filtered_lrelu import filtered_lrelu, kaiser_lowpass
@@ -404,6 +404,11 @@ class StyleGAN3Generator(StyleGenerator):
             lr_mul=config.mapping_lr_mul,
         )
         self._adopt(mapping, synthesis)
+
+    def style_layers(self) -> list[StyleLayer]:
+        """All layers but the input, whose affine map turns and shifts the waves and scales nothing."""
+        names = [f"{name}.affine" for name in self.synthesis.layer_names]
+        return [StyleLayer(f"synthesis.{n}", i + 1, self.synthesis.get_submodule(n)) for i, n in enumerate(names)]
 
     @torch.no_grad()
     def set_transform(self, *, rotate_deg: float = 0, translate: tuple[float, float] = (0, 0)) -> None:
