@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.editing.directions import Direction, learn_direction, load_directions, move, save_directions
+from ganvas.editing.directions import Direction, load_directions, move, save_directions
+from ganvas.editing.learn import learn_direction
 from ganvas.features.faces import FaceFinder
 from ganvas.models.protocol import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
@@ -140,7 +141,10 @@ KEEP = {
     "hair_light": ["age", "gender", "skin_light"],
     "skin_light": ["age", "gender", "smile"],
 }
-RANGES = {"smile": 5.0, "age": 5.0, "gender": 5.0}  # how far a slider goes either way; the others go to 3
+RANGES = {"smile": 7.0, "age": 5.0, "gender": 5.0}  # how far a slider goes either way; the others go to 3
+# Rows of ws that move; the others move all. With rows 3-7 a smile is as wide, and what is outside the face changes half
+# as much: on neutral samples amount 3 gives p(happy) .91 (all rows .93), 3.9 grey levels of change outside (8.5).
+LAYERS = {"smile": (3, 4, 5, 6, 7)}
 
 
 def learn(arguments: argparse.Namespace) -> None:
@@ -156,7 +160,8 @@ def learn(arguments: argparse.Namespace) -> None:
         keep = [plain[other].vector[0] for other in KEEP[name]]
         d = learn_direction(w, y, name=name, keep=keep)
         facts = {**d.facts, "keep": KEEP[name], "psi": PSI}
-        learnt.append(Direction(name, d.vector, None, -RANGES.get(name, 3.0), RANGES.get(name, 3.0), name_of, facts))
+        high = RANGES.get(name, 3.0)
+        learnt.append(Direction(name, d.vector, LAYERS.get(name), -high, high, name_of, facts))
         print(f"{name:12s} R2 {d.facts['r2']:.3f}   length {d.vector.norm():.2f}")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     save_directions(

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
+import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -77,7 +78,7 @@ def load_face_scorer() -> FaceScorer:
 
 
 def score_faces(img: Tensor, attribute: str) -> Tensor:
-    """One attribute of aligned faces, [N].
+    """One attribute of aligned faces, [N]; the mean of what the picture and its mirror image show.
 
     Args:
         img: [N, 3, S, S] aligned as in FFHQ, in [-1, 1].
@@ -85,9 +86,15 @@ def score_faces(img: Tensor, attribute: str) -> Tensor:
             (probability of a feminine expression).
     """
     check_known(attribute, (*EXPRESSIONS, "smile", "age", "gender"), what="attribute")
-    expression, age, gender = load_face_scorer()(img)
+    expression, age, gender = (score.mean(dim=0) for score in _both_ways(img))
     if attribute == "age":
         return age
     if attribute == "gender":
         return gender.sigmoid()
     return expression.softmax(dim=1)[:, EXPRESSIONS.index("happy" if attribute == "smile" else attribute)]
+
+
+def _both_ways(img: Tensor) -> list[Tensor]:
+    """Every output of the network for the pictures and their mirror images, [2, N, …] each."""
+    net, cut = load_face_scorer(), cut_face(img)
+    return [torch.stack(pair) for pair in zip(net.judge(cut), net.judge(cut.flip(3)), strict=True)]
