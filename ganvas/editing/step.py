@@ -48,8 +48,8 @@ class Move:
 
     `amount` is in standard deviations of the attribute among natural samples; `layers` limits it to some rows of ws
     (None = those the direction itself was learnt for). `keep` names attributes that shall stay where they are: what the
-    direction has in common with theirs is taken out. `space` says in which space the direction lives (None = any): a recipe
-    that names it refuses a direction of the same name that was learnt anew in another.
+    direction has in common with theirs is taken out. `space` says in which space the direction lives (None = any): a
+    recipe that names it refuses a direction of the same name that was learnt anew in another.
     """
 
     name: ClassVar[str] = "move"
