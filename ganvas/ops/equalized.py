@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.ops.convolution import conv2d, conv_transpose2d
 from ganvas.ops.resample import downsample2d, fir_filter, upfirdn2d, upsample2d
 
 Activation = Literal["linear", "lrelu"]
@@ -127,22 +128,22 @@ class EqualizedConv2d(nn.Module):
 def _resampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None, f: Tensor, up: int, down: int) -> Tensor:
     k = weight.shape[-1]
     if down == 2 and k == 1:
-        return F.conv2d(downsample2d(x, f), weight, bias)
+        return conv2d(downsample2d(x, f), weight, bias)
     if down == 2:
         return _conv_down2(x, weight, bias, f)
     if up == 2 and k == 1:
-        x = upsample2d(F.conv2d(x, weight), f)
+        x = upsample2d(conv2d(x, weight), f)
         return x if bias is None else x + bias[:, None, None]
     if up == 2:
         return conv_up2(x, weight, f, bias)
-    return F.conv2d(x, weight, bias, padding=k // 2)
+    return conv2d(x, weight, bias, padding=k // 2)
 
 
 def _conv_down2(x: Tensor, weight: Tensor, bias: Tensor | None, f: Tensor) -> Tensor:
     """Low-pass filter, then a convolution of stride 2: every second pixel of the full convolution, never the rest."""
     k, taps = weight.shape[-1], f.shape[-1]
     before, after = k // 2 + (taps - 1) // 2, k // 2 + (taps - 2) // 2
-    return F.conv2d(upfirdn2d(x, f, padding=(before, after, before, after)), weight, bias, stride=2)
+    return conv2d(upfirdn2d(x, f, padding=(before, after, before, after)), weight, bias, stride=2)
 
 
 def conv_up2(x: Tensor, weight: Tensor, f: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -157,7 +158,7 @@ def conv_up2(x: Tensor, weight: Tensor, f: Tensor, bias: Tensor | None = None) -
     Returns:
         [N, O, 2H, 2W].
     """
-    x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # [N, O, 2H + k − 2, 2W + k − 2]
+    x = conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # [N, O, 2H + k − 2, 2W + k − 2]
     return blur_after_up2(x, f, weight.shape[-1], bias)
 
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganvas.ops.convolution import conv2d
 from ganvas.ops.equalized import blur_after_up2, conv_up2
 from ganvas.ops.precision import PreparedWeight
 
@@ -94,7 +95,7 @@ def _wants_gradients(*tensors: Tensor) -> bool:
 
 def _convolve(x: Tensor, weight: Tensor, *, up: int, f: Tensor | None, bias: Tensor | None = None) -> Tensor:
     if up == 1:
-        return F.conv2d(x, weight, None if bias is None else bias.to(x.dtype), padding=weight.shape[-1] // 2)
+        return conv2d(x, weight, None if bias is None else bias.to(x.dtype), padding=weight.shape[-1] // 2)
     assert f is not None
     return conv_up2(x, weight, f, bias)
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.errors import BadConfig
+from ganvas.ops.convolution import conv2d, conv_transpose2d
 
 Padding = int | tuple[int, int] | tuple[int, int, int, int]
 LONGEST_IN_ONE_PASS = 6  # taps; above, a filter given by one dimension runs as two passes
@@ -132,7 +133,7 @@ def _filter(
     rest = (left - own[1], right - own[1], top - own[0], bottom - own[0])
     if any(rest):
         x = F.pad(x, rest)
-    return F.conv2d(x, weight, bias, stride=stride, padding=own, groups=x.shape[1])
+    return conv2d(x, weight, bias, stride=stride, padding=own, groups=x.shape[1])
 
 
 def _stuff_and_filter(
@@ -149,6 +150,6 @@ def _stuff_and_filter(
     own = (max(min(crop[2:]), 0), max(min(crop[:2]), 0))
     rest = (own[1] - crop[0], own[1] - crop[1], own[0] - crop[2], own[0] - crop[3])
     grown = max(rest) > 0  # rows outside the result are zero, before the bias
-    x = F.conv_transpose2d(x, weight, None if grown else bias, stride=up, padding=own, groups=x.shape[1])
+    x = conv_transpose2d(x, weight, None if grown else bias, stride=up, padding=own, groups=x.shape[1])
     x = F.pad(x, rest) if any(rest) else x
     return x + bias[:, None, None] if grown and bias is not None else x

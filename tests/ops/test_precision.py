@@ -138,3 +138,11 @@ def test_a_failing_private_interface_means_no_packing(monkeypatch):
 
     monkeypatch.setattr(precision, "_pack", gone)
     assert precision.packing_works.__wrapped__() is False
+
+
+def test_packing_can_be_tried_inside_autocast():
+    packing_works.cache_clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = packing_works()
+    packing_works.cache_clear()
+    assert inside == packing_works()
