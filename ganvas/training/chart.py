@@ -185,7 +185,7 @@ def _draw_legend(pen: ImageDraw.ImageDraw, panel: Panel, left: float, top: float
 def _draw_event(pen: ImageDraw.ImageDraw, across: float, number: float) -> None:
     for top in range(TOP * SHARP, (HEIGHT_PX - BOTTOM) * SHARP, 8 * SHARP):
         pen.line((across, top, across, top + 4 * SHARP), GREY, SHARP)
-    pen.text((across + 3 * SHARP, TOP * SHARP), f"{number:g}", ALARM, font=_font(12 * SHARP))
+    pen.text((across + 3 * SHARP, (TOP + 8) * SHARP), f"{number:g}", ALARM, font=_font(12 * SHARP))
 
 
 def _draw_curve(pen: ImageDraw.ImageDraw, curve: Curve, colour: tuple[int, int, int], axes: Axes) -> None:
@@ -196,7 +196,7 @@ def _draw_curve(pen: ImageDraw.ImageDraw, curve: Curve, colour: tuple[int, int, 
         long = len(points) >= SMOOTH_FROM
         _draw_line(pen, points, _paler(colour) if long else colour, SHARP if long else 2 * SHARP, axes)
         if long:
-            _draw_line(pen, _running_mean(points, len(points) // 20), colour, 2 * SHARP, axes)
+            _draw_line(pen, _running_mean(points, len(points) // 30, log=axes.log), colour, 2 * SHARP, axes)
         if len(points) <= 30:
             for x, y in points:
                 _draw_dot(pen, axes.across(x), axes.down(y), colour)
@@ -239,15 +239,16 @@ def _height(place: Point) -> float:
     return place[1]
 
 
-def _running_mean(points: Sequence[Point], width: int) -> list[Point]:
-    """Mean of the values up to `width` before and after each; sums run along, so the cost does not depend on width."""
+def _running_mean(points: Sequence[Point], width: int, *, log: bool) -> list[Point]:
+    """Mean (geometric on a log scale) of the values up to `width` before and after each; its cost ignores `width`."""
     sums = [0.0]
     for _, y in points:
-        sums.append(sums[-1] + y)
+        sums.append(sums[-1] + (math.log(y) if log else y))
     smooth = []
     for index, (x, _) in enumerate(points):
         first, end = max(index - width, 0), min(index + width + 1, len(points))
-        smooth.append((x, (sums[end] - sums[first]) / (end - first)))
+        mean = (sums[end] - sums[first]) / (end - first)
+        smooth.append((x, math.exp(mean) if log else mean))
     return smooth
 
 

@@ -178,8 +178,10 @@ def _has(rows: list[dict[str, Any]], key: str) -> bool:
 
 
 def _curve(rows: list[dict[str, Any]], key: str, name: str) -> Curve:
-    points = [(_kimg(row), y) for row in rows if (y := _number(row.get(key))) is not None]
-    return Curve(name, [x for x, _ in points], [y for _, y in points])
+    """JSON has no not-a-number: a null in the log is one, a missing key is nothing."""
+    points = [(_kimg(row), math.nan if row[key] is None else _number(row[key])) for row in rows if key in row]
+    kept = [(x, y) for x, y in points if y is not None]
+    return Curve(name, [x for x, _ in kept], [y for _, y in kept])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
