@@ -12,6 +12,7 @@ import typer
 
 from ganvas import __version__
 from ganvas.cli.console import say_error
+from ganvas.cli.dataset import dataset
 from ganvas.cli.demo import demo
 from ganvas.cli.edit import edit
 from ganvas.cli.generate import generate
@@ -54,6 +55,7 @@ app.command()(mix)
 app.command()(interpolate)
 app.command()(invert)
 app.add_typer(models)
+app.add_typer(dataset)
 
 
 def main() -> None:

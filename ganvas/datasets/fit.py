@@ -101,11 +101,21 @@ class Fit:
             BadImage: as `read`; NoFace and others: what `align` raises.
         """
         photo = decoded(data, name=name)
-        img = self._flat(photo.img, photo.alpha)
-        crops = [crop for crop in align(img) if crop.side >= self.at_least_px]
-        if not crops:
-            raise BadImage(f"nothing in it that fills {self.at_least_px} pixels")
-        return [self.cut(img, crop) for crop in crops], _facts(photo, None)
+        return self.aligned(photo.img, align, alpha=photo.alpha), _facts(photo, None)
+
+    def aligned(self, img: Tensor, align: Aligner, alpha: Tensor | None = None) -> list[np.ndarray]:
+        """The squares of img [1, 3, H, W] that `align` wants, each uint8 [C, R, R].
+
+        Raises:
+            BadImage: none that is large enough.
+        """
+        img = self._flat(img, alpha)
+        crops = align(img)
+        large = [crop for crop in crops if crop.side >= self.at_least_px]
+        if not large:
+            what = f"squares of {max(crop.side for crop in crops):.0f} pixels at most" if crops else "nothing"
+            raise BadImage(f"has {what} to align on; at least {self.at_least_px} pixels are needed")
+        return [self.cut(img, crop) for crop in large]
 
     def fitted(self, img: Tensor, alpha: Tensor | None = None) -> np.ndarray:
         """img [1, 3, H, W], alpha [1, 1, H, W] or None → uint8 [C, R, R]."""

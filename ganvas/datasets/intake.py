@@ -21,7 +21,7 @@ from ganvas.errors import BadImage, BadInput
 
 A = TypeVar("A")
 B = TypeVar("B")
-MOST_THREADS = 16
+MOST_THREADS = 8  # each may hold a large photo
 PEEKED = 400  # files whose size is looked at to choose a resolution
 LARGEST_UNASKED = 256
 
@@ -88,7 +88,7 @@ def in_threads(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) > 4 * threads:
+            if len(waiting) > 2 * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -59,12 +59,13 @@ class Found:
     strict: bool = False  # a picture without a label is a mistake, not a choice
 
 
-def find_labels(source: Source, wanted: str | Path | None) -> Found | None:
+def find_labels(source: Source, wanted: str | Path | None, *, films: Sequence[str] = ()) -> Found | None:
     """What the pictures of a source are, as `open_pictures` takes it.
 
     Args:
         wanted: None = what dataset.json says, if there is one; "none"; "folders" = the names of the sub-folders;
             or a CSV file, "FILE.csv" or "FILE.csv:COLUMN".
+        films: videos that are to have labels as well.
 
     Raises:
         BadInput, BadConfig: labels that are not there, or do not make sense.
@@ -74,9 +75,8 @@ def find_labels(source: Source, wanted: str | Path | None) -> Found | None:
         return None if data is None else _from_listing(data, source.path)
     if str(wanted) == "none":
         return None
-    if str(wanted) == "folders":
-        return _from_folders([item.name for item in source.items], source.path)
-    return _from_csv(str(wanted), [item.name for item in source.items])
+    names = [*(item.name for item in source.items), *films]
+    return _from_folders(names, source.path) if str(wanted) == "folders" else _from_csv(str(wanted), names)
 
 
 def labels_of(found: Found, names: Sequence[str]) -> tuple[Labels, np.ndarray]:

@@ -210,8 +210,8 @@ def _stored(
         opened = caches.open_cache(path, key)
         if opened is not None:
             return _opened(opened), opened.description, [f"read from the cache {path}"]
-    except BadInput as error:
-        notes.append(f"{error}; it was made anew")
+    except BadInput:
+        notes.append(f"the cache {path} was damaged, and was made anew")
     if fit.bytes_each * len(source.items) > IN_MEMORY_BYTES:
         return *_in_file(source, fit, on_step, path, key), [*notes, f"kept in the cache {path}"]
     store, description = _in_memory(source, fit, on_step)

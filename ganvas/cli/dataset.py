@@ -1,0 +1,168 @@
+"""ganvas dataset make | check: photos and videos to a training set, and a doctor for pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ganvas.cli.choices import one_of
+from ganvas.cli.console import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganvas.datasets.doctor import Survey
+    from ganvas.datasets.fit import Aligner
+    from ganvas.datasets.prepare import Made
+    from ganvas.images.crop import Crop
+
+dataset = typer.Typer(name="dataset", help="Make a training set of your pictures, or check them.", no_args_is_help=True)
+
+SHOWN = 20
+
+LabelsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="none, folders (the sub-folders' names), FILE.csv or FILE.csv:COLUMN; default: what dataset.json says."
+    ),
+]
+
+
+@dataset.command()
+def make(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder tree, a .zip or a video.")],
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="NAME.zip, or a new folder.")],
+    resolution: Annotated[int, typer.Option("--resolution", "-r", min=4, help="Pixels across of every picture.")],
+    crop: Annotated[
+        str, typer.Option(callback=one_of("center", "pad"), help="center: the middle square; pad: all of it, and bars.")
+    ] = "center",
+    align: Annotated[
+        str | None,
+        typer.Option(
+            callback=one_of("faces", "all-faces"),
+            help="faces: cut the largest face of each photo as FFHQ's are; all-faces: every face that is sure.",
+        ),
+    ] = None,
+    labels: LabelsOption = None,
+    duplicates: Annotated[
+        str,
+        typer.Option(
+            callback=one_of("near", "exact", "keep"),
+            help="Leave out what is there already: near: to the eye; exact: byte for byte; keep: nothing.",
+        ),
+    ] = "near",
+    every: Annotated[float, typer.Option(min=0, help="Of a video: a frame every so many seconds; 0 = all.")] = 1.0,
+    background: Annotated[str, typer.Option(help="Behind transparency and beside padded photos.")] = "white",
+    grey: Annotated[bool, typer.Option("--grey", help="One channel instead of three.")] = False,
+    smallest: Annotated[
+        int | None, typer.Option(min=1, help="Leave out what has fewer pixels across; default: half the resolution.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace DEST once the new set is whole.")] = False,
+) -> None:
+    """Make a training set of one size: cut, resized, without copies, labelled. NVIDIA's tools read it too.
+
+    Example: [bold]ganvas dataset make ~/photos faces.zip --resolution 256 --align faces[/bold]
+    """
+    from ganvas.datasets.prepare import make_dataset
+
+    with Progress(f"reading {source}") as progress:
+        made = make_dataset(
+            source,
+            dest,
+            resolution=resolution,
+            crop=crop,
+            align=None if align is None else _aligner(every_face=align == "all-faces"),
+            labels=labels,
+            duplicates=duplicates,
+            every_sec=every,
+            background=background,
+            channels=1 if grey else 3,
+            smallest=smallest,
+            overwrite=overwrite,
+            on_step=progress.step,
+        )
+    _say_made(made)
+
+
+@dataset.command()
+def check(
+    path: Annotated[Path, typer.Argument(metavar="DIR", help="A folder tree or a .zip.")],
+    resolution: Annotated[
+        int | None, typer.Option("--resolution", "-r", min=4, help="To be used at; default: what the pictures have.")
+    ] = None,
+    labels: LabelsOption = None,
+    full: Annotated[bool, typer.Option("--full", help=f"Name every file, not the first {SHOWN} of a kind.")] = False,
+) -> None:
+    """Look through pictures: how many, what sizes, what is odd, by name, and what will be done. Changes nothing.
+
+    Example: [bold]ganvas dataset check ~/photos --resolution 128[/bold]
+    """
+    from ganvas.datasets.doctor import survey
+
+    with Progress(f"looking through {path}") as progress:
+        found = survey(path, resolution=resolution, labels=labels, on_step=progress.step)
+    _say_survey(found, most=None if full else SHOWN)
+    if not found.usable:
+        raise typer.Exit(1)
+
+
+def _aligner(*, every_face: bool) -> Aligner:
+    """Photo → the face models' squares."""
+    from ganvas.errors import NoFace
+    from ganvas.features.faces import SURE, FaceFinder
+    from ganvas.images.crop import Crop
+
+    finder = FaceFinder()
+
+    def squares(img: Tensor) -> list[Crop]:
+        faces = [face for face in finder.find(img) if face.upright or (face.turn_deg and face.score > SURE)]
+        if not faces:
+            raise NoFace("no face in it")
+        return [Crop.from_landmarks(face.points) for face in (faces if every_face else faces[:1])]
+
+    return squares
+
+
+def _say_made(made: Made) -> None:
+    _say_list("left out", [f"{name}: {why}" for name, why in made.skipped])
+    _say_list("copies, left out", [f"{name} ~ {first}" for name, first in made.copies])
+    if made.class_counts:
+        typer.echo(f"classes: {_counted(made.class_counts)}")
+    typer.echo(f"{made.count:,} pictures of {made.resolution} x {made.resolution}: {made.path}")
+
+
+def _say_survey(found: Survey, *, most: int | None) -> None:
+    from ganvas.datasets.doctor import FINDINGS
+
+    typer.echo(f"{found.path}: {found.count:,} pictures, {found.usable:,} usable at {found.resolution} pixels")
+    common = sorted(found.sizes.items(), key=lambda pair: -pair[1])
+    sizes = [f"{width} x {height}: {count:,}" for (width, height), count in common]
+    if sizes:
+        typer.echo(f"sizes: {_short(sizes, 8)}")
+    if found.class_counts:
+        typer.echo(f"classes: {_counted(found.class_counts)}")
+    if found.labels_trouble:
+        typer.echo(f"labels: {found.labels_trouble}")
+    for kind, names in found.findings.items():
+        _say_list(f"{kind} ({FINDINGS[kind]})", names, most=most)
+    if not any(found.findings.values()):
+        typer.echo("nothing odd")
+
+
+def _say_list(what: str, lines: list[str], *, most: int | None = SHOWN) -> None:
+    if lines:
+        typer.echo(f"{what}: {len(lines):,}")
+        for line in lines[:most]:
+            typer.echo(f"  {line}")
+        if most is not None and len(lines) > most:
+            typer.echo(f"  … and {len(lines) - most:,} more")
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return _short([f"{name} {count:,}" for name, count in counts.items()], 12)
+
+
+def _short(texts: list[str], most: int) -> str:
+    return ", ".join(texts[:most]) + (f", … {len(texts) - most:,} more" if len(texts) > most else "")

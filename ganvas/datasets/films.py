@@ -1,0 +1,55 @@
+"""Frames of a video as pictures (needs the extra [video])."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganvas.errors import BadConfig, BadImage, MissingExtra
+
+
+def frames(path: Path, *, every_sec: float) -> Iterator[tuple[float, np.ndarray]]:
+    """One frame of a video every so many seconds: (its time in seconds, uint8 pixels [H, W, 3]), upright.
+
+    Raises:
+        BadConfig: `every_sec` below 0.
+        BadImage: no video, or one that breaks off; what was yielded before is good.
+        MissingExtra: PyAV is not installed.
+    """
+    if every_sec < 0:
+        raise BadConfig(f"frames are taken every 0 (all of them) or more seconds, got {every_sec}")
+    av = _av()
+    try:
+        with av.open(str(path)) as film:
+            if not film.streams.video:
+                raise BadImage(f"{path} has no pictures, only sound")
+            stream = film.streams.video[0]
+            stream.thread_type = "AUTO"
+            due = 0.0
+            for number, frame in enumerate(film.decode(stream)):
+                at_sec = float(frame.time) if frame.time is not None else number / 25
+                if at_sec + 1e-6 >= due:
+                    due = (np.floor(at_sec / every_sec + 1e-6) + 1) * every_sec if every_sec else 0.0
+                    yield at_sec, _upright(frame)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, BadImage):
+            raise
+        raise BadImage(f"{path} is no video that can be read, or breaks off: {error}") from error
+
+
+def _upright(frame: Any) -> np.ndarray:
+    """Phones film sideways and write down how to turn."""
+    pixels = frame.to_ndarray(format="rgb24")
+    turns = round(getattr(frame, "rotation", 0) / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, turns))
+
+
+def _av() -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise MissingExtra("reading videos", "video") from error
+    return av

@@ -1,0 +1,382 @@
+"""Photos and videos → a training set on disk that other tools read too.
+
+The layout is NVIDIA's: 00000/img00000000.png and so on, and dataset.json with the labels. The same photos and settings
+give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Protocol
+
+import numpy as np
+from PIL import Image
+
+from ganvas import __version__
+from ganvas.checks import check_known
+from ganvas.datasets.films import frames
+from ganvas.datasets.fit import Aligner, Facts, Fit
+from ganvas.datasets.folder import FILMS, LISTING, Item, Source
+from ganvas.datasets.intake import digest_of, in_threads, open_source, reason
+from ganvas.datasets.labels import Found, Value, find_labels
+from ganvas.datasets.likeness import Seen, Sketch, sketched
+from ganvas.errors import BadImage, BadInput, NoFace
+from ganvas.images.tensors import from_pixels
+
+DUPLICATES = ("near", "exact", "keep")
+_OLDEST = (1980, 1, 1, 0, 0, 0)  # a zip's time must be something; the same one makes the same bytes
+
+OnStep = Callable[[int, "int | None"], object]  # (files done, files in all where known); may raise Stopped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What `make_dataset` did."""
+
+    path: Path
+    resolution: int
+    count: int  # pictures in the set
+    taken_from: list[str]  # where each came from
+    skipped: list[tuple[str, str]] = field(default_factory=list)  # (name, why), of files that gave no picture
+    copies: list[tuple[str, str]] = field(default_factory=list)  # (name, the picture it looks like), left out
+    class_counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A picture that may enter the set."""
+
+    name: str
+    parent: str  # the file that it comes from, which has the label
+    pixels: np.ndarray
+    digest: str
+    sketch: Sketch
+    png: bytes
+
+
+@dataclass(frozen=True)
+class _Refused:
+    name: str
+    why: str
+
+
+def make_dataset(
+    source: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    *,
+    resolution: int,
+    crop: str = "center",
+    align: Aligner | None = None,
+    labels: str | Path | None = None,
+    duplicates: str = "near",
+    every_sec: float = 1.0,
+    background: str = "white",
+    channels: int = 3,
+    smallest: int | None = None,
+    overwrite: bool = False,
+    on_step: OnStep | None = None,
+) -> Made:
+    """Make a training set of one size from a folder, an archive or a video.
+
+    Args:
+        source: a folder tree, a .zip or a video; videos in a folder count too.
+        dest: NAME.zip, or a folder. It is there when all is done, and not at all when something fails.
+        resolution: pixels across of every picture.
+        crop: "center" = the largest square in the middle, "pad" = the whole photo with bars beside it.
+        align: instead of `crop`: which squares of a photo are wanted, such as its faces. Photos without one are left
+            out.
+        labels: None = what the source's dataset.json says; "none"; "folders"; "FILE.csv" or "FILE.csv:COLUMN".
+        duplicates: leave out pictures that are there already: "near" = to the eye, "exact" = byte for byte, "keep".
+        every_sec: of a video, one frame every so many seconds; 0 = all.
+        background: the colour behind transparent and beside padded photos.
+        channels: 3, or 1 for grey.
+        smallest: leave out photos (or faces) with fewer pixels across; None = half the resolution.
+        overwrite: replace what is at `dest`, once the new set is whole.
+        on_step: called as (files done, files in all) and may raise Stopped; nothing is left at `dest` then.
+
+    Raises:
+        BadInput: nothing usable in the source, labels that do not fit, or a `dest` that exists or cannot be written.
+        BadConfig: a setting that does not exist.
+        MissingExtra: videos without the extra [video].
+    """
+    check_known(duplicates, DUPLICATES, what="way with duplicates")
+    fit = Fit(resolution=resolution, crop=crop, background=background, channels=channels, smallest=smallest)
+    work = _Work(Path(source), fit, align, labels, every_sec)
+    dest = Path(dest)
+    _check_dest(dest, work.root, overwrite)
+    chosen = _Chosen(duplicates)
+    with _writer(dest) as writer:
+        for step, outcome in work.outcomes():
+            if chosen.take(outcome, work.found) and isinstance(outcome, _Candidate):
+                writer.add(_name(len(chosen.names) - 1), outcome.png)
+            if on_step is not None:
+                on_step(step, work.total)
+        if not chosen.names:
+            raise BadInput(_nothing(work, chosen))
+        writer.add(LISTING, _listing(chosen, work.found, fit, align is not None))
+    return Made(
+        path=dest,
+        resolution=resolution,
+        count=len(chosen.names),
+        taken_from=chosen.names,
+        skipped=chosen.skipped,
+        copies=chosen.copies,
+        class_counts=chosen.class_counts(work.found),
+    )
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Work:
+    """All that there is to do: the pictures of a source, then its videos."""
+
+    def __init__(
+        self, root: Path, fit: Fit, align: Aligner | None, labels: str | Path | None, every_sec: float
+    ) -> None:
+        self.root, self.fit, self.align, self.every_sec = root, fit, align, every_sec
+        self.source: Source | None = None
+        self.found: Found | None = None
+        self.films = [root]
+        if root.is_dir() or root.suffix.lower() not in FILMS:
+            self.source = open_source(root)
+            self.films = [root / name for name in self.source.films] if root.is_dir() else []
+            self.found = find_labels(self.source, labels, films=self.source.films if root.is_dir() else ())
+        elif not root.is_file():
+            raise BadInput(f"there is no file {root}")
+        self.items = self.source.items if self.source else ()
+        self.total = None if self.films else len(self.items)  # nobody knows how many frames a video has
+
+    def outcomes(self) -> Iterator[tuple[int, _Candidate | _Refused]]:
+        """(files or frames done, what became of one). A photo with several faces comes several times."""
+        step = 0
+        for several in in_threads(self._of_item, self.items):
+            step += 1
+            for outcome in several:
+                yield step, outcome
+        for film in self.films:
+            for several in in_threads(self._of_frame, self._frames(film)):
+                step += 1
+                for outcome in several:
+                    yield step, outcome
+
+    def _of_item(self, item: Item) -> list[_Candidate | _Refused]:
+        assert self.source is not None
+        try:
+            data = self.source.read(item)
+            if self.align is None:
+                pictures = [self.fit.read(data, name=item.name)[0]]
+            else:
+                pictures = self.fit.read_aligned(data, self.align, name=item.name)[0]
+        except (BadImage, NoFace) as error:
+            return [_Refused(item.name, reason(error, item.name))]
+        return _candidates(item.name, item.name, pictures, digest_of(data))
+
+    def _frames(self, film: Path) -> Iterator[tuple[str, float, np.ndarray | str]]:
+        """(video, time, pixels); where it breaks off, the reason in their place."""
+        name = film.relative_to(self.root).as_posix() if film != self.root else film.name
+        try:
+            for at_sec, pixels in frames(film, every_sec=self.every_sec):
+                yield name, at_sec, pixels
+        except BadImage as error:
+            yield name, 0.0, reason(error, str(film))
+
+    def _of_frame(self, frame: tuple[str, float, np.ndarray | str]) -> list[_Candidate | _Refused]:
+        film, at_sec, pixels = frame
+        name = f"{film} at {at_sec:.2f} s"
+        if isinstance(pixels, str):
+            return [_Refused(film, pixels)]
+        img = from_pixels(pixels)
+        try:
+            if self.align is None:
+                self.fit.check_size(Facts(width=img.shape[3], height=img.shape[2]), name=name)
+                pictures = [self.fit.fitted(img)]
+            else:
+                pictures = self.fit.aligned(img, self.align)
+        except (BadImage, NoFace) as error:
+            return [_Refused(name, reason(error, name))]
+        return _candidates(name, film, pictures, digest_of(pixels.tobytes()))
+
+
+def _candidates(name: str, parent: str, pictures: list[np.ndarray], digest: str) -> list[_Candidate | _Refused]:
+    return [
+        _Candidate(
+            name=name if len(pictures) == 1 else f"{name} ({number})",
+            parent=parent,
+            pixels=pixels,
+            digest=f"{digest} {number}",
+            sketch=sketched(pixels),
+            png=_png(pixels),
+        )
+        for number, pixels in enumerate(pictures, start=1)
+    ]
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    whole = np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    Image.fromarray(whole if whole.shape[2] == 3 else whole[:, :, 0]).save(file, "PNG")
+    return file.getvalue()
+
+
+# ── choosing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Chosen:
+    """What enters the set, and what does not and why."""
+
+    def __init__(self, duplicates: str):
+        self.duplicates = duplicates
+        self.names: list[str] = []
+        self.values: list[Value] = []
+        self.skipped: list[tuple[str, str]] = []
+        self.copies: list[tuple[str, str]] = []
+        self._digests: dict[str, int] = {}
+        self._seen = Seen()
+
+    def take(self, outcome: _Candidate | _Refused, found: Found | None) -> bool:
+        """Whether it enters."""
+        if isinstance(outcome, _Refused):
+            self.skipped.append((outcome.name, outcome.why))
+            return False
+        value = found.values.get(outcome.parent) if found else None
+        if found is not None and value is None:
+            if found.strict:
+                raise BadInput(f"{found.where} has no label for {outcome.parent!r}")
+            self.skipped.append((outcome.name, f"has no label in {found.where}"))
+            return False
+        first = self._first_like(outcome)
+        if first is not None:
+            other = "" if value is None or self.values[first] == value else ", which has another label"
+            self.copies.append((outcome.name, self.names[first] + other))
+            return False
+        self._remember(outcome, value)
+        return True
+
+    def _first_like(self, picture: _Candidate) -> int | None:
+        if self.duplicates == "keep":
+            return None
+        same = self._digests.get(picture.digest)
+        if same is None and self.duplicates == "near":
+            same = self._seen.like(picture.sketch)
+        return same
+
+    def _remember(self, picture: _Candidate, value: Value | None) -> None:
+        self._digests.setdefault(picture.digest, len(self.names))
+        if self.duplicates == "near":
+            self._seen.add(picture.sketch)
+        self.names.append(picture.name)
+        if value is not None:
+            self.values.append(value)
+
+    def class_counts(self, found: Found | None) -> dict[str, int]:
+        """Pictures of each class."""
+        if found is None or not all(isinstance(value, int) for value in self.values):
+            return {}
+        counts = np.bincount(np.array(self.values, np.int64), minlength=len(found.class_names)).tolist()
+        return dict(zip(found.class_names or map(str, range(len(counts))), counts, strict=True))
+
+
+def _nothing(work: _Work, chosen: _Chosen) -> str:
+    if not chosen.skipped:
+        return f"{work.root} has no pictures and no videos"
+    shown = "; ".join(f"{name}: {why}" for name, why in chosen.skipped[:3])
+    return f"{work.root}: not one usable picture among {len(chosen.skipped):,}. {shown}"
+
+
+# ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Writer(Protocol):
+    def add(self, name: str, data: bytes) -> None: ...
+
+
+class _ToZip:
+    def __init__(self, file: IO[bytes]):
+        self.archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
+
+    def add(self, name: str, data: bytes) -> None:
+        info = zipfile.ZipInfo(name, _OLDEST)
+        info.external_attr = 0o644 << 16
+        info.compress_type = zipfile.ZIP_DEFLATED if name == LISTING else zipfile.ZIP_STORED
+        self.archive.writestr(info, data)
+
+
+class _ToFolder:
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def add(self, name: str, data: bytes) -> None:
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+
+
+def _name(number: int) -> str:
+    text = f"{number:08d}"
+    return f"{text[:5]}/img{text}.png"
+
+
+def _listing(chosen: _Chosen, found: Found | None, fit: Fit, aligned: bool) -> bytes:
+    pairs = [[_name(number), value] for number, value in enumerate(chosen.values)]
+    content: dict[str, object] = {"labels": pairs or None}
+    if found is not None and found.class_names:
+        content["class_names"] = list(found.class_names)
+    content["ganvas"] = {"version": __version__, **fit.settings(), "aligned": aligned, "duplicates": chosen.duplicates}
+    return json.dumps(content).encode()
+
+
+def _check_dest(dest: Path, source: Path, overwrite: bool) -> None:
+    if not dest.absolute().parent.is_dir():
+        raise BadInput(f"there is no folder {dest.absolute().parent} to write {dest.name} to")
+    real, root = dest.resolve(), source.resolve()
+    if real == root or real in root.parents or (root in real.parents and dest.suffix.lower() != ".zip"):
+        raise BadInput(f"{dest} and its source {source} lie in one another; choose another place")
+    if dest.exists() and not overwrite:
+        raise BadInput(f"{dest} exists; choose another name, or allow to overwrite it")
+    if dest.suffix.lower() == ".zip" and dest.is_dir():
+        raise BadInput(f"{dest} is a folder")
+    if overwrite and dest.is_dir() and any(dest.iterdir()) and not (dest / LISTING).is_file():
+        raise BadInput(f"{dest} is a folder with other things in it, not a data set; it is not overwritten")
+
+
+@contextmanager
+def _writer(dest: Path) -> Iterator[_Writer]:
+    """What is written appears at `dest` when the block ends, and leaves no trace when the block fails."""
+    part = dest.with_name(f".{dest.name}.{secrets.token_hex(4)}.part")
+    try:
+        if dest.suffix.lower() == ".zip":
+            with open(part, "xb") as file:
+                zipped = _ToZip(file)
+                yield zipped
+                zipped.archive.close()
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, dest)
+        else:
+            part.mkdir()
+            yield _ToFolder(part)
+            _replace_folder(part, dest)
+    except OSError as error:
+        raise BadInput(f"{dest} cannot be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True) if part.is_file() else shutil.rmtree(part, ignore_errors=True)
+
+
+def _replace_folder(made: Path, dest: Path) -> None:
+    if dest.exists():
+        old = made.with_suffix(".old")
+        os.replace(dest, old)
+        os.replace(made, dest)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.replace(made, dest)
