@@ -16,6 +16,7 @@ SHARP = 2  # drawn this many times as large and then reduced: smooth lines
 INK, GREY, PALE = (40, 40, 40), (120, 120, 120), (228, 228, 228)
 COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (170, 80, 150))  # Okabe and Ito: told apart by everybody
 ALARM = (200, 30, 30)
+HUGE = 1e300
 SMOOTH_FROM = 80  # points; longer curves are drawn pale, with their running mean over them
 
 Point = tuple[float, float]
@@ -90,13 +91,15 @@ class Axes:
     def down(self, y: float) -> float:
         """Where this y is, px from the top."""
         low, high = self.low[1], self.high[1]
-        share = math.log(y / low) / math.log(high / low) if self.log else (y - low) / (high - low)
+        share = (
+            (math.log(y) - math.log(low)) / (math.log(high) - math.log(low)) if self.log else (y - low) / (high - low)
+        )
         return SHARP * (HEIGHT_PX - BOTTOM - share * (HEIGHT_PX - TOP - BOTTOM))
 
 
 def _axes(panel: Panel) -> Axes:
     xs = [x for curve in panel.curves for x in curve.x]
-    ys = [y for curve in panel.curves for y in curve.y if math.isfinite(y)]
+    ys = [y for curve in panel.curves for y in curve.y if _drawable(y)]
     log = _log_fits(ys) if panel.log is None else panel.log and _positive(ys)
     low, high = (min(ys), max(ys)) if ys else (0.0, 1.0)
     if log:
@@ -107,6 +110,10 @@ def _axes(panel: Panel) -> Axes:
     left, right = (min(xs), max(xs)) if xs else (0.0, 1.0)
     left = 0.0 if 0 <= left < 0.2 * right else left
     return Axes((left, low), (right if right > left else left + 1, high), log)
+
+
+def _drawable(y: float) -> bool:
+    return abs(y) < HUGE  # neither infinite nor not-a-number, and a span of two such is finite, too
 
 
 def _positive(ys: Sequence[float]) -> bool:
@@ -129,7 +136,7 @@ def ticks(low: float, high: float, *, most: int = 6) -> list[float]:
 def log_ticks(low: float, high: float) -> list[float]:
     """Powers of ten between low and high; with 2 and 5 times where there are few, every second one where many."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    factors = (1, 2, 5) if len(powers) <= 4 else (1,)
+    factors = (1, 2, 5) if math.log10(high) - math.log10(low) < 3 else (1,)
     stride = 1 + len(powers) // 9
     found = [factor * 10.0**power for power in powers if power % stride == 0 for factor in factors]
     return [value for value in found if low <= value <= high]
@@ -175,7 +182,7 @@ def _draw_frame(pen: ImageDraw.ImageDraw, panel: Panel, axes: Axes) -> None:
 def _draw_legend(pen: ImageDraw.ImageDraw, panel: Panel, left: float, top: float) -> None:
     font = _font(12 * SHARP)
     for curve, colour in zip(panel.curves, COLOURS * 9, strict=False):
-        last = next((f" {label(y)}" for y in reversed(curve.y) if math.isfinite(y)), "")
+        last = next((f" {label(y)}" for y in reversed(curve.y) if _drawable(y)), "")
         pen.line((left, top + 7 * SHARP, left + 16 * SHARP, top + 7 * SHARP), colour, 3 * SHARP)
         name = _plain(curve.name)[:40] + last
         pen.text((left + 21 * SHARP, top), name, INK, font=font)
@@ -190,7 +197,7 @@ def _draw_event(pen: ImageDraw.ImageDraw, across: float, number: float) -> None:
 
 def _draw_curve(pen: ImageDraw.ImageDraw, curve: Curve, colour: tuple[int, int, int], axes: Axes) -> None:
     for x, y in zip(curve.x, curve.y, strict=True):
-        if not math.isfinite(y):
+        if not _drawable(y):
             _draw_cross(pen, axes.across(x), (TOP + 4) * SHARP)
     for points in _runs(curve):
         long = len(points) >= SMOOTH_FROM
@@ -206,9 +213,9 @@ def _runs(curve: Curve) -> list[list[Point]]:
     """The stretches without a gap; time that runs backward (a run that stepped back) starts a new one."""
     runs: list[list[Point]] = [[]]
     for x, y in zip(curve.x, curve.y, strict=True):
-        if not math.isfinite(y) or (runs[-1] and x < runs[-1][-1][0]):
+        if not _drawable(y) or (runs[-1] and x < runs[-1][-1][0]):
             runs.append([])
-        if math.isfinite(y):
+        if _drawable(y):
             runs[-1].append((x, y))
     return [run for run in runs if run]
 

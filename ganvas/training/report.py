@@ -142,7 +142,7 @@ def _pictures(folder: Path) -> str:
     reals, fakes, walks = (_found(folder, f"{kind}*") for kind in ("reals", "fakes", "walk"))
     kept = _spread(fakes, MOST_SHEETS)
     newest = [("data", _image(path)) for path in reals[:1]] + [(_title(path), _image(path)) for path in kept[-1:]]
-    earlier = [(_title(path), _image(path)) for path in kept[:-1]]
+    earlier = [(_title(path), _image(path, SHEET_PX // 2)) for path in kept[:-1]]
     parts = ["<h2>Data and fakes</h2><div class=two>" + _shown(newest) + "</div>" if newest else ""]
     parts.append("<h2>How it came about</h2><div class=three>" + _shown(earlier) + "</div>" if earlier else "")
     parts.append("".join(_walk(path) for path in walks[-1:]))
@@ -174,14 +174,14 @@ def _title(path: Path) -> str:
     return f"fakes at {int(numbers[-1]):,} kimg" if numbers else path.stem
 
 
-def _image(path: Path) -> str:
+def _image(path: Path, largest_px: int = SHEET_PX) -> str:
     """A sheet, reduced and inside the page; a broken file is named instead."""
     try:
         with Image.open(path) as opened:
             picture = opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return f"<p>{_e(path.name)} cannot be read</p>"
-    picture.thumbnail((SHEET_PX, SHEET_PX), Image.Resampling.LANCZOS)
+    picture.thumbnail((largest_px, largest_px), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=82)
     return _img("image/jpeg", buffer.getvalue(), path.stem)
