@@ -222,6 +222,19 @@ def save_directions(directions: Sequence[Direction], path: Path | str, *, licenc
     return Path(path)
 
 
+def add_directions(directions: Sequence[Direction], path: Path | str, *, licence: str, origin: str) -> Path:
+    """Write directions into a file beside those that are there; one of the same name takes the old one's place.
+
+    Raises:
+        BadConfig: the file's are of another generator. WeightsError: the file is damaged, or something else.
+    """
+    kept = load_directions(path) if Path(path).exists() else {}
+    said = {"licence": licence, "origin": origin}
+    fresh = {d.name: replace(d, facts={**d.facts, **said}) for d in directions}
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return save_directions(list((kept | fresh).values()), path, licence=licence, origin=origin)
+
+
 def load_directions(path: Path | str) -> dict[str, Direction]:
     """Read what `save_directions` wrote.
 

@@ -1,0 +1,128 @@
+"""An honest report of directions: how far each moves what it is named for, and what else, with pictures to look at.
+
+Written as a folder: report.md for people, report.json for programs, leakage.png, and a sheet a direction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ganvas.editing.directions import Direction
+from ganvas.editing.effect import Judge, OnStep, Response, judged, respond, sheet
+from ganvas.editing.leakage import Leakage, draw_leakage, measured_leakage
+from ganvas.images.files import write_image
+from ganvas.weights.checkpoint import write_atomically
+
+SHEET_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured: a response a direction (empty without a judge), and the leakage (None without one)."""
+
+    directions: tuple[Direction, ...]
+    responses: tuple[Response, ...]
+    leakage: Leakage | None
+    samples: int
+
+    def to_markdown(self) -> str:
+        """The page for people."""
+        lines = [f"# {len(self.directions)} directions, measured on {self.samples} samples", ""]
+        lines += _table(["direction", "space", "layers", "range", "learnt", "fit"], map(_card, self.directions))
+        if self.responses:
+            lines += ["", "Mean scores along each direction (its own score where one has its name, else all):", ""]
+            lines += _table(["direction", "score", "amount: mean", "faces found"], self._response_rows())
+        if self.leakage is not None:
+            lines += ["", "Standard deviations by which each score moves for amount 1:", ""]
+            lines += ["```text", self.leakage.to_text(), "```", "", "![leakage](leakage.png)"]
+        for direction in self.directions:
+            lines += ["", f"## {direction.name}", "", f"![{direction.name}]({direction.name}.jpg)"]
+        return "\n".join(lines) + "\n"
+
+    def _response_rows(self) -> list[list[str]]:
+        rows = []
+        for r in self.responses:
+            for score in [r.direction] if r.direction in r.means else list(r.means):
+                means = ", ".join(f"{a:+g}: {m:.3g}" for a, m in zip(r.amounts, r.means[score], strict=True))
+                found = " ".join(f"{share:.0%}" for share in r.found)
+                rows.append([r.direction, f"{score} (as it is: {r.still[score]:.3g})", means, found])
+        return rows
+
+    def to_json(self) -> str:
+        """The same for programs."""
+        plain: dict[str, Any] = {
+            "samples": self.samples,
+            "directions": {
+                d.name: {"space": d.space, "layers": d.layers, "low": d.low, "high": d.high, "facts": d.facts}
+                for d in self.directions
+            },
+            "responses": [asdict(r) for r in self.responses],
+        }
+        if self.leakage is not None:
+            table = self.leakage
+            plain["leakage"] = {"rows": table.rows, "columns": table.columns, "shift": table.shift.tolist()}
+        return json.dumps(plain, indent=1)
+
+
+def report(
+    generator: Any,
+    directions: Sequence[Direction],
+    ws: Tensor,
+    folder: Path | str,
+    *,
+    judge: Judge | None = None,
+    resolution: int | None = None,
+    on_step: OnStep | None = None,
+) -> Report:
+    """Measure directions on latents they were not learnt from, and write the report.
+
+    Args:
+        generator: the one they were learnt on.
+        directions: to be measured.
+        ws: [N, num_ws, w_dim]; the sheets show the first five.
+        folder: made if it is not there.
+        judge: who scores the pictures; None = sheets and cards only.
+        resolution: of an early exit, where the family has one.
+        on_step: called with (directions done, directions in all).
+
+    Returns:
+        What was written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    still: Mapping[str, Tensor] | None = None
+    if judge is not None:
+        still = judged(generator, judge, ws, resolution=resolution)
+    responses = []
+    for done, direction in enumerate(directions, start=1):
+        picture = sheet(generator, ws[:SHEET_ROWS], direction, resolution=resolution)
+        write_image(picture, folder / f"{direction.name}.jpg")
+        if judge is not None:
+            responses.append(respond(generator, judge, ws, direction, still=still, resolution=resolution))
+        if on_step is not None:
+            on_step(done, len(directions))
+    leakage = None
+    if judge is not None:
+        leakage = measured_leakage(generator, judge, ws, directions, still=still, resolution=resolution)
+        write_image(draw_leakage(leakage), folder / "leakage.png")
+    found = Report(tuple(directions), tuple(responses), leakage, len(ws))
+    for name, text in (("report.md", found.to_markdown()), ("report.json", found.to_json())):
+        write_atomically(folder / name, lambda part, text=text: Path(part).write_text(text, encoding="utf-8"))
+    return found
+
+
+def _card(d: Direction) -> list[str]:
+    fit = next((f"{name.upper()} {d.facts[name]:.2f}" for name in ("r2", "auc") if name in d.facts), "")
+    samples = f", {d.facts['samples']} samples" if "samples" in d.facts else ""
+    layers = "all" if d.layers is None else ",".join(map(str, d.layers))
+    return [d.name, d.space, layers, f"{d.low:+g} to {d.high:+g}", f"{d.facts.get('method', '')}{samples}", fit]
+
+
+def _table(head: Sequence[str], rows: Any) -> list[str]:
+    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]

@@ -1,0 +1,106 @@
+"""Scores from colours of aligned faces: hair and skin, lightness and hue; beard, glasses and long hair by their traces.
+
+Measured in fixed parts of a crop aligned as FFHQ's are, in CIELAB (CIE 15:2004; sRGB under D65), whose lightness and
+hue are close to what people see. No network, so nothing to fetch and nothing learnt from anybody; a hat or a hand in
+front of a part is measured as if it were hair or skin. They are for ordering many samples of a generator, and say
+nothing about people.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganvas.checks import check_img, check_known
+
+# Parts of the crop as shares of its side: top, bottom, left, right.
+HAIR = (0.03, 0.16, 0.34, 0.66)
+SKIN = (0.55, 0.645, 0.33, 0.67)
+CHEEKS = ((0.62, 0.68, 0.32, 0.40), (0.62, 0.68, 0.60, 0.68))
+JAW = ((0.80, 0.86, 0.37, 0.44), (0.80, 0.86, 0.56, 0.63))  # below the cheeks, in their light
+CHIN, LIP = (0.83, 0.88, 0.45, 0.55), (0.665, 0.69, 0.44, 0.56)
+SIDES = ((0.72, 0.92, 0.10, 0.20), (0.72, 0.92, 0.80, 0.90))
+BRIDGE = (0.41, 0.53, 0.46, 0.54)  # between the eyes: bare skin, or the bridge of glasses across it
+WHITE = (0.95047, 1.0, 1.08883)
+TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
+WORK_PX = 256
+
+
+def to_lab(img: Tensor) -> Tensor:
+    """sRGB img [N, 3, H, W] in [-1, 1] → CIELAB [N, 3, H, W]: L 0 … 100, a and b about -100 … 100."""
+    v = (img.clamp(-1, 1) + 1) / 2
+    linear = torch.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
+    xyz = torch.einsum("dc,nchw->ndhw", linear.new_tensor(TO_XYZ), linear) / linear.new_tensor(WHITE)[:, None, None]
+    edge = 6 / 29
+    f = torch.where(xyz > edge**3, xyz.clamp(min=1e-9) ** (1 / 3), xyz / (3 * edge**2) + 4 / 29)
+    return torch.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], dim=1)
+
+
+@torch.no_grad()
+def colours_of(img: Tensor) -> dict[str, Tensor]:
+    """Scores of aligned faces from their colours.
+
+    Args:
+        img: [N, 3, S, S] aligned as FFHQ's are, in [-1, 1].
+
+    Returns:
+        [N] a score: `hair_light` and `skin_light` (CIELAB lightness, 0 … 100), `hair_hue` and `skin_hue` (degrees: 0 =
+        red, 90 = yellow), `hair_colourful` (chroma), `beard` (how much darker and greyer chin and upper lip are than
+        the cheeks above them; children's round chins score too, so use it among adults), `glasses`
+        (sharp lines across the bridge of the nose), `hair_long` (how near the sides below the ears are to the hair's
+        colour; 0 = the same, falling).
+
+    Raises:
+        BadImage: another shape.
+    """
+    check_img(img, who="colours_of")
+    lab = to_lab(F.interpolate(img, (WORK_PX, WORK_PX), mode="area"))
+    hair, skin = _mean(lab, HAIR), _mean(lab, SKIN)
+    sides = torch.stack([(_mean(lab, part) - hair).norm(dim=1) for part in SIDES]).mean(dim=0)
+    return {
+        "hair_light": hair[:, 0],
+        "hair_hue": _hue(hair),
+        "hair_colourful": hair[:, 1:].norm(dim=1),
+        "skin_light": skin[:, 0],
+        "skin_hue": _hue(skin),
+        "beard": _beard(lab),
+        "glasses": _lines(_cut(lab, BRIDGE)[:, 0]),
+        "hair_long": -sides,
+    }
+
+
+COLOURS = ("hair_light", "hair_hue", "hair_colourful", "skin_light", "skin_hue", "beard", "glasses", "hair_long")
+
+
+def score_colours(img: Tensor, attribute: str) -> Tensor:
+    """One of the scores of `colours_of`, [N]."""
+    check_known(attribute, COLOURS, what="attribute")
+    return colours_of(img)[attribute]
+
+
+def _cut(lab: Tensor, part: tuple[float, float, float, float]) -> Tensor:
+    top, bottom, left, right = (round(share * WORK_PX) for share in part)
+    return lab[:, :, top:bottom, left:right]
+
+
+def _mean(lab: Tensor, part: tuple[float, float, float, float]) -> Tensor:
+    return _cut(lab, part).mean(dim=(2, 3))  # [N, 3]
+
+
+def _beard(lab: Tensor) -> Tensor:
+    cheeks = torch.stack([_mean(lab, part) for part in CHEEKS])  # [2, N, 3]
+    jaw = torch.stack([_mean(lab, part) for part in JAW])
+    skin, chin, lip = cheeks.mean(dim=0), _mean(lab, CHIN), _mean(lab, LIP)
+    darker = torch.minimum((cheeks - jaw)[:, :, 0].amin(dim=0), (skin - chin)[:, 0])  # everywhere, or it is a shadow
+    return darker + (skin - lip)[:, 0] / 2 + skin[:, 1:].norm(dim=1) - chin[:, 1:].norm(dim=1)
+
+
+def _hue(lab: Tensor) -> Tensor:
+    return torch.rad2deg(torch.atan2(lab[:, 2], lab[:, 1]))
+
+
+def _lines(light: Tensor) -> Tensor:
+    """The strongest level line: mean lightness a row, its largest step within three rows. light [N, H, W] → [N]."""
+    rows = light.mean(dim=2)
+    return (rows[:, 3:] - rows[:, :-3]).abs().amax(dim=1)
