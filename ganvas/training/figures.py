@@ -121,21 +121,22 @@ def _row(line: str) -> dict[str, Any] | None:
         row = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return row if isinstance(row, dict) and _number(_kimg(row)) is not None else None
+    return row if isinstance(row, dict) and number_of(_kimg(row)) is not None else None
 
 
 def _kimg(row: Mapping[str, Any]) -> Any:
-    nimg = _number(row.get("nimg"))
+    nimg = number_of(row.get("nimg"))
     return row.get("kimg") if nimg is None else nimg / 1000
 
 
-def _number(value: Any) -> float | None:
+def number_of(value: Any) -> float | None:
+    """A value of the log as a float; None where it is no number."""
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def events_of(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, str]]:
     """(kimg, what the watchdog said), in order."""
-    return [(_number(_kimg(row)) or 0.0, str(row["event"])) for row in rows if row.get("event")]
+    return [(number_of(_kimg(row)) or 0.0, str(row["event"])) for row in rows if row.get("event")]
 
 
 def plot_log(run_dir: Path | str) -> list[Path]:
@@ -174,12 +175,12 @@ def panels_of(rows: list[dict[str, Any]]) -> list[Panel]:
 
 
 def _has(rows: list[dict[str, Any]], key: str) -> bool:
-    return any(_number(row.get(key)) is not None for row in rows)
+    return any(number_of(row.get(key)) is not None for row in rows)
 
 
 def _curve(rows: list[dict[str, Any]], key: str, name: str) -> Curve:
     """JSON has no not-a-number: a null in the log is one, a missing key is nothing."""
-    points = [(_kimg(row), math.nan if row[key] is None else _number(row[key])) for row in rows if key in row]
+    points = [(_kimg(row), math.nan if row[key] is None else number_of(row[key])) for row in rows if key in row]
     kept = [(x, y) for x, y in points if y is not None]
     return Curve(name, [x for x, _ in kept], [y for _, y in kept])
 
@@ -208,7 +209,7 @@ class TensorBoard:
         """All numbers of one row of the log, at its nimg; an event as text."""
         nimg = int(row["nimg"])
         for key, value in row.items():
-            number = _number(value)
+            number = number_of(value)
             if key not in ("nimg", "kimg") and number is not None and math.isfinite(number):
                 self._writer.add_scalar(key, number, nimg)
         if row.get("event"):

@@ -22,7 +22,7 @@ from ganvas import __version__
 from ganvas.errors import BadConfig
 from ganvas.training.chart import sheet
 from ganvas.training.config import TrainConfig
-from ganvas.training.figures import events_of, panels_of, read_log
+from ganvas.training.figures import events_of, number_of, panels_of, read_log
 from ganvas.training.run import RunState, look, read_record
 from ganvas.weights.checkpoint import write_atomically
 
@@ -58,7 +58,7 @@ def report_html(folder: Path) -> str:
     """The page as text; see `write_report`."""
     record, rows = read_record(folder), read_log(folder)
     state = _state(folder)
-    status = state.status if state else str(record.get("status", "unknown"))
+    status = state.status if state else _claimed(record)
     name = folder.resolve().name
     parts = [
         _head(name, status),
@@ -66,7 +66,7 @@ def report_html(folder: Path) -> str:
         _pictures(folder),
         _curves(rows),
         _events(rows, record),
-        _figures(folder, record, rows),
+        _figures(record, rows),
         _next_steps(folder, status, record),
         _data(record),
         _settings(record),
@@ -80,8 +80,14 @@ def _state(folder: Path) -> RunState | None:
     """How the run stands; None where its record is of another version and cannot be understood in full."""
     try:
         return look(folder)
-    except (BadConfig, KeyError, TypeError):
+    except (BadConfig, KeyError, TypeError, ValueError):
         return None
+
+
+def _claimed(record: dict[str, Any]) -> str:
+    """What the record says, where nothing else can be known: a dead run still says that it is running."""
+    said = str(record.get("status", "unknown"))
+    return "running, says its record" if said == "running" else said
 
 
 def _e(text: object) -> str:
@@ -110,30 +116,48 @@ def _overview(
     said = f"<p class=words>{_e(record['words'])}</p>" if record.get("words") else ""
     badge = f'<span class="badge {_e(status) if status in MEANING else ""}">{_e(status)}</span>'
     heading = f"<h1>{_e(name)} {badge}</h1><p>This run {_e(MEANING.get(status, 'is in a state not known here'))}.</p>"
-    if state is None:
-        return heading + said
     tiles = [
-        ("pictures shown", f"{state.kimg:,.1f} of {state.total_kimg:,.0f} kimg"),
-        ("trained", _duration(state.minutes * 60)),
-        ("speed", f"{state.img_per_sec:,.0f} pictures/s"),
-        ("time left", _duration(state.eta_sec) if state.eta_sec is not None else ""),
-        ("preset", state.preset),
-        ("FD-EffNet", "" if state.fd is None else f"{state.fd:,.1f}{_best(rows)}"),
+        ("pictures shown", _last(rows, "kimg", "{:,.1f}") + _of_all(record)),
+        ("trained", _duration(number_of(rows[-1].get("sec"))) if rows else ""),
+        ("speed", _last(rows, "img_per_sec", "{:,.0f} pictures/s")),
+        ("time left", _duration(state.eta_sec) if state else ""),
+        ("preset", str(record.get("preset", ""))),
+        ("FD-EffNet", _last(rows, "fd", "{:,.1f}") + _best(rows)),
     ]
     shown = "".join(f"<div><dt>{_e(key)}</dt><dd>{_e(value)}</dd></div>" for key, value in tiles if value)
     return f"{heading}{said}<dl class=tiles>{shown}</dl>"
 
 
+def _last(rows: Sequence[dict[str, Any]], key: str, form: str) -> str:
+    """The latest number of that name, written out; nothing where there is none."""
+    found = next((number for row in reversed(rows) if (number := number_of(row.get(key))) is not None), None)
+    return "" if found is None else form.format(found)
+
+
+def _of_all(record: dict[str, Any]) -> str:
+    config = record.get("config")
+    total = number_of(config.get("total_kimg")) if isinstance(config, dict) else None
+    return "" if total is None else f" of {total:,.0f} kimg"
+
+
+def _distances(rows: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
+    """(distance, kimg) of all measurements."""
+    pairs = [(number_of(row.get("fd")), number_of(row.get("kimg"))) for row in rows]
+    return [(distance, kimg) for distance, kimg in pairs if distance is not None and kimg is not None]
+
+
 def _best(rows: Sequence[dict[str, Any]]) -> str:
     """The smallest distance, where it is not the latest."""
-    found = [(row["fd"], row.get("kimg")) for row in rows if isinstance(row.get("fd"), (int, float))]
-    best = min(found, default=None, key=lambda pair: pair[0])
-    if best is None or best[0] == found[-1][0]:
+    found = _distances(rows)
+    if not found or min(found)[0] == found[-1][0]:
         return ""
-    return f" (best {best[0]:,.1f} at {best[1]:,.0f} kimg)" if isinstance(best[1], (int, float)) else ""
+    distance, kimg = min(found)
+    return f" (best {distance:,.1f} at {kimg:,.0f} kimg)"
 
 
-def _duration(sec: float) -> str:
+def _duration(sec: float | None) -> str:
+    if sec is None:
+        return ""
     minutes = round(sec / 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
@@ -219,12 +243,12 @@ def _events(rows: Sequence[dict[str, Any]], record: dict[str, Any]) -> str:
     return f"<h2>The watchdog</h2><ol>{''.join(lines)}</ol>{remedy}"
 
 
-def _figures(folder: Path, record: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
+def _figures(record: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
     """Distances over time, with what they were measured by."""
-    found = [row for row in rows if isinstance(row.get("fd"), (int, float))]
+    found = _distances(rows)
     if not found:
         return ""
-    cells = "".join(f"<tr><td>{row.get('kimg', 0):,.1f}</td><td>{row['fd']:,.2f}</td></tr>" for row in found[-30:])
+    cells = "".join(f"<tr><td>{kimg:,.1f}</td><td>{distance:,.2f}</td></tr>" for distance, kimg in found[-30:])
     protocol = record.get("fd_protocol") or "see the settings below"
     return (
         f"<h2>FD-EffNet</h2><p>Smaller is better. Not FID: compare only with figures of the same protocol. "
