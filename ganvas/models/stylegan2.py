@@ -33,12 +33,13 @@ from ganvas.ops.equalized import (
     activate_,
     normalize_2nd_moment,
 )
-from ganvas.ops.modulation import modulated_conv2d
+from ganvas.ops.modulation import add_bias_and_noise_, modulated_conv2d
 from ganvas.ops.precision import PreparedWeight, fast_dtype
 from ganvas.ops.resample import downsample2d, fast_layout, fir_filter, upsample2d
 
 Architecture = Literal["skip", "resnet", "orig"]
 ARCHITECTURES = ("skip", "resnet", "orig")
+VALUES_IN_CACHE = 2**19  # a picture of fewer features than this is no better off alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +249,7 @@ class SynthesisLayer(nn.Module):
     def forward(self, x: Tensor, w: Tensor, *, noise_mode: str = "const", gain: float = 1) -> Tensor:
         """x [N, I, H, W], w [N, w_dim] → [N, O, H·up, W·up]."""
         # The gain √2 of the leaky ReLU is applied to everything before it, which is the same and saves a pass.
-        total = GAINS["lrelu"] * gain
+        total, noisy = GAINS["lrelu"] * gain, self.use_noise and noise_mode != "none"
         x = modulated_conv2d(
             x,
             self.weight,
@@ -256,11 +257,12 @@ class SynthesisLayer(nn.Module):
             up=self.up,
             f=self.resample_filter,
             gain=total,
-            bias=self.bias * total,
+            bias=None if noisy else self.bias * total,
             prepared=self.prepared,
         )
-        if self.use_noise and noise_mode != "none":
-            x.add_((self.noise(x.shape[0], noise_mode) * (self.noise_strength * total)).to(x.dtype))
+        if noisy:
+            noise = self.noise(x.shape[0], noise_mode)
+            x = add_bias_and_noise_(x, self.bias * total, noise, self.noise_strength * total)
         return activate_(x, "lrelu", clamp=None if self.clamp is None else self.clamp * gain)
 
     def noise(self, batch: int, mode: str) -> Tensor:
@@ -380,6 +382,12 @@ def _paint_one_by_one(
     return torch.cat(done)
 
 
+def _is_small(block: SynthesisBlock) -> bool:
+    """Is scaling a sample's features cheaper than scaling the weights, or do several samples fit into the cache?"""
+    weight = block.conv1.weight  # [O, I, 3, 3]
+    return 4 * weight[0].numel() > block.resolution**2 or weight.shape[0] * block.resolution**2 < VALUES_IN_CACHE
+
+
 class SynthesisNetwork(nn.Module):
     """ws → img, from 4×4 up."""
 
@@ -438,7 +446,7 @@ class SynthesisNetwork(nn.Module):
         graph = torch.is_grad_enabled() and (ws.requires_grad or self.b4.const.requires_grad)
         if torch.compiler.is_compiling() or ws.device.type != "cpu" or ws.shape[0] == 1 or graph:
             return len(blocks)
-        small = [block for block in blocks if 4 * block.conv1.weight[0].numel() > block.resolution**2]
+        small = [block for block in blocks if _is_small(block)]
         return max(len(small), 1)
 
     def _last_resolution(self, resolution: int | None) -> int:

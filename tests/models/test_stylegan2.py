@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ganvas.errors import BadConfig, BadImage, BadLatent
-from ganvas.models import build
+from ganvas.models import build, stylegan2
 from ganvas.models.stylegan2 import (
     MappingNetwork,
     StyleGAN2Config,
@@ -235,8 +235,9 @@ def test_w_avg_follows_the_batches():
     assert torch.equal(G.w_avg, G.state_dict()["mapping.w_avg"]), "mapping itself never moves it"
 
 
-def test_a_sample_does_not_depend_on_its_neighbours():
+def test_a_sample_does_not_depend_on_its_neighbours(monkeypatch):
     """Large pictures of a batch are painted one by one, in any precision."""
+    monkeypatch.setattr(stylegan2, "VALUES_IN_CACHE", 64)
     G = generator(img_resolution=32, channel_max=4)
     ws = torch.randn(3, G.num_ws, 7)
     assert G.synthesis._num_blocks_together(G.synthesis.blocks(), ws) < 4, "both ways are at work here"

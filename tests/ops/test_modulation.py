@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck, gradgradcheck
 
-from ganvas.ops.modulation import demodulation, modulated_conv2d
+from ganvas.ops.modulation import add_bias_and_noise_, demodulation, modulated_conv2d
 from ganvas.ops.precision import PreparedWeight
 from ganvas.ops.resample import fir_filter
 from tests.ops.test_resample import upfirdn2d_by_definition
@@ -117,3 +117,25 @@ def test_bfloat16_with_prepared_weights(n, up):
         got = modulated_conv2d(x.bfloat16(), weight, styles, up=up, f=f, prepared=prepared)
         assert got.dtype == torch.bfloat16
         assert (got.float() - want).std() / want.std() < 0.01
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("noise_shape", [(6, 5), (3, 1, 6, 5)])
+def test_bias_and_noise_are_added_in_value_and_gradients(layout, noise_shape):
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 6, 5, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    strength = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    noise = torch.randn(noise_shape, dtype=torch.float64)
+
+    def fresh():
+        return (x * 2).contiguous(memory_format=layout)
+
+    def derivatives(y):
+        first = torch.autograd.grad(y.tanh().square().sum(), (x, bias, strength), create_graph=True)
+        return [y, *first, *torch.autograd.grad(sum(g.square().sum() for g in first), (x, bias, strength))]
+
+    got = derivatives(add_bias_and_noise_(fresh(), bias, noise, strength))
+    want = derivatives(fresh() + bias[:, None, None] + noise * strength)
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-9, rtol=1e-9)
