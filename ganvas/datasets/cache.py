@@ -9,14 +9,17 @@ read gives an error with a name.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import secrets
+import shutil
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +34,7 @@ from ganvas.errors import BadInput
 MARK = b"GANVASP1"
 _TAIL = struct.Struct("<QI8s")  # bytes of the description, its checksum, the mark
 _MAX_DESCRIPTION = 4 << 30
+_OLD_SEC = 86_400.0
 _FLAGS = {"grey": "g", "alpha": "a", "deep": "d"}
 
 
@@ -167,6 +171,15 @@ def _description(file: IO[bytes]) -> tuple[bytes, int]:
     return data, size - _TAIL.size - length
 
 
+def new_part(path: Path) -> Path:
+    """Another name in the same folder, to write under; what a killed job of days ago left there is cleared away."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _OLD_SEC:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
 @contextmanager
 def writing(path: Path, key: str) -> Iterator[CacheWriter]:
     """A cache file being written; it is there, whole, when the block ends, and not at all when the block fails.
@@ -175,7 +188,7 @@ def writing(path: Path, key: str) -> Iterator[CacheWriter]:
         OSError: the disk is full, or the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = new_part(path)
     try:
         with open(part, "xb") as file:
             writer = CacheWriter(file)

@@ -9,20 +9,20 @@ from __future__ import annotations
 import io
 import json
 import os
-import secrets
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
 from ganvas import __version__
 from ganvas.checks import check_known
+from ganvas.datasets.cache import new_part
 from ganvas.datasets.films import frames
 from ganvas.datasets.fit import Aligner, Facts, Fit
 from ganvas.datasets.folder import FILMS, LISTING, Item, Source
@@ -301,8 +301,8 @@ class _Writer(Protocol):
 
 
 class _ToZip:
-    def __init__(self, file: IO[bytes]):
-        self.archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
+    def __init__(self, archive: zipfile.ZipFile):
+        self.archive = archive
 
     def add(self, name: str, data: bytes) -> None:
         info = zipfile.ZipInfo(name, _OLDEST)
@@ -352,13 +352,12 @@ def _check_dest(dest: Path, source: Path, overwrite: bool) -> None:
 @contextmanager
 def _writer(dest: Path) -> Iterator[_Writer]:
     """What is written appears at `dest` when the block ends, and leaves no trace when the block fails."""
-    part = dest.with_name(f".{dest.name}.{secrets.token_hex(4)}.part")
+    part = new_part(dest)
     try:
         if dest.suffix.lower() == ".zip":
             with open(part, "xb") as file:
-                zipped = _ToZip(file)
-                yield zipped
-                zipped.archive.close()
+                with zipfile.ZipFile(file, "w") as archive:
+                    yield _ToZip(archive)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, dest)
