@@ -14,12 +14,15 @@ from ganvas import __version__
 from ganvas.cli.console import say_error
 from ganvas.cli.dataset import dataset
 from ganvas.cli.demo import demo
+from ganvas.cli.directions import directions
 from ganvas.cli.edit import edit
 from ganvas.cli.generate import generate
 from ganvas.cli.interpolate import interpolate
 from ganvas.cli.invert import invert
 from ganvas.cli.mix import mix
 from ganvas.cli.models import models
+from ganvas.cli.runs import runs
+from ganvas.cli.train import train
 from ganvas.errors import GanvasError
 
 app = typer.Typer(
@@ -54,7 +57,10 @@ app.command()(generate)
 app.command()(mix)
 app.command()(interpolate)
 app.command()(invert)
+app.command()(train)
+app.command()(runs)
 app.add_typer(models)
+app.add_typer(directions)
 app.add_typer(dataset)
 
 

@@ -1,0 +1,43 @@
+"""ganvas runs: what has been trained here, and how it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def runs(
+    outdir: Annotated[Path, typer.Argument(help="Where to look.")] = Path("runs"),
+) -> None:
+    """List training runs with their state.
+
+    Example: [bold]ganvas runs[/bold]
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from ganvas.cli.train import _clock
+    from ganvas.training.run import list_runs
+
+    found = list_runs(outdir)
+    if not found:
+        typer.echo(f"no runs in {outdir}; 'ganvas train --data DIR' begins one")
+        return
+    table = Table("run", "state", "preset", "kimg", "trained", "img/s", "FD-EffNet", "left", box=None)
+    for run in found:
+        table.add_row(
+            str(run.folder),
+            run.status,
+            run.preset,
+            f"{run.kimg:g} of {run.total_kimg:g}",
+            _clock(60 * run.minutes),
+            f"{run.img_per_sec:.1f}",
+            "" if run.fd is None else f"{run.fd:.1f}",
+            "" if run.eta_sec is None else _clock(run.eta_sec),
+        )
+    Console(width=None if Console().is_terminal else 160).print(table)
+    for run in found:
+        if run.words and run.status in ("failed", "stopped"):
+            typer.echo(f"{run.folder}: {run.words}")

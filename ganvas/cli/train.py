@@ -1,0 +1,341 @@
+"""ganvas train: a generator from a folder of pictures."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ganvas.cli.choices import one_of
+
+if TYPE_CHECKING:
+    from ganvas.training.config import TrainConfig
+    from ganvas.training.generator_loop import Status
+
+LINE_SEC = 20.0  # where nobody watches: one line so often at most
+
+
+def train(
+    data: Annotated[
+        Path | None, typer.Option("--data", help="A folder or .zip of pictures of any size.", show_default=False)
+    ] = None,
+    preset: Annotated[
+        str, typer.Option("--preset", "-p", help="auto, a name (see --list), or a preset's .json file.")
+    ] = "auto",
+    outdir: Annotated[Path, typer.Option(help="Where the run's folder is made.")] = Path("runs"),
+    name: Annotated[str | None, typer.Option(help="Of the run's folder; default: data and preset.")] = None,
+    kimg: Annotated[float | None, typer.Option(help="Stop after so many thousand pictures.", min=0.001)] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after so much training time, over all resumes.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting: g_lr=0.001, generator.ngf=32. See --dry-run.")
+    ] = None,
+    init_from: Annotated[
+        str | None, typer.Option(help="Start from weights: a file or a catalogue name. FreezeD is switched on.")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(callback=one_of("none", "fd"), help="fd = Fréchet distance at each snapshot, or none.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="auto (of the data set), folders, or FILE.csv:COLUMN; default: without.")
+    ] = None,
+    resolution: Annotated[int | None, typer.Option(help="Pixels across; default: the preset's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.", min=0)] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="A run.json: that run once more.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show every setting and stop.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="Show the presets and stop.")] = False,
+) -> None:
+    """Train a generator on your own pictures. The same command again goes on where it stopped.
+
+    Example: [bold]ganvas train --data photos --minutes 30[/bold]
+    """
+    if show:
+        return _show_presets()
+    if data is None and config is None:
+        raise typer.BadParameter("which pictures? --data DIR (a folder or a .zip)", param_hint="--data")
+
+    from ganvas.cli.machine import prepare_machine
+
+    prepare_machine()
+    request = _Request(data, preset, outdir, name, init_from, config, device, minutes)
+    changed = {"total_kimg": kimg, "minutes": minutes, "metrics": metrics, "labels": labels}
+    changed |= {"resolution": resolution, "seed": seed}
+    chosen = request.resolve({key: value for key, value in changed.items() if value is not None}, settings or [])
+    if dry_run:
+        return _show_config(request, chosen)
+    _run(request, chosen)
+
+
+class _Request:
+    """What was typed, and what it comes to."""
+
+    def __init__(
+        self,
+        data: Path | None,
+        preset: str,
+        outdir: Path,
+        name: str | None,
+        init_from: str | None,
+        config: Path | None,
+        device: str,
+        minutes: float | None,
+    ):
+        self.data, self.preset, self.outdir, self.name = data, preset, outdir, name
+        self.init_from, self.config, self.device, self.minutes = init_from, config, device, minutes
+        self.why: list[str] = []
+
+    def resolve(self, changed: dict[str, Any], settings: list[str]) -> TrainConfig:
+        """The configuration: preset, then weights to start from, then options, then --set."""
+        from dataclasses import replace
+
+        from ganvas.training.config import apply_settings
+        from ganvas.training.presets import PRESETS, find_preset, for_transfer
+        from ganvas.training.transfer import shaped_like
+
+        start = self._repeated() if self.config else None
+        if start is None:
+            self._choose()
+            start = find_preset(self.preset)
+        if self.init_from is not None:
+            start = for_transfer(shaped_like(replace(start, resolution=None), self.init_from))
+        elif self.preset in PRESETS and PRESETS[self.preset].transfer_only:
+            _refuse_from_scratch(self.preset)
+        return apply_settings(replace(start, **changed), _pairs(settings))
+
+    def _repeated(self) -> TrainConfig:
+        """--config run.json."""
+        from ganvas.errors import BadConfig
+        from ganvas.training.presets import find_preset
+        from ganvas.training.run import read_record
+
+        assert self.config is not None
+        path = self.config / "run.json" if self.config.is_dir() else self.config
+        record = read_record(path.parent) if path.name == "run.json" else {}
+        self.preset = record.get("preset", "custom")
+        self.init_from = self.init_from or record.get("init_from")
+        said = record.get("data", {}).get("path")
+        if self.data is None and said is None:
+            raise BadConfig(f"{path} does not say which pictures: add --data DIR")
+        self.data = self.data or Path(said)
+        return find_preset(str(path))
+
+    def _choose(self) -> None:
+        """--preset auto becomes a name; a run that auto has begun keeps the one it was begun with."""
+        if self.preset != "auto":
+            return
+        from ganvas.datasets.intake import natural_resolution, open_source
+        from ganvas.training.presets import choose
+        from ganvas.weights.load import load
+
+        begun = self._begun_by_auto()
+        if begun is not None:
+            self.preset, self.why = begun, [f"auto chose {begun} when this run was begun"]
+            return
+        assert self.data is not None
+        source = open_source(self.data)
+        base = None if self.init_from is None else load(self.init_from)
+        self.preset, self.why = choose(
+            resolution=natural_resolution(source) if base is None else base.img_resolution,
+            count=len(source.items),
+            device=_kind_of(self.device),
+            minutes=self.minutes,
+            base_family=None if base is None else base.family,
+        )
+
+    def _begun_by_auto(self) -> str | None:
+        from ganvas.errors import BadConfig
+        from ganvas.training.run import read_record
+
+        for record_file in sorted(self.outdir.glob("*/run.json")):
+            if self.name is not None and record_file.parent.name != self.name:
+                continue
+            try:
+                record = read_record(record_file.parent)
+            except BadConfig:
+                continue
+            same = record.get("data", {}).get("path") == str(self.data)
+            if record.get("asked") == "auto" and same and record.get("init_from") == self.init_from:
+                return str(record["preset"])
+        return None
+
+    def folder(self, asked: str) -> Path:
+        """Of the run: the same request finds the same folder again."""
+        assert self.data is not None
+        return self.outdir / (self.name or f"{_plain(self.data)}-{_plain(Path(asked))}")
+
+    def command(self) -> str:
+        """What to type to go on."""
+        import shlex
+
+        return "ganvas " + " ".join(shlex.quote(word) for word in sys.argv[1:])
+
+
+def _plain(path: Path) -> str:
+    import re
+
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().stem).strip("-") or "run"
+
+
+def _pairs(settings: list[str]) -> dict[str, str]:
+    pairs = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"--set takes name=value, such as --set g_lr=0.001; got {setting!r}")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _kind_of(device: str) -> str:
+    import torch
+
+    if device != "auto":
+        return device.split(":")[0]
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _refuse_from_scratch(preset: str) -> None:
+    from ganvas.errors import BadConfig
+
+    raise BadConfig(
+        f"{preset} from scratch takes many days on many cards, so this preset only goes on from weights: add "
+        "--init-from FILE, or choose another preset (ganvas train --list)"
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Running
+
+
+def _run(request: _Request, config: TrainConfig) -> None:
+    from ganvas.errors import GanvasError
+    from ganvas.training.distributed import join
+    from ganvas.training.generator_loop import as_pictures, train
+
+    leads = join(request.device).leads
+    say = _Voice() if leads else None
+    for line in request.why if leads else []:
+        print(f"auto: {line}")
+    pictures = as_pictures(request.data, config)
+    folder = request.folder(request.preset)
+    if leads:
+        _introduce(request, config, pictures, folder)
+    facts = {
+        "preset": request.preset,
+        "asked": "auto" if request.why else request.preset,
+        "init_from": request.init_from,
+        "command": request.command(),
+        "data": {"path": str(request.data), "report": list(pictures.report)},
+    }
+    try:
+        done = train(
+            pictures,
+            config=config,
+            folder=folder,
+            init_from=request.init_from,
+            on_step=say,
+            device=request.device,
+            facts=facts,
+        )
+    except GanvasError:
+        if say is not None:
+            say.close()
+        raise
+    if say is not None:
+        say.close()
+        _farewell(request, done, folder)
+
+
+def _introduce(request: _Request, config: TrainConfig, pictures: Any, folder: Path) -> None:
+    for line in pictures.report:
+        print(f"data: {line}")
+    print(f"preset: {request.preset}, {_length(config)}; every setting: --dry-run")
+    if config.mirror:
+        print("every picture is shown mirrored, too: --set mirror=false for anything with writing")
+    print(f"run: {folder}", flush=True)
+
+
+def _length(config: TrainConfig) -> str:
+    limit = "" if config.minutes is None else f" or {config.minutes:g} minutes"
+    return f"{config.total_kimg:g} thousand pictures{limit}"
+
+
+def _farewell(request: _Request, done: Any, folder: Path) -> None:
+    print(f"{done.nimg / 1000:g} kimg in {_clock(done.sec)}: {folder}")
+    if done.finished:
+        print(f"look at {folder / 'report.html'}; new pictures: ganvas generate --model {folder / 'model.safetensors'}")
+        print("longer: the same command with a larger --kimg or --minutes")
+    else:
+        print(f"saved. To go on: {request.command()}")
+
+
+class _Voice:
+    """One line on a terminal, kept up to date; a line now and then where nobody watches."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._last_sec = -LINE_SEC
+        self._line: dict[str, Any] = {}
+
+    def __call__(self, status: Status) -> None:
+        """After every step."""
+        if status.event:
+            self._clear()
+            print(f"watchdog: {status.event}", file=sys.stderr, flush=True)
+        self._line |= dict(status.line or {})
+        if self._terminal:
+            sys.stderr.write("\r" + _progress(status, self._line)[:119].ljust(119))
+            sys.stderr.flush()
+        elif status.line is not None and status.sec - self._last_sec >= LINE_SEC:
+            self._last_sec = status.sec
+            print(_progress(status, self._line), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leave the line as it is and go to the next."""
+        if self._terminal:
+            sys.stderr.write("\n")
+
+    def _clear(self) -> None:
+        if self._terminal:
+            sys.stderr.write("\r" + " " * 119 + "\r")
+
+
+def _progress(status: Status, line: dict[str, Any]) -> str:
+    """`12.4 kimg · 51.2 img/s · D 1.12 · G 0.93 · p 0.08 · ETA 24:10`"""
+    parts = [f"{status.nimg / 1000:.1f} kimg", f"{status.img_per_sec:.1f} img/s"]
+    parts += [f"{name} {line[key]:.2f}" for name, key in (("D", "loss_D"), ("G", "loss_G")) if key in line]
+    parts += [f"p {line['p']:.2f}"] if line.get("p") else []
+    parts += [f"diversity {line['diversity']:.2f}"] if "diversity" in line else []
+    parts.append("ETA …" if status.eta_sec is None else f"ETA {_clock(status.eta_sec)}")
+    return " · ".join(parts)
+
+
+def _clock(sec: float) -> str:
+    minutes, seconds = divmod(round(sec), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Showing
+
+
+def _show_presets() -> None:
+    from ganvas.training.presets import PRESETS
+
+    width = max(map(len, PRESETS))
+    for name, preset in PRESETS.items():
+        print(f"{name:{width}}  {preset.about} [{preset.result}]")
+
+
+def _show_config(request: _Request, config: TrainConfig) -> None:
+    import json
+
+    for line in request.why:
+        print(f"auto: {line}")
+    print(f"preset: {request.preset}")
+    print(f"run: {request.folder(request.preset)}")
+    for key, value in config.to_json().items():
+        print(f"{key} = {json.dumps(value)}")

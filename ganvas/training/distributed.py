@@ -1,0 +1,130 @@
+"""Several processes that train one pair of networks, as torchrun starts them; on one process everything here is free.
+
+Each process shows the networks its share of every batch; gradients are averaged before the optimiser steps, so all of
+them hold the same weights at all times. Randomness is drawn for micro-batches, not for processes (see
+`generator_loop`), hence N processes give what one gives with the same global batch, up to the order of float sums.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from ganvas.errors import BadConfig
+
+_PATIENCE = timedelta(minutes=30)  # how long one process waits for the others, who may be writing a snapshot
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Which of how many processes this one is, and where it computes."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def leads(self) -> bool:
+        """Does this process write files and speak?"""
+        return self.rank == 0
+
+
+def join(device: str | torch.device = "auto") -> World:
+    """Meet the other processes that torchrun has started; alone where it has not.
+
+    Args:
+        device: "auto" = CUDA where there is one, else MPS, else the CPU; with several processes each its own card.
+
+    Raises:
+        BadConfig: a device that is not there.
+    """
+    size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    place = _place(str(device), int(os.environ.get("LOCAL_RANK", "0")))
+    if size > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=_PATIENCE)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    return World(rank=rank, size=size, device=place)
+
+
+def _place(device: str, local_rank: int) -> torch.device:
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", local_rank % torch.cuda.device_count())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise BadConfig(f"device must be auto, cpu, cuda, cuda:1 or mps, and be there; {device!r}: {error}") from error
+    return place
+
+
+def leave(world: World) -> None:
+    """Part from the others at the end."""
+    if world.size > 1 and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+@torch.no_grad()
+def average(tensors: Sequence[Tensor], world: World) -> None:
+    """Replace each tensor by its mean over all processes, in place and in one message."""
+    if world.size == 1 or not tensors:
+        return
+    flat = torch.cat([tensor.detach().flatten().float() for tensor in tensors])
+    dist.all_reduce(flat)
+    flat /= world.size
+    for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
+    """The mean gradient over all processes, in every process."""
+    if world.size > 1:
+        average([p.grad for p in parameters if p.grad is not None], world)
+
+
+def average_buffers(network: nn.Module, world: World) -> None:
+    """The mean of every float buffer (running means, singular vectors), so that processes do not drift apart."""
+    if world.size > 1:
+        average([buffer for buffer in network.buffers() if buffer.is_floating_point()], world)
+
+
+def average_numbers(numbers: Mapping[str, float], world: World) -> dict[str, float]:
+    """The mean over all processes of each number; the names must be the same everywhere."""
+    values = torch.tensor([numbers[name] for name in sorted(numbers)], dtype=torch.float64)
+    if world.size > 1:
+        values = values.to(world.device, torch.float32 if world.device.type == "mps" else torch.float64)
+        dist.all_reduce(values)
+        values = values.cpu() / world.size
+    return dict(zip(sorted(numbers), values.tolist(), strict=True))
+
+
+def any_says(yes: bool, world: World) -> bool:
+    """Does any process say yes? All get the same answer at the same step, so that none waits for one that has left."""
+    if world.size == 1:
+        return yes
+    flag = torch.tensor([float(yes)], device=world.device)
+    dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+    return bool(flag.item() > 0)
+
+
+def same_start(networks: Iterable[nn.Module], world: World) -> None:
+    """Give every process the weights of the first."""
+    if world.size == 1:
+        return
+    for network in networks:
+        for tensor in network.state_dict().values():
+            dist.broadcast(tensor, src=0)
+
+
+def wait(world: World) -> None:
+    """Go on only when all have come here."""
+    if world.size > 1:
+        dist.barrier()

@@ -1,0 +1,134 @@
+"""What a run shows of itself: weights, sheets, a walk, figures and a report, into its folder, whenever it is time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from ganvas.errors import BadConfig, BadImage, FetchError, WeightsError
+from ganvas.metrics.eyes import efficientnet_eyes
+from ganvas.metrics.frechet import FEWEST, fd_effnet, floor_of, real_statistics
+from ganvas.models.protocol import Generator, Network
+from ganvas.training.bench import Bench
+from ganvas.training.figures import open_tensorboard, plot_log, write_sheet, write_walk
+from ganvas.training.report import write_report
+from ganvas.weights.checkpoint import save, write_atomically
+
+SHEET = 36  # pictures on a sheet
+SHEET_PX = 1536  # a sheet is no larger: fewer pictures on it
+WALK_SEED = 0
+
+
+class Gallery:
+    """Writes into the run's folder; does nothing for a run without one."""
+
+    def __init__(self, bench: Bench):
+        self.bench = bench
+        self.folder: Path | None = bench.run.folder if bench.world.leads else None
+        self._tensorboard = open_tensorboard(self.folder) if self.folder else None
+        self._measure: Measure | None = None
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """A line of the log, for TensorBoard."""
+        if self._tensorboard is not None:
+            self._tensorboard.write(line)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Weights, a sheet, and the distance where it was asked for. Returns what belongs into the log.
+
+        Raises:
+            OSError, BadConfig: the folder cannot be written.
+        """
+        if self.folder is None:
+            return {}
+        bench, name = self.bench, f"{round(self.bench.nimg / 1000):06d}"
+        (self.folder / "snapshots").mkdir(exist_ok=True)
+        self._save(bench.averaged.net, self.folder / "snapshots" / f"{name}.safetensors", half=True)
+        self._save(bench.averaged.net, self.folder / "model.safetensors")
+        self._save(bench.pair.D, self.folder / "D.safetensors")
+        self._sheets(name)
+        found = self._distance()
+        plot_log(self.folder)
+        write_report(self.folder)
+        return found
+
+    def close(self) -> None:
+        """The last figures of a run that has ended."""
+        if self.folder is None:
+            return
+        net = self.bench.averaged.net
+        if isinstance(net, Generator) and self.bench.is_finite():
+            write_walk(net, self.folder / "walk.gif", WALK_SEED)
+        plot_log(self.folder)
+        write_report(self.folder)
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
+    def _save(self, net: nn.Module, path: Path, *, half: bool = False) -> None:
+        """A family of ours with its card; anybody's module as plain weights."""
+        if isinstance(net, Network):
+            trained = {"trained_kimg": self.bench.nimg / 1000, "trained_on": self.bench.run.record.get("data", {})}
+            save(net, path, half=half, **trained)
+            return
+        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in net.state_dict().items()}
+        write_atomically(path, lambda temporary: save_file(tensors, temporary, {"format": "pt"}))
+
+    def _sheets(self, name: str) -> None:
+        assert self.folder is not None
+        pictures = self.bench.pictures
+        across = max(int(SHEET_PX / pictures.img_resolution), 1)
+        count = min(SHEET, across**2)
+        reals = self.folder / "reals.jpg"
+        if not reals.exists():
+            chosen = np.linspace(0, len(pictures) - 1, min(count, len(pictures))).astype(np.int64)
+            write_sheet(pictures.batch(chosen)[0], reals)
+        write_sheet(self.bench.sample(self.bench.averaged.net, count).clamp(-1, 1), self.folder / f"fakes-{name}.jpg")
+
+    def _distance(self) -> dict[str, Any]:
+        if self.bench.config.metrics == "none" or not isinstance(self.bench.averaged.net, Generator):
+            return {}
+        self._measure = self._measure or Measure(self.bench)
+        return self._measure(self.bench.averaged.net)
+
+
+class Measure:
+    """FD-EffNet of the same protocol again and again: reals are looked at once.
+
+    Raises:
+        BadConfig: too few pictures, or the feature network is not on this computer; says what to do.
+    """
+
+    def __init__(self, bench: Bench):
+        config, self.bench = bench.config, bench
+        self.num = max(config.metrics_num, FEWEST)
+        try:
+            self.eyes = efficientnet_eyes(precision="fast", device=bench.world.device)
+        except (FetchError, WeightsError) as error:
+            raise BadConfig(f"metrics=fd needs a network to look with: {error}") from error
+        real = min(self.num, len(bench.pictures))
+        self.reference = real_statistics(bench.pictures, num=real, seed=0, eyes=self.eyes)
+        self.floor = floor_of(self.reference, self.num)
+
+    def __call__(self, G: nn.Module) -> dict[str, Any]:
+        """{"fd": …} and, in run.json, how it was measured."""
+        with torch.random.fork_rng(devices=[]):
+            try:
+                figure = fd_effnet(
+                    G,
+                    self.bench.pictures,
+                    num=self.num,
+                    seed=0,
+                    eyes=self.eyes,
+                    reference=self.reference,
+                    floor=self.floor,
+                )
+            except BadImage:
+                return {}
+        self.bench.run.note(fd_protocol=figure.protocol.line(), fd_floor=figure.floor)
+        return {"fd": figure.value}
