@@ -46,7 +46,7 @@ def read_labels(path: Path | str) -> Labels:
     if key is None:
         raise BadConfig(f"{path} needs a column 'seed' or 'file' and at least one row; it has {columns or 'no rows'}")
     cells = {name: [_number(row[name]) for row in rows] for name in columns if name not in KEYS}
-    scores = {n: torch.tensor(values) for n, values in cells.items() if None not in values}  # type: ignore[arg-type]
+    scores = {n: torch.tensor(values) for n, values in cells.items() if None not in values}
     if not scores:
         raise BadConfig(f"{path} has no column of numbers or yes/no beside {key!r}; it has {columns}")
     if key == "file":

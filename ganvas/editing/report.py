@@ -6,6 +6,7 @@ Written as a folder: report.md for people, report.json for programs, leakage.png
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ class Report:
             lines += ["", "Standard deviations by which each score moves for amount 1:", ""]
             lines += ["```text", self.leakage.to_text(), "```", "", "![leakage](leakage.png)"]
         for direction in self.directions:
-            lines += ["", f"## {direction.name}", "", f"![{direction.name}]({direction.name}.jpg)"]
+            lines += ["", f"## {direction.name}", "", f"![{direction.name}]({_sheet_name(direction)})"]
         return "\n".join(lines) + "\n"
 
     def _response_rows(self) -> list[list[str]]:
@@ -102,7 +103,7 @@ def report(
     responses = []
     for done, direction in enumerate(directions, start=1):
         picture = sheet(generator, ws[:SHEET_ROWS], direction, resolution=resolution)
-        write_image(picture, folder / f"{direction.name}.jpg")
+        write_image(picture, folder / _sheet_name(direction))
         if judge is not None:
             responses.append(respond(generator, judge, ws, direction, still=still, resolution=resolution))
         if on_step is not None:
@@ -115,6 +116,10 @@ def report(
     for name, text in (("report.md", found.to_markdown()), ("report.json", found.to_json())):
         write_atomically(folder / name, lambda part, text=text: Path(part).write_text(text, encoding="utf-8"))
     return found
+
+
+def _sheet_name(direction: Direction) -> str:
+    return re.sub(r"[^\w-]", "_", direction.name) + ".jpg"
 
 
 def _card(d: Direction) -> list[str]:

@@ -1,0 +1,73 @@
+"""Latents that people have marked: seeds, photos that are inverted first, inversions that are kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganvas.cli.console import track
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif")
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The photos and inversions of a folder, by name.
+
+    Raises:
+        BadConfig: there are none.
+    """
+    from ganvas.errors import BadConfig
+
+    found = [file for file in sorted(folder.glob("*")) if file.suffix.lower() in (".npz", *PHOTOS)]
+    if not found:
+        raise BadConfig(f"{folder} has no photos and no inversions (.npz) in it")
+    return found
+
+
+def ws_of_files(files: Iterable[Path], G: Any, *, effort: str) -> Tensor:
+    """ws [N, num_ws, w_dim] of photos and of inversions. A photo is searched for once; what was found is kept.
+
+    Raises:
+        BadLatent: an inversion of another generator. NoFace, BadImage: as for 'ganvas invert', with the file's name.
+    """
+    import torch
+
+    files = list(files)
+    return torch.cat([_ws_of(file, G, effort) for file in track(files, what="finding photos", total=len(files))])
+
+
+def _ws_of(file: Path, G: Any, effort: str) -> Tensor:
+    from ganvas.errors import BadInput, BadLatent
+    from ganvas.inversion.result import Inversion
+    from ganvas.weights.checkpoint import fingerprint
+
+    if file.suffix.lower() == ".npz":
+        found = Inversion.load(file)
+        if found.fingerprint != fingerprint(G):
+            raise BadLatent(f"{file} was made with another generator; invert its photo again")
+        return found.ws
+    try:
+        return _searched(file, G, effort)
+    except BadInput as error:
+        raise type(error)(f"{file.name}: {error}") from error
+
+
+def _searched(file: Path, G: Any, effort: str) -> Tensor:
+    from ganvas.inversion.result import Inversion
+    from ganvas.session import open_session
+    from ganvas.weights import store
+    from ganvas.weights.checkpoint import fingerprint
+
+    name = hashlib.sha256(file.read_bytes()).hexdigest()[:24]
+    kept = store.home() / "inversions" / f"{name}-{fingerprint(G)[:12]}-{effort}.npz"
+    if kept.exists():
+        return Inversion.load(kept).ws
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    inversion = open_session(file, model=G, effort=effort).inversion
+    inversion.save(kept)
+    return inversion.ws
