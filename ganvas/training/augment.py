@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ganvas.errors import BadConfig, BadInput
+from ganvas.training.ada import Ada
 from ganvas.training.diffaugment import DiffAugment
 
-__all__ = ["AdaController", "DiffAugment"]
+__all__ = ["Ada", "AdaController", "DiffAugment"]
 
 
 class AdaController:

@@ -98,12 +98,12 @@ def _translation(img: Tensor, rng: torch.Generator) -> Tensor:
 def _cutout(img: Tensor, rng: torch.Generator) -> Tensor:
     height, width = img.shape[2:]
     y, x = _uniform(img, 2, rng)  # [N] each, the centre as a share of the side
-    rows = _within(height, y, height / 2)[:, None, :, None]
-    columns = _within(width, x, width / 2)[:, None, None, :]
+    rows = within(height, y, height / 2)[:, None, :, None]
+    columns = within(width, x, width / 2)[:, None, None, :]
     return img.masked_fill(rows & columns, 0)
 
 
-def _within(length: int, centre: Tensor, size: float) -> Tensor:
+def within(length: int, centre: Tensor, size: float) -> Tensor:
     """Which of `length` pixels lie in an interval of `size` about centre·length: [N, length]."""
     at = torch.arange(length, device=centre.device) + 0.5
     return (at - centre[:, None] * length).abs() < size / 2
