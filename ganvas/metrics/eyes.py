@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol as Shape
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BadImage
+from ganvas.metrics.figure import Protocol
 from ganvas.models.protocol import PRECISIONS
 from ganvas.models.twin import Twin
 from ganvas.ops.precision import fast_dtype
@@ -30,7 +31,7 @@ BATCH = 32
 OnStep = Callable[[int, int], object]  # (pictures done, pictures in all); may raise Stopped
 
 
-class Pictures(Protocol):
+class Pictures(Shape):
     """What this room expects of a data set; `ganvas.datasets.open_pictures` returns one."""
 
     fingerprint: str
@@ -42,7 +43,7 @@ class Pictures(Protocol):
         ...
 
 
-class Looker(Protocol):
+class Looker(Shape):
     """A network with an embedding; EfficientNetLite0 is one."""
 
     def embed(self, img: Tensor) -> Tensor: ...
@@ -75,6 +76,24 @@ class Eyes:
         network = self.network if dtype == torch.float32 else self._twin.of(self.network, dtype)
         img = prepared(pixels.to(device), self.input_px)
         return network.embed(img.to(dtype)).float().cpu()
+
+    def protocol(self, *, real: int, fake: int, seed: int, pictures: Any = None, **others: Any) -> Protocol:
+        """How a figure was measured with these eyes; see `Protocol` for the fields.
+
+        Args:
+            pictures: the data, for its fingerprint and filter.
+            others: fields of `Protocol` that are not as usual.
+        """
+        usual: dict[str, Any] = {
+            "network": self.name,
+            "network_fingerprint": self.fingerprint,
+            "input_px": self.input_px,
+            "resize": RESIZE,
+            "precision": self.precision,
+            "data": getattr(pictures, "fingerprint", None),
+            "data_filter": getattr(pictures, "settings", {}).get("filter"),
+        }
+        return Protocol(real=real, fake=fake, seed=seed, **usual | others)
 
 
 def efficientnet_eyes(
@@ -163,9 +182,9 @@ def fake_features(
         BadConfig: a conditional generator and data without labels.
         BadImage: its pictures are not finite.
     """
-    for done, ws in _latents(G, num=num, seed=seed, pictures=pictures):
+    for done, z, c in latents_and_labels(G, num=num, seed=seed, pictures=pictures):
         with evaluating(G), torch.no_grad():
-            pixels = as_saved(G.synthesis(ws, noise_mode="const", precision=eyes.precision))
+            pixels = as_saved(G.synthesis(G.mapping(z, c), noise_mode="const", precision=eyes.precision))
         yield eyes(pixels)
         if on_step is not None:
             on_step(done, num)
@@ -187,20 +206,25 @@ class evaluating:
             self.network.train()
 
 
-def _latents(G: Any, *, num: int, seed: int, pictures: Pictures | None) -> Iterator[tuple[int, Tensor]]:
+def latents_and_labels(
+    G: Any, *, num: int, seed: int, pictures: Pictures | None, per_item: int = 1
+) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+    """(items done, z [n * per_item, z_dim], labels [n, c_dim] or None), batch by batch, on the generator's device.
+
+    Raises:
+        BadConfig: a conditional generator and data without labels.
+    """
     device = next(G.parameters()).device
-    z = torch.randn(num, G.z_dim, generator=torch.Generator().manual_seed(seed))
-    labels = np.random.default_rng(seed).integers(len(pictures), size=num) if G.c_dim and pictures is not None else None
+    z = torch.randn(num, per_item, G.z_dim, generator=torch.Generator().manual_seed(seed))
+    rows = np.random.default_rng(seed).integers(len(pictures), size=num) if G.c_dim and pictures is not None else None
     for start in range(0, num, BATCH):
-        batch = z[start : start + BATCH].to(device)
-        c = None if G.c_dim == 0 else _labels(pictures, labels, start, len(batch)).to(device)
-        with evaluating(G), torch.no_grad():
-            ws = G.mapping(batch, c)
-        yield start + len(batch), ws
+        batch = z[start : start + BATCH].transpose(0, 1).flatten(0, 1).to(device)
+        c = None if G.c_dim == 0 else _labels(pictures, rows, slice(start, start + BATCH)).to(device)
+        yield min(start + BATCH, num), batch, c
 
 
-def _labels(pictures: Pictures | None, labels: np.ndarray | None, start: int, count: int) -> Tensor:
-    c = None if pictures is None or labels is None else pictures.batch(labels[start : start + count])[1]
+def _labels(pictures: Pictures | None, rows: np.ndarray | None, part: slice) -> Tensor:
+    c = None if pictures is None or rows is None else pictures.batch(rows[part])[1]
     if c is None:
         raise BadConfig("this generator is conditional, and the data has no labels to draw from: give labelled data")
     return c

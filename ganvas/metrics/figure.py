@@ -19,6 +19,7 @@ class Protocol:
     precision: str  # "exact" = float32, "fast" = what this machine runs fastest
     seed: int  # chose the latents, and the real pictures where not all were taken
     data: str | None = None  # fingerprint of the data
+    data_filter: str | None = None  # how the data's photos were shrunk to the generator's size
     details: str = ""  # settings of this figure alone, e.g. "k = 3"
 
     def line(self) -> str:
@@ -30,6 +31,7 @@ class Protocol:
             f"{self.resize} to {self.input_px} px",
             self.precision,
             f"data {self.data[:8]}" if self.data else "",
+            f"shrunk by {self.data_filter}" if self.data_filter else "",
             f"seed {self.seed}",
             self.details,
         ]

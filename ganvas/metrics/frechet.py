@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ganvas.errors import BadConfig
 from ganvas.metrics.eyes import RESIZE, Eyes, OnStep, Pictures, chosen, fake_features, real_features
-from ganvas.metrics.figure import Figure, Protocol
+from ganvas.metrics.figure import Figure
 
 FEWEST = 200  # pictures on either side; below, the distance says more of the counts than of the generator
 CHUNK = 1024  # rows summed up at once
@@ -238,28 +238,17 @@ def fd_effnet(
     if reference is None:
         reference = real_statistics(pictures, num=num, seed=seed, eyes=eyes)
     fake = Statistics.of(fake_features(G, num=num, seed=seed, eyes=eyes, pictures=pictures, on_step=on_step))
-    return between(reference, fake, eyes=eyes, seed=seed, data=pictures.fingerprint, floor=floor)
+    return between(reference, fake, eyes=eyes, seed=seed, pictures=pictures, floor=floor)
 
 
 def between(
-    reference: Statistics, fake: Statistics, *, eyes: Eyes, seed: int, data: str | None, floor: float | None = None
+    reference: Statistics, fake: Statistics, *, eyes: Eyes, seed: int, pictures: Any = None, floor: float | None = None
 ) -> Figure:
     """The distance of two measured crowds, with its protocol."""
-    protocol = Protocol(
-        real=reference.count,
-        fake=fake.count,
-        network=eyes.name,
-        network_fingerprint=eyes.fingerprint,
-        input_px=eyes.input_px,
-        resize=RESIZE,
-        precision=eyes.precision,
-        seed=seed,
-        data=data,
-    )
     return Figure(
         name=f"FD-{eyes.short}",
         value=frechet_distance(reference.mean, reference.cov, fake.mean, fake.cov),
-        protocol=protocol,
+        protocol=eyes.protocol(real=reference.count, fake=fake.count, seed=seed, pictures=pictures),
         floor=floor_of(reference, fake.count) if floor is None else floor,
         cautions=_cautions(reference.count, fake.count, len(fake.mean)),
     )
