@@ -48,6 +48,7 @@ class Description:
     checksums: list[int] = field(default_factory=list)  # CRC-32 of each picture's pixels
     facts: list[Facts] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)  # (name, why), of files that gave no picture
+    unread: list[str] = field(default_factory=list)  # those among them whose contents could not be had
 
     @property
     def bytes_each(self) -> int:

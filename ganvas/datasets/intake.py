@@ -35,6 +35,7 @@ class Taken:
     pixels: np.ndarray | None = None  # uint8 [C, R, R]
     facts: Facts | None = None
     why_not: str = ""
+    unread: bool = False  # its contents could not be had at all; perhaps next time
 
 
 def open_source(path: str | os.PathLike[str]) -> Source:
@@ -64,6 +65,9 @@ def take(source: Source, item: Item, fit: Fit) -> Taken:
     """One picture made to fit."""
     try:
         data = source.read(item)
+    except BadImage as error:
+        return Taken(item=item, why_not=reason(error, item.name), unread=True)
+    try:
         pixels, facts = fit.read(data, name=item.name)
     except BadImage as error:
         return Taken(item=item, why_not=reason(error, item.name))

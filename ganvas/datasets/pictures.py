@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -208,7 +209,7 @@ def _stored(
     notes = []
     try:
         opened = caches.open_cache(path, key)
-        if opened is not None:
+        if opened is not None and not _readable_now(source, opened.description.unread):
             return _opened(opened), opened.description, [f"read from the cache {path}"]
     except BadInput:
         notes.append(f"the cache {path} was damaged, and was made anew")
@@ -222,6 +223,16 @@ def _stored(
     except OSError as error:
         return store, description, [*notes, f"no cache was kept: {path}: {error.strerror or error}"]
     return store, description, [*notes, f"kept in the cache {path}"]
+
+
+def _readable_now(source: Source, unread: Sequence[str]) -> bool:
+    """Whether a file that could not be read when the cache was made (a network disk that was away) can be read now."""
+    items = {item.name: item for item in source.items}
+    for name in unread:
+        with suppress(BadImage):
+            source.read(items[name])
+            return True
+    return False
 
 
 def _opened(opened: InFile) -> _Store:
@@ -270,6 +281,8 @@ def _check_room(path: Path, size: int) -> None:
 def _noted(taken: Taken, description: Description) -> bool:
     if taken.pixels is None or taken.facts is None:
         description.skipped.append((taken.item.name, taken.why_not))
+        if taken.unread:
+            description.unread.append(taken.item.name)
         return False
     description.add(taken.item.name, taken.digest, taken.pixels, taken.facts)
     return True

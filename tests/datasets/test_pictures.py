@@ -10,6 +10,7 @@ import torch
 
 from ganvas.datasets import Pictures, open_pictures, pictures as room
 from ganvas.datasets.cache import InFile
+from ganvas.datasets.folder import Folder
 from ganvas.errors import BadConfig, BadImage, BadInput, Stopped
 from tests.datasets.makers import colours, encoded, listing, pack, put, some
 
@@ -160,6 +161,23 @@ def test_a_stale_cache_is_noticed(tmp_path, kept, change, home):
     fresh = open_pictures(folder, resolution=24, cache=False)
     assert torch.equal(everything(after), everything(fresh)) and after.fingerprint == fresh.fingerprint
     assert cache_file(home)  # the new one took the place of the old
+
+
+def test_a_file_that_could_not_be_read_is_asked_for_again(tmp_path, kept, monkeypatch):
+    """A network disk that was away for a moment must not cost a picture for ever."""
+    folder = put(tmp_path, some(3) | {"empty.png": b""})
+    read = Folder.read
+    monkeypatch.setattr(Folder, "read", lambda self, item: away() if item.name == "001.png" else read(self, item))
+    assert len(open_pictures(folder, resolution=24)) == 2
+    again = open_pictures(folder, resolution=24)
+    assert len(again) == 2 and "read from the cache" in again.report[-1]
+    monkeypatch.setattr(Folder, "read", read)
+    assert len(open_pictures(folder, resolution=24)) == 3
+    assert "read from the cache" in open_pictures(folder, resolution=24).report[-1]  # the empty one is still empty
+
+
+def away():
+    raise BadImage("cannot be read: Stale file handle")
 
 
 @pytest.mark.parametrize("damage", ["cut short", "a pixel", "its description", "emptied", "longer"])
