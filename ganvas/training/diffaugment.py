@@ -25,8 +25,8 @@ class DiffAugment:
     """Change every picture at random, always (p = 1).
 
     colour: brightness + U(−½, ½), saturation × U(0, 2) about each pixel's grey, contrast × U(½, 3/2) about the
-    picture's mean. translation: up to ⅛ of the side each way, black (0) comes in. cutout: a square of half the side,
-    centred anywhere in the picture, becomes 0.
+    picture's mean. translation: up to ⅛ of the side each way, 0 (mid grey) comes in. cutout: a square of half the
+    side, centred anywhere in the picture, becomes 0.
 
     Args:
         policy: which of the three.

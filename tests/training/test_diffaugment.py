@@ -23,7 +23,7 @@ def test_colour_is_brightness_then_saturation_then_contrast():
     assert torch.allclose(DiffAugment(("colour",))(img, rng=rng(2)), x, atol=1e-7)
 
 
-def test_translation_moves_whole_pixels_and_black_comes_in():
+def test_translation_moves_whole_pixels_and_zero_comes_in():
     img = torch.rand(300, 2, 16, 24) + 1
     moved = DiffAugment(("translation",))(img, rng=rng())
     padded, seen = F.pad(img, (3, 3, 2, 2)), set()
