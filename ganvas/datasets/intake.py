@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -127,7 +128,9 @@ def natural_resolution(source: Source) -> int:
 
 def _size(source: Source, item: Item) -> tuple[int, int] | None:
     try:
-        with source.open(item) as file, Image.open(file) as picture:
-            return picture.size
+        with warnings.catch_warnings(), source.open(item) as file:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # nothing is unpacked here
+            with Image.open(file) as picture:
+                return picture.size
     except Exception:  # whatever is wrong with it is said when it is read
         return None

@@ -25,7 +25,7 @@ from ganvas.datasets.labels import Labels, find_labels, labels_of
 from ganvas.errors import BadConfig, BadImage, BadInput
 from ganvas.ops.home import home
 
-IN_MEMORY_BYTES = 1 << 30  # sets up to here are held in memory, larger ones are read from their cache file
+IN_MEMORY_BYTES = 256 << 20  # sets up to here are held in memory, larger ones are read from their cache file
 FORMAT = 1  # counts up when the same file and settings come to give other numbers
 NAMED = 20  # bad files that the report names one by one
 
@@ -214,7 +214,7 @@ def _stored(
     except BadInput:
         notes.append(f"the cache {path} was damaged, and was made anew")
     if fit.bytes_each * len(source.items) > IN_MEMORY_BYTES:
-        return *_in_file(source, fit, on_step, path, key), [*notes, f"kept in the cache {path}"]
+        return *_in_file(source, fit, on_step, path, key), [*notes, _kept(path)]
     store, description = _in_memory(source, fit, on_step)
     if not description.names:
         return store, description, notes
@@ -222,7 +222,11 @@ def _stored(
         caches.keep(path, key, store.pixels, description)
     except OSError as error:
         return store, description, [*notes, f"no cache was kept: {path}: {error.strerror or error}"]
-    return store, description, [*notes, f"kept in the cache {path}"]
+    return store, description, [*notes, _kept(path)]
+
+
+def _kept(path: Path) -> str:
+    return f"kept in the cache {path} ({path.stat().st_size / 1e6:,.1f} MB)"
 
 
 def _readable_now(source: Source, unread: Sequence[str]) -> bool:
@@ -338,7 +342,7 @@ def _nothing_in(source: Source) -> str:
 
 def _summary(source: Source, fit: Fit, description: Description, used: int, asked: int | None) -> list[str]:
     facts, resolution = description.facts, fit.resolution
-    chosen = "" if asked is not None else ", chosen because nine in ten have as many"
+    chosen = "" if asked is not None else " (chosen: nine in ten are as large)"
     lines = [f"{used:,} of {len(source.items):,} pictures in {source.path}, at {resolution} x {resolution}{chosen}"]
     odd = sum(not each.square for each in facts)
     if odd:

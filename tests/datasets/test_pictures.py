@@ -277,6 +277,17 @@ def test_threads_may_read_at_the_same_time(tmp_path, monkeypatch):
     assert not wrong
 
 
+def test_several_processes_may_open_a_folder_at_once(tmp_path, kept, home):
+    folder, opened = put(tmp_path, some(30)), []
+    threads = [threading.Thread(target=lambda: opened.append(open_pictures(folder, resolution=24))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened) == 4 and all(torch.equal(everything(each), everything(opened[0])) for each in opened)
+    assert cache_file(home).suffix == ".pictures"  # one file, and nothing left beside it
+
+
 # ── the fingerprint ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 

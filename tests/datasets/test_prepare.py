@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -229,6 +230,22 @@ def test_frames_of_a_video_at_the_times_asked_for(tmp_path):
     levels = as_other_tools_read_it(tmp_path / "a.zip")[1].mean(axis=(1, 2, 3))
     assert np.abs(levels - [20, 70, 120, 170]).max() < 4
     assert make_dataset(path, tmp_path / "all.zip", resolution=16, every_sec=0, duplicates="keep").count == 40
+
+
+def test_a_video_of_a_phone_held_upright_is_turned(tmp_path):
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[:32] = 255  # the upper half is white as it lies in the file
+    pytest.importorskip("av")
+    path = write_animation([from_pixels(pixels)] * 3, tmp_path / "film.mp4", frames_per_sec=3)
+    data = path.read_bytes()
+    track = data.index(b"tkhd")
+    straight = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    clockwise = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 64 << 16, 0, 1 << 30)  # x' = 64 − y, y' = x
+    place = data.index(straight, track)
+    path.write_bytes(data[:place] + clockwise + data[place + 36 :])
+    make_dataset(path, tmp_path / "a.zip", resolution=64)
+    (turned,) = as_other_tools_read_it(tmp_path / "a.zip")[1]
+    assert turned[:, 34:].mean() > 245 and turned[:, :30].mean() < 10
 
 
 def test_a_still_shot_gives_one_picture(tmp_path):
