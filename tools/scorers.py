@@ -21,6 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EXPRESSIONS = ("neutral", "happy", "sad", "angry", "fearful", "disgusted", "surprised")
+MIRROR = [
+    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46,
+    39, 38, 37, 36, 41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
+]  # fmt: skip
 MEAN_RGB = (122.782, 117.001, 104.298)
 
 
@@ -31,25 +35,22 @@ def _data_of(package: str) -> Path:
     return Path(spec.origin).parent / "models"
 
 
-class Expression:
-    """Seven expression probabilities by face-api's expression net (MIT), differentiable.
+class _DenseNet:
+    """What face-api's small networks (MIT) share: four dense blocks of depthwise-separable convolutions, 112 px in."""
 
-    The network: four dense blocks of depthwise-separable convolutions, 112 px in, 7 logits out.
-    """
+    def __init__(self, manifest: Path):
+        self.weights = _read_tfjs(manifest)
 
-    def __init__(self, face_api: Path | str):
-        self.weights = _read_tfjs(Path(face_api) / "face_expression_model-weights_manifest.json")
-
-    def __call__(self, img: Tensor) -> Tensor:
-        """[N, 7] probabilities in the order of EXPRESSIONS, from the central 60 % of the crop."""
+    def answers(self, img: Tensor, top: float, bottom: float, left: float, right: float) -> Tensor:
+        """The last layer, [N, outputs], of this part (shares of the side) of aligned faces."""
         side = img.shape[3]
-        cut = img[:, :, round(side * 0.2) : round(side * 0.8), round(side * 0.2) : round(side * 0.8)]
+        cut = img[:, :, round(side * top) : round(side * bottom), round(side * left) : round(side * right)]
         x = F.interpolate(cut, (112, 112), mode="bilinear", antialias=True, align_corners=False)
         x = ((x + 1) * 127.5 - x.new_tensor(MEAN_RGB)[None, :, None, None]) / 255
         for block in range(4):
             x = self._block(x, f"dense{block}", first=block == 0)
         x = F.avg_pool2d(x, 7, 2).flatten(1)
-        return (x @ self.weights["fc/weights"] + self.weights["fc/bias"]).softmax(dim=1)
+        return x @ self.weights["fc/weights"] + self.weights["fc/bias"]
 
     def _block(self, x: Tensor, name: str, *, first: bool) -> Tensor:
         if first:
@@ -68,6 +69,41 @@ class Expression:
         pads = (0, 1, 0, 1) if stride == 2 else (1, 1, 1, 1)
         x = F.conv2d(F.pad(x, pads), depthwise, stride=stride, groups=x.shape[1])
         return F.conv2d(x, pointwise, self.weights[f"{name}/bias"])
+
+
+class Expression(_DenseNet):
+    """Seven expression probabilities, differentiable."""
+
+    def __init__(self, face_api: Path | str):
+        super().__init__(Path(face_api) / "face_expression_model-weights_manifest.json")
+
+    def __call__(self, img: Tensor) -> Tensor:
+        """[N, 7] probabilities in the order of EXPRESSIONS, from the central 60 % of the crop."""
+        return self.answers(img, 0.2, 0.8, 0.2, 0.8).softmax(dim=1)
+
+
+class Landmarks(_DenseNet):
+    """The usual 68 landmarks; the mean of the face and its mirror image, which halves their jitter."""
+
+    BOX = (0.27, 0.87, 0.20, 0.80)  # where a face detector's box lies in an aligned crop: brows to chin
+
+    def __init__(self, face_api: Path | str):
+        super().__init__(Path(face_api) / "face_landmark_68_model-weights_manifest.json")
+
+    @torch.no_grad()
+    def __call__(self, img: Tensor) -> Tensor:
+        """[N, 68, 2] as (x, y) in pixels of the crop."""
+        points = (self._points(img) + self._mirrored(self._points(img.flip(3)))) / 2
+        top, bottom, left, right = self.BOX
+        size, corner = points.new_tensor([right - left, bottom - top]), points.new_tensor([left, top])
+        return (corner + points * size) * img.shape[3]
+
+    def _points(self, img: Tensor) -> Tensor:
+        return self.answers(img, *self.BOX).unflatten(1, (68, 2))
+
+    def _mirrored(self, points: Tensor) -> Tensor:
+        """Mirrored back, each point under the number of its twin on the other side."""
+        return torch.stack([1 - points[:, MIRROR, 0], points[:, MIRROR, 1]], dim=2)
 
 
 def _read_tfjs(manifest: Path) -> dict[str, Tensor]:

@@ -104,7 +104,10 @@ def respond(
     """
     still = judged(generator, judge, ws, resolution=resolution) if still is None else still
     amounts = _five(direction) if amounts is None else amounts
-    moved = [judged(generator, judge, ws, direction, amount, resolution=resolution) for amount in amounts]
+    moved = [
+        judged(generator, judge, ws, direction, amount, resolution=resolution) if amount else still
+        for amount in amounts
+    ]
     return Response(
         direction=direction.name,
         amounts=tuple(amounts),

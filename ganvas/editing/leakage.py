@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganvas.editing.directions import Direction
-from ganvas.editing.effect import Judge, OnStep, judged
+from ganvas.editing.effect import Judge, OnStep, Response, judged
 from ganvas.editing.learn import Fit
 from ganvas.errors import BadConfig
 
@@ -99,6 +99,26 @@ def measured_leakage(
         if on_step is not None:
             on_step(done, len(directions))
     return Leakage(tuple(d.name for d in directions), tuple(still), torch.tensor(rows))
+
+
+def leakage_of(responses: Sequence[Response]) -> Leakage:
+    """The matrix from responses that are there already: the slope between the two amounts nearest to 0.
+
+    Raises:
+        BadConfig: a response without an amount below and one above 0, or responses to different scores.
+    """
+    if len({tuple(r.means) for r in responses}) != 1:
+        raise BadConfig("leakage_of expects at least one response, all to the same scores")
+    rows = []
+    for response in responses:
+        below = max((a for a in response.amounts if a < 0), default=None)
+        above = min((a for a in response.amounts if a > 0), default=None)
+        if below is None or above is None:
+            raise BadConfig(f"the response to {response.direction!r} needs an amount below 0 and one above")
+        low, high = response.amounts.index(below), response.amounts.index(above)
+        shifts = [response.shifts(score) for score in response.means]
+        rows.append([(shift[high] - shift[low]) / (above - below) for shift in shifts])
+    return Leakage(tuple(r.direction for r in responses), tuple(responses[0].means), torch.tensor(rows))
 
 
 def _spread(values: Tensor) -> float:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ganvas.editing.directions import Direction
 from ganvas.editing.effect import Judge, OnStep, Response, judged, respond, sheet
-from ganvas.editing.leakage import Leakage, draw_leakage, measured_leakage
+from ganvas.editing.leakage import Leakage, draw_leakage, leakage_of
 from ganvas.images.files import write_image
 from ganvas.weights.checkpoint import write_atomically
 
@@ -108,9 +108,8 @@ def report(
             responses.append(respond(generator, judge, ws, direction, still=still, resolution=resolution))
         if on_step is not None:
             on_step(done, len(directions))
-    leakage = None
-    if judge is not None:
-        leakage = measured_leakage(generator, judge, ws, directions, still=still, resolution=resolution)
+    leakage = leakage_of(responses) if responses else None
+    if leakage is not None:
         write_image(draw_leakage(leakage), folder / "leakage.png")
     found = Report(tuple(directions), tuple(responses), leakage, len(ws))
     for name, text in (("report.md", found.to_markdown()), ("report.json", found.to_json())):

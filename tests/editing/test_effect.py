@@ -17,7 +17,7 @@ from ganvas.editing.effect import (
     respond,
     sheet,
 )
-from ganvas.editing.leakage import Leakage, draw_leakage, linear_leakage, measured_leakage
+from ganvas.editing.leakage import Leakage, draw_leakage, leakage_of, linear_leakage, measured_leakage
 from ganvas.editing.learn import fit_scores, learn_direction
 from ganvas.errors import BadConfig, BadLatent
 
@@ -141,6 +141,10 @@ def test_leakage_is_the_same_computed_and_measured_where_the_generator_is_linear
     assert computed.shift.diag().tolist() == pytest.approx([1, 1], abs=1e-3)
     assert computed.worst("red") == ("green", computed.shift[0, 1].item())
     assert torch.allclose(computed.shift, measured.shift, rtol=0.1)  # 300 latents' spread is not quite 2000's
+    responses = [respond(G, judge, ws[:300], d, (-2.0, -0.5, 1.0)) for d in directions]
+    assert torch.allclose(leakage_of(responses).shift, measured.shift, atol=1e-4)
+    with pytest.raises(BadConfig, match="one above"):
+        leakage_of([respond(G, judge, ws[:3], directions[0], (-1.0, 0.0))])
     kept = learn_direction(w, scores["red"], name="red", ridge=1e-9, keep=[directions[1].vector])
     assert linear_leakage([kept], fits).shift[0].tolist() == pytest.approx([1, 0], abs=1e-3)
     with pytest.raises(BadConfig, match="different spaces"):
