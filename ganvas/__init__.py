@@ -22,6 +22,7 @@ __all__ = [
     "open_session",
     "read_image",
     "save",
+    "upscale",
     "write_image",
 ]
 
@@ -39,6 +40,7 @@ _HOME = {
     "open_session": "ganvas.session",
     "read_image": "ganvas.images.files",
     "save": "ganvas.weights.checkpoint",
+    "upscale": "ganvas.upscaling.upscale",
     "write_image": "ganvas.images.files",
 }
 
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from ganvas.inversion.optimise import invert
     from ganvas.models import build
     from ganvas.session import open_session
+    from ganvas.upscaling.upscale import upscale
     from ganvas.weights.checkpoint import save
     from ganvas.weights.load import load
 

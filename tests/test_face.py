@@ -11,7 +11,7 @@ from ganvas import _HOME
 
 AGREED = {
     "BadInput", "Crop", "GanvasError", "Photo", "Recipe", "WeightsError", "__version__",
-    "build", "invert", "load", "open_session", "read_image", "save", "write_image",
+    "build", "invert", "load", "open_session", "read_image", "save", "upscale", "write_image",
 }  # fmt: skip
 
 

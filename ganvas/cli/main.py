@@ -23,6 +23,7 @@ from ganvas.cli.mix import mix
 from ganvas.cli.models import models
 from ganvas.cli.runs import runs
 from ganvas.cli.train import train
+from ganvas.cli.upscale import upscale
 from ganvas.errors import GanvasError
 
 app = typer.Typer(
@@ -57,6 +58,7 @@ app.command()(generate)
 app.command()(mix)
 app.command()(interpolate)
 app.command()(invert)
+app.command()(upscale)
 app.command()(train)
 app.command()(runs)
 app.add_typer(models)

@@ -1,0 +1,1 @@
+"""IMG → LARGER IMG: any upscaler, any scale, any picture size, without seams."""

@@ -1,0 +1,242 @@
+"""Any picture, any upscaler, any size: alpha apart, 16 bits, grey, metadata; in bands, so that memory stays flat."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganvas.checks import check_known
+from ganvas.errors import BadConfig, BadImage
+from ganvas.images.photo import Photo
+from ganvas.models.protocol import PRECISIONS, Upscaler
+from ganvas.upscaling.tiles import Enlargement, OnStep, Tiler, check_tiling, sees_whole_picture, tile_for
+from ganvas.weights.interpolate import interpolate_networks
+from ganvas.weights.load import load
+
+LIGHT = "realesr-animevideov3"  # quick on a CPU
+STRONG = "realesrgan-x4plus"  # the better picture, at many times the work
+DENOISE_PAIRS = {"realesr-general-x4v3": "realesr-general-wdn-x4v3"}  # a network and its weak-denoising twin
+LARGEST_SCALE = 64.0
+STRETCH = 1.5  # what resampling may add to a network's enlargement before the network runs once more
+OPAQUE = 1 / 512  # alpha this near to 0 or 1 is 0 or 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscaleConfig:
+    """How a picture is made larger."""
+
+    scale: float | None = None  # of width and height; None = the network's own
+    strength: float = 1.0  # 0 = resampling alone, 1 = the network's picture
+    tile: int = 0  # side of a tile in input pixels; 0 = as free memory allows
+    tile_pad: int | None = None  # what the network sees around a tile, in input pixels; None = as much as matters
+    lock_colours: bool = True  # broad colours stay those of the input
+    precision: str = "exact"  # or "fast"
+
+    def __post_init__(self) -> None:
+        check_known(self.precision, PRECISIONS, what="precision")
+        if self.scale is not None and not 1 <= self.scale <= LARGEST_SCALE:
+            raise BadConfig(f"a picture is made 1 to {LARGEST_SCALE:g} times larger, got scale {self.scale}")
+        if not 0 <= self.strength <= 1:
+            raise BadConfig(f"strength is from 0 (resampling alone) to 1 (the network's picture), got {self.strength}")
+        if self.tile < 0 or (self.tile and self.tile < 8):
+            raise BadConfig(f"tile is 0 (as memory allows) or 8 input pixels and more, got {self.tile}")
+        if self.tile_pad is not None and self.tile_pad < 0:
+            raise BadConfig(f"tile_pad is 0 or more pixels, got {self.tile_pad}")
+
+
+def upscale(
+    photo: Photo,
+    *,
+    model: Any = LIGHT,
+    scale: float | None = None,
+    strength: float = 1.0,
+    denoise: float | None = None,
+    tile: int = 0,
+    tile_pad: int | None = None,
+    lock_colours: bool = True,
+    precision: str = "exact",
+    on_step: OnStep | None = None,
+) -> Photo:
+    """Make a photo larger.
+
+    Args:
+        photo: of `read_image`; its depth, greyness, transparency, profile and metadata stay.
+        model: a catalogue name, the path of an upscaler's file, or the network.
+        scale: of width and height, 1 … 64; the network runs as often as needed, the rest is resampled. None = the
+            network's own.
+        strength: 0 = resampling alone, 1 = the network's picture.
+        denoise: 0 … 1, for a network that has a twin ("realesr-general-x4v3"): 1 = smooth, 0 = grainy.
+        tile: side of a tile in input pixels; 0 = as free memory allows. The result does not depend on it.
+        tile_pad: what the network sees around a tile; None = as much as it takes for the result not to show it.
+        lock_colours: broad colours stay those of the photo, whatever the network makes of them.
+        precision: "exact", or "fast" where this machine computes bfloat16 faster.
+        on_step: called with (tiles done, tiles in all).
+
+    Returns:
+        A new Photo of round(width · scale) x round(height · scale) pixels.
+
+    Raises:
+        BadConfig: an option out of its range, or a model that is no upscaler.
+        FetchError, WeightsError: the model is not here, or cannot be read.
+    """
+    if not isinstance(photo, Photo):
+        raise BadImage(f"upscale expects a Photo, got {type(photo).__name__}. Read one with ganvas.read_image(path).")
+    config = UpscaleConfig(
+        scale=scale, strength=strength, tile=tile, tile_pad=tile_pad, lock_colours=lock_colours, precision=precision
+    )
+    return Upscaling(photo, upscaler(model, denoise=denoise), config).whole(on_step)
+
+
+def upscaler(model: Any, *, denoise: float | None = None) -> Any:
+    """The network to upscale with.
+
+    Args:
+        model: a catalogue name, a path, or a network, which is returned as it is.
+        denoise: 0 … 1, mixes a network with its weak-denoising twin.
+
+    Raises:
+        BadConfig: it is no upscaler, or has no twin.
+    """
+    net = load(model) if isinstance(model, (str, Path)) else model
+    if not isinstance(net, Upscaler):
+        what = getattr(net, "family", type(net).__name__)
+        raise BadConfig(f"{what} is no upscaler: upscale needs a network such as {LIGHT} (ganvas models list)")
+    if denoise is None:
+        return net
+    if str(model) not in DENOISE_PAIRS:
+        raise BadConfig(
+            f"denoise mixes two networks and is known for {', '.join(DENOISE_PAIRS)}; {model} has no such twin. "
+            "For less of a network's hand use strength."
+        )
+    if not 0 <= denoise <= 1:
+        raise BadConfig(f"denoise is from 0 (grainy) to 1 (smooth), got {denoise}")
+    return net if denoise == 1 else interpolate_networks(net, load(DENOISE_PAIRS[str(model)]), denoise)
+
+
+class Upscaling:
+    """A photo on its way to a larger one: all at once (`whole`), or in bands from top to bottom (`bands`).
+
+    Args:
+        photo: what comes in.
+        net: an upscaler.
+        config: see `UpscaleConfig`.
+    """
+
+    def __init__(self, photo: Photo, net: Any, config: UpscaleConfig):
+        if net.img_channels not in (1, 3):
+            raise BadConfig(f"an upscaler for photos has 1 or 3 channels, this one has {net.img_channels}")
+        self.photo = photo
+        scale = config.scale or float(net.scale)
+        self.height, self.width = (max(1, round(side * scale)) for side in photo.img.shape[2:])
+        self._opaque = photo.alpha is None or float(photo.alpha.min()) == 1
+        img = photo.img if self._opaque or photo.alpha is None else spread_colours(photo.img, photo.alpha)
+        job = Enlargement(
+            img=img.to(net.device),
+            net=net,
+            passes=_passes(net.scale, scale),
+            height=self.height,
+            width=self.width,
+            overlap_px=config.tile_pad,
+            strength=config.strength,
+            lock_colours=config.lock_colours,
+            precision=config.precision,
+        )
+        job, tile = _tiled(job, config)
+        jobs = [job]
+        if not self._opaque and photo.alpha is not None:
+            grey = (photo.alpha * 2 - 1).expand(-1, 3, -1, -1).to(net.device)
+            jobs.append(replace(job, img=grey))
+        self._tiler = Tiler(jobs, tile)
+        check_tiling(net, self._tiler)
+
+    @property
+    def template(self) -> Photo:
+        """A photo of the result's size with everything but its pixels, which take no memory."""
+        img = torch.zeros(1, 1, 1, 1).expand(1, 3, self.height, self.width)
+        alpha = None if self.photo.alpha is None else torch.ones(1, 1, 1, 1).expand(1, 1, self.height, self.width)
+        return replace(self.photo, img=img, alpha=alpha, native=None, palette=None, recipe=None)
+
+    def bands(self, on_step: OnStep | None = None) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """(img [1, 3, rows, width], alpha [1, 1, rows, width] or None), from top to bottom, on the CPU."""
+        for img, *alpha in self._tiler.bands(on_step):
+            yield img.cpu(), self._alpha(img, alpha)
+
+    def whole(self, on_step: OnStep | None = None) -> Photo:
+        """The larger photo."""
+        img = torch.empty(1, 3, self.height, self.width)
+        alpha = None if self.photo.alpha is None else torch.empty(1, 1, self.height, self.width)
+        top = 0
+        for band, veil in self.bands(on_step):
+            rows = slice(top, top + band.shape[2])
+            img[:, :, rows] = band
+            if alpha is not None and veil is not None:
+                alpha[:, :, rows] = veil
+            top = rows.stop
+        return replace(self.photo.with_img(img, alpha=alpha), palette=None)
+
+    def _alpha(self, img: Tensor, alpha: list[Tensor]) -> Tensor | None:
+        if self.photo.alpha is None:
+            return None
+        if self._opaque:
+            return torch.ones(1, 1, *img.shape[2:])
+        veil = alpha[0].mean(dim=1, keepdim=True).add(1).div(2).clamp(0, 1).cpu()
+        return torch.where(veil < OPAQUE, 0.0, torch.where(veil > 1 - OPAQUE, 1.0, veil))
+
+
+def _passes(net_scale: int, scale: float) -> int:
+    """How often the network runs: until what is left to resampling enlarges no more than STRETCH times."""
+    if net_scale < 2:
+        return 1
+    return max(1, math.ceil(math.log(scale / STRETCH) / math.log(net_scale) - 1e-9)) if scale > 1 else 1
+
+
+def _tiled(job: Enlargement, config: UpscaleConfig) -> tuple[Enlargement, int]:
+    """The job with the overlap it needs, and the side of its tiles in input pixels."""
+    longest = max(job.img.shape[2:])
+    whole = sees_whole_picture(job.net) is not None
+    tile = config.tile or tile_for(job.net, job.img, reach_px=job.reach_px)
+    if job.passes > 1 and not config.tile:  # the last pass runs on a larger picture
+        tile = max(8, tile // job.net.scale ** (job.passes - 1))
+    if tile >= longest or whole:
+        return job, tile
+    job = job.ready_to_cut()
+    if not config.tile:
+        inner = tile_for(job.net, job.img, reach_px=job.reach_px)
+        tile = max(8, inner // job.net.scale ** (job.passes - 1))
+    return job, tile
+
+
+def spread_colours(img: Tensor, alpha: Tensor) -> Tensor:
+    """Give fully transparent pixels the colours of what is nearest, so that a network finds no edge where none shows.
+
+    Files hold anything there, black or white mostly, and it would bleed into the edges of what is visible.
+
+    Args:
+        img: [1, 3, H, W].
+        alpha: [1, 1, H, W] in [0, 1].
+
+    Returns:
+        [1, 3, H, W]; where alpha is above 0 it is img, bit by bit.
+
+    Source: the pull-push of Gortler et al. 1996, "The Lumigraph", section 3.4.3.
+    """
+    if not bool((alpha > 0).any()):
+        return img
+    return torch.where(alpha > 0, img, _filled(img * alpha, alpha))
+
+
+def _filled(weighted: Tensor, weight: Tensor) -> Tensor:
+    """weighted / weight, and from half the size where the weight is 0."""
+    own = weighted / weight.clamp(min=1e-9)
+    if weight.shape[2:] == (1, 1) or bool((weight > 0).all()):
+        return own
+    half = [F.avg_pool2d(each, 2, ceil_mode=True, count_include_pad=False) for each in (weighted, weight)]
+    coarse = F.interpolate(_filled(*half), size=weight.shape[2:], mode="bilinear")
+    return torch.where(weight > 0, own, coarse)
