@@ -27,7 +27,7 @@ from torch import Tensor
 from ganvas.checks import check_img, check_known
 from ganvas.errors import BadConfig, BadImage
 from ganvas.training.diffaugment import within
-from ganvas.training.warp import SMALLEST_PX, mirrored, move, warp
+from ganvas.training.warp import SMALLEST_PX, mirrored, move, straight, warp, warp_straight
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "geometry": ("flip", "rot90", "shift", "scale", "rotate", "stretch", "drift"),
@@ -36,6 +36,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "noise": ("noise",),
     "cutout": ("cutout",),
 }
+LARGEST_LINE_PX = 256  # of a side up to which a CPU warps upright pictures by matrices rather than by samples
 # The expected power of natural pictures in the four bands of `filter`, low to high: 1/f.
 BAND_POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)
 # The low-pass half of Daubechies' wavelet with two vanishing moments (symlet 2), sum √2.
@@ -131,8 +132,12 @@ class Ada:
 
     def _geometry(self, img: Tensor, dice: Dice) -> Tensor:
         motion = self.draw_motion(dice, *img.shape[2:])
+        along_lines = motion.smooth & straight(motion.inverse, *img.shape[2:])
+        if img.device.type != "cpu" or max(img.shape[2:]) > LARGEST_LINE_PX:
+            along_lines = torch.zeros_like(along_lines)
         img = _on_rows(img, motion.moved & ~motion.smooth, lambda x, at: move(x, motion.inverse[at]))
-        return _on_rows(img, motion.smooth, lambda x, at: warp(x, motion.inverse[at]))
+        img = _on_rows(img, along_lines, lambda x, at: warp_straight(x, motion.inverse[at]))
+        return _on_rows(img, motion.smooth & ~along_lines, lambda x, at: warp(x, motion.inverse[at]))
 
     def draw_motion(self, dice: Dice, height: int, width: int) -> Motion:
         """Draw where the pictures of one batch go."""

@@ -10,6 +10,8 @@ Source: Karras et al. 2020, "Training Generative Adversarial Networks with Limit
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -51,6 +53,49 @@ def warp(img: Tensor, inverse: Tensor) -> Tensor:
     large = _enlarge(img)
     grid = _places(inverse.to(img), *img.shape[2:])
     return _reduce(F.grid_sample(large, grid, mode="bilinear", padding_mode="reflection", align_corners=True))
+
+
+def straight(inverse: Tensor, height: int, width: int) -> Tensor:
+    """Which maps keep rows rows, or (of square pictures) make them columns: [N, 3, 3] → [N] bool."""
+    upright = (inverse[:, 0, 1] == 0) & (inverse[:, 1, 0] == 0)
+    lying = (inverse[:, 0, 0] == 0) & (inverse[:, 1, 1] == 0)
+    return upright | (lying if height == width else torch.zeros_like(lying))
+
+
+def warp_straight(img: Tensor, inverse: Tensor) -> Tensor:
+    """`warp` for maps that are `straight`, up to rounding; on a CPU, for sides up to 256 px, it is the quicker one.
+
+    Enlarging, sampling and reducing are linear along each axis, so that one matrix a picture and axis does all three.
+    """
+    m = inverse.to(img)
+    lying = (m[:, 0, 0] == 0)[:, None, None]  # x is read from y
+    upright = torch.where(lying, m[:, [1, 0, 2]], m)
+    img = torch.where(lying[:, None], img.mT, img) if bool(lying.any()) else img
+    rows = _line_maps(upright[:, 1, 1], upright[:, 1, 2], img.shape[2])[:, None]  # [N, 1, H, H]
+    columns = _line_maps(upright[:, 0, 0], upright[:, 0, 2], img.shape[3])[:, None]  # [N, 1, W, W]
+    return rows @ (img @ columns.mT)
+
+
+def _line_maps(scale: Tensor, step: Tensor, length: int) -> Tensor:
+    """What a warp does to a line of pixels: scale and step [N] of the way back → [N, length, length]."""
+    enlarge, reduce = (each.to(scale) for each in _line_filters(length))
+    last = 2 * length - 2  # the outer samples of an enlarged line are 0 and this
+    at = scale[:, None] * _half_pixels(length).to(scale) + step[:, None]  # [N, 2·length + 10], pixels from the middle
+    at = (2 * (at + 0.25 - LEAD_PX) + last / 2).remainder(2 * last)
+    at = torch.minimum(at, 2 * last - at)  # mirrored at the outer samples
+    left = at.floor().clamp(max=last - 1)
+    return reduce @ torch.lerp(enlarge[left.long()], enlarge[left.long() + 1], (at - left)[..., None])
+
+
+@lru_cache(maxsize=8)
+def _line_filters(length: int) -> tuple[Tensor, Tensor]:
+    """`_enlarge` and `_reduce` of one axis, as matrices [2·length − 1, length] and [length, 2·length + 10], float64.
+
+    Read off from pictures that are constant along the other axis, which both leave constant.
+    """
+    pixels = torch.eye(length, dtype=torch.float64)[:, None, None].expand(-1, 1, SMALLEST_PX, -1)
+    samples = torch.eye(2 * length + len(SYM6) - 2, dtype=torch.float64)[:, None, None].expand(-1, 1, len(SYM6), -1)
+    return _enlarge(pixels)[:, 0, 0].T, _reduce(samples)[:, 0, 0].T
 
 
 def move(img: Tensor, inverse: Tensor) -> Tensor:

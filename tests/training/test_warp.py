@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ganvas.training.warp import SYM6, mirrored, move, warp
+from ganvas.training.warp import SYM6, mirrored, move, straight, warp, warp_straight
 
 
 def affine(*rows):
@@ -104,3 +104,21 @@ def test_gradients_of_both_orders():
     assert torch.autograd.gradcheck(lambda x: warp(x, inverse), img)
     assert torch.autograd.gradgradcheck(lambda x: warp(x, inverse).pow(3), img)
     assert torch.autograd.gradgradcheck(lambda x: move(x, affine((-1.0, 0, 1), (0, 1, -1)).repeat(2, 1, 1)).pow(3), img)
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 20), (12, 24), (5, 4)])
+def test_along_lines_is_the_same_warp(height, width):
+    img = torch.randn(4, 3, height, width, dtype=torch.float64)
+    inverse = torch.cat(
+        [
+            affine((1.3, 0.0, 0.4), (0.0, 0.8, -1.7)),
+            affine((-0.6, 0.0, 17.3), (0.0, 1.9, 40.2)),  # mirrored again and again
+            affine((1.0, 0.0, 0.0), (0.0, 1.0, 0.5)),
+            affine((0.0, -1.2, 1.6), (0.7, 0.0, -3.1)),  # a quarter turn, stretched
+        ]
+    )
+    along = straight(inverse, height, width)
+    assert along.tolist() == [True, True, True, height == width]
+    assert not straight(rotation(33), height, width).any()
+    expected = warp(img, inverse)[along]
+    assert torch.allclose(warp_straight(img[along], inverse[along]), expected, atol=1e-6)
