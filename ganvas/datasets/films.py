@@ -40,6 +40,18 @@ def frames(path: Path, *, every_sec: float) -> Iterator[tuple[float, np.ndarray]
         raise BadImage(f"{path} is no video that can be read, or breaks off: {error}") from error
 
 
+def expected(path: Path, *, every_sec: float) -> int:
+    """About how many frames `frames` will yield, for showing how far it is; 0 where the video does not say."""
+    av = _av()
+    try:
+        with av.open(str(path)) as film:
+            if every_sec == 0:
+                return sum(stream.frames for stream in film.streams.video[:1])
+            return int((film.duration or 0) / 1e6 / every_sec) + 1
+    except (av.FFmpegError, OSError, ValueError):
+        return 0
+
+
 def _upright(frame: Any) -> np.ndarray:
     """Phones film sideways and write down how to turn."""
     pixels = frame.to_ndarray(format="rgb24")

@@ -23,7 +23,7 @@ from PIL import Image
 from ganvas import __version__
 from ganvas.checks import check_known
 from ganvas.datasets.cache import new_part
-from ganvas.datasets.films import frames
+from ganvas.datasets.films import expected, frames
 from ganvas.datasets.fit import Aligner, Facts, Fit
 from ganvas.datasets.folder import FILMS, LISTING, Item, Source
 from ganvas.datasets.intake import digest_of, in_threads, open_source, reason
@@ -35,7 +35,7 @@ from ganvas.images.tensors import from_pixels
 DUPLICATES = ("near", "exact", "keep")
 _OLDEST = (1980, 1, 1, 0, 0, 0)  # a zip's time must be something; the same one makes the same bytes
 
-OnStep = Callable[[int, "int | None"], object]  # (files done, files in all where known); may raise Stopped
+OnStep = Callable[[int, int], object]  # (pictures done, in all; of videos an estimate); may raise Stopped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ def make_dataset(
         channels: 3, or 1 for grey.
         smallest: leave out photos (or faces) with fewer pixels across; None = half the resolution.
         overwrite: replace what is at `dest`, once the new set is whole.
-        on_step: called as (files done, files in all) and may raise Stopped; nothing is left at `dest` then.
+        on_step: called as (pictures done, in all) and may raise Stopped; nothing is left at `dest` then.
 
     Raises:
         BadInput: nothing usable in the source, labels that do not fit, or a `dest` that exists or cannot be written.
@@ -119,7 +119,7 @@ def make_dataset(
             if chosen.take(outcome, work.found) and isinstance(outcome, _Candidate):
                 writer.add(_name(len(chosen.names) - 1), outcome.png)
             if on_step is not None:
-                on_step(step, work.total)
+                on_step(step, max(step, work.total))
         if not chosen.names:
             raise BadInput(_nothing(work, chosen))
         writer.add(LISTING, _listing(chosen, work.found, fit, align is not None))
@@ -154,7 +154,7 @@ class _Work:
         elif not root.is_file():
             raise BadInput(f"there is no file {root}")
         self.items = self.source.items if self.source else ()
-        self.total = None if self.films else len(self.items)  # nobody knows how many frames a video has
+        self.total = len(self.items) + sum(expected(film, every_sec=every_sec) for film in self.films)
 
     def outcomes(self) -> Iterator[tuple[int, _Candidate | _Refused]]:
         """(files or frames done, what became of one). A photo with several faces comes several times."""

@@ -225,7 +225,11 @@ def film(path, levels, *, frames_per_sec=10):
 
 def test_frames_of_a_video_at_the_times_asked_for(tmp_path):
     path = film(tmp_path / "film.mp4", range(20, 220, 5))  # 4 seconds
-    made = make_dataset(path, tmp_path / "a.zip", resolution=16, every_sec=1.0)
+    steps = []
+    made = make_dataset(
+        path, tmp_path / "a.zip", resolution=16, every_sec=1.0, on_step=lambda *step: steps.append(step)
+    )
+    assert [done for done, _ in steps] == [1, 2, 3, 4] and all(4 <= total <= 5 for _, total in steps)
     assert made.taken_from == [f"film.mp4 at {at}.00 s" for at in range(4)]
     levels = as_other_tools_read_it(tmp_path / "a.zip")[1].mean(axis=(1, 2, 3))
     assert np.abs(levels - [20, 70, 120, 170]).max() < 4
