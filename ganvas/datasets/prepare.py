@@ -29,7 +29,7 @@ from ganvas.datasets.folder import FILMS, LISTING, Item, Source
 from ganvas.datasets.intake import digest_of, in_threads, open_source, reason
 from ganvas.datasets.labels import Found, Value, find_labels
 from ganvas.datasets.likeness import Seen, Sketch, sketched
-from ganvas.errors import BadImage, BadInput, NoFace
+from ganvas.errors import BadImage, BadInput, MissingExtra, NoFace
 from ganvas.images.tensors import from_pixels
 
 DUPLICATES = ("near", "exact", "keep")
@@ -106,7 +106,7 @@ def make_dataset(
     Raises:
         BadInput: nothing usable in the source, labels that do not fit, or a `dest` that exists or cannot be written.
         BadConfig: a setting that does not exist.
-        MissingExtra: videos without the extra [video].
+        MissingExtra: nothing but videos, without the extra [video]; beside photos they are named as left out.
     """
     check_known(duplicates, DUPLICATES, what="way with duplicates")
     fit = Fit(resolution=resolution, crop=crop, background=background, channels=channels, smallest=smallest)
@@ -154,7 +154,7 @@ class _Work:
         elif not root.is_file():
             raise BadInput(f"there is no file {root}")
         self.items = self.source.items if self.source else ()
-        self.total = len(self.items) + sum(expected(film, every_sec=every_sec) for film in self.films)
+        self.total = len(self.items) + sum(map(self._expected, self.films))
 
     def outcomes(self) -> Iterator[tuple[int, _Candidate | _Refused]]:
         """(files or frames done, what became of one). A photo with several faces comes several times."""
@@ -168,6 +168,14 @@ class _Work:
                 step += 1
                 for outcome in several:
                     yield step, outcome
+
+    def _expected(self, film: Path) -> int:
+        try:
+            return expected(film, every_sec=self.every_sec)
+        except MissingExtra:
+            if not self.items:
+                raise
+            return 0  # the videos will be named as left out, and the photos are made into a set
 
     def _of_item(self, item: Item) -> list[_Candidate | _Refused]:
         assert self.source is not None
@@ -187,7 +195,7 @@ class _Work:
         try:
             for at_sec, pixels in frames(film, every_sec=self.every_sec):
                 yield name, at_sec, pixels
-        except BadImage as error:
+        except (BadImage, MissingExtra) as error:
             yield name, 0.0, reason(error, str(film))
 
     def _of_frame(self, frame: tuple[str, float, np.ndarray | str]) -> list[_Candidate | _Refused]:

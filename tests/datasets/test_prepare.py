@@ -17,7 +17,7 @@ from PIL import Image
 
 from ganvas.datasets import open_pictures
 from ganvas.datasets.prepare import make_dataset
-from ganvas.errors import BadConfig, BadInput, NoFace, Stopped
+from ganvas.errors import BadConfig, BadInput, MissingExtra, NoFace, Stopped
 from ganvas.images.animation import write_animation
 from ganvas.images.crop import Crop
 from ganvas.images.tensors import from_pixels
@@ -265,6 +265,16 @@ def test_videos_among_photos_count_too_and_broken_ones_are_named(tmp_path):
     assert made.taken_from == ["cat/a.png", "dog/film.mp4 at 0.00 s", "dog/film.mp4 at 1.00 s"]
     assert made.class_counts == {"cat": 1, "dog": 2}
     assert [name for name, _ in made.skipped] == ["dog/broken.mp4"]
+
+
+def test_without_the_extra_photos_are_made_and_videos_are_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    source = put(tmp_path / "photos", some(2) | {"film.mp4": b"film"})
+    made = make_dataset(source, tmp_path / "a.zip", resolution=16)
+    assert made.count == 2 and made.skipped[0][0] == "film.mp4" and "ganvas[video]" in made.skipped[0][1]
+    for path in (source / "film.mp4", put(tmp_path / "films", {"film.mp4": b"film"})):
+        with pytest.raises(MissingExtra, match=r"ganvas\[video\]"):
+            make_dataset(path, tmp_path / "b.zip", resolution=16)
 
 
 def test_a_video_that_was_cut_short_is_named(tmp_path):
