@@ -49,7 +49,7 @@ class AdaController:
             )
         self.target, self.ada_kimg, self.p_max, self.interval, self.p = target, ada_kimg, p_max, interval, p
         self.sign_real: float | None = None
-        self._counts = torch.zeros(2, dtype=torch.float64)  # sum of signs and number of logits since the last move
+        self._counts = torch.zeros(2)  # sum of signs and number of logits since the last move
         self._steps = 0
         self._pinned_nimg = 0
 
@@ -57,7 +57,7 @@ class AdaController:
     def see(self, real_logits: Tensor) -> None:
         """Take in what D says of (augmented) real pictures; [N], or [N, P] of a patch discriminator."""
         signs = real_logits.detach().sign()
-        seen = torch.stack([signs.double().sum(), torch.tensor(signs.numel(), device=signs.device)])
+        seen = torch.stack([signs.float().sum(), torch.tensor(float(signs.numel()), device=signs.device)])
         self._counts = self._counts.to(seen.device) + seen
 
     def update(self, batch: int, *, reduce: Callable[[Tensor], Tensor] | None = None) -> None:
@@ -82,7 +82,7 @@ class AdaController:
         above = (self.sign_real > self.target) - (self.sign_real < self.target)
         self.p = min(max(self.p + above * images / (self.ada_kimg * 1000), 0.0), self.p_max)
         self._pinned_nimg = self._pinned_nimg + images if self.p == self.p_max and above >= 0 else 0
-        self._counts, self._steps = torch.zeros(2, dtype=torch.float64), 0
+        self._counts, self._steps = torch.zeros(2), 0
 
     @property
     def leaking(self) -> bool:

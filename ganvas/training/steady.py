@@ -38,7 +38,7 @@ def clean_gradients(params: Iterable[nn.Parameter]) -> int:
 def gradient_norm(params: Iterable[nn.Parameter]) -> float:
     """The Euclidean norm of all gradients together; 0 where there are none."""
     gradients = [p.grad for p in params if p.grad is not None]
-    return float(_norms(gradients).double().norm()) if gradients else 0.0
+    return float(_norms(gradients).cpu().double().norm()) if gradients else 0.0
 
 
 def _norms(gradients: list[Tensor]) -> Tensor:
