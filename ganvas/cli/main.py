@@ -16,6 +16,7 @@ from ganvas.cli.dataset import dataset
 from ganvas.cli.demo import demo
 from ganvas.cli.directions import directions
 from ganvas.cli.edit import edit
+from ganvas.cli.evaluate import evaluate
 from ganvas.cli.generate import generate
 from ganvas.cli.interpolate import interpolate
 from ganvas.cli.invert import invert
@@ -54,6 +55,7 @@ def options(
 
 app.command()(demo)
 app.command()(edit)
+app.command()(evaluate)
 app.command()(generate)
 app.command()(mix)
 app.command()(interpolate)

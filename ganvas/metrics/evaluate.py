@@ -39,7 +39,7 @@ def evaluate(
 
     Args:
         G: the generator.
-        pictures: the data, at the generator's resolution.
+        pictures: the data, at the generator's resolution or below it; larger fakes are then shrunk as photos are.
         metrics: any of `METRICS`.
         num: fake pictures (for ppl: places), and at most as many real ones.
         seed: of the latents, and of the choice of real pictures.
@@ -82,11 +82,12 @@ def _check_counts(metrics: Sequence[str], real: int, fake: int) -> None:
 
 
 def _check_sizes(G: Any, pictures: Any) -> None:
-    theirs = getattr(pictures, "img_resolution", G.img_resolution), getattr(pictures, "img_channels", G.img_channels)
-    if theirs != (G.img_resolution, G.img_channels):
+    size, channels = getattr(pictures, "img_resolution", 1), getattr(pictures, "img_channels", G.img_channels)
+    if size > G.img_resolution or channels != G.img_channels:
         raise BadConfig(
             f"the generator makes pictures of {G.img_resolution} px and {G.img_channels} channels, the data was opened "
-            f"with {theirs[0]} px and {theirs[1]} channels. Open it with resolution={G.img_resolution}."
+            f"with {size} px and {channels} channels. Open it with resolution={G.img_resolution} or less, "
+            f"channels={G.img_channels}."
         )
 
 
@@ -110,7 +111,7 @@ def _of_features(
     protocol = eyes.protocol(real=len(real), fake=len(fake), seed=seed, pictures=pictures)
     made: dict[str, list[Figure]] = {}
     if "fd" in metrics:
-        reference, found = Statistics.of([real]), Statistics.of([fake])
+        reference, found = Statistics.of([real], halves=True), Statistics.of([fake])
         made["fd"] = [between(reference, found, eyes=eyes, seed=seed, pictures=pictures)]
     if "kid" in metrics:
         made["kid"] = [_kid_figure(real, fake, protocol, eyes.short)]

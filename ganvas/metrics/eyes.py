@@ -15,6 +15,7 @@ from typing import Any, Protocol as Shape
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 from ganvas.checks import check_known
@@ -90,6 +91,7 @@ class Eyes:
             "input_px": self.input_px,
             "resize": RESIZE,
             "precision": self.precision,
+            "compared_px": getattr(pictures, "img_resolution", None),
             "data": getattr(pictures, "fingerprint", None),
             "data_filter": getattr(pictures, "settings", {}).get("filter"),
         }
@@ -150,6 +152,15 @@ def as_saved(img: Tensor) -> Tensor:
     return img.float().mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8)
 
 
+def shrunk(pixels: Tensor, size: int) -> Tensor:
+    """uint8 [N, C, H, W] → [N, C, size, size] by Lanczos' filter, as data sets shrink photos."""
+    small = [
+        np.asarray(Image.fromarray(each).resize((size, size), Image.Resampling.LANCZOS)).reshape(size, size, -1)
+        for each in pixels.permute(0, 2, 3, 1).squeeze(3).cpu().numpy()
+    ]
+    return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2)
+
+
 def chosen(count: int, num: int | None, seed: int) -> np.ndarray:
     """Which of `count` real pictures are looked at: all, or `num` of them drawn without repetition."""
     if num is None or num >= count:
@@ -176,16 +187,18 @@ def fake_features(
 
     Args:
         G: a generator; it is run in eval mode, in the eyes' precision, with constant noise and without truncation.
-        pictures: where a conditional generator's labels are drawn from, as often as the data has them.
+        pictures: the data: where a conditional generator's labels are drawn from, as often as it has them. Fakes larger
+            than its pictures are shrunk to their size, in the way that photos are.
 
     Raises:
         BadConfig: a conditional generator and data without labels.
         BadImage: its pictures are not finite.
     """
+    size = getattr(pictures, "img_resolution", G.img_resolution)
     for done, z, c in latents_and_labels(G, num=num, seed=seed, pictures=pictures):
         with evaluating(G), torch.no_grad():
             pixels = as_saved(G.synthesis(G.mapping(z, c), noise_mode="const", precision=eyes.precision))
-        yield eyes(pixels)
+        yield eyes(shrunk(pixels, size) if size < pixels.shape[2] else pixels)
         if on_step is not None:
             on_step(done, num)
 

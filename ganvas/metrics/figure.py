@@ -18,22 +18,22 @@ class Protocol:
     resize: str  # how pictures got to that size
     precision: str  # "exact" = float32, "fast" = what this machine runs fastest
     seed: int  # chose the latents, and the real pictures where not all were taken
+    compared_px: int | None = None  # size of the pictures on both sides, before the network's own
     data: str | None = None  # fingerprint of the data
     data_filter: str | None = None  # how the data's photos were shrunk to the generator's size
     details: str = ""  # settings of this figure alone, e.g. "k = 3"
 
     def line(self) -> str:
-        """All of it in one line."""
+        """All but the details in one line."""
         counts = f"{self.real:,} real and {self.fake:,} fake pictures" if self.real else f"{self.fake:,} fake pictures"
         parts = [
-            counts,
+            counts + (f" of {self.compared_px} px" if self.compared_px else ""),
             f"{self.network} ({self.network_fingerprint[:8]})",
             f"{self.resize} to {self.input_px} px",
             self.precision,
             f"data {self.data[:8]}" if self.data else "",
-            f"shrunk by {self.data_filter}" if self.data_filter else "",
+            f"photos shrunk by {self.data_filter}" if self.data_filter else "",
             f"seed {self.seed}",
-            self.details,
         ]
         return ", ".join(part for part in parts if part)
 
@@ -50,11 +50,16 @@ class Figure:
     floor: float | None = None  # what a perfect generator would get with these counts, where it is known
     cautions: tuple[str, ...] = ()  # what the number does not say
 
-    def line(self) -> str:
-        """The number with its spread, floor and protocol."""
+    def short_line(self) -> str:
+        """The number with its spread, floor and details; the protocol must stand nearby."""
         spread = "" if self.spread is None else f" ± {self.spread:.3g}"
         floor = "" if self.floor is None else f"; a perfect generator would get about {self.floor:.4g}"
-        return f"{self.name} {self.value:.4g}{spread} ({self.better} is better{floor}) [{self.protocol.line()}]"
+        details = f"; {self.protocol.details}" if self.protocol.details else ""
+        return f"{self.name} {self.value:.4g}{spread} ({self.better} is better{floor}{details})"
+
+    def line(self) -> str:
+        """The number with its spread, floor and protocol."""
+        return f"{self.short_line()} [{self.protocol.line()}]"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

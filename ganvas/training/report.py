@@ -249,10 +249,11 @@ def _figures(record: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
     if not found:
         return ""
     cells = "".join(f"<tr><td>{kimg:,.1f}</td><td>{distance:,.2f}</td></tr>" for distance, kimg in found[-30:])
-    protocol = record.get("fd_protocol") or "see the settings below"
+    protocol, floor = record.get("fd_protocol") or "see the settings below", number_of(record.get("fd_floor"))
+    perfect = "" if floor is None else f"A perfect generator would get about {floor:,.1f}. "
     return (
         f"<h2>FD-EffNet</h2><p>Smaller is better. Not FID: compare only with figures of the same protocol. "
-        f"{_e(protocol)}</p><details open><summary>{len(found)} measurements</summary><table>"
+        f"{perfect}Measured on: {_e(protocol)}.</p><details open><summary>{len(found)} measurements</summary><table>"
         f"<tr><th>kimg</th><th>FD-EffNet</th></tr>{cells}</table></details>"
     )
 

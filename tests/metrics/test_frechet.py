@@ -123,21 +123,35 @@ def test_what_is_no_covariance_is_refused():
         Statistics.of([torch.zeros(1, 3)])
 
 
-def test_the_floor_is_what_equal_crowds_really_get():
-    """Drawn from one Gaussian, two crowds of these counts are that far apart: the mean of many trials."""
-    cov = covariance(30, seed=8)
-    root = torch.linalg.cholesky(cov)
+@pytest.mark.parametrize(
+    ("features", "real", "fake"), [(30, 400, 400), (30, 400, 200), (300, 200, 200), (300, 240, 400)]
+)
+def test_the_floor_is_what_equal_crowds_really_get(features, real, fake):
+    """Samples of one Gaussian with a falling spectrum, of more and of fewer vectors than features."""
+    spread = torch.arange(1.0, features + 1, dtype=torch.float64) ** -0.5
     rng = torch.Generator().manual_seed(1)
 
     def crowd(count):
-        return Statistics.of([torch.randn(count, 30, generator=rng, dtype=torch.float64) @ root.T])
+        return Statistics.of([torch.randn(count, features, generator=rng, dtype=torch.float64) * spread], halves=True)
 
-    trials = []
-    for _ in range(30):
-        real, fake = crowd(400), crowd(250)
-        trials.append(frechet_distance(real.mean, real.cov, fake.mean, fake.cov))
-    floors = [floor_of(crowd(400), 250, seed=seed) for seed in range(10)]
-    assert np.mean(floors) == pytest.approx(np.mean(trials), rel=0.1)
+    trials, floors = [], []
+    for _ in range(12):
+        one, other = crowd(real), crowd(fake)
+        trials.append(frechet_distance(one.mean, one.cov, other.mean, other.cov))
+        floors.append(floor_of(one, fake))
+    assert np.mean(floors) == pytest.approx(np.mean(trials), rel=0.15)
+
+
+def test_halves_are_every_second_vector_however_they_come():
+    rows = torch.randn(2 * CHUNK + 100, 6)
+    made = Statistics.of(rows.split(64), halves=True)
+    first, second = Statistics.of([rows[0::2]]), Statistics.of([rows[1::2]])
+    assert made.halves == pytest.approx(frechet_distance(first.mean, first.cov, second.mean, second.cov), rel=1e-9)
+    assert made.count == len(rows) and torch.allclose(made.cov, Statistics.of([rows]).cov)
+    assert floor_of(Statistics.of([rows]), 100) is None
+    assert floor_of(Statistics.of([torch.ones(50, 3)], halves=True), 100) == 0
+    with pytest.raises(BadConfig, match="at least two"):
+        Statistics.of([], halves=True)
 
 
 def test_a_generator_like_the_data_is_near_the_floor_and_others_are_far():
@@ -208,6 +222,7 @@ def test_statistics_of_the_data_are_kept_under_what_they_are_of(tmp_path):
     again, looked_again = measured(pictures)
     assert looked and not looked_again
     assert again.count == 250 and torch.equal(first.cov, again.cov) and torch.equal(first.mean, again.mean)
+    assert again.halves == first.halves is not None
     for changes in ({"num": 260}, {"seed": 1}, {"eyes": small_eyes(precision="fast")}):
         assert measured(pictures, **changes)[1]
     assert measured(NoisePictures(300, seed=1))[1]
