@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ganvas.datasets.doctor import Survey
     from ganvas.datasets.fit import Aligner
     from ganvas.datasets.prepare import Made
+    from ganvas.features.faces import Face
     from ganvas.images.crop import Crop
 
 dataset = typer.Typer(name="dataset", help="Make a training set of your pictures, or check them.", no_args_is_help=True)
@@ -110,14 +111,23 @@ def check(
 
 def _aligner(*, every_face: bool) -> Aligner:
     """Photo → the face models' squares."""
+    import torch
+
     from ganvas.errors import NoFace
     from ganvas.features.faces import SURE, FaceFinder
     from ganvas.images.crop import Crop
 
+    torch.set_num_threads(1)  # several photos are looked at side by side already
     finder = FaceFinder()
 
+    def is_one(face: Face, img: Tensor) -> bool:
+        # A guess is believed where it fills much of the photo: what is taken for a face by mistake is small.
+        across, down = (face.points[1] - face.points[0]).tolist()
+        sure = face.score > SURE or face.size_px > 0.2 * min(img.shape[2:])
+        return sure and (face.turn_deg != 0 or across > abs(down))
+
     def squares(img: Tensor) -> list[Crop]:
-        faces = [face for face in finder.find(img) if face.upright or (face.turn_deg and face.score > SURE)]
+        faces = [face for face in finder.find(img) if is_one(face, img)]
         if not faces:
             raise NoFace("no face in it")
         return [Crop.from_landmarks(face.points) for face in (faces if every_face else faces[:1])]

@@ -74,14 +74,15 @@ def face(x, y, *, score=0.99, turn_deg=0):
     [
         ("faces", [(40, 40), (140, 40)], 1),
         ("all-faces", [(40, 40), (140, 40)], 2),
-        ("all-faces", [(40, 40), (140, 40, 0.9)], 1),  # the second is a guess
+        ("all-faces", [(40, 40), (140, 40, 0.9)], 1),  # the second is a guess, and small
+        ("faces", [(40, 40, 0.9)], 0),
         ("faces", [], 0),
     ],
 )
 def test_faces_are_cut_out(tmp_path, monkeypatch, words, faces, count):
     monkeypatch.setattr("ganvas.features.faces.FaceFinder", Finder)
     monkeypatch.setattr(Finder, "faces", [face(*each[:2], score=(*each, 0.99)[2]) for each in faces])
-    source = put(tmp_path / "photos", {"a.png": encoded(colours(0, width=180, height=80))})
+    source = put(tmp_path / "photos", {"a.png": encoded(colours(0, width=180, height=160))})
     make = ("dataset", "make", source, tmp_path / "a.zip", "-r", 32, "--align", words)
     if not count:
         with pytest.raises(BadInput, match=r"a.png: no face in it"):
@@ -90,6 +91,13 @@ def test_faces_are_cut_out(tmp_path, monkeypatch, words, faces, count):
     run(*make)
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         assert len([name for name in archive.namelist() if name.endswith(".png")]) == count
+
+
+def test_a_guess_is_believed_where_it_fills_much_of_the_photo(tmp_path, monkeypatch):
+    monkeypatch.setattr("ganvas.features.faces.FaceFinder", Finder)
+    monkeypatch.setattr(Finder, "faces", [face(40, 40, score=0.85)])
+    source = put(tmp_path / "photos", {"a.png": encoded(colours(0, width=80, height=80))})
+    assert "1 pictures of 32" in run("dataset", "make", source, tmp_path / "a.zip", "-r", 32, "--align", "faces").output
 
 
 def test_check_tells_what_is_there_and_fails_where_nothing_is_usable(tmp_path):
