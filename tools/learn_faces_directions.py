@@ -2,6 +2,7 @@
 
     python tools/learn_faces_directions.py score  --face-api DIR --samples 12000 --out scores.npz
     python tools/learn_faces_directions.py learn  --scores scores.npz --out ganvas/editing/shipped/faces.safetensors
+                       (--face-api DIR --calibrate 100: amounts in measured standard deviations)
     python tools/learn_faces_directions.py check  --face-api DIR --directions FILE --seeds 500
     python tools/learn_faces_directions.py report --face-api DIR --directions FILE --seeds 500 --out FOLDER
 
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.editing.directions import Direction, load_directions, move, save_directions
+from ganvas.editing.effect import calibrated
 from ganvas.editing.learn import learn_direction
 from ganvas.editing.report import report
+from ganvas.errors import BadConfig
 from ganvas.features.colours import colours_of
 from ganvas.features.faces import FaceFinder
 from ganvas.features.geometry import FEATURES, FivePoints, geometry_of
@@ -40,6 +45,7 @@ FIRST_SEED = 1_000_000  # the samples' seeds; the check uses low ones
 BATCH = 8
 KEEP_PX = 72
 LATER_COLOURS = ("hair_hue", "hair_colourful", "skin_hue", "beard", "glasses", "hair_long")
+LEAST_GAIN = 0.15  # deviations a unit: a direction that moves its own score less is not worth a slider
 ADULT = 20  # years; a child's round chin looks like a beard to the colour score
 
 
@@ -119,7 +125,10 @@ def _render(G: Any, seeds: range) -> tuple[Tensor, Tensor]:
 
 def _painted(G: Any, ws: Tensor) -> Tensor:
     """The full picture, averaged down: early exits are paler, and were learnt anew between two runs of `score`."""
-    img = G.synthesis(ws, precision="fast").float().clamp(-1, 1)
+    return _shrunk(G.synthesis(ws, precision="fast").float().clamp(-1, 1))
+
+
+def _shrunk(img: Tensor) -> Tensor:
     return F.interpolate(img, (RENDER_PX, RENDER_PX), mode="area")
 
 
@@ -188,14 +197,21 @@ def learn(arguments: argparse.Namespace) -> None:
     w = torch.from_numpy(scores["w"])
     good = {name: found & values.isfinite() for name, values in targets.items()}
     plain = {name: learn_direction(w[good[name]], y[good[name]], name=name) for name, y in targets.items()}
-    name_of = fingerprint(load(arguments.model))
+    G = load(arguments.model)
+    name_of, measure = fingerprint(G), _measure(G, arguments) if arguments.calibrate else None
     learnt = []
     for name, y in targets.items():
         keep = [plain[other].vector for other in KEEP[name] if other in plain]
         d = learn_direction(w[good[name]], y[good[name]], name=name, keep=keep)
         facts = {**d.facts, "keep": KEEP[name], "psi": PSI}
         high = RANGES.get(name, 3.0)
-        learnt.append(Direction(name, d.vector, LAYERS.get(name), -high, high, name_of, facts))
+        d = Direction(name, d.vector, LAYERS.get(name), -high, high, name_of, facts)
+        if measure is not None:
+            d = measure(d, y[good[name]].std().item())
+        if d.facts.get("measured_gain", 1) < LEAST_GAIN:
+            print(f"{name}: not kept, the scorer hardly sees it move")
+            continue
+        learnt.append(d)
         print(f"{name:12s} R2 {d.facts['r2']:.3f}   {d.facts['samples']} samples   length {d.vector.norm():.2f}")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     save_directions(
@@ -204,6 +220,30 @@ def learn(arguments: argparse.Namespace) -> None:
         licence="Learnt from outputs of `faces`, whose parent model is for non-commercial use only.",
         origin=f"tools/learn_faces_directions.py, {len(w)} samples at psi {PSI}",
     )
+
+
+def _measure(G: Any, arguments: argparse.Namespace) -> Callable[[Direction, float], Direction]:
+    """Gives a direction the length at which amount 1 moves the judge's score by one deviation of all samples; the range
+    reaches as far as before."""
+    judge = Judge(arguments.face_api, arguments.mtcnn)
+    seeds = range(FIRST_SEED - arguments.calibrate, FIRST_SEED)
+    with torch.no_grad():
+        ws = G.mapping(latents_from_seeds(seeds, G.z_dim), truncation_psi=PSI)
+
+    def measure(direction: Direction, spread: float) -> Direction:
+        def scorer(img: Tensor) -> Tensor:
+            scores = {name: values.numpy() for name, values in judge(_shrunk(img)).items()}
+            return torch.from_numpy(np.asarray(TARGETS[direction.name](scores), np.float32))
+
+        try:
+            unit = calibrated(G, scorer, ws, direction, spread=spread)
+        except BadConfig:
+            return replace(direction, facts={**direction.facts, "measured_gain": 0.0})
+        gain = unit.facts["measured_gain"]
+        print(f"{direction.name:12s} a unit moved {gain:.2f} deviations, now 1", flush=True)
+        return replace(unit, low=round(direction.low * gain, 1), high=round(direction.high * gain, 1))
+
+    return measure
 
 
 def _columns(path: Path) -> dict[str, np.ndarray]:
@@ -235,7 +275,7 @@ def show(arguments: argparse.Namespace) -> None:
     wanted = [n for n in arguments.only.split(",") if n] or list(directions)
 
     def judged(img: Tensor) -> dict[str, Tensor]:
-        scores = {name: values.numpy() for name, values in judge(img).items()}
+        scores = {name: values.numpy() for name, values in judge(_shrunk(img)).items()}
         targets = {name: torch.from_numpy(values) for name, values in _targets(scores).items()}
         return targets | {"p_happy>.8": torch.from_numpy(scores["p_happy"] > 0.8).float()}
 
@@ -247,7 +287,6 @@ def show(arguments: argparse.Namespace) -> None:
         ws,
         arguments.out,
         judge=judged,
-        resolution=RENDER_PX,
         on_step=lambda done, total: print(f"{done} of {total}", flush=True),
     )
     print(found.to_markdown())
@@ -300,6 +339,7 @@ def main() -> None:
         command.add_argument("--directions", type=Path)
         command.add_argument("--seeds", type=int, default=500)
         command.add_argument("--only", default="")
+        command.add_argument("--calibrate", type=int, default=0, help="learn: measure units on so many unseen samples")
     arguments = parser.parse_args()
     keep_freed_memory()
     {"score": score, "learn": learn, "check": check, "report": show}[arguments.command](arguments)
