@@ -14,6 +14,7 @@ __all__ = [
     "GanvasError",
     "Photo",
     "Recipe",
+    "TrainConfig",
     "WeightsError",
     "__version__",
     "build",
@@ -22,6 +23,7 @@ __all__ = [
     "open_session",
     "read_image",
     "save",
+    "train",
     "upscale",
     "write_image",
 ]
@@ -33,6 +35,7 @@ _HOME = {
     "GanvasError": "ganvas.errors",
     "Photo": "ganvas.images.photo",
     "Recipe": "ganvas.editing.recipe",
+    "TrainConfig": "ganvas.training.config",
     "WeightsError": "ganvas.errors",
     "build": "ganvas.models",
     "invert": "ganvas.inversion.optimise",
@@ -40,6 +43,7 @@ _HOME = {
     "open_session": "ganvas.session",
     "read_image": "ganvas.images.files",
     "save": "ganvas.weights.checkpoint",
+    "train": "ganvas.training.generator_loop",
     "upscale": "ganvas.upscaling.upscale",
     "write_image": "ganvas.images.files",
 }
@@ -53,6 +57,8 @@ if TYPE_CHECKING:
     from ganvas.inversion.optimise import invert
     from ganvas.models import build
     from ganvas.session import open_session
+    from ganvas.training.config import TrainConfig
+    from ganvas.training.generator_loop import train
     from ganvas.upscaling.upscale import upscale
     from ganvas.weights.checkpoint import save
     from ganvas.weights.load import load

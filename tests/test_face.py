@@ -10,8 +10,8 @@ import ganvas
 from ganvas import _HOME
 
 AGREED = {
-    "BadInput", "Crop", "GanvasError", "Photo", "Recipe", "WeightsError", "__version__",
-    "build", "invert", "load", "open_session", "read_image", "save", "upscale", "write_image",
+    "BadInput", "Crop", "GanvasError", "Photo", "Recipe", "TrainConfig", "WeightsError", "__version__",
+    "build", "invert", "load", "open_session", "read_image", "save", "train", "upscale", "write_image",
 }  # fmt: skip
 
 

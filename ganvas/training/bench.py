@@ -22,7 +22,14 @@ from ganvas.datasets.sampler import Sampler
 from ganvas.errors import BrokenWeights
 from ganvas.training import augment, losses
 from ganvas.training.config import TrainConfig, schedule_length_kimg
-from ganvas.training.distributed import World, average, average_buffers, average_gradients, average_numbers
+from ganvas.training.distributed import (
+    World,
+    average,
+    average_buffers,
+    average_gradients,
+    average_numbers,
+    total_of,
+)
 from ganvas.training.ema import Ema, PowerEma
 from ganvas.training.losses import AdversarialLoss
 from ganvas.training.pair import Pair, Shown, compute_dtype, perceptual_distance
@@ -82,7 +89,7 @@ class Bench:
     ):
         self.config, self.pictures, self.world, self.run = config, pictures, world, run
         for net in (G, D):
-            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            net.to(memory_format=torch.channels_last)
         self.pair = Pair(G, D, c_dim=c_dim, dtype=compute_dtype(config, world.device), compiled=config.compile)
         if config.freeze_d:
             freeze_discriminator(D, config.freeze_d)
@@ -297,9 +304,7 @@ class Bench:
             self.averaged.update(self.pair.G, config.batch_size * config.d_steps, self.nimg)
         if self.ada is not None:
             self.ada.p_max = config.ada_p_max * self.remedy.p_max
-            if self.step % self.ada.interval == self.ada.interval - 1:
-                average([self.ada.counts], self.world)
-            self.ada.update(config.batch_size)
+            self.ada.update(config.batch_size, reduce=lambda counts: total_of(counts, self.world))
         self.step += 1
         self._set_rates()
         self._pace.append((time.monotonic(), self.nimg))
@@ -493,8 +498,8 @@ class Bench:
             self.pair.G.load_state_dict(state["G"])
             self.pair.D.load_state_dict(state["D"])
             self.averaged.load_state_dict(state["averaged"])
-            self.opt_G.load_state_dict(state["opt_G"])
-            self.opt_D.load_state_dict(state["opt_D"])
+            load_adam(self.opt_G, state["opt_G"])
+            load_adam(self.opt_D, state["opt_D"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise BrokenWeights(f"the state of this run is of other networks: {error}") from error
         self.path.load_state_dict(state["path"])
@@ -580,10 +585,12 @@ def _augmentation(config: TrainConfig) -> tuple[Augmented, augment.AdaController
         case "none":
             return (lambda img, p, rng: img), None
         case "diffaug":
-            diffaug = augment.DiffAugment(policy=config.augment_policy)  # type: ignore[arg-type]
+            diffaug = augment.DiffAugment(policy=config.augment_policy)
             return (lambda img, p, rng: diffaug(img, rng=rng)), None
         case "ada" | "fixed" | "ramp":
-            ada = augment.Ada(groups=config.augment_groups)  # type: ignore[arg-type]
+            # R3GAN's ramp has colour operations half as often.
+            share = 0.5 if config.augment == "ramp" else 1.0
+            ada = augment.Ada(groups=config.augment_groups, colour_share=share)
             controller = augment.AdaController(config.ada_target, config.ada_kimg, config.ada_p_max)
             follows = controller if config.augment == "ada" else None
             return (lambda img, p, rng: ada(img, p=p, rng=rng) if p > 0 else img), follows
@@ -622,6 +629,19 @@ def _average_of(config: TrainConfig, G: nn.Module) -> Any:
             return PowerEma(G, config.ema_sigmas)
         case "none":
             return _Latest(G)
+
+
+def load_adam(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """`load_state_dict`, with every moment in the memory order of its parameter.
+
+    Fused Adam walks through parameter and moments side by side without looking at their strides: moments in another
+    order than a channels_last weight would be given to the wrong numbers, without a word.
+    """
+    optimizer.load_state_dict(state)
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _part(c: Tensor | None, piece: Piece) -> Tensor | None:

@@ -151,11 +151,15 @@ def _check_words(config: TrainConfig) -> None:
             check_known(getattr(config, name), typing.get_args(hint), what=name)
 
 
-_POSITIVE = ("total_kimg", "batch_size", "d_steps", "penalty_every", "path_every", "ada_kimg", "tick_kimg")
-_POSITIVE += ("snapshot_kimg", "metrics_num", "g_lr", "d_lr", "lr_end")
-_NOT_NEGATIVE = ("r1_gamma", "r2_gamma", "gradient_penalty", "path_length", "ema_kimg", "freeze_d", "save_minutes")
-_NOT_NEGATIVE += ("reconstruction", "seed")
-_SHARES = ("augment_p", "ada_target", "ada_p_max", "mixing", "beta1", "beta2", "w_avg_beta")
+_POSITIVE: tuple[str, ...] = (
+    *("total_kimg", "batch_size", "d_steps", "penalty_every", "path_every", "ada_kimg", "tick_kimg"),
+    *("snapshot_kimg", "metrics_num", "g_lr", "d_lr", "lr_end"),
+)
+_NOT_NEGATIVE: tuple[str, ...] = (
+    *("r1_gamma", "r2_gamma", "gradient_penalty", "path_length", "ema_kimg", "freeze_d", "save_minutes"),
+    *("reconstruction", "seed"),
+)
+_SHARES = ("augment_p", "ada_p_max", "mixing", "beta1", "beta2", "w_avg_beta")
 _MAYBE_POSITIVE = ("resolution", "minutes", "micro_batch", "schedule_kimg", "ema_ramp", "gamma_end", "beta2_end")
 
 
@@ -169,6 +173,7 @@ def _check_numbers(config: TrainConfig) -> None:
     for name in _MAYBE_POSITIVE:
         value = getattr(config, name)
         _refuse(config, name, value is not None and not value > 0, "more than 0, or none")
+    _refuse(config, "ada_target", not -1 < config.ada_target < 1, "between -1 and 1")
     _refuse(config, "real_target", not 0.5 < config.real_target <= 1, "above 0.5, at most 1")
     micro = config.micro_batch
     _refuse(config, "micro_batch", micro is not None and config.batch_size % micro != 0, "a divisor of batch_size")

@@ -106,6 +106,15 @@ def average_numbers(numbers: Mapping[str, float], world: World) -> dict[str, flo
     return dict(zip(sorted(numbers), values.tolist(), strict=True))
 
 
+def total_of(tensor: Tensor, world: World) -> Tensor:
+    """The sum of a tensor over all processes; the one that is given is left as it was."""
+    if world.size == 1:
+        return tensor
+    whole = tensor.to(world.device, copy=True)
+    dist.all_reduce(whole)
+    return whole
+
+
 def any_says(yes: bool, world: World) -> bool:
     """Does any process say yes? All get the same answer at the same step, so that none waits for one that has left."""
     if world.size == 1:

@@ -13,7 +13,7 @@ from torch import nn
 
 from ganvas.errors import BadConfig, BadImage, FetchError, WeightsError
 from ganvas.metrics.eyes import efficientnet_eyes
-from ganvas.metrics.frechet import FEWEST, fd_effnet, floor_of, real_statistics
+from ganvas.metrics.frechet import FEWEST, fd_effnet, real_statistics
 from ganvas.models.protocol import Generator, Network
 from ganvas.training.bench import Bench
 from ganvas.training.figures import open_tensorboard, plot_log, write_sheet, write_walk
@@ -32,7 +32,10 @@ class Gallery:
         self.bench = bench
         self.folder: Path | None = bench.run.folder if bench.world.leads else None
         self._tensorboard = open_tensorboard(self.folder) if self.folder else None
-        self._measure: Measure | None = None
+        measures = (
+            self.folder is not None and bench.config.metrics == "fd" and isinstance(bench.averaged.net, Generator)
+        )
+        self._measure = Measure(bench) if measures else None  # now, so that what is missing is missed before training
 
     def write(self, line: Mapping[str, Any]) -> None:
         """A line of the log, for TensorBoard."""
@@ -62,7 +65,7 @@ class Gallery:
         """The last figures of a run that has ended."""
         if self.folder is None:
             return
-        net = self.bench.averaged.net
+        net: Any = self.bench.averaged.net
         if isinstance(net, Generator) and self.bench.is_finite():
             write_walk(net, self.folder / "walk.gif", WALK_SEED)
         plot_log(self.folder)
@@ -91,10 +94,7 @@ class Gallery:
         write_sheet(self.bench.sample(self.bench.averaged.net, count).clamp(-1, 1), self.folder / f"fakes-{name}.jpg")
 
     def _distance(self) -> dict[str, Any]:
-        if self.bench.config.metrics == "none" or not isinstance(self.bench.averaged.net, Generator):
-            return {}
-        self._measure = self._measure or Measure(self.bench)
-        return self._measure(self.bench.averaged.net)
+        return {} if self._measure is None else self._measure(self.bench.averaged.net)
 
 
 class Measure:
@@ -113,9 +113,8 @@ class Measure:
             raise BadConfig(f"metrics=fd needs a network to look with: {error}") from error
         real = min(self.num, len(bench.pictures))
         self.reference = real_statistics(bench.pictures, num=real, seed=0, eyes=self.eyes)
-        self.floor = floor_of(self.reference, self.num)
 
-    def __call__(self, G: nn.Module) -> dict[str, Any]:
+    def __call__(self, G: Any) -> dict[str, Any]:
         """{"fd": …} and, in run.json, how it was measured."""
         with torch.random.fork_rng(devices=[]):
             try:
@@ -126,7 +125,6 @@ class Measure:
                     seed=0,
                     eyes=self.eyes,
                     reference=self.reference,
-                    floor=self.floor,
                 )
             except BadImage:
                 return {}

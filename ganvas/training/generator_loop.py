@@ -280,7 +280,7 @@ class Watch:
         state = self.run.load(good=True)
         self._between = False
         if len(before) >= STEPS_BACK_ALLOWED or state is None:
-            self._give_up(finding, at_kimg)
+            raise self._given_up(finding, at_kimg)
         remedy, attempt, sec = bench.remedy, bench.attempt, bench.sec
         bench.load(state)
         bench.remedy, bench.attempt = remedy, attempt + 1  # other randomness, too: not into the same batch again
@@ -310,11 +310,11 @@ class Watch:
             self.run.record["remedies"] = remedies
         return finding.remedy.words()
 
-    def _give_up(self, finding: Finding, at_kimg: float) -> None:
+    def _given_up(self, finding: Finding, at_kimg: float) -> GanvasError:
         words = f"stopped at {at_kimg:g} kimg: {finding.words}, again after a remedy. {_ADVICE[finding.trouble]}"
         where = f" The last good state is {self.run.folder}/good.safetensors." if self.run.folder else ""
         self._write({"nimg": self.bench.nimg, "kimg": at_kimg, "sec": round(self.bench.sec, 2), "event": words})
-        raise GanvasError(words + where)
+        return GanvasError(words + where)
 
     # -- the end
 

@@ -82,7 +82,7 @@ class Pair:
             return Shown(img.float())
         if self.rebuilds:
             with self.cast():
-                img, small = self.G.both(ws)  # type: ignore[operator]
+                img, small = self.G.both(ws)
             return Shown(img.float(), small.float())
         precision = "exact" if self.dtype == torch.float32 else "fast"
         return Shown(self._paint(ws, noise_mode="random", precision=precision).float())
@@ -104,8 +104,8 @@ class Pair:
         Source: Liu et al. 2021, "Towards Faster and Stabilized GAN Training …", section 3.2, eq. 4.
         """
         with self.cast():
-            logits, made = self.D.judge_and_rebuild(shown.img, c, small=shown.small, quadrant=quadrant)  # type: ignore[operator]
-        wanted: Rebuilt = self.D.targets(shown.img, small=shown.small, quadrant=quadrant)  # type: ignore[operator]
+            logits, made = self.D.judge_and_rebuild(shown.img, c, small=shown.small, quadrant=quadrant)
+        wanted: Rebuilt = self.D.targets(shown.img, small=shown.small, quadrant=quadrant)
         off = sum(
             (distance(a.float(), b) for a, b in zip(made, wanted, strict=True)), torch.zeros(len(shown.img)).to(logits)
         )
@@ -127,7 +127,7 @@ class Pair:
     def follow_mean_w(self, mean_w: Tensor, beta: float) -> None:
         """Let `w_avg` follow the mean w [w_dim] of a batch, where the family has one; never to something not finite."""
         if hasattr(self.G, "update_w_avg") and bool(mean_w.isfinite().all()):
-            self.G.update_w_avg(mean_w[None, None], beta=beta)  # type: ignore[operator]
+            self.G.update_w_avg(mean_w[None, None], beta=beta)
 
 
 def _painter(G: nn.Module, compiled: bool) -> Any:

@@ -92,6 +92,7 @@ def _r3(resolution: int, batch: int, gamma: float, kimg: float, **changes: Any) 
             gamma_end=gamma / 10,
             penalty_every=1,
             augment="ramp",
+            augment_groups=("geometry", "colour", "cutout"),
             augment_p=0.3,
             ema_kimg=kimg / 40,
             ema_ramp=None,

@@ -106,6 +106,8 @@ class Run:
                 f"{self.folder} is being trained by another process ({self.record.get('pid', '?')}). Wait for it, stop "
                 "it, or give this run another --name."
             )
+        for half in self.folder.glob(".*.safetensors.*"):  # of a process that was killed while it wrote
+            half.unlink(missing_ok=True)
 
     def unlock(self) -> None:
         """Let others."""

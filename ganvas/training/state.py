@@ -90,7 +90,7 @@ def _places(skeleton: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...],
         return [(path, skeleton["tensor"])]
     if "dict" in skeleton:
         return [place for key, value in skeleton["dict"] for place in _places(value, (*path, str(key)))]
-    values = skeleton.get("list", skeleton.get("tuple", []))
+    values: list[Any] = skeleton.get("list") or skeleton.get("tuple") or []
     return [place for i, value in enumerate(values) for place in _places(value, (*path, str(i)))]
 
 

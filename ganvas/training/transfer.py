@@ -50,14 +50,14 @@ def start_from(G: nn.Module, D: nn.Module, source: str | Path) -> Start:
         BadConfig: another family, or less than half of the generator fits.
         WeightsError: the file cannot be read.
     """
-    theirs = load(source)
+    theirs: Any = load(source)
     if not isinstance(theirs, Generator):
-        raise BadConfig(
-            f"{source} holds no generator but a {getattr(theirs, 'family', 'network')}: nothing to start from."
-        )
-    if isinstance(G, Network) and theirs.family != G.family:
-        raise BadConfig(f"{source} is a {theirs.family}, this run trains a {G.family}: choose a preset of that family.")
-    share, lines = take_over(G, theirs, who="generator")
+        kind = getattr(theirs, "family", "network")
+        raise BadConfig(f"{source} holds no generator but a {kind}: nothing to start from.")
+    made: Any = theirs
+    if isinstance(G, Network) and made.family != G.family:
+        raise BadConfig(f"{source} is a {made.family}, this run trains a {G.family}: choose a preset of that family.")
+    share, lines = take_over(G, made, who="generator")
     if share < FEWEST_SHARED:
         raise BadConfig(
             f"only {100 * share:.0f} % of {source} fit this generator, so there is nothing to gain from it:\n  "
