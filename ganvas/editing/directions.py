@@ -49,6 +49,8 @@ class Direction:
 
     def __post_init__(self) -> None:
         check_known(self.space, SPACES, what="space of a direction")
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise BadConfig(f"direction {self.name!r} has the range {self.low} to {self.high}")
         if self.space == "w" and self.vector.ndim == 2 and len(self.vector) > 1:
             object.__setattr__(self, "space", "w+")  # as files from before there were spaces mean it
 
@@ -257,8 +259,6 @@ def _from_card(name: str, vector: Tensor, card: dict[str, Any], header: dict[str
         raise ValueError(f"direction {name!r} is not a finite matrix")
     layers = None if card["layers"] is None else tuple(int(row) for row in card["layers"])
     low, high = float(card["low"]), float(card["high"])
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"direction {name!r} has the range {low} to {high}")
     facts = {"licence": header.get("licence", ""), "origin": header.get("origin", ""), **card["facts"]}
     return Direction(
         name, vector.float(), layers, low, high, header["fingerprint"], facts, space=card.get("space", "w")

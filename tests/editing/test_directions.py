@@ -13,6 +13,12 @@ def test_a_direction_of_another_generator_is_refused():
         move(torch.randn(1, 5, 8), Direction("smile", torch.ones(1, 9)), 1.0)
 
 
+def test_a_range_that_is_none_is_refused():
+    for low, high in ((0.0, 0.0), (1.0, -1.0), (float("nan"), 1.0)):
+        with pytest.raises(BadConfig, match="range"):
+            Direction("smile", torch.ones(1, 8), low=low, high=high)
+
+
 def test_a_file_gives_its_directions_back(tmp_path):
     smile = Direction("smile", torch.randn(1, 8), low=-2.5, fingerprint="ab", facts={"r2": 0.5})
     pose = Direction("pose", torch.randn(5, 8), layers=(0, 1), fingerprint="ab")
