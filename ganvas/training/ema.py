@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.errors import BadConfig, BadInput
+from ganvas.models.protocol import Network
+from ganvas.weights.load import load
 
 WIDEST_SIGMA = math.sqrt(1 / 12)  # of the flat average over the whole run, γ = 0
 STEEPEST_GAMMA = 1e6  # σ of 1e-6, which nobody can tell from the latest weights
@@ -103,6 +106,9 @@ class PowerEma:
         if not self.gammas or len(self.gammas) != len(sigmas):
             raise BadConfig(f"PowerEma takes one sigma or several different ones, got {tuple(sigmas)}")
         self.nets = {sigma: _still_copy(net) for sigma in sigmas}
+        for sigma, average in self.nets.items():
+            if isinstance(average, Network):
+                average.facts["power_sigma"] = sigma  # goes into every file it is saved to, for `average_of_files`
         self.snapshots: list[Snapshot] = []
         self.nimg = 0
 
@@ -194,6 +200,44 @@ def reconstruct(snapshots: Sequence[Snapshot], sigma: float, *, nimg: int | None
     shares = mix_coefficients([(each.sigma, each.nimg) for each in usable], sigma, moment)
     latest = max(usable, key=lambda each: each.nimg)
     return {name: _mixed(name, usable, shares) for name in latest.weights} | latest.buffers
+
+
+def average_of_files(paths: Iterable[str | Path], sigma: float, *, kimg: float | None = None) -> Network:
+    """Choose the length of the average after the run: a network mixed from saved power-function averages.
+
+    Args:
+        paths: files that `ganvas.save` wrote of the networks of a `PowerEma`, with trained_kimg among their facts; a
+            run of `ganvas train` with averages of this kind has them in its folder `snapshots`.
+        sigma: the wanted length, above 0 and below 0.2887.
+        kimg: the wanted moment; None = that of the latest file.
+
+    Returns:
+        The network, in eval mode on the CPU.
+
+    Raises:
+        BadConfig: a sigma out of range.
+        BadInput: files of something else or of different networks, or none.
+        WeightsError: a file that cannot be read.
+    """
+    nets: list[Network] = [load(path) for path in paths]
+    snapshots = [_of_file(net) for net in nets]
+    if len({str(net.config) for net in nets}) > 1:
+        raise BadInput("an average is mixed from snapshots of one run: these files hold different networks.")
+    weights = reconstruct(snapshots, sigma, nimg=None if kimg is None else round(kimg * 1000))
+    mixed = max(nets, key=lambda net: net.facts["trained_kimg"])
+    mixed.load_state_dict(weights)
+    mixed.facts["power_sigma"] = sigma
+    return mixed
+
+
+def _of_file(net: Network) -> Snapshot:
+    sigma, kimg = net.facts.get("power_sigma"), net.facts.get("trained_kimg")
+    if not isinstance(sigma, float) or not isinstance(kimg, int | float):
+        raise BadInput(
+            f"{net.facts.get('file', 'a file')} is no power-function average: its facts lack power_sigma or "
+            "trained_kimg. Files of PowerEma's networks have them; an Ema's length is what it is."
+        )
+    return _snapshot(net, sigma, round(kimg * 1000), torch.float32)
 
 
 def mix_coefficients(stored: Sequence[tuple[float, float]], sigma: float, nimg: float) -> np.ndarray:

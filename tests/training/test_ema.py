@@ -7,7 +7,8 @@ from torch import nn
 
 from ganvas.errors import BadConfig, BadInput
 from ganvas.models import build
-from ganvas.training.ema import Ema, PowerEma, gamma_of, mix_coefficients, reconstruct
+from ganvas.training.ema import Ema, PowerEma, average_of_files, gamma_of, mix_coefficients, reconstruct
+from ganvas.weights.checkpoint import save
 
 BATCH = 10
 
@@ -202,3 +203,34 @@ def test_nothing_stored_is_said():
     follow([ema], [1.0, 2.0])
     with pytest.raises(BadInput, match="image 5"):
         ema.reconstruct(0.1, nimg=5)
+
+
+def test_a_length_is_chosen_from_the_files_of_a_run(tmp_path):
+    torch.manual_seed(0)
+    G = build("mlp", img_resolution=4, z_dim=2, widths=(3,))
+    stored, true = PowerEma(G), PowerEma(G, (0.15,))
+    for step in range(1, 401):
+        with torch.no_grad():
+            for p in G.parameters():
+                p.add_(0.01 + 0.1 * torch.randn_like(p))
+        for average in (stored, true):
+            average.update(G, BATCH, step * BATCH)
+        if step % 20 == 0:
+            for sigma, net in stored.nets.items():
+                save(net, tmp_path / f"{sigma}-{step}.safetensors", trained_kimg=step * BATCH / 1000)
+    mixed = average_of_files(tmp_path.glob("*.safetensors"), 0.15)
+    assert not mixed.training and mixed.facts["power_sigma"] == 0.15
+    for a, b, c in zip(mixed.parameters(), true.net.parameters(), stored.net.parameters(), strict=True):
+        assert (a - b).abs().max() < 0.02 and (a - b).norm() < (b - c).norm() / 10
+
+
+def test_files_of_something_else_are_refused(tmp_path):
+    first = save(build("mlp", img_resolution=4, z_dim=2, widths=(3,)), tmp_path / "a", trained_kimg=1)
+    with pytest.raises(BadInput, match=r"a\.safetensors is no power-function average"):
+        average_of_files([first], 0.1)
+    one, two = (PowerEma(build("mlp", img_resolution=4, z_dim=2, widths=(w,))).net for w in (3, 4))
+    paths = [save(one, tmp_path / "b", trained_kimg=1), save(two, tmp_path / "c", trained_kimg=2)]
+    with pytest.raises(BadInput, match="different networks"):
+        average_of_files(paths, 0.1)
+    with pytest.raises(BadInput, match="none"):
+        average_of_files([], 0.1)
