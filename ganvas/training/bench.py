@@ -278,7 +278,9 @@ class Bench:
     def path_length_step(self, batch: Batch) -> None:
         """Let equal steps in w change pictures equally, in a step of its own, `path_every` times as strong."""
         self.opt_G.zero_grad(set_to_none=True)
+        before, means = self.path.mean, []
         for piece in self.pieces:
+            self.path.mean = before  # one step of the running mean a batch, however it is cut
             count = max((piece.part.stop - piece.part.start) // PATH_BATCH_SHRINK, 1)
             c = _part(batch.c, piece)
             z, c = self.noise(batch, _PATH, piece)[:count], None if c is None else c[:count]
@@ -287,6 +289,8 @@ class Bench:
             each = self.path(self.pair.paint(z, c, ws).img, ws, rng)  # type: ignore[arg-type]
             (each.mean() * (self.config.path_every / len(self.pieces))).backward()
             self.tally.add(path_length=each)
+            means.append(self.path.mean)
+        self.path.mean = torch.stack(means).mean()
         average([self.path.mean], self.world)
         self._learn(self.opt_G, self.params_G, "G", norm=False)
 
