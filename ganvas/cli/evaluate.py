@@ -65,7 +65,7 @@ def evaluate(
     from ganvas.metrics.evaluate import evaluate as measured
     from ganvas.ops.home import home
 
-    G = open_generator(model)
+    G, eyes = open_generator(model), _eyes(features, precision)
     with Progress("reading the data") as progress:
         pictures = open_pictures(
             data,
@@ -83,7 +83,7 @@ def evaluate(
             metrics=wanted,
             num=min(len(pictures), MOST) if num is None else num,
             seed=seed,
-            eyes=_eyes(features, precision),
+            eyes=eyes,
             cache=home() / "statistics",
             on_step=stages.step,
         )

@@ -83,7 +83,8 @@ def test_a_whole_run_is_on_its_page(tmp_path):
     page = page_of(run)
     for words in (
         "30.0 of 1,000 kimg", "30 min", "250 pictures/s", "95.0 (best 80.2 at 20 kimg)", "style-64-cpu",
-        "collapse: fakes are alike", "learning rate halved", "2,000 real and 2,000 fake", "would get about 11.2.", "9 pictures of 64 px",
+        "collapse: fakes are alike", "learning rate halved", "2,000 real and 2,000 fake", "would get about 11.2.",
+        "9 pictures of 64 px",
         "fakes at 100 kimg", "fakes at 9 kimg", "0.00123", "ganvas generate --model", "--data 'my photos'",
     ):  # fmt: skip
         assert words in page.text, words
