@@ -21,6 +21,7 @@ from ganvas.models.plain import (
     check_power_of_two,
     cpu_channels_last,
 )
+from ganvas.ops.convolution import Conv2d
 from ganvas.ops.spectral import SpectralConv2d, SpectralLinear, settle
 
 SLOPE = 0.2  # of the discriminator's leaky ReLU
@@ -103,7 +104,7 @@ class DCGANDiscriminator(PlainDiscriminator):
         super().__init__(config)
         widths = stage_widths(config.img_resolution, config.ndf, config.channel_max)
         spectral = config.norm == "spectral"
-        conv: type[nn.Conv2d] = SpectralConv2d if spectral else nn.Conv2d
+        conv: type[nn.Conv2d] = SpectralConv2d if spectral else Conv2d
         linear: type[nn.Linear] = SpectralLinear if spectral else nn.Linear
         # Batch normalisation has a bias of its own; without it the convolution needs one. None on the pixels (sec. 3).
         bias = config.norm != "batch"

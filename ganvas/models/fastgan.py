@@ -180,6 +180,18 @@ def sum_over_cells(weight: Tensor) -> Tensor:
     return F.pad(w, (0, 0, 0, 1)) + F.pad(w, (0, 0, 1, 0))
 
 
+def gated(x: Tensor) -> Tensor:
+    """The gated linear unit: x [N, 2C, H, W] → the first half of the channels, times σ of the second: [N, C, H, W].
+
+    With gradients it is written out: torch's own gives them in another memory layout, which makes its backward pass
+    seven times slower and that of the batch normalisation before it twenty-five times (64 px, on a CPU).
+    """
+    if not torch.is_grad_enabled():
+        return F.glu(x, dim=1)
+    value, gate = x.chunk(2, dim=1)
+    return value * gate.sigmoid()
+
+
 class Up(nn.Module):
     """Twice the size: nearest neighbour, 3×3 convolution, batch norm, gated linear unit."""
 
@@ -190,7 +202,7 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor, noise_mode: str = "none") -> Tensor:
         """[N, I, H, W] → [N, O, 2H, 2W]."""
-        return F.glu(self.norm(self.conv(x)), dim=1)
+        return gated(self.norm(self.conv(x)))
 
 
 class NoisyUp(nn.Module):
@@ -207,8 +219,8 @@ class NoisyUp(nn.Module):
 
     def forward(self, x: Tensor, noise_mode: str) -> Tensor:
         """[N, I, H, W] → [N, O, 2H, 2W]."""
-        x = F.glu(self.norm0(self.noise0(self.conv0(x), noise_mode)), dim=1)
-        return F.glu(self.norm1(self.noise1(self.conv1(x), noise_mode)), dim=1)
+        x = gated(self.norm0(self.noise0(self.conv0(x), noise_mode)))
+        return gated(self.norm1(self.noise1(self.conv1(x), noise_mode)))
 
 
 class FastGANGenerator(PlainGenerator):
@@ -238,7 +250,7 @@ class FastGANGenerator(PlainGenerator):
     def features(self, ws: Tensor, *, noise_mode: str, px: int) -> dict[int, Tensor]:
         """The maps of all stages from 4 px to px: {4: [N, C, 4, 4], 8: [N, C, 8, 8], …}."""
         x = self.start_norm(self.start(ws[:, 0, :, None, None]))  # [N, 2C, 4, 4]
-        x = cpu_channels_last(F.glu(x, dim=1))
+        x = cpu_channels_last(gated(x))
         maps = {4: x}
         for size in _ladder(8, px):
             x = self.stages[str(size)](x, noise_mode)

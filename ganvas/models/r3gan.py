@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from ganvas.errors import BadConfig
 from ganvas.models.plain import PlainDiscriminator, PlainGenerator, check_at_least, cpu_channels_last
+from ganvas.ops.convolution import Conv2d
 from ganvas.ops.resample import downsample2d, fir_filter, upsample2d
 
 SLOPE = 0.2  # of every leaky ReLU
@@ -129,9 +130,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, inner: int, cardinality: int, *, gain: float) -> None:
         super().__init__()
-        self.expand = nn.Conv2d(channels, inner, 1)
-        self.grouped = nn.Conv2d(inner, inner, 3, padding=1, groups=cardinality)
-        self.project = nn.Conv2d(inner, channels, 1, bias=False)
+        self.expand = Conv2d(channels, inner, 1)
+        self.grouped = Conv2d(inner, inner, 3, padding=1, groups=cardinality)
+        self.project = Conv2d(inner, channels, 1, bias=False)
         init_scaled(self.expand, gain)
         init_scaled(self.grouped, gain)
         init_scaled(self.project, 0)
@@ -180,7 +181,7 @@ class End(nn.Module):
 
     def __init__(self, channels: int, answers: int) -> None:
         super().__init__()
-        self.basis = nn.Conv2d(channels, channels, 4, groups=channels, bias=False)
+        self.basis = Conv2d(channels, channels, 4, groups=channels, bias=False)
         self.linear = nn.Linear(channels, answers, bias=False)
         init_scaled(self.basis, 1)
         init_scaled(self.linear, 1)
@@ -223,7 +224,7 @@ class Shrink(nn.Module):
 def _mix(in_channels: int, out_channels: int) -> nn.Module:
     if in_channels == out_channels:
         return nn.Identity()
-    conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+    conv = Conv2d(in_channels, out_channels, 1, bias=False)
     init_scaled(conv, 1)
     return conv
 
@@ -242,7 +243,7 @@ class R3GANGenerator(PlainGenerator):
         for k, width in enumerate(widths):
             enter = Enlarge(widths[k - 1], width, taps) if k else Start(self.w_dim, width)
             self.stages.append(nn.Sequential(OrderedDict(enter=enter, **_blocks(config, k))))
-        self.to_img = nn.Conv2d(widths[-1], config.img_channels, 1, bias=False)
+        self.to_img = Conv2d(widths[-1], config.img_channels, 1, bias=False)
         init_scaled(self.to_img, 1)
 
     def paint(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
@@ -262,7 +263,7 @@ class R3GANDiscriminator(PlainDiscriminator):
         super().__init__(config)
         widths, taps = config.widths, config.resample_taps
         projected = config.c_embed_dim or widths[0]
-        self.from_img = nn.Conv2d(config.img_channels, widths[-1], 1, bias=False)
+        self.from_img = Conv2d(config.img_channels, widths[-1], 1, bias=False)
         init_scaled(self.from_img, 1)
         self.stages = nn.ModuleList()
         for k in reversed(range(len(widths))):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Grads = tuple[Tensor | None, ...]
 
@@ -65,6 +65,13 @@ def conv_transpose2d(
         [N, O, H', W'].
     """
     return _convolve(x, weight, bias, _Kind(_pair(stride), _pair(padding), groups, True))
+
+
+class Conv2d(nn.Conv2d):
+    """`nn.Conv2d`, quicker where it is differentiated twice; with zeros as padding and without dilation."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return conv2d(input, weight, bias, self.stride, self.padding, self.groups)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.ops.convolution import Conv2d
+
 EPSILON = 1e-12  # keeps a zero weight from dividing by zero
 SETTLING_STEPS = 15  # power iterations that `settle` runs on fresh weights
 
@@ -63,8 +65,8 @@ class _Spectral(nn.Module):
         self.frozen = True
 
 
-class SpectralConv2d(_Spectral, nn.Conv2d):
-    """`nn.Conv2d` with a spectrally normalised weight."""
+class SpectralConv2d(_Spectral, Conv2d):
+    """`Conv2d` with a spectrally normalised weight."""
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
