@@ -33,6 +33,11 @@ class AdversarialLoss(Protocol):
 
     pairs: ClassVar[bool]  # True: the generator's loss needs logits of fresh real pictures too
 
+    @property
+    def neutral(self) -> float | None:
+        """The logit at which D cannot tell; None: only differences of logits mean something. ADA watches this side."""
+        ...
+
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
         """Logits [N] or [N, P] of both sides → [N]."""
         ...
@@ -51,6 +56,7 @@ class NonSaturating:
     """
 
     pairs: ClassVar[bool] = False
+    neutral: ClassVar[float | None] = 0.0
     real_target: float = 1.0  # what D should say of a real picture, as a probability
 
     def __post_init__(self) -> None:
@@ -75,6 +81,7 @@ class Minimax:
     """
 
     pairs: ClassVar[bool] = False
+    neutral: ClassVar[float | None] = 0.0
     real_target: float = 1.0
 
     def __post_init__(self) -> None:
@@ -99,6 +106,11 @@ class LeastSquares:
     pairs: ClassVar[bool] = False
     real_target: float = 1.0
 
+    @property
+    def neutral(self) -> float:
+        """Halfway between the two targets."""
+        return self.real_target / 2
+
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
         """[N]."""
         real, fake = _both(real_logits, fake_logits)
@@ -117,6 +129,7 @@ class Hinge:
     """
 
     pairs: ClassVar[bool] = False
+    neutral: ClassVar[float | None] = 0.0
     margin_low: float = 1.0  # below 1: each logit's margin is drawn from U(margin_low, 1); FastGAN has 0.8
 
     def __post_init__(self) -> None:
@@ -149,6 +162,7 @@ class Wasserstein:
     """
 
     pairs: ClassVar[bool] = False
+    neutral: ClassVar[float | None] = None
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
         """[N]; its negative mean estimates the distance."""
@@ -169,6 +183,7 @@ class RelativisticPairing:
     """
 
     pairs: ClassVar[bool] = True
+    neutral: ClassVar[float | None] = None
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
         """The i-th real against the i-th fake: [N]."""
@@ -194,6 +209,7 @@ class RelativisticAverage:
     """
 
     pairs: ClassVar[bool] = True
+    neutral: ClassVar[float | None] = None
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
         """[N]."""

@@ -116,6 +116,16 @@ class TestEveryLoss:
         assert torch.autograd.gradcheck(loss.discriminator, (real, fake))
         assert torch.autograd.gradcheck(loss.generator, (fake, real))
 
+    def test_the_neutral_logit_is_where_mistakes_cost_the_same(self, loss):
+        """Shifting all logits changes nothing exactly where there is no neutral one."""
+        shifted = loss.discriminator(REAL + 3, FAKE + 3)
+        assert torch.allclose(shifted, loss.discriminator(REAL, FAKE), atol=1e-5) == (loss.neutral is None)
+        if loss.neutral is not None:
+            off = torch.tensor([0.3])
+            at = torch.tensor([loss.neutral])
+            one, other = loss.discriminator(at + off, at + off), loss.discriminator(at - off, at - off)
+            assert torch.allclose(one, other, atol=1e-6)
+
     def test_other_numbers_of_logits_are_refused(self, loss):
         with pytest.raises(BadInput, match=r"\[4\] and \[3\]"):
             loss.discriminator(REAL, FAKE[:3])
