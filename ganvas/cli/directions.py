@@ -491,7 +491,7 @@ def _save_sheet(G: Any, ws: Tensor, found: Sequence[Direction], path: Path) -> N
     from ganvas.editing.effect import sheet
     from ganvas.images.files import write_image
 
-    rows = [sheet(G, ws, direction, resolution=_preview(G)) for direction in found]
+    rows = [sheet(G, ws, direction) for direction in found]
     write_image(torch.cat(rows, dim=2), path)
     typer.echo(f"sheet: {path}")
 

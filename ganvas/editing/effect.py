@@ -6,11 +6,13 @@ of plain scorers. A score that cannot be told (no face found) is nan and is left
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.checks import check_known, check_ws
@@ -23,6 +25,7 @@ Judge: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
 OnStep: TypeAlias = Callable[[int, int], None]
 
 SHARE = 0.9  # of the whole effect that the chosen rows must carry
+SHEET_PX = 256
 RISE = 0.05  # in standard deviations: a smaller change from one amount to the next is none
 
 
@@ -114,7 +117,7 @@ def respond(
         means={name: tuple(_mean(scores[name]) for scores in moved) for name in still},
         found=tuple(min(float(s.isfinite().float().mean()) for s in scores.values()) for scores in moved),
         still={name: _mean(values) for name, values in still.items()},
-        spread={name: _spread(values) for name, values in still.items()},
+        spread={name: spread_of(values) for name, values in still.items()},
     )
 
 
@@ -126,8 +129,10 @@ def _mean(values: Tensor) -> float:
     return float(values.nanmean())
 
 
-def _spread(values: Tensor) -> float:
-    return max(float(values[values.isfinite()].std()), 1e-9)
+def spread_of(values: Tensor) -> float:
+    """Standard deviation of the scores that could be told; nan where they are all the same, so that nobody divides."""
+    spread = float(values[values.isfinite()].std())
+    return spread if spread > 1e-9 else math.nan
 
 
 def checked_range(response: Response, score: str) -> tuple[float, float]:
@@ -232,7 +237,7 @@ def calibrated(
         judged(generator, judge, ws, direction, amount, resolution=resolution)["score"] for amount in (1.0, -1.0)
     )
     if spread is None:
-        spread = _spread(judged(generator, judge, ws, resolution=resolution)["score"])
+        spread = spread_of(judged(generator, judge, ws, resolution=resolution)["score"])
     gain = float((up - down).nanmean()) / 2 / spread
     if not gain > 0.01:
         raise BadConfig(f"the score does not rise along direction {direction.name!r}: {gain:+.3f} deviations a unit")
@@ -241,27 +246,23 @@ def calibrated(
 
 @torch.no_grad()
 def sheet(
-    generator: Any,
-    ws: Tensor,
-    direction: Direction,
-    amounts: Sequence[float] | None = None,
-    *,
-    resolution: int | None = None,
+    generator: Any, ws: Tensor, direction: Direction, amounts: Sequence[float] | None = None, *, px: int = SHEET_PX
 ) -> Tensor:
     """A picture to judge a direction by: a row a latent, a column an amount, [1, 3, H, W].
 
     Args:
-        generator, resolution: as in `respond`.
+        generator: the one the direction is of.
         ws: [N, num_ws, w_dim].
         direction: to be shown.
         amounts: None = five from its low to its high end.
+        px: full pictures are averaged down to about this size; early exits would not show what edits really look like.
     """
     amounts = _five(direction) if amounts is None else amounts
     pictures, captions = [], []
     for one in ws:
         for amount in amounts:
             moved, shift = apply(one[None], direction, amount, generator)
-            pictures.append(paint(generator, moved, shift, resolution=resolution, precision="fast").float())
+            img = paint(generator, moved, shift, precision="fast").float().clamp(-1, 1)
+            pictures.append(F.avg_pool2d(img, max(1, img.shape[3] // px)))
             captions.append(f"{direction.name} {amount:+.2g}" if amount else "as it is")
-    img = torch.cat(pictures).clamp(-1, 1)
-    return captioned(img.expand(-1, 3, -1, -1), captions, columns=len(amounts))
+    return captioned(torch.cat(pictures).expand(-1, 3, -1, -1), captions, columns=len(amounts))

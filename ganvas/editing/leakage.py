@@ -1,7 +1,8 @@
 """What else a slider moves: the leakage matrix, computed or measured, printed and drawn.
 
 One row a direction, one column an attribute; an entry says by how many standard deviations the attribute moves for
-amount 1. A perfect set of directions has ones where names meet, and zeros everywhere else.
+amount 1. A perfect set of directions has ones where names meet, and zeros everywhere else; nan = the attribute is the
+same in all samples, so there is no deviation to count in.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganvas.editing.directions import Direction
-from ganvas.editing.effect import Judge, OnStep, Response, judged
+from ganvas.editing.effect import Judge, OnStep, Response, judged, spread_of
 from ganvas.editing.learn import Fit
 from ganvas.errors import BadConfig
 
@@ -95,7 +96,7 @@ def measured_leakage(
     rows = []
     for done, direction in enumerate(directions, start=1):
         up, down = (judged(generator, judge, ws, direction, a, resolution=resolution) for a in (amount, -amount))
-        rows.append([float((up[n] - down[n]).nanmean()) / 2 / amount / _spread(still[n]) for n in still])
+        rows.append([float((up[n] - down[n]).nanmean()) / 2 / amount / spread_of(still[n]) for n in still])
         if on_step is not None:
             on_step(done, len(directions))
     return Leakage(tuple(d.name for d in directions), tuple(still), torch.tensor(rows))
@@ -121,10 +122,6 @@ def leakage_of(responses: Sequence[Response]) -> Leakage:
     return Leakage(tuple(r.direction for r in responses), tuple(responses[0].means), torch.tensor(rows))
 
 
-def _spread(values: Tensor) -> float:
-    return max(float(values[values.isfinite()].std()), 1e-9)
-
-
 def draw_leakage(leakage: Leakage) -> Tensor:
     """The matrix as a picture [1, 3, H, W]: red rises, blue falls, white stays; full colour from one deviation on."""
     font = ImageFont.load_default(FONT_PX)
@@ -143,7 +140,8 @@ def draw_leakage(leakage: Leakage) -> Tensor:
             x, y = left + c * wide, top + r * high
             pen.rectangle((x, y, x + wide - 2, y + high - 2), fill=_colour(value))
             ink = "white" if abs(value) > 0.6 else "black"
-            pen.text((x + wide / 2, y + high / 2), f"{value:+.2f}", fill=ink, font=font, anchor="mm")
+            said = f"{value:+.2f}" if value == value else "–"
+            pen.text((x + wide / 2, y + high / 2), said, fill=ink, font=font, anchor="mm")
     pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
     return pixels.float().div(127.5).sub(1)
 

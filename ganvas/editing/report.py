@@ -6,6 +6,7 @@ Written as a folder: report.md for people, report.json for programs, leakage.png
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -68,7 +69,7 @@ class Report:
         if self.leakage is not None:
             table = self.leakage
             plain["leakage"] = {"rows": table.rows, "columns": table.columns, "shift": table.shift.tolist()}
-        return json.dumps(plain, indent=1)
+        return json.dumps(_without_nan(plain), indent=1)
 
 
 def report(
@@ -102,7 +103,7 @@ def report(
         still = judged(generator, judge, ws, resolution=resolution)
     responses = []
     for done, direction in enumerate(directions, start=1):
-        picture = sheet(generator, ws[:SHEET_ROWS], direction, resolution=resolution)
+        picture = sheet(generator, ws[:SHEET_ROWS], direction)
         write_image(picture, folder / _sheet_name(direction))
         if judge is not None:
             responses.append(respond(generator, judge, ws, direction, still=still, resolution=resolution))
@@ -115,6 +116,15 @@ def report(
     for name, text in (("report.md", found.to_markdown()), ("report.json", found.to_json())):
         write_atomically(folder / name, lambda part, text=text: Path(part).write_text(text, encoding="utf-8"))
     return found
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no nan: null instead."""
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _sheet_name(direction: Direction) -> str:

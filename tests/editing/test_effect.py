@@ -1,5 +1,6 @@
 """Effects and leakage on a generator whose pictures say exactly what is in its latents."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +20,7 @@ from ganvas.editing.effect import (
 )
 from ganvas.editing.leakage import Leakage, draw_leakage, leakage_of, linear_leakage, measured_leakage
 from ganvas.editing.learn import fit_scores, learn_direction
+from ganvas.editing.report import report
 from ganvas.errors import BadConfig, BadLatent
 
 ROWS, DIM = 4, 3
@@ -121,6 +123,18 @@ def test_the_range_ends_where_the_score_stops_rising(means, expected):
     assert checked_range(response, "red") == expected
     with pytest.raises(BadConfig, match="unknown score"):
         checked_range(response, "blue")
+
+
+def test_a_score_that_is_always_the_same_counts_in_no_deviations(tmp_path):
+    flat = judge_of({"red": RED, "flat": lambda img: torch.ones(len(img))})
+    big = SimpleNamespace(
+        family="glass", num_ws=ROWS, w_dim=DIM, synthesis=lambda ws, **_: glass(ws).repeat(1, 1, 8, 8)
+    )
+    found = report(big, [along(1.0, 0, 0)], latents(6), tmp_path, judge=flat)
+    assert found.leakage.shift[0].isnan().tolist() == [False, True]
+    told = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
+    assert told["leakage"]["shift"][0][1] is None
+    assert "nan" in (tmp_path / "report.md").read_text()
 
 
 def test_a_score_that_never_rises_has_no_range():
