@@ -38,8 +38,10 @@ PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     ("Diversity of fakes", {"diversity": "diversity"}),
     ("Penalty", {"penalty": "penalty"}),
     ("Gradient norms", {"grad_norm_D": "discriminator", "grad_norm_G": "generator"}),
+    ("Share of steps whose gradients were not finite", {"bad_share": "share"}),
     ("Speed, pictures per second", {"img_per_sec": "img/s"}),
 )
+_FINE_AT_ZERO = {"bad_share"}  # nothing to see while it is
 _NOT_CURVES = {"nimg", "kimg", "sec", "event", *(key for _, names in PANELS for key in names)}
 
 
@@ -175,7 +177,8 @@ def panels_of(rows: list[dict[str, Any]]) -> list[Panel]:
 
 
 def _has(rows: list[dict[str, Any]], key: str) -> bool:
-    return any(number_of(row.get(key)) is not None for row in rows)
+    nothing = (None, 0) if key in _FINE_AT_ZERO else (None,)
+    return any(number_of(row.get(key)) not in nothing for row in rows)
 
 
 def _curve(rows: list[dict[str, Any]], key: str, name: str) -> Curve:

@@ -117,8 +117,8 @@ def _overview(
     badge = f'<span class="badge {_e(status) if status in MEANING else ""}">{_e(status)}</span>'
     heading = f"<h1>{_e(name)} {badge}</h1><p>This run {_e(MEANING.get(status, 'is in a state not known here'))}.</p>"
     tiles = [
-        ("pictures shown", _last(rows, "kimg", "{:,.1f}") + _of_all(record)),
-        ("trained", _duration(number_of(rows[-1].get("sec"))) if rows else ""),
+        ("pictures shown", _shown_so_far(rows, record)),
+        ("trained", _trained(rows, record)),
         ("speed", _last(rows, "img_per_sec", "{:,.0f} pictures/s")),
         ("time left", _duration(state.eta_sec) if state else ""),
         ("preset", str(record.get("preset", ""))),
@@ -134,10 +134,25 @@ def _last(rows: Sequence[dict[str, Any]], key: str, form: str) -> str:
     return "" if found is None else form.format(found)
 
 
-def _of_all(record: dict[str, Any]) -> str:
+def _so_far(rows: Sequence[dict[str, Any]], record: dict[str, Any], key: str) -> float | None:
+    """The larger of what the log's last line and the record say: one of the two was written last."""
+    said = [number_of(rows[-1].get(key)) if rows else None, number_of(record.get(key))]
+    return max((number for number in said if number is not None), default=None)
+
+
+def _wanted(record: dict[str, Any], key: str) -> float | None:
     config = record.get("config")
-    total = number_of(config.get("total_kimg")) if isinstance(config, dict) else None
-    return "" if total is None else f" of {total:,.0f} kimg"
+    return number_of(config.get(key)) if isinstance(config, dict) else None
+
+
+def _shown_so_far(rows: Sequence[dict[str, Any]], record: dict[str, Any]) -> str:
+    nimg, total = _so_far(rows, record, "nimg"), _wanted(record, "total_kimg")
+    return ("" if nimg is None else f"{nimg / 1000:,.1f}") + ("" if total is None else f" of {total:,.0f} kimg")
+
+
+def _trained(rows: Sequence[dict[str, Any]], record: dict[str, Any]) -> str:
+    minutes = _wanted(record, "minutes")
+    return _duration(_so_far(rows, record, "sec")) + ("" if minutes is None else f" of {_duration(minutes * 60)}")
 
 
 def _distances(rows: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
@@ -158,6 +173,8 @@ def _best(rows: Sequence[dict[str, Any]]) -> str:
 def _duration(sec: float | None) -> str:
     if sec is None:
         return ""
+    if sec < 90:
+        return f"{sec:.0f} s"
     minutes = round(sec / 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
@@ -260,15 +277,16 @@ def _figures(record: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
 
 def _next_steps(folder: Path, status: str, record: dict[str, Any]) -> str:
     model, data = folder / "model.safetensors", _data_path(record)
-    steps = []
-    if status in ("stopped", "killed", "failed") and data:
-        steps.append(("Go on with it", f"ganvas train --data {data} --outdir {shlex.quote(str(folder.parent))}"))
+    steps: list[tuple[str, str]] = []
+    if record.get("command"):
+        ended = status in ("stopped", "killed", "failed")
+        steps.append(("Go on with it" if ended else "How it was started", str(record["command"])))
     if model.exists():
         of = f"--model {shlex.quote(str(model))}"
         steps += [
             ("New pictures", f"ganvas generate {of} --seeds 0-15 --grid new.png"),
             ("A film through its latents", f"ganvas interpolate {of} --seeds 0-5 --output walk.mp4"),
-            ("Find sliders", f"ganvas directions find --model {shlex.quote(str(model))} --method sefa"),
+            ("Find sliders", f"ganvas directions find {of} --method sefa"),
         ]
         if data:
             steps.append(("Measure it", f"ganvas evaluate {of} --data {data} --metrics fd,kid,pr"))

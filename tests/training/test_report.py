@@ -2,13 +2,16 @@
 
 import base64
 import fcntl
+import html
 import json
 import math
 import re
+import shlex
 from html.parser import HTMLParser
 
 import pytest
 import torch
+import typer
 
 from ganvas.errors import BadConfig
 from ganvas.training.config import TrainConfig
@@ -52,6 +55,7 @@ def make_run(folder, *, status="stopped", rows=3, **record):
         "status": status,
         "preset": "style-64-cpu",
         "begun": "2026-01-01T00:00:00",
+        "command": "ganvas train --data 'my photos' --minutes 30",
         "data": {"path": "my photos", "fingerprint": "abc", "count": 9, "report": ["9 pictures of 64 px"]},
         "config": TrainConfig(g_lr=0.00123).to_json(),
         "remedies": [],
@@ -114,6 +118,7 @@ def test_hostile_words_stay_words(tmp_path):
         status=HOSTILE,
         remedies=[HOSTILE],
         begun=HOSTILE,
+        command=HOSTILE,
         fd_protocol=HOSTILE,
         data={"path": "$(rm -rf x); " + HOSTILE, "report": [HOSTILE], HOSTILE: HOSTILE},
         config=TrainConfig().to_json(),
@@ -158,6 +163,20 @@ def test_figures_that_are_not_numbers_are_survived(tmp_path):
     with (run / "log.jsonl").open("a") as file:
         file.write(json.dumps(odd) + "\n")
     assert "This run was stopped" in page_of(run).text
+
+
+def test_the_commands_on_the_page_are_commands(tmp_path):
+    from ganvas.cli.main import app
+
+    run = make_run(tmp_path / "a run")
+    (run / "model.safetensors").write_bytes(b"")
+    lines = re.findall(r"<code>(.*?)</code>", report_html(run))
+    assert len(lines) == 5
+    for line in lines:
+        words, command = shlex.split(html.unescape(line))[1:], typer.main.get_command(app)
+        while hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        command.make_context("ganvas", words, resilient_parsing=False)
 
 
 def test_a_record_of_another_version_still_gives_a_page(tmp_path):
