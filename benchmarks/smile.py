@@ -27,6 +27,7 @@ from ganvas.features.efficientnet import load_efficientnet
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.inversion.optimise import EFFORTS, invert
+from ganvas.inversion.result import Inversion
 from ganvas.ops.allocator import keep_freed_memory
 from ganvas.session import open_session
 from ganvas.weights.load import load
@@ -47,12 +48,20 @@ def chosen(table: Path, column: str, count: int) -> list[str]:
     return turns[:count]
 
 
-def edited(photo: Photo, G: Any, eyes: Any, effort: str, amount: str) -> tuple[Tensor, float]:
-    """The photo after the edit, and the amount it took."""
+def found_in(photo: Photo, G: Any, eyes: Any, effort: str, kept: Path) -> Inversion:
+    """The photo's inversion; one that an earlier run kept is taken again."""
+    if kept.exists():
+        return Inversion.load(kept)
     target = torch.nn.functional.interpolate(photo.img, (G.img_resolution, G.img_resolution), mode="bilinear")
     found = invert(target, G, effort=effort, eyes=eyes)
     side = float(photo.width)
     found = replace(found, crop=(side / 2, side / 2, side, 0.0))
+    found.save(kept)
+    return found
+
+
+def edited(photo: Photo, G: Any, found: Inversion, amount: str) -> tuple[Tensor, float]:
+    """The photo after the edit, and the amount it took."""
     session = open_session(photo, model=G, inversion=found, align="faces")
     taken = session.set("smile", amount)
     return session.render().img, taken
@@ -79,7 +88,8 @@ def main() -> None:
         rows, pairs = [], []
         for name in chosen(options.csv, column, options.count):
             photo = read_image(options.faces / name)
-            img, taken = edited(photo, G, eyes, options.effort, amount)
+            kept = options.out / f"{Path(name).stem}-{options.effort}.npz"
+            img, taken = edited(photo, G, found_in(photo, G, eyes, options.effort, kept), amount)
             with torch.no_grad():
                 before, after = (expression(x)[0, HAPPY].item() for x in (photo.img, img))
             row = {"before": before, "after": after, "amount": taken, "id": identity.distance(photo.img, img).item()}

@@ -44,6 +44,7 @@ PREVIEW_PX = 256
 SHARES = (1.0, 0.75, 0.5, 0.25)  # of the tuning: how much of it an edit keeps, tried in this order
 BREAKS = 1.6  # an edit whose tuning changes features so many times more than the unedited picture's is breaking
 AUTO_STEPS = 7
+KEPT = 8  # pictures that were painted last
 SHIPPED = Path(__file__).parent / "editing" / "shipped"
 
 
@@ -86,6 +87,7 @@ class Session:
         self.eyes: EfficientNetLite0 | None = None  # for the guard; set by open_session where the weights are here
         self.face: Face | None = None  # the one that was found and chosen
         self._tuned: dict[float, Any] = {}  # share of the tuning → the generator with it
+        self._lately: dict[tuple[float, int, bytes], Tensor] = {}  # share, size, latent → picture
         self._history = [recipe]
         self._at = 0
 
@@ -212,12 +214,27 @@ class Session:
 
     def _pair(self, ws: Tensor, resolution: int, *, precision: str) -> tuple[Tensor, Tensor]:
         """(before, after) by the generator tuned to this photo, with as much of the tuning as the edit bears."""
-        generator = self._with_tuning(self._share(ws))
+        share = self._share(ws)
+        if precision == "fast":
+            return self._seen(self.inversion.ws, share, resolution), self._seen(ws, share, resolution)
         before, after = (
-            generator.synthesis(latent, resolution=_exit(generator, resolution), precision=precision).float()
+            shrunk(self._with_tuning(share).synthesis(latent).clamp(-1, 1), resolution)
             for latent in (self.inversion.ws, ws)
         )
-        return shrunk(before, resolution).clamp(-1, 1), shrunk(after, resolution).clamp(-1, 1)
+        return before, after
+
+    def _seen(self, ws: Tensor, share: float, resolution: int) -> Tensor:
+        """The picture, quickly: painted whole and averaged down, [1, C, resolution, resolution].
+
+        Not an early exit: those were learnt on the generator as it was, and show a face that is tuned and edited too
+        dull (a wide smile without its teeth). The last few pictures are kept: a slider asks for some of them again.
+        """
+        key = share, resolution, ws.cpu().numpy().tobytes()
+        if key not in self._lately:
+            generator = self._with_tuning(share) if share else self.generator
+            img = shrunk(generator.synthesis(ws, precision="fast").float(), resolution).clamp(-1, 1)
+            self._lately = {**dict(list(self._lately.items())[1 - KEPT :]), key: img}
+        return self._lately[key]
 
     def _with_tuning(self, share: float) -> Any:
         if share not in self._tuned:
@@ -245,10 +262,7 @@ class Session:
     def _strain(self, ws: Tensor, share: float) -> float:
         assert self.eyes is not None
         size = min(PREVIEW_PX, self.generator.img_resolution)
-        plain, ours = (
-            self.eyes.features(shrunk(G.synthesis(ws, resolution=_exit(G, size), precision="fast").float(), size))
-            for G in (self.generator, self._with_tuning(share))
-        )
+        plain, ours = (self.eyes.features(self._seen(ws, part, size)) for part in (0.0, share))
         return feature_distance(ours, plain).item()
 
     def _find_amount(self, direction: Direction, *, upward: bool, keep: tuple[str, ...]) -> float:
@@ -373,8 +387,3 @@ def _eyes() -> EfficientNetLite0 | None:
         return load_efficientnet()
     except FetchError:
         return None
-
-
-def _exit(generator: Any, resolution: int) -> int | None:
-    """Early exit only where the family has one."""
-    return resolution if generator.family in ("mobilestylegan", "stylegan2") else None

@@ -120,6 +120,16 @@ def test_the_preview_is_the_edit_in_small(session):
     assert not torch.equal(plain, edited)
 
 
+def test_the_preview_shows_what_the_render_will_show(session, photo):
+    """Also where the tuning has made the early exit useless: an exit says nothing about the finished picture."""
+    session.set("smile", 2)
+    after = session.render()
+    change = session.crop.cut(after.img, resolution=16) - session.crop.cut(photo.img, resolution=16)
+    early = session.preview(resolution=16) - session._target(16)
+    assert change.abs().mean() > 0.01
+    assert torch.corrcoef(torch.stack([change.flatten(), early.flatten()]))[0, 1] > 0.9
+
+
 def test_the_crop_alone_is_what_the_generator_paints(session, generator):
     session.set("smile", 1)
     alone = session.render_crop()
