@@ -16,7 +16,7 @@ from torch import Tensor
 from ganvas.checks import check_known
 from ganvas.features.colours import COLOURS, colours_of
 from ganvas.features.geometry import POSE, Geometry, Landmarks
-from ganvas.features.scorers import EXPRESSIONS, load_face_scorer
+from ganvas.features.scorers import EXPRESSIONS, cut_face, load_face_scorer
 
 LOOKS = ("smile", *EXPRESSIONS, "age", "gender")
 NAMES = (*LOOKS, *POSE, *COLOURS)
@@ -66,7 +66,10 @@ def knows_faces(generator: Any) -> bool:
 
 
 def _looks(img: Tensor) -> dict[str, Tensor]:
-    expression, age, gender = load_face_scorer()(img)
+    """The mean of the face and its mirror image, as `score_faces` takes it."""
+    net, cut = load_face_scorer(), cut_face(img)
+    pairs = zip(net.judge(cut), net.judge(cut.flip(3)), strict=True)
+    expression, age, gender = ((here + there) / 2 for here, there in pairs)
     p = expression.softmax(dim=1).clamp(1e-3, 1 - 1e-3).logit()
     scores = {name: p[:, i] for i, name in enumerate(EXPRESSIONS)}
     return scores | {"smile": scores["happy"], "age": age, "gender": gender}

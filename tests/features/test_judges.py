@@ -20,7 +20,7 @@ def test_looks_are_logits_of_the_small_network(img):
     assert list(scores) == ["smile", "age", "gender", "angry"]
     assert torch.allclose(scores["smile"].sigmoid(), score_faces(img, "smile").clamp(1e-3, 1 - 1e-3), atol=1e-5)
     assert torch.allclose(scores["gender"].sigmoid(), score_faces(img, "gender"), atol=1e-5)
-    assert torch.equal(scores["age"], score_faces(img, "age"))
+    assert torch.allclose(scores["age"], score_faces(img, "age"), atol=1e-3)
 
 
 def test_colours_and_poses_come_from_where_they_are_measured(img):
