@@ -24,6 +24,7 @@ from ganvas.cli.mix import mix
 from ganvas.cli.models import models
 from ganvas.cli.runs import runs
 from ganvas.cli.train import train
+from ganvas.cli.tune import tune
 from ganvas.cli.upscale import upscale
 from ganvas.errors import GanvasError
 
@@ -62,6 +63,7 @@ app.command()(interpolate)
 app.command()(invert)
 app.command()(upscale)
 app.command()(train)
+app.command()(tune)
 app.command()(runs)
 app.add_typer(models)
 app.add_typer(directions)

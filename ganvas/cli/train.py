@@ -59,7 +59,16 @@ def train(
     from ganvas.cli.machine import prepare_machine
 
     prepare_machine()
-    request = _Request(data, preset, outdir, name, init_from, config, device, minutes)
+    request = Request(
+        data=data,
+        preset=preset,
+        outdir=outdir,
+        name=name,
+        init_from=init_from,
+        config=config,
+        device=device,
+        minutes=minutes,
+    )
     changed = {"total_kimg": kimg, "minutes": minutes, "metrics": metrics, "labels": labels}
     changed |= {"resolution": resolution, "seed": seed}
     chosen = request.resolve({key: value for key, value in changed.items() if value is not None}, settings or [])
@@ -68,19 +77,20 @@ def train(
     _run(request, chosen)
 
 
-class _Request:
+class Request:
     """What was typed, and what it comes to."""
 
     def __init__(
         self,
+        *,
         data: Path | None,
-        preset: str,
-        outdir: Path,
-        name: str | None,
-        init_from: str | None,
-        config: Path | None,
-        device: str,
-        minutes: float | None,
+        preset: str = "auto",
+        outdir: Path = Path("runs"),
+        name: str | None = None,
+        init_from: str | None = None,
+        config: Path | None = None,
+        device: str = "auto",
+        minutes: float | None = None,
     ):
         self.data, self.preset, self.outdir, self.name = data, preset, outdir, name
         self.init_from, self.config, self.device, self.minutes = init_from, config, device, minutes
@@ -209,13 +219,13 @@ def _refuse_from_scratch(preset: str) -> None:
 # Running
 
 
-def _run(request: _Request, config: TrainConfig) -> None:
+def _run(request: Request, config: TrainConfig) -> None:
     from ganvas.errors import GanvasError
     from ganvas.training.distributed import join
     from ganvas.training.generator_loop import as_pictures, train
 
     leads = join(request.device).leads
-    say = _Voice() if leads else None
+    say = Voice() if leads else None
     for line in request.why if leads else []:
         print(f"auto: {line}")
     pictures = as_pictures(request.data, config)
@@ -248,7 +258,7 @@ def _run(request: _Request, config: TrainConfig) -> None:
         _farewell(request, done, folder)
 
 
-def _introduce(request: _Request, config: TrainConfig, pictures: Any, folder: Path) -> None:
+def _introduce(request: Request, config: TrainConfig, pictures: Any, folder: Path) -> None:
     for line in pictures.report:
         print(f"data: {line}")
     print(f"preset: {request.preset}, {_length(config)}; every setting: --dry-run")
@@ -262,7 +272,7 @@ def _length(config: TrainConfig) -> str:
     return f"{config.total_kimg:g} thousand pictures{limit}"
 
 
-def _farewell(request: _Request, done: Any, folder: Path) -> None:
+def _farewell(request: Request, done: Any, folder: Path) -> None:
     print(f"{done.nimg / 1000:g} kimg in {_clock(done.sec)}: {folder}")
     if done.finished:
         print(f"look at {folder / 'report.html'}; new pictures: ganvas generate --model {folder / 'model.safetensors'}")
@@ -271,7 +281,7 @@ def _farewell(request: _Request, done: Any, folder: Path) -> None:
         print(f"saved. To go on: {request.command()}")
 
 
-class _Voice:
+class Voice:
     """One line on a terminal, kept up to date; a line now and then where nobody watches."""
 
     def __init__(self) -> None:
@@ -283,7 +293,8 @@ class _Voice:
         """After every step."""
         if status.event:
             self._clear()
-            print(f"watchdog: {status.event}", file=sys.stderr, flush=True)
+            for line in status.event.splitlines():
+                print(f"note: {line}", file=sys.stderr, flush=True)
         self._line |= dict(status.line or {})
         if self._terminal:
             sys.stderr.write("\r" + _progress(status, self._line)[:119].ljust(119))
@@ -330,7 +341,7 @@ def _show_presets() -> None:
         print(f"{name:{width}}  {preset.about} [{preset.result}]")
 
 
-def _show_config(request: _Request, config: TrainConfig) -> None:
+def _show_config(request: Request, config: TrainConfig) -> None:
     import json
 
     for line in request.why:

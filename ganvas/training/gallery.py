@@ -16,6 +16,7 @@ from ganvas.metrics.eyes import efficientnet_eyes
 from ganvas.metrics.frechet import FEWEST, fd_effnet, real_statistics
 from ganvas.models.protocol import Generator, Network
 from ganvas.training.bench import Bench
+from ganvas.training.ema import PowerEma
 from ganvas.training.figures import open_tensorboard, plot_log, write_sheet, write_walk
 from ganvas.training.report import write_report
 from ganvas.weights.checkpoint import save, write_atomically
@@ -52,7 +53,8 @@ class Gallery:
             return {}
         bench, name = self.bench, f"{round(self.bench.nimg / 1000):06d}"
         (self.folder / "snapshots").mkdir(exist_ok=True)
-        self._save(bench.averaged.net, self.folder / "snapshots" / f"{name}.safetensors", half=True)
+        for end, net, facts in _averages(bench.averaged):
+            self._save(net, self.folder / "snapshots" / f"{name}{end}.safetensors", half=True, **facts)
         self._save(bench.averaged.net, self.folder / "model.safetensors")
         self._save(bench.pair.D, self.folder / "D.safetensors")
         self._sheets(name)
@@ -73,11 +75,11 @@ class Gallery:
         if self._tensorboard is not None:
             self._tensorboard.close()
 
-    def _save(self, net: nn.Module, path: Path, *, half: bool = False) -> None:
+    def _save(self, net: nn.Module, path: Path, *, half: bool = False, **facts: Any) -> None:
         """A family of ours with its card; anybody's module as plain weights."""
         if isinstance(net, Network):
             trained = {"trained_kimg": self.bench.nimg / 1000, "trained_on": self.bench.run.record.get("data", {})}
-            save(net, path, half=half, **trained)
+            save(net, path, half=half, **trained, **facts)
             return
         tensors = {key: value.detach().cpu().contiguous().clone() for key, value in net.state_dict().items()}
         write_atomically(path, lambda temporary: save_file(tensors, temporary, {"format": "pt"}))
@@ -95,6 +97,13 @@ class Gallery:
 
     def _distance(self) -> dict[str, Any]:
         return {} if self._measure is None else self._measure(self.bench.averaged.net)
+
+
+def _averages(averaged: Any) -> list[tuple[str, nn.Module, dict[str, Any]]]:
+    """(end of the file's name, network, facts); `ema.average_of_files` mixes those of PowerEma after the run."""
+    if isinstance(averaged, PowerEma):
+        return [(f"-sigma{sigma:g}", net, {"power_sigma": sigma}) for sigma, net in averaged.nets.items()]
+    return [("", averaged.net, {})]
 
 
 class Measure:

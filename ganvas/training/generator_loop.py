@@ -9,7 +9,7 @@ import contextlib
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Status:
     img_per_sec: float
     eta_sec: float | None  # None during the first 20 steps
     line: Mapping[str, Any] | None = None  # the line of the log, where one was just written
-    event: str | None = None  # what the watchdog, or a full disk, has to say
+    event: str | None = None  # lines for people: weights taken over, what the watchdog found, a full disk
 
 
 OnStep = Callable[[Status], object]
@@ -114,7 +114,8 @@ def train(
     run, goes_on = _opened(folder, config, pictures, {**(facts or {}), "start": begin.to_json()}, world)
     with _held(run, world):
         bench = Bench(G, D, config, pictures, c_dim=c_dim, world=world, run=run)
-        watch = Watch(bench, on_step, _loaded(run) if goes_on else None)
+        watch = Watch(bench, on_step, run.load() if goes_on else None)
+        watch.say([] if goes_on else begin.lines)
 
         # The loop.
         with _own_randomness(config.seed), _asked_to_stop() as asked, watch.to_the_end(asked):
@@ -156,6 +157,10 @@ class Watch:
             self._save()
             self._raise_first_failure()
         self._saved_sec = bench.sec
+
+    def say(self, lines: Iterable[str]) -> None:
+        """Tell the caller with the next step."""
+        self._events += lines
 
     # -- during the loop
 
@@ -444,10 +449,6 @@ def _opened(
         run, goes_on = open_run(path, config, merged)
     goes_on = any_says(goes_on, world)
     return (run if world.leads else Run(path, read_record(path))), goes_on
-
-
-def _loaded(run: Run | MemoryRun) -> dict[str, Any] | None:
-    return run.load()
 
 
 @contextlib.contextmanager
