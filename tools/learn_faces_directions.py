@@ -159,7 +159,7 @@ TARGETS = {
     "skin_light": lambda s: s["skin_light"],
     "mouth_open": lambda s: s["mouth_open"],
     "eyes_open": lambda s: s["eyes_open"],
-    "glasses": lambda s: np.log(s["glasses"] + 1),  # lines of frames are many times as strong as those of bare skin
+    "glasses": lambda s: s["glasses"],
     "beard": lambda s: np.where(s["age"] > ADULT, s["beard"], np.nan),
     "hair_long": lambda s: s["hair_long"],
     "anger": lambda s: _logit(s["p_angry"]),

@@ -66,7 +66,7 @@ def test_a_dark_chin_is_a_beard_and_a_shadow_on_one_side_is_none():
 def test_a_bar_across_the_nose_is_a_pair_of_glasses():
     top, _, left, right = BRIDGE
     bar = colours_of(painted(((top + 0.04, top + 0.06, left, right), (10, 10, 10))))["glasses"]
-    assert bar > colours_of(painted())["glasses"] + 20
+    assert bar > colours_of(painted())["glasses"] + 3
 
 
 def test_hair_beside_the_chin_is_long():
