@@ -325,7 +325,7 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def ways_of(config: TrainConfig, threads: int) -> list[Way]:
+def ways_of(config: TrainConfig, threads: int, busy: bool) -> list[Way]:
     """The textbook first; on several cores of a CPU ganvas also as several processes."""
     made = [("textbook", Textbook, 1, threads), ("ganvas", Ganvas, 1, threads)]
     if threads > 1 and not torch.cuda.is_available():
@@ -333,15 +333,17 @@ def ways_of(config: TrainConfig, threads: int) -> list[Way]:
         made.append(("ganvas, 1 thread", Ganvas, 1, 1))
         if config.batch_size % threads == 0:
             made.append((f"ganvas, {threads} processes", Ganvas, threads, 1))
+    if busy:
+        made = [way for way in made if way[3] == 1]
     ways = [Way(name, step, config, processes=count, threads=each) for name, step, count, each in made]
     for way in ways:
         way.wait()
     return ways
 
 
-def measure(config: TrainConfig, threads: int, rounds: int) -> dict[str, dict[str, float]]:
+def measure(config: TrainConfig, threads: int, rounds: int, busy: bool) -> dict[str, dict[str, float]]:
     """All ways, one after the other, `rounds` times over. The textbook's best way is what the others are held to."""
-    ways = ways_of(config, threads)
+    ways = ways_of(config, threads, busy)
     for _ in range(rounds):
         for way in ways:
             way.turn()
@@ -389,6 +391,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="style-64-cpu", help="a style-* preset")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="cores in use")
+    parser.add_argument("--busy", action="store_true", help="leave out several threads: they wait for one another")
     parser.add_argument("--rounds", type=int, default=5, help="turns each way takes")
     parser.add_argument("--p", type=float, default=0.2, help="probability of augmentation, where it adapts")
     parser.add_argument("--profile", action="store_true", help="show where ganvas's time goes instead")
@@ -401,7 +404,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.profile:
         return profile(config, args.threads)
     print(f"torch {torch.__version__}, {device().type}, {args.threads} threads, batch {config.batch_size}", flush=True)
-    result = measure(config, args.threads, args.rounds)
+    result = measure(config, args.threads, args.rounds, args.busy)
     print(report(args.preset, result))
     if args.json:
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
