@@ -48,8 +48,8 @@ def colours_of(img: Tensor) -> dict[str, Tensor]:
         [N] a score: `hair_light` and `skin_light` (CIELAB lightness, 0 … 100), `hair_hue` and `skin_hue` (degrees: 0 =
         red, 90 = yellow), `hair_colourful` (chroma), `beard` (how much darker and greyer chin and upper lip are than
         the cheeks above them; children's round chins score too, so use it among adults), `glasses` (log of
-        how sharp the lines across the bridge of the nose are), `hair_long` (how near the sides below the ears are to the hair's
-        colour; 0 = the same, falling).
+        how sharp the lines across the bridge of the nose are), `hair_long` (how near the sides below the ears are to
+        the hair's colour; 0 = the same, falling).
 
     Raises:
         BadImage: another shape.
