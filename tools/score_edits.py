@@ -26,13 +26,12 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from learn_scorers import CUT_PX
-from smile import chosen
+from smile import chosen, found_in
 
 from ganvas.editing.directions import move
 from ganvas.editing.step import Move
 from ganvas.features.efficientnet import load_efficientnet
 from ganvas.images.files import read_image
-from ganvas.inversion.optimise import invert
 from ganvas.models.protocol import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
 from ganvas.session import directions_of, open_session
@@ -57,7 +56,7 @@ def samples(G: Any, count: int) -> Iterator[Tensor]:
         yield img.float().clamp(-1, 1)
 
 
-def photos(G: Any, folder: Path, table: Path, count: int) -> Iterator[Tensor]:
+def photos(G: Any, folder: Path, table: Path, count: int, keep: Path) -> Iterator[Tensor]:
     """Real photos at every other place of the smile slider, as `Session.preview` shows them."""
     with table.open(encoding="utf-8") as lines:
         rows = [r for r in csv.DictReader(lines) if float(r["det_score"]) > 0.95 and float(r["pad_frac"]) < 0.1]
@@ -67,9 +66,7 @@ def photos(G: Any, folder: Path, table: Path, count: int) -> Iterator[Tensor]:
     eyes = load_efficientnet()
     for place, name in enumerate(files[:count]):
         photo = read_image(folder / name)
-        target = F.interpolate(photo.img, (G.img_resolution, G.img_resolution), mode="bilinear")
-        side = float(photo.width)
-        found = replace(invert(target, G, effort="fast", eyes=eyes), crop=(side / 2, side / 2, side, 0.0))
+        found = found_in(photo, G, eyes, "fast", keep / f"{Path(name).stem}-fast.npz")
         session = open_session(photo, model=G, inversion=found, align="faces")
         for amount in SMILES[place % 2]:
             session.replay(replace(session.recipe, steps=(Move(direction="smile", amount=amount),)))
@@ -88,7 +85,7 @@ def main() -> None:
     a = parser.parse_args()
     keep_freed_memory()
     G, judge, ages = load("faces"), Expression(a.face_api), AgeAndGender()
-    pictures = samples(G, a.samples) if a.samples else photos(G, a.faces, a.csv, a.count)
+    pictures = samples(G, a.samples) if a.samples else photos(G, a.faces, a.csv, a.count, a.out.parent)
     rows: list[tuple[np.ndarray, ...]] = []
     started = time.monotonic()
     for img in pictures:
