@@ -138,6 +138,10 @@ class ImageToImage(Network):
         """img [N, C, H, W] in [-1, 1], checked → img; in the dtype and memory order that came."""
         raise NotImplementedError
 
+    def transform_fast(self, img: Tensor, dtype: torch.dtype) -> Tensor:
+        """The same by a copy of the network in another type, without gradients; a family may keep some of it exact."""
+        return self._twin.of(self, dtype).transform(img.to(dtype, memory_format=torch.channels_last)).to(img.dtype)
+
     def check(self, img: Tensor) -> None:
         """The first line of every call: channels and size."""
         channels = getattr(self, "in_channels", None) or getattr(self, "img_channels", None)
@@ -166,4 +170,4 @@ class ImageToImage(Network):
         if torch.is_grad_enabled():
             with torch.autocast(img.device.type, dtype=dtype):
                 return self.transform(img).to(img.dtype)
-        return self._twin.of(self, dtype).transform(img.to(dtype, memory_format=torch.channels_last)).to(img.dtype)
+        return self.transform_fast(img, dtype)

@@ -127,3 +127,31 @@ def test_discriminator_refuses_sizes_it_cannot_halve_three_times():
         UNetDiscriminator(UNetDiscriminatorConfig(num_feat=4))(torch.rand(1, 3, 20, 24))
     with pytest.raises(BadConfig, match="multiple of 8"):
         UNetDiscriminatorConfig(img_resolution=100)
+
+
+@pytest.mark.parametrize("upsampling", ["nearest", "pixelshuffle"])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_strips_and_taps_fallen_together_change_nothing(scale, upsampling, monkeypatch):
+    """The written-out way is the one with gradients: enlarge all, convolve all."""
+    torch.manual_seed(scale)
+    net = RRDBNet(RRDBConfig(num_feat=8, num_block=0, num_grow_ch=4, scale=scale, upsampling=upsampling)).eval()
+    monkeypatch.setattr("ganvas.models.rrdbnet.STRIP_ROWS", 3)
+    img = torch.rand(2, 3, 20, 14) * 2 - 1
+    with torch.no_grad():
+        in_strips = net(img)
+    assert torch.allclose(net(img), in_strips, atol=2e-6)
+
+
+def test_the_fast_form_adds_up_exactly(monkeypatch):
+    """Blocks that answer nothing leave the features as they are, to the last bit, in bfloat16 too."""
+    monkeypatch.setattr("ganvas.models.img2img.fast_dtype", lambda _: torch.bfloat16)
+    net = RRDBNet(RRDBConfig(**SMALL)).eval()
+    with torch.no_grad():
+        for name, parameter in net.body.named_parameters():
+            if "conv5" in name:
+                parameter.zero_()
+        img = torch.rand(1, 3, 9, 7) * 2 - 1
+        assert torch.equal(net(img, precision="fast"), net(img))
+        torch.nn.init.normal_(net.body[0].rdb1.conv5.weight)
+        assert not torch.equal(net(img, precision="fast"), net(img))
+        assert torch.allclose(net(img, precision="fast"), net(img), atol=0.05)
