@@ -183,6 +183,8 @@ def learn(
         found = replace(found, layers=tuple(parse_numbers(layers, what="layers")))
     if scorer:
         found = ask.measured(found, scorer, auto=layers == "auto")
+    else:
+        found.facts["range"] = "not measured"
     _say(found)
     _say_leakage(found, known, leakage)
     if sheet is not None:

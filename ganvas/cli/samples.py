@@ -12,20 +12,21 @@ from ganvas.cli.console import track
 if TYPE_CHECKING:
     from torch import Tensor
 
+LATENTS = (".npy", ".pt")  # of other tools: projectors and encoders
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif")
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The photos and inversions of a folder, by name.
+    """The photos, inversions and other tools' latents of a folder, by name.
 
     Raises:
         BadConfig: there are none.
     """
     from ganvas.errors import BadConfig
 
-    found = [file for file in sorted(folder.glob("*")) if file.suffix.lower() in (".npz", *PHOTOS)]
+    found = [file for file in sorted(folder.glob("*")) if file.suffix.lower() in (".npz", *LATENTS, *PHOTOS)]
     if not found:
-        raise BadConfig(f"{folder} has no photos and no inversions (.npz) in it")
+        raise BadConfig(f"{folder} has no photos and no latents (.npz, .npy, .pt) in it")
     return found
 
 
@@ -51,10 +52,28 @@ def _ws_of(file: Path, G: Any, effort: str) -> Tensor:
         if found.fingerprint != fingerprint(G):
             raise BadLatent(f"{file} was made with another generator; invert its photo again")
         return found.ws
+    if file.suffix.lower() in LATENTS:
+        return _foreign(file, G)
     try:
         return _searched(file, G, effort)
     except BadInput as error:
         raise type(error)(f"{file.name}: {error}") from error
+
+
+def _foreign(file: Path, G: Any) -> Tensor:
+    import torch
+
+    from ganvas.errors import BadLatent
+    from ganvas.weights.from_directions import read_latents
+
+    found = [latents.ws for latents in read_latents(file)]
+    for ws in found:
+        if ws.shape[1] not in (1, G.num_ws) or ws.shape[2] != G.w_dim:
+            raise BadLatent(
+                f"{file.name} has latents {list(ws.shape[1:])}, this generator's are {[G.num_ws, G.w_dim]}: "
+                "they were made with another generator"
+            )
+    return torch.cat([ws.expand(-1, G.num_ws, -1) for ws in found])
 
 
 def _searched(file: Path, G: Any, effort: str) -> Tensor:

@@ -122,6 +122,24 @@ def test_likes_and_folders_and_tables_of_files_agree(tmp_path, tiny):
     assert found["a"].facts["origin"] == "ganvas directions learn"
 
 
+def test_latents_of_other_tools_are_samples_too(tmp_path, tiny):
+    G, model = tiny
+    ws = of_seeds(G, range(20))
+    for i in range(20):
+        folder = tmp_path / ("yes" if i < 10 else "no")
+        folder.mkdir(exist_ok=True)
+        np.save(folder / f"{i}.npy", ws[i].numpy() if i % 2 else ws[i, :1].numpy())
+    run("learn", "a", "--model", model, "--positive", tmp_path / "yes", "--negative", tmp_path / "no")
+    run("learn", "b", "--model", model, "--like", "0-9", "--dislike", "10-19")
+    found = directions_of(fingerprint(G))
+    assert sorted(p.name for p in (tmp_path / "yes").iterdir())[0] == "0.npy"
+    assert torch.nn.functional.cosine_similarity(found["a"].vector, found["b"].vector).item() > 0.9
+    assert found["a"].facts["range"] == "not measured"
+    np.save(tmp_path / "yes" / "wide.npy", np.ones((1, 512), np.float32))
+    with pytest.raises(BadLatent, match=r"wide.npy has latents \[1, 512\]"):
+        run("learn", "a", "--model", model, "--positive", tmp_path / "yes", "--negative", tmp_path / "no")
+
+
 def test_photos_are_searched_for_once(tmp_path, tiny, monkeypatch):
     G, model = tiny
     ws = of_seeds(G, range(12))
