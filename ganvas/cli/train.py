@@ -94,14 +94,15 @@ class Request:
     ):
         self.data, self.preset, self.outdir, self.name = data, preset, outdir, name
         self.init_from, self.config, self.device, self.minutes = init_from, config, device, minutes
-        self.why: list[str] = []
+        self.why: list[str] = []  # of auto's choice
+        self.notes: list[str] = []  # what else was settled
 
     def resolve(self, changed: dict[str, Any], settings: list[str]) -> TrainConfig:
         """The configuration: preset, then weights to start from, then options, then --set."""
         from dataclasses import replace
 
         from ganvas.training.config import apply_settings
-        from ganvas.training.presets import PRESETS, find_preset, for_transfer
+        from ganvas.training.presets import PRESETS, find_preset, for_transfer, rescaled
         from ganvas.training.transfer import shaped_like
 
         start = self._repeated() if self.config else None
@@ -112,7 +113,15 @@ class Request:
             start = for_transfer(shaped_like(replace(start, resolution=None), self.init_from))
         elif self.preset in PRESETS and PRESETS[self.preset].transfer_only:
             _refuse_from_scratch(self.preset)
-        return apply_settings(replace(start, **changed), _pairs(settings))
+        chosen = apply_settings(replace(start, **changed), _pairs(settings))
+        if self.config is not None or not self.preset.startswith("style-"):
+            return chosen
+        fitted = rescaled(chosen, PRESETS[self.preset].config)
+        if fitted != chosen:
+            self.notes.append(
+                f"r1_gamma {fitted.r1_gamma:.3g} and ema_kimg {fitted.ema_kimg:.3g} follow size and batch"
+            )
+        return fitted
 
     def _repeated(self) -> TrainConfig:
         """--config run.json."""
@@ -262,6 +271,8 @@ def _introduce(request: Request, config: TrainConfig, pictures: Any, folder: Pat
     for line in pictures.report:
         print(f"data: {line}")
     print(f"preset: {request.preset}, {_length(config)}; every setting: --dry-run")
+    for line in request.notes:
+        print(f"settled: {line}")
     if config.mirror:
         print("every picture is shown mirrored, too: --set mirror=false for anything with writing")
     print(f"run: {folder}", flush=True)

@@ -109,7 +109,6 @@ class Bench:
         self._sec_before, self._began = 0.0, time.monotonic()
         self._pace: deque[tuple[float, int]] = deque(maxlen=SPEED_STEPS)
         self._diverse_reals: float | None = None
-        self.reals_c = self._labels_of(FIXED_FAKES)
 
     # ------------------------------------------------------------------------------------------------ what a step needs
 
@@ -461,7 +460,7 @@ class Bench:
     def sample(self, G: nn.Module, count: int) -> Tensor:
         """Pictures of the run's fixed latents, in eval mode, the same at every tick but for what was learnt."""
         z = torch.randn(count, self.pair.z_dim, generator=torch.Generator().manual_seed(self.config.seed))
-        z, c = z.to(self.world.device), None if self.reals_c is None else self.reals_c[:count]
+        z, c = z.to(self.world.device), self._labels_of(count)
         training = G.training
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)

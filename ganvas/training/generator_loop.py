@@ -300,12 +300,13 @@ class Watch:
 
     def _apply(self, finding: Finding, at_kimg: float | None = None) -> str:
         """Put the remedy into force and into run.json; its words."""
-        self.bench.remedy = self.bench.remedy.then(finding.remedy)
+        remedy = finding.remedy(penalised=self.bench.penalised)
+        self.bench.remedy = self.bench.remedy.then(remedy)
         note = {
             "kimg": self.bench.nimg / 1000 if at_kimg is None else at_kimg,
             "trouble": finding.trouble,
             "words": finding.words,
-            "remedy": asdict(finding.remedy),
+            "remedy": asdict(remedy),
             "stepped_back": finding.steps_back,
         }
         remedies = [*self.run.record["remedies"], note]
@@ -313,7 +314,7 @@ class Watch:
             self.run.note(remedies=remedies)
         else:
             self.run.record["remedies"] = remedies
-        return finding.remedy.words()
+        return remedy.words()
 
     def _given_up(self, finding: Finding, at_kimg: float) -> GanvasError:
         words = f"stopped at {at_kimg:g} kimg: {finding.words}, again after a remedy. {_ADVICE[finding.trouble]}"
@@ -334,6 +335,8 @@ class Watch:
             self._note("stopped" if stopped else "failed", str(error) or type(error).__name__)
             if isinstance(error, Stopped):
                 error.state = self.trained()
+            if _out_of_memory(error):
+                raise GanvasError(_less_memory(self.config, self.world)) from error
             raise
         self._save()
         self._raise_first_failure()
@@ -363,6 +366,18 @@ class Watch:
             folder=self.run.folder,
             log=self.run.lines if isinstance(self.run, MemoryRun) else [],
         )
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _less_memory(config: TrainConfig, world: World) -> str:
+    portion = config.micro_batch or config.batch_size // world.size
+    return (
+        f"not enough memory for {portion} pictures at once on {world.device}. The same training in smaller portions: "
+        f"--set micro_batch={max(portion // 2, 1)} (under another --name); or a smaller --resolution"
+    )
 
 
 _ADVICE = {

@@ -346,6 +346,20 @@ def _time(minutes: float | None) -> str:
     return "no time limit" if minutes is None else f"{minutes:g} minutes"
 
 
+def rescaled(config: TrainConfig, before: TrainConfig) -> TrainConfig:
+    """R1's weight and the average's length follow when a StyleGAN2 preset gets another size or batch.
+
+    Args:
+        config: with the new `resolution` or `batch_size`.
+        before: the preset.
+    """
+    size, batch = config.resolution or before.resolution, config.batch_size
+    same = size == before.resolution and batch == before.batch_size
+    if config.family != "stylegan2" or size is None or same or config.r1_gamma != before.r1_gamma:
+        return config
+    return replace(config, r1_gamma=_gamma(size, batch), ema_kimg=before.ema_kimg * batch / before.batch_size)
+
+
 def for_transfer(config: TrainConfig) -> TrainConfig:
     """What changes when a run starts from weights: quicker ADA, no ramp-up of the average, FreezeD.
 

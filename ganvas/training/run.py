@@ -266,16 +266,17 @@ def look(folder: Path) -> RunState:
     status = record.get("status", "stopped")
     if status == "running" and not _is_locked(folder / "lock"):
         status = "killed"
+    speed = next((line["img_per_sec"] for line in reversed(lines) if line.get("img_per_sec")), 0.0)
     distances = [line["fd"] for line in lines if line.get("fd") is not None]
     return RunState(
         folder=folder,
         status=status,
         preset=record.get("preset", "?"),
-        kimg=last["kimg"],
+        kimg=max(last["kimg"], record.get("nimg", 0) / 1000),
         total_kimg=config.total_kimg,
-        minutes=last["sec"] / 60,
-        img_per_sec=last["img_per_sec"],
-        eta_sec=eta_sec(config, 1000 * last["kimg"], last["sec"], last["img_per_sec"]) if status == "running" else None,
+        minutes=max(last["sec"], record.get("sec", 0)) / 60,
+        img_per_sec=speed,
+        eta_sec=eta_sec(config, 1000 * last["kimg"], last["sec"], speed) if status == "running" else None,
         fd=distances[-1] if distances else None,
         words=record.get("words", ""),
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 Trouble = Literal["nan", "exploding", "collapse", "d_wins", "overfitting", "leaking"]
@@ -86,10 +86,10 @@ class Finding:
     trouble: Trouble
     words: str
 
-    @property
-    def remedy(self) -> Remedy:
-        """What may help."""
-        return REMEDIES[self.trouble]
+    def remedy(self, *, penalised: bool) -> Remedy:
+        """What may help; where there is no gradient penalty to strengthen, a slower discriminator instead."""
+        usual = REMEDIES[self.trouble]
+        return usual if penalised or usual.gamma == 1 else replace(usual, gamma=1, d_lr=usual.d_lr / 2)
 
     @property
     def steps_back(self) -> bool:

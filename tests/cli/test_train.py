@@ -44,7 +44,7 @@ def test_data_alone_is_enough_and_the_same_again_goes_on(photos, tmp_path):
     assert "auto: 12 pictures of 32 px, on cpu" in first.output and "style-32-cpu" in first.output
     assert "data: 12 of 12 pictures" in first.output
     folder = tmp_path / "runs" / "blobs-style-32-cpu"
-    assert look(folder).kimg == 0 and json.loads((folder / "run.json").read_text())["nimg"] == 8
+    assert look(folder).kimg == 0.008 and json.loads((folder / "run.json").read_text())["nimg"] == 8
     second = run(*words, "--kimg", 0.012)
     assert second.exit_code == 0 and json.loads((folder / "run.json").read_text())["nimg"] == 12
     assert "auto chose style-32-cpu when this run was begun" in second.output

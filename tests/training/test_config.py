@@ -6,7 +6,7 @@ import pytest
 
 from ganvas.errors import BadConfig
 from ganvas.training.config import TrainConfig, apply_settings, differences
-from ganvas.training.presets import PRESETS, choose, find_preset, for_transfer, preset_file
+from ganvas.training.presets import PRESETS, choose, find_preset, for_transfer, preset_file, rescaled
 
 MISFITS = [
     ({"family": "dcgan", "r1_gamma": 1.0}, r"normalises over the batch.*discriminator\.norm=spectral"),
@@ -130,3 +130,11 @@ def test_a_preset_file_comes_back(tmp_path):
         find_preset("stile-64")
     with pytest.raises(BadConfig, match="cannot be read"):
         find_preset(str(tmp_path / "none.json"))
+
+
+def test_gamma_follows_size_and_batch_unless_it_is_set():
+    start = PRESETS["style-64-cpu"].config
+    smaller = rescaled(dataclasses.replace(start, resolution=32, batch_size=32), start)
+    assert smaller.r1_gamma == pytest.approx(0.0002 * 32**2 / 32) and smaller.ema_kimg == 10
+    set_by_hand = dataclasses.replace(start, resolution=32, r1_gamma=3.0)
+    assert rescaled(set_by_hand, start) == set_by_hand and rescaled(start, start) == start

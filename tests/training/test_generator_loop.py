@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganvas.errors import BadConfig, BadImage, BadInput, Stopped
+from ganvas.errors import BadConfig, BadImage, BadInput, GanvasError, Stopped
 from ganvas.training.config import TrainConfig
 from ganvas.training.generator_loop import train
 from ganvas.training.presets import PRESETS
@@ -183,3 +183,33 @@ def test_freezing_leaves_the_first_layers_as_they_were():
 def test_a_share_that_does_not_divide_is_refused():
     with pytest.raises(BadConfig, match="micro_batch"):
         tiny.config(micro_batch=3)
+
+
+def test_a_conditional_run_shows_its_classes(tmp_path):
+    from ganvas.datasets.pictures import Pictures
+
+    data = Pictures.from_pixels(tiny.pictures(8), labels=torch.arange(8) % 2)
+    config = tiny.config(labels="auto", total_kimg=0.008)
+    done = train(data, config=config, folder=tmp_path / "run", device="cpu")
+    assert (tmp_path / "run" / "fakes-000000.jpg").exists() and done.finished
+
+
+def test_both_kinds_of_average_are_kept_and_can_be_mixed_afterwards(tmp_path):
+    from ganvas.training.ema import average_of_files
+
+    config = tiny.config(ema="power", total_kimg=0.016, snapshot_kimg=0.008)
+    train(tiny.pictures(), config=config, folder=tmp_path / "run", device="cpu")
+    files = sorted((tmp_path / "run" / "snapshots").iterdir())
+    assert len(files) == 2  # of two sigmas; both snapshots are of the same kimg, rounded
+    assert average_of_files(files, 0.08)(torch.randn(1, 8)).shape == (1, 3, 16, 16)
+
+
+def test_too_little_memory_is_answered_with_the_setting_that_helps(monkeypatch):
+    from ganvas.training.bench import Bench
+
+    def fail(self, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Bench, "discriminator_step", fail)
+    with pytest.raises(GanvasError, match="micro_batch=2"):
+        train(tiny.pictures(), config=tiny.config(), device="cpu")

@@ -45,7 +45,8 @@ def test_each_trouble_is_named_once_it_has_lasted(trouble):
     assert look(watchdog, 10) == (None, 10) and watchdog.calm
     finding, after = look(watchdog, 20, **changes)
     assert finding.trouble == trouble and after == ticks and words in finding.words
-    assert finding.remedy != Remedy()
+    assert finding.remedy(penalised=True) != Remedy() != finding.remedy(penalised=False)
+    assert finding.remedy(penalised=False).gamma == 1  # there is nothing to strengthen
 
 
 @pytest.mark.parametrize("trouble", [name for name in SICK if SICK[name][1] > 1])
