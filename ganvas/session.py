@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,7 +22,8 @@ from ganvas.checks import check_known
 from ganvas.editing.blend import blend_change, lay_over, paste_change
 from ganvas.editing.directions import Direction, load_directions
 from ganvas.editing.recipe import Recipe
-from ganvas.editing.step import Bench, LatentStep
+from ganvas.editing.step import Bench, LatentStep, run_steps
+from ganvas.editing.styles import paint
 from ganvas.errors import BadConfig, BadLatent, FetchError
 from ganvas.features.efficientnet import EfficientNetLite0, feature_distance, load_efficientnet
 from ganvas.features.faces import Face, FaceFinder, choose_face, find_faces
@@ -58,6 +59,19 @@ class Auto:
 
 
 AUTOS = {"smile": Auto("smile", high=0.9, low=0.05)}
+
+
+class Edited(NamedTuple):
+    """Latents with all steps applied, and the shift of styles they are to be painted with (None = none)."""
+
+    ws: Tensor
+    shift: Tensor | None = None
+
+    @property
+    def key(self) -> bytes:
+        """Equal for equal pictures."""
+        shift = b"" if self.shift is None else self.shift.cpu().numpy().tobytes()
+        return self.ws.cpu().numpy().tobytes() + shift
 
 
 class Session:
@@ -98,7 +112,7 @@ class Session:
 
     def do(self, step: LatentStep) -> None:
         """Add a step at the end."""
-        step.apply(self.inversion.ws, self._bench)  # a step that does not fit says so now, not at the next render
+        self._edited(self.recipe.then(step))  # a step that does not fit says so now, not at the next render
         self._remember(self.recipe.then(step))
 
     def set(self, direction: str, amount: float | str, *, keep: Sequence[str] = ()) -> float:
@@ -148,8 +162,7 @@ class Session:
                 f"this recipe was made with {recipe.model!r} ({recipe.fingerprint[:12]}), the session uses "
                 f"{self.recipe.model!r} ({self.recipe.fingerprint[:12]})"
             )
-        for step in recipe.steps:
-            step.apply(self.inversion.ws, self._bench)
+        self._edited(recipe)
         self._remember(replace(self.recipe, steps=recipe.steps))
 
     @torch.no_grad()
@@ -167,8 +180,8 @@ class Session:
         recipe = self.recipe.to_json()
         if not self.recipe.steps:
             return self.photo.with_img(self.photo.img, recipe=recipe)
-        ws = self._edited(self.recipe)
-        before, after = self._pair(ws, self.generator.img_resolution, precision="exact")
+        edited = self._edited(self.recipe)
+        before, after = self._pair(edited, self.generator.img_resolution, precision="exact")
         size = before.shape[3]
         change = blend_change(self._target(size), before, after, superellipse(size))
         return replace(paste_change(self.photo, self.crop, change), recipe=recipe)
@@ -176,8 +189,8 @@ class Session:
     @torch.no_grad()
     def render_crop(self) -> Photo:
         """The edited square alone, at the generator's size, as the generator paints it: nothing is pasted back."""
-        ws = self._edited(self.recipe)
-        img = self._with_tuning(self._share(ws)).synthesis(ws).clamp(-1, 1)
+        edited = self._edited(self.recipe)
+        img = paint(self._with_tuning(self._share(edited)), *edited).clamp(-1, 1)
         return Photo(img=coloured(img), recipe=self.recipe.to_json())
 
     def crop_picture(self) -> Tensor:
@@ -203,36 +216,36 @@ class Session:
         self._history = [*self._history[: self._at + 1], recipe]
         self._at += 1
 
-    def _edited(self, recipe: Recipe) -> Tensor:
-        ws = self.inversion.ws
-        for step in recipe.steps:
-            ws = step.apply(ws, self._bench)
-        return ws
+    def _edited(self, recipe: Recipe) -> Edited:
+        return Edited(*run_steps(recipe.steps, self.inversion.ws, self._bench))
+
+    @property
+    def _plain(self) -> Edited:
+        return Edited(self.inversion.ws)
 
     def _target(self, size: int) -> Tensor:
         return self.crop.cut(self.photo.img, resolution=size)
 
-    def _pair(self, ws: Tensor, resolution: int, *, precision: str) -> tuple[Tensor, Tensor]:
+    def _pair(self, edited: Edited, resolution: int, *, precision: str) -> tuple[Tensor, Tensor]:
         """(before, after) by the generator tuned to this photo, with as much of the tuning as the edit bears."""
-        share = self._share(ws)
+        share = self._share(edited)
         if precision == "fast":
-            return self._seen(self.inversion.ws, share, resolution), self._seen(ws, share, resolution)
+            return self._seen(self._plain, share, resolution), self._seen(edited, share, resolution)
         before, after = (
-            shrunk(self._with_tuning(share).synthesis(latent).clamp(-1, 1), resolution)
-            for latent in (self.inversion.ws, ws)
+            shrunk(paint(self._with_tuning(share), *one).clamp(-1, 1), resolution) for one in (self._plain, edited)
         )
         return before, after
 
-    def _seen(self, ws: Tensor, share: float, resolution: int) -> Tensor:
+    def _seen(self, edited: Edited, share: float, resolution: int) -> Tensor:
         """The picture, quickly: painted whole and averaged down, [1, C, resolution, resolution].
 
         Not an early exit: those were learnt on the generator as it was, and show a face that is tuned and edited too
         dull (a wide smile without its teeth). The last few pictures are kept: a slider asks for some of them again.
         """
-        key = share, resolution, ws.cpu().numpy().tobytes()
+        key = share, resolution, edited.key
         if key not in self._lately:
             generator = self._with_tuning(share) if share else self.generator
-            img = shrunk(generator.synthesis(ws, precision="fast").float(), resolution).clamp(-1, 1)
+            img = shrunk(paint(generator, *edited, precision="fast").float(), resolution).clamp(-1, 1)
             self._lately = {**dict(list(self._lately.items())[1 - KEPT :]), key: img}
         return self._lately[key]
 
@@ -241,28 +254,28 @@ class Session:
             self._tuned[share] = with_delta(self.generator, self.inversion.delta, share=share)
         return self._tuned[share]
 
-    def _pasted(self, ws: Tensor, resolution: int) -> Tensor:
-        before, after = self._pair(ws, resolution, precision="fast")
+    def _pasted(self, edited: Edited, resolution: int) -> Tensor:
+        before, after = self._pair(edited, resolution, precision="fast")
         target = self._target(resolution)
         return lay_over(target, blend_change(target, before, after, superellipse(resolution)))
 
-    def _share(self, ws: Tensor) -> float:
+    def _share(self, edited: Edited) -> float:
         """The guard: the tuning was made for the unedited face; where an edit breaks under it, less of it is used.
 
         Compared are features of one picture with and without the tuning. On the unedited face their distance is what
         the tuning is for; on the edited one it should be about the same. A melted mouth shows as a much larger one.
         """
-        if self.eyes is None or not self.inversion.delta or torch.equal(ws, self.inversion.ws):
+        if self.eyes is None or not self.inversion.delta or edited.key == self._plain.key:
             return 1.0
         for share in SHARES:
-            if share == SHARES[-1] or self._strain(ws, share) <= BREAKS * self._strain(self.inversion.ws, share):
+            if share == SHARES[-1] or self._strain(edited, share) <= BREAKS * self._strain(self._plain, share):
                 return share
         raise AssertionError("the last share is always taken")
 
-    def _strain(self, ws: Tensor, share: float) -> float:
+    def _strain(self, edited: Edited, share: float) -> float:
         assert self.eyes is not None
         size = min(PREVIEW_PX, self.generator.img_resolution)
-        plain, ours = (self.eyes.features(self._seen(ws, part, size)) for part in (0.0, share))
+        plain, ours = (self.eyes.features(self._seen(edited, part, size)) for part in (0.0, share))
         return feature_distance(ours, plain).item()
 
     def _find_amount(self, direction: Direction, *, upward: bool, keep: tuple[str, ...]) -> float:

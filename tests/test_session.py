@@ -13,7 +13,7 @@ from ganvas.errors import BadConfig, BadLatent, NoFace
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.inversion.result import Inversion
-from ganvas.session import AUTOS, _smallest, open_session
+from ganvas.session import AUTOS, Edited, _smallest, open_session
 from ganvas.weights import store
 from ganvas.weights.checkpoint import fingerprint
 
@@ -203,11 +203,11 @@ def test_the_guard_lowers_the_share_of_a_tuning_that_breaks_the_edit(session):
 
     session.eyes = Eyes()
     original = session.inversion.ws
-    session._strain = lambda ws, share: 1.0 if torch.equal(ws, original) else 3 * share
-    assert session._share(original) == 1
-    assert session._share(original + 1) == 0.5  # 3 · 0.5 = 1.5 is the first below 1.6
+    session._strain = lambda edited, share: 1.0 if torch.equal(edited.ws, original) else 3 * share
+    assert session._share(Edited(original)) == 1
+    assert session._share(Edited(original + 1)) == 0.5  # 3 · 0.5 = 1.5 is the first below 1.6
     session._strain = lambda ws, share: 1.0
-    assert session._share(original + 1) == 1
+    assert session._share(Edited(original + 1)) == 1
 
 
 def test_the_smallest_amount_that_reaches_is_found():

@@ -1,0 +1,29 @@
+"""Style channels in a session: directions of space "s" move a photo as others do."""
+
+import torch
+
+from ganvas.editing.directions import Direction
+from ganvas.editing.styles import style_slices, styles_of
+from tests.test_session import found, generator, photo, session  # noqa: F401
+
+
+def test_a_direction_of_style_channels_paints_what_its_twin_in_w_paints(session, generator):  # noqa: F811
+    """The shift of styles that a move of w means, as a direction of its own."""
+    ws, step = session.inversion.ws, torch.randn(1, 16, generator=torch.Generator().manual_seed(5))
+    shift = styles_of(ws + step, generator) - styles_of(ws, generator)
+    total = style_slices(generator)[-1][1].stop
+    assert shift.shape == (1, total)
+    session.directions = {
+        "w": Direction("w", step),
+        "s": Direction("s", shift, space="s"),
+    }
+    pictures = []
+    for name in "ws":
+        session.set(name, 1.0)
+        pictures.append((session.preview(resolution=32), session.render().img, session.render_crop().img))
+        session.undo()
+    for ours, theirs in zip(*pictures, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-3)
+    assert torch.equal(session.render().img, session.photo.img)
+    session.set("s", 2.0)
+    assert not torch.allclose(session.preview(resolution=32), pictures[1][0], atol=1e-3)
