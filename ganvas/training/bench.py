@@ -435,6 +435,7 @@ class Bench:
         scale = 0.0 if self.config.loss == "wgan" else float(self.loss.discriminator(zeros, zeros).mean())
         return Vitals(
             kimg=line["kimg"],
+            steps=self.step,
             bad_share=line["bad_share"],
             finite_weights=self.is_finite(),
             loss_D=line.get("loss_D", 1.0),

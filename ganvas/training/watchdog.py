@@ -20,12 +20,13 @@ TICKS_IN_A_ROW = {"nan": 1, "exploding": 2, "collapse": 3, "d_wins": 5, "overfit
 STEPS_BACK = frozenset({"nan", "exploding", "collapse", "d_wins"})  # the others only need another course from here
 MAX_BAD_SHARE = 0.25  # of a tick's steps with a gradient that is not finite; a rare one is cleaned and forgotten
 EXPLODED = 1000.0  # times the median gradient norm of the ticks before
-COLLAPSED = 0.12  # of the real pictures' diversity
-FALLEN = 0.35  # of the best diversity so far, once that was worth something
-WORTH_SOMETHING = 0.5
+COLLAPSED = 0.12  # of the real pictures' diversity; of a generator that has done better
+FALLEN = 0.35  # of the best diversity so far
+WORTH_SOMETHING = 0.3  # a generator that was never as diverse as this has nothing to lose yet
+NEVER_ROSE, LATE_STEPS = 0.05, 5000  # so little variety after so many steps will not grow any more
 CLUELESS_SHARE = 0.02  # D's loss as a share of what it would have without a clue
 REMEMBERS = 0.95  # mean sign of D on real pictures, from -1 to 1
-WARM_UP_KIMG = 5.0  # pictures of a young generator are all alike
+WARM_UP_KIMG, WARM_UP_STEPS = 5.0, 500  # a young generator's pictures are all alike, and easily told
 MEMORY = 50  # ticks
 
 
@@ -34,6 +35,7 @@ class Vitals:
     """The figures of one tick."""
 
     kimg: float
+    steps: int
     bad_share: float = 0.0  # steps with a gradient, or a loss, that was not finite
     finite_weights: bool = True
     loss_D: float = 1.0
@@ -45,6 +47,11 @@ class Vitals:
     p: float = 0.0
     p_max: float = 1.0  # 0 = no augmentation at all
     leaking: bool = False
+
+    @property
+    def young(self) -> bool:
+        """Is it too early to judge?"""
+        return self.kimg < WARM_UP_KIMG or self.steps < WARM_UP_STEPS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +132,7 @@ class Watchdog:
         return None
 
     def _remember(self, vitals: Vitals) -> None:
-        if math.isfinite(vitals.diversity) and vitals.kimg >= WARM_UP_KIMG:
+        if math.isfinite(vitals.diversity) and not vitals.young:
             # A fresh network may be wilder than the data: more than the data's variety is no achievement.
             self.best_diversity = max(self.best_diversity, min(vitals.diversity, 1.0))
         for name, norm in (("D", vitals.grad_norm_D), ("G", vitals.grad_norm_G)):
@@ -146,8 +153,10 @@ class Watchdog:
         return ""
 
     def _collapsed(self, v: Vitals) -> str:
-        fell = self.best_diversity >= WORTH_SOMETHING and v.diversity < FALLEN * self.best_diversity
-        if v.kimg < WARM_UP_KIMG or not (v.diversity < COLLAPSED or fell):
+        if v.young:
+            return ""
+        fell = self.best_diversity >= WORTH_SOMETHING and v.diversity < max(COLLAPSED, FALLEN * self.best_diversity)
+        if not fell and not (v.diversity < NEVER_ROSE and v.steps >= LATE_STEPS):
             return ""
         return (
             f"the generator has collapsed: its pictures differ {100 * v.diversity:.0f} % as much as real ones do "
@@ -179,7 +188,7 @@ def _not_finite(v: Vitals) -> str:
 
 
 def _d_wins(v: Vitals) -> str:
-    if v.clueless_D <= 0 or v.kimg < WARM_UP_KIMG or not v.loss_D < CLUELESS_SHARE * v.clueless_D:
+    if v.clueless_D <= 0 or v.young or not v.loss_D < CLUELESS_SHARE * v.clueless_D:
         return ""
     return (
         f"the discriminator wins outright: its loss is {v.loss_D:.3g}, {v.clueless_D:.3g} would be a draw, so the "
@@ -189,7 +198,7 @@ def _d_wins(v: Vitals) -> str:
 
 def _overfits(v: Vitals) -> str:
     exhausted = v.p >= 0.99 * v.p_max  # ADA has done what it can; the others do it always, or never
-    if not (v.sign_real > REMEMBERS and exhausted and v.kimg >= WARM_UP_KIMG):
+    if not (v.sign_real > REMEMBERS and exhausted and not v.young):
         return ""
     return (
         f"the discriminator knows the real pictures by heart (it recognises {50 + 50 * v.sign_real:.1f} % of them"

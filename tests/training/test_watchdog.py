@@ -16,7 +16,16 @@ from ganvas.training.state import read_state
 from ganvas.training.watchdog import Remedy, Vitals, Watchdog
 from tests.training import tiny
 
-HEALTHY = Vitals(kimg=20, loss_D=1.0, clueless_D=1.39, sign_real=0.6, diversity=0.8, grad_norm_D=1, grad_norm_G=1)
+HEALTHY = Vitals(
+    kimg=20,
+    steps=1000,
+    loss_D=1.0,
+    clueless_D=1.39,
+    sign_real=0.6,
+    diversity=0.8,
+    grad_norm_D=1,
+    grad_norm_G=1,
+)
 
 
 def look(watchdog, ticks, **changes):
@@ -59,8 +68,12 @@ def test_a_passing_trouble_is_forgiven(trouble):
         assert look(watchdog, 1)[0] is None and watchdog.calm
 
 
-def test_a_young_generator_may_be_dull():
-    assert look(Watchdog(), 20, kimg=2, diversity=0.01)[0] is None
+def test_a_young_generator_may_be_dull_and_an_old_one_that_never_rose_may_not():
+    watchdog = Watchdog()
+    assert look(watchdog, 20, kimg=2, diversity=0.01)[0] is None
+    assert look(watchdog, 20, kimg=30, steps=400, diversity=0.01)[0] is None  # large batches: few steps
+    assert look(watchdog, 20, kimg=60, steps=1000, diversity=0.01)[0] is None
+    assert look(watchdog, 20, kimg=300, steps=5000, diversity=0.01)[0].trouble == "collapse"
 
 
 def test_a_wild_start_is_no_measure_of_variety():
@@ -177,6 +190,7 @@ class Collapsed(nn.Module):
     def __init__(self, after):
         super().__init__()
         self.layer, self.after, self.steps = nn.Linear(8, 3 * 16 * 16), after, 0
+        nn.init.normal_(self.layer.weight)  # wild, while it lasts
 
     def forward(self, z):
         self.steps += self.training and torch.is_grad_enabled()
@@ -185,6 +199,7 @@ class Collapsed(nn.Module):
 
 def test_a_collapsed_generator_is_stepped_back_and_then_given_up(monkeypatch):
     monkeypatch.setattr("ganvas.training.watchdog.WARM_UP_KIMG", 0.01)
+    monkeypatch.setattr("ganvas.training.watchdog.WARM_UP_STEPS", 0)
     judge = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 1))
     config = tiny.config(family="own", generator={}, discriminator={}, augment="none", r1_gamma=0.1, total_kimg=1)
     events = []
@@ -206,6 +221,7 @@ HOPELESS = {"augment": "none", "r1_gamma": 0.001, "g_lr": 1e-12, "d_lr": 0.01, "
 
 def test_fifty_pictures_are_learnt_by_heart_and_the_watchdog_says_so(monkeypatch):
     monkeypatch.setattr("ganvas.training.watchdog.WARM_UP_KIMG", 0.1)
+    monkeypatch.setattr("ganvas.training.watchdog.WARM_UP_STEPS", 0)
     monkeypatch.setattr("ganvas.training.watchdog.CLUELESS_SHARE", 0.0)
     events = []
     done = train(
@@ -221,6 +237,7 @@ def test_fifty_pictures_are_learnt_by_heart_and_the_watchdog_says_so(monkeypatch
 
 def test_a_discriminator_that_wins_outright_is_held_back_and_then_the_run_is_given_up(monkeypatch):
     monkeypatch.setattr("ganvas.training.watchdog.WARM_UP_KIMG", 0.1)
+    monkeypatch.setattr("ganvas.training.watchdog.WARM_UP_STEPS", 0)
     events = []
     with pytest.raises(GanvasError, match=r"wins outright.*again after a remedy"):
         train(
