@@ -25,7 +25,7 @@ from ganvas.models.protocol import Network, SizeRules
 LADDERS: dict[int, tuple[int, ...]] = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2), 16: (2, 2, 2, 2)}
 UPSAMPLINGS = ("nearest", "pixelshuffle")
 RESIDUAL_SCALE = 0.2
-STRIP_ROWS = 64  # of the trunk's, enlarged at a time
+STRIP_PIXELS = 2**14  # of the trunk's, enlarged at a time
 _CONV: Step = ("conv", 3, 1, 1)
 
 
@@ -240,12 +240,13 @@ class RRDBNet(ImageToImage):
         return self.conv_last(_lrelu(self.conv_hr(x)))
 
     def _tail_in_strips(self, x: Tensor) -> Tensor:
-        """The same, a few rows at a time: what is large stays in the processor's cache and out of the memory."""
+        """The same, some rows at a time: the large feature maps, 16 times the trunk's, are never there whole."""
         height, factor = x.shape[2], self.scale * self.config.cell_px
         halo = reach_px(self._tail_path(), scale=factor, period=factor)
         strips = []
-        for top in range(0, height, STRIP_ROWS):
-            bottom = min(top + STRIP_ROWS, height)
+        rows = max(8, STRIP_PIXELS // x.shape[3])
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
             start = max(0, top - halo)
             strip = self._tail(x[:, :, start : bottom + halo])
             strips.append(strip[:, :, (top - start) * factor : (bottom - start) * factor])
@@ -263,8 +264,16 @@ class RRDBNet(ImageToImage):
         return x
 
     @property
+    def working_bytes(self) -> tuple[float, float]:
+        """Memory that a call without gradients takes: (for each pixel of the input, besides)."""
+        config, factor = self.config, self.scale * self.config.cell_px
+        trunk = 4 * (config.num_feat + 4 * config.num_grow_ch + 5 * config.num_feat) / config.cell_px**2
+        pictures = 4 * 4 * config.img_channels * self.scale**2
+        return trunk + pictures, 4 * 3 * STRIP_PIXELS * config.num_feat * factor**2
+
+    @property
     def receptive_field_px(self) -> int:
-        """How far to each side, in input px, an output pixel can look; what it really uses is a few dozen."""
+        """How far to each side, in input px, an output pixel can look; of which a few dozen matter."""
         path: list[Step] = [("cells", self.config.cell_px), *[_CONV] * (2 + 15 * self.config.num_block)]
         return reach_px(path + self._tail_path(), scale=self.scale, period=self.scale * self.config.cell_px)
 

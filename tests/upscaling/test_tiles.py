@@ -112,7 +112,7 @@ def test_networks_that_look_at_the_whole_picture_are_not_cut():
 
 
 def test_the_tile_follows_the_memory(monkeypatch):
-    net, img = small_srvgg(2), torch.zeros(1, 3, 4000, 4000)
+    net, img = small_srvgg(2), torch.zeros(1, 3, 400, 400)
     sides = []
     for free in (2**26, 2**28, 2**30):
         monkeypatch.setattr(tiles, "free_bytes", lambda _, free=free: free)
