@@ -27,7 +27,7 @@ from ganvas.training.gallery import Gallery
 from ganvas.training.pair import build_pair
 from ganvas.training.run import MemoryRun, Run, eta_sec, open_run, read_record
 from ganvas.training.transfer import Start, start_from
-from ganvas.training.watchdog import Finding
+from ganvas.training.watchdog import Finding, Watchdog
 
 ETA_AFTER_STEPS = 20
 STEPS_BACK_ALLOWED = 1
@@ -286,8 +286,10 @@ class Watch:
         self._between = False
         if len(before) >= STEPS_BACK_ALLOWED or state is None:
             raise self._given_up(finding, at_kimg)
-        remedy, attempt, sec = bench.remedy, bench.attempt, bench.sec
+        remedy, attempt, sec, watchdog = bench.remedy, bench.attempt, bench.sec, bench.watchdog
+        bench.watchdog = Watchdog()
         bench.load(state)
+        bench.watchdog.learn_from(watchdog)
         bench.remedy, bench.attempt = remedy, attempt + 1  # other randomness, too: not into the same batch again
         bench.set_clock(sec)
         words = f"{finding.words}. Back to {bench.nimg / 1000:g} kimg; remedy: {self._apply(finding, at_kimg)}"

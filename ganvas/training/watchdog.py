@@ -163,6 +163,11 @@ class Watchdog:
             f"(best so far {100 * self.best_diversity:.0f} %)"
         )
 
+    def learn_from(self, other: Watchdog) -> None:
+        """Keep what a watchdog knew that saw more of the run: what it had reached, and what was said already."""
+        self.best_diversity = max(self.best_diversity, other.best_diversity)
+        self.warned = list(other.warned)
+
     def state_dict(self) -> dict[str, Any]:
         """Plain values for the state file."""
         return {
