@@ -104,7 +104,7 @@ def train(
     c_dim = pictures.c_dim if config.labels != "none" else 0
 
     # The networks, the same in every process.
-    with _own_randomness(config.seed):
+    with _own_randomness(config.seed, world):
         G, D = _networks(generator, discriminator, config, pictures, c_dim)
     begin = start_from(G, D, init_from) if init_from is not None else Start()
     G, D = G.to(world.device), D.to(world.device)
@@ -118,7 +118,7 @@ def train(
         watch.say([] if goes_on else begin.lines)
 
         # The loop.
-        with _own_randomness(config.seed), _asked_to_stop() as asked, watch.to_the_end(asked):
+        with _own_randomness(config.seed, world), _asked_to_stop() as asked, watch.to_the_end(asked):
             while not watch.is_over(bool(asked)):
                 batch = bench.draw()
                 watch.at_work()
@@ -487,9 +487,10 @@ def _held(run: Run | MemoryRun, world: World) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _own_randomness(seed: int) -> Iterator[None]:
+def _own_randomness(seed: int, world: World) -> Iterator[None]:
     """Inside, torch's randomness is the run's; outside, the caller's goes on as if nothing had been."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    # Only the process's own card: asking the others for their state would take memory on each.
+    with torch.random.fork_rng(devices=[world.device] if world.device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 
