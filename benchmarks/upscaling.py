@@ -1,0 +1,183 @@
+"""Upscaling: how fast, how near to ncnn, how seamless, how much memory. Ratios within one process, alternating.
+
+    python benchmarks/upscaling.py                      # everything, some minutes on one core
+    python benchmarks/upscaling.py speed seams          # some of it
+    python benchmarks/upscaling.py ncnn                 # needs: pip install ncnn
+
+Weights come from the catalogue (`ganvas models get realesrgan-x4plus` once). Times are the best of several, by
+turns, since other programs only make them longer; one thread unless --threads says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import ganvas
+from ganvas.images.files import write_image
+from ganvas.images.photo import Photo
+from ganvas.models.srvgg import SRVGG, SRVGGConfig
+from ganvas.ops.allocator import keep_freed_memory
+from ganvas.upscaling.folders import Task, upscale_file
+from ganvas.upscaling.tiles import overlap_for
+from ganvas.upscaling.upscale import LIGHT, STRONG, UpscaleConfig, upscale, upscaler
+from ganvas.weights import catalogue
+
+SAMPLE = Path(ganvas.__file__).parent / "samples" / "astronaut.jpg"
+PRECISIONS = ("exact", "fast")
+
+
+def sample(size: int, *, top: int = 0, left: int = 130) -> Tensor:
+    """A square of the sample photo, [1, 3, size, size]."""
+    return ganvas.read_image(SAMPLE).img[:, :, top : top + size, left : left + size].contiguous()
+
+
+def best_sec(ways: dict[str, Callable[[], object]], rounds: int = 5) -> dict[str, float]:
+    """Each way's shortest time; the ways take turns."""
+    best = dict.fromkeys(ways, float("inf"))
+    for way in ways.values():
+        way()
+    for _ in range(rounds):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def speed() -> None:
+    """128 → 512 px by both models, the networks alone and the whole of `upscale`."""
+    photo = Photo(img=sample(128))
+    nets = {name: ganvas.load(name) for name in (LIGHT, STRONG)}
+    for name, net in nets.items():
+        ways: dict[str, Callable[[], object]] = {}
+        for precision in PRECISIONS:
+            ways[f"network {precision}"] = partial(_run, net, photo.img, precision)
+            ways[f"upscale {precision}"] = partial(upscale, photo, model=net, precision=precision)
+        for way, seconds in best_sec(ways, rounds=5 if name == LIGHT else 2).items():
+            print(f"{name:22} {way:16} 128 → 512 px: {seconds:7.3f} s")
+
+
+def _run(net: torch.nn.Module, img: Tensor, precision: str) -> Tensor:
+    with torch.no_grad():
+        return net(img, precision=precision)
+
+
+def compact() -> None:
+    """Which small networks of our own would be quick enough: 128 → 512 px."""
+    img = sample(128)
+    for width, depth in ((32, 8), (32, 16), (48, 16), (64, 8), (64, 12), (64, 16), (64, 18)):
+        net = SRVGG(SRVGGConfig(num_feat=width, num_conv=depth)).eval()
+        times = best_sec({precision: partial(_run, net, img, precision) for precision in PRECISIONS})
+        count = sum(parameter.numel() for parameter in net.parameters())
+        print(
+            f"{width} wide, {depth:2} deep: {count:8,} parameters, exact {times['exact']:.3f} s, fast {times['fast']:.3f} s"
+        )
+
+
+def ncnn() -> None:
+    """The same weights, the same picture, the same threads: how near, and how fast beside ncnn."""
+    import ncnn as theirs
+
+    for name in (LIGHT, STRONG):
+        stem = catalogue.resolve(name).with_suffix("")
+        network = theirs.Net()
+        network.opt.num_threads = torch.get_num_threads()
+        network.opt.use_vulkan_compute = False
+        network.opt.use_fp16_packed = network.opt.use_fp16_storage = network.opt.use_fp16_arithmetic = False
+        network.opt.use_bf16_storage = False
+        network.load_param(f"{stem}.param")
+        network.load_model(f"{stem}.bin")
+        net, img = ganvas.load(name), sample(64)
+
+        pixels = ((img[0] + 1) / 2).numpy()
+        run = partial(_by_ncnn, network, theirs.Mat(pixels))
+        reference = torch.from_numpy(run().copy())[None]
+        ways: dict[str, Callable[[], object]] = {"ncnn": run}
+        for precision in PRECISIONS:
+            off = ((_run(net, img, precision) + 1) / 2 - reference).abs() * 255
+            within = float((off <= 1).float().mean())
+            print(
+                f"{name:22} {precision:6} differs from ncnn by {float(off.max()):.4f} levels at most, "
+                f"{float(off.mean()):.4f} in the mean; {within:.2%} within one level"
+            )
+            ways[precision] = partial(_run, net, img, precision)
+        times = best_sec(ways, rounds=6)
+        told = ", ".join(f"{way} {seconds:.3f} s" for way, seconds in times.items())
+        ratios = ", ".join(f"{p} {times['ncnn'] / times[p]:.2f} x" for p in PRECISIONS)
+        print(f"{name:22} 64 → 256 px: {told}; beside ncnn: {ratios}")
+
+
+def _by_ncnn(network: Any, picture: Any) -> np.ndarray:
+    extractor = network.create_extractor()
+    extractor.input("data", picture.clone())
+    return np.array(extractor.extract("output")[1])
+
+
+def seams() -> None:
+    """The strong model, whole and in tiles, with the measured overlap and with the 10 px that others take."""
+    net, photo = ganvas.load(STRONG), Photo(img=sample(256))
+    print(f"measured overlap: {overlap_for(net, photo.img)} px; its layers look {net.receptive_field_px} px")
+    run = partial(upscale, photo, model=net, precision="fast", lock_colours=False)
+    whole = run(tile=1000).img
+    for pad in (None, 10):
+        tiled = run(tile=128, tile_pad=pad).img
+        off = (tiled - whole).abs() * 127.5
+        print(f"tile_pad {pad}: tiled differs from whole by {float(off.max()):.3f} levels at most")
+
+
+def memory() -> None:
+    """The most memory of a process that makes pictures of 6, 26 and 100 million pixels as PNG."""
+    for side in (640, 1280, 2500):
+        print(
+            subprocess.run([sys.executable, __file__, "--big", str(side)], capture_output=True, text=True).stdout,
+            end="",
+        )
+
+
+def big(side: int) -> None:
+    """One picture of side × side pixels ×4, to a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = write_image(Photo(img=torch.rand(1, 3, side, side) * 0.1), Path(folder) / "a.png")
+        net, start = upscaler(LIGHT), time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # after the picture was made and written
+        config = UpscaleConfig(tile=256, precision="fast")
+        upscale_file(Task(source, Path(folder) / "b.png"), net, config)
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        seconds, megapixels = time.perf_counter() - start, 16 * side**2 / 1e6
+        print(
+            f"{megapixels:5.1f} million pixels: {seconds:.0f} s, {after / 1024:.0f} MB at most ({before / 1024:.0f} before)"
+        )
+
+
+def main() -> None:
+    """Read the command line."""
+    parts = {"speed": speed, "compact": compact, "ncnn": ncnn, "seams": seams, "memory": memory}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*parts, []], help="which; none = all but ncnn")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--big", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()
+    if options.big:
+        big(options.big)
+        return
+    for part in options.parts or [name for name in parts if name != "ncnn"]:
+        parts[part]()
+
+
+if __name__ == "__main__":
+    main()
