@@ -82,9 +82,8 @@ def compact() -> None:
         net = SRVGG(SRVGGConfig(num_feat=width, num_conv=depth)).eval()
         times = best_sec({precision: partial(_run, net, img, precision) for precision in PRECISIONS})
         count = sum(parameter.numel() for parameter in net.parameters())
-        print(
-            f"{width} wide, {depth:2} deep: {count:8,} parameters, exact {times['exact']:.3f} s, fast {times['fast']:.3f} s"
-        )
+        told = ", ".join(f"{precision} {seconds:.3f} s" for precision, seconds in times.items())
+        print(f"{width} wide, {depth:2} deep: {count:8,} parameters, {told}")
 
 
 def ncnn() -> None:
@@ -157,9 +156,8 @@ def big(side: int) -> None:
         upscale_file(Task(source, Path(folder) / "b.png"), net, config)
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         seconds, megapixels = time.perf_counter() - start, 16 * side**2 / 1e6
-        print(
-            f"{megapixels:5.1f} million pixels: {seconds:.0f} s, {after / 1024:.0f} MB at most ({before / 1024:.0f} before)"
-        )
+        told = f"{after / 1024:.0f} MB at most ({before / 1024:.0f} before)"
+        print(f"{megapixels:5.1f} million pixels: {seconds:.0f} s, {told}")
 
 
 def main() -> None:

@@ -96,7 +96,7 @@ def _choice(model: str | None, denoise: float | None) -> tuple[str, float | None
         model = STRONG if _has_cuda() else LIGHT
         if model == LIGHT:
             typer.echo(
-                f"model: {LIGHT}, the quick one; -n {STRONG} draws more detail into photos and takes about 25 times "
+                f"model: {LIGHT}, the quick one; -n {STRONG} draws more detail into photos and takes about 30 times "
                 "as long here"
             )
     return model, 0.5 if denoise is None and model in DENOISE_PAIRS else denoise
