@@ -175,7 +175,7 @@ class _Report:
             typer.echo(f"{len(self.done)} saved{skipped}, {len(self.failed)} failed")
         if self.failed:
             for path, why in self.failed if self.total > 1 else []:
-                typer.echo(f"failed: {path}: {why}", err=True)
+                typer.echo(f"failed: {why if str(path) in why else f'{path}: {why}'}", err=True)
             raise typer.Exit(1)
 
 

@@ -25,6 +25,7 @@ STRONG = "realesrgan-x4plus"  # the better picture, at many times the work
 DENOISE_PAIRS = {"realesr-general-x4v3": "realesr-general-wdn-x4v3"}  # a network and its weak-denoising twin
 LARGEST_SCALE = 64.0
 STRETCH = 1.5  # what resampling may add to a network's enlargement before the network runs once more
+NEAR_PX = 2  # alpha stays within what it is this near to in the picture before
 OPAQUE = 1 / 512  # alpha this near to 0 or 1 is 0 or 1
 
 
@@ -165,8 +166,10 @@ class Upscaling:
 
     def bands(self, on_step: OnStep | None = None) -> Iterator[tuple[Tensor, Tensor | None]]:
         """(img [1, 3, rows, width], alpha [1, 1, rows, width] or None), from top to bottom, on the CPU."""
+        top = 0
         for img, *alpha in self._tiler.bands(on_step):
-            yield img.cpu(), self._alpha(img, alpha)
+            yield img.cpu(), self._alpha(img, alpha, top)
+            top += img.shape[2]
 
     def whole(self, on_step: OnStep | None = None) -> Photo:
         """The larger photo."""
@@ -181,13 +184,45 @@ class Upscaling:
             top = rows.stop
         return replace(self.photo.with_img(img, alpha=alpha), palette=None)
 
-    def _alpha(self, img: Tensor, alpha: list[Tensor]) -> Tensor | None:
+    def _alpha(self, img: Tensor, alpha: list[Tensor], top: int) -> Tensor | None:
+        """The transparency of a band that begins at this row of the result."""
         if self.photo.alpha is None:
             return None
         if self._opaque:
             return torch.ones(1, 1, *img.shape[2:])
-        veil = alpha[0].mean(dim=1, keepdim=True).add(1).div(2).clamp(0, 1).cpu()
+        veil = alpha[0].mean(dim=1, keepdim=True).add(1).div(2).cpu()
+        veil = within_neighbours(veil, self.photo.alpha, top=top, height=self.height)
         return torch.where(veil < OPAQUE, 0.0, torch.where(veil > 1 - OPAQUE, 1.0, veil))
+
+
+def within_neighbours(veil: Tensor, alpha: Tensor, *, top: int, height: int) -> Tensor:
+    """Enlarged transparency within what the picture has nearby, so that a network's ripples leave no ghosts on clear
+    ground.
+
+    Args:
+        veil: [1, 1, rows, width], a band of the result.
+        alpha: [1, 1, H, W] in [0, 1], of the picture before.
+        top: the row of the result at which the band begins.
+        height: of the whole result.
+
+    Returns:
+        veil, each pixel between the smallest and the largest alpha less than NEAR_PX + 1 pixels away before.
+    """
+    rows, columns = (
+        ((torch.arange(start, start + count) + 0.5) * before / after).long().clamp_(max=before - 1)
+        for start, count, before, after in (
+            (top, veil.shape[2], alpha.shape[2], height),
+            (0, veil.shape[3], alpha.shape[3], veil.shape[3]),
+        )
+    )
+    first, last = max(0, int(rows[0]) - NEAR_PX), int(rows[-1]) + NEAR_PX + 1
+    part = alpha[:, :, first:last]
+    high, low = (
+        sign
+        * F.max_pool2d(sign * part, 2 * NEAR_PX + 1, stride=1, padding=NEAR_PX)[:, :, rows - first][:, :, :, columns]
+        for sign in (1, -1)
+    )
+    return veil.clamp(min=low, max=high)
 
 
 def _passes(net_scale: int, scale: float) -> int:

@@ -87,6 +87,18 @@ def test_alpha_is_enlarged_apart_and_its_ends_stay_ends():
     assert torch.equal(repeated.alpha, alpha.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3))
 
 
+def test_a_networks_ripples_leave_no_ghosts_on_clear_ground():
+    """Random weights answer anything; three pixels from the edge alpha is as clear, or as solid, as before."""
+    alpha = torch.zeros(1, 1, 30, 26)
+    alpha[..., 12:, 9:] = 1
+    for tile in (8, 1000):
+        result = upscale(photo(30, 26, alpha=alpha), model=small_srvgg(2), scale=3, tile=tile).alpha
+        assert float(result[..., : 3 * (12 - 2), :].abs().max()) == 0
+        assert float(result[..., : 3 * (9 - 2)].abs().max()) == 0
+        assert float(result[..., 3 * (12 + 2) :, 3 * (9 + 2) :].min()) == 1
+        assert 0 < float(result[..., 3 * 12, 3 * 9 :].mean()) <= 1
+
+
 def test_an_opaque_alpha_costs_no_second_run():
     net = Repeat(2)
     result = upscale(photo(alpha=torch.ones(1, 1, 12, 10)), model=net)
