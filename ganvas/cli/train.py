@@ -11,6 +11,7 @@ import typer
 from ganvas.cli.choices import one_of
 
 if TYPE_CHECKING:
+    from ganvas.datasets.pictures import Pictures
     from ganvas.training.config import TrainConfig
     from ganvas.training.generator_loop import Status
 
@@ -228,6 +229,15 @@ def _refuse_from_scratch(preset: str) -> None:
 # Running
 
 
+def _pictures(data: Path | None, config: TrainConfig) -> Pictures:
+    """The training set; reading it the first time shows how far it is."""
+    from ganvas.cli.console import Progress
+    from ganvas.training.generator_loop import as_pictures
+
+    with Progress(f"reading {data}") as progress:
+        return as_pictures(data, config, on_step=progress.step)
+
+
 def _run(request: Request, config: TrainConfig) -> None:
     from ganvas.errors import GanvasError
     from ganvas.training.distributed import join
@@ -237,7 +247,7 @@ def _run(request: Request, config: TrainConfig) -> None:
     say = Voice() if leads else None
     for line in request.why if leads else []:
         print(f"auto: {line}")
-    pictures = as_pictures(request.data, config)
+    pictures = _pictures(request.data, config) if leads else as_pictures(request.data, config)
     folder = request.folder(request.preset)
     if leads:
         _introduce(request, config, pictures, folder)

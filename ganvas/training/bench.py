@@ -178,7 +178,8 @@ class Bench:
             real_logits, rebuilding = self._judge_reals(real, c, rng)
             fake_logits = self._judge(fake, c, rng)
             each = self.loss.discriminator(real_logits, fake_logits, rng=rng)
-            self.tally.add(loss_D=each, logit_real=real_logits, logit_fake=fake_logits, sign_real=real_logits.sign())
+            above = real_logits - (self.loss.neutral or 0.0)  # of the logit at which D cannot tell
+            self.tally.add(loss_D=each, logit_real=real_logits, logit_fake=fake_logits, sign_real=above.sign())
             if rebuilding is not None:
                 each = each + config.reconstruction * rebuilding
                 self.tally.add(rebuilding=rebuilding)
@@ -186,7 +187,7 @@ class Bench:
                 each = each + self._steepness(real, fake, c, real_logits, fake_logits, rng)
             (each.sum() / self.local).backward()
             if self.ada is not None:
-                self.ada.see(real_logits)
+                self.ada.see(above)
         self._learn(self.opt_D, self.params_D, "D")
 
     def penalty_is_due(self) -> bool:

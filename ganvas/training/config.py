@@ -225,9 +225,9 @@ def _misfits(config: TrainConfig) -> list[tuple[bool, str]]:
             f"real_target (label smoothing) is for the losses ns, minimax, lsgan and hinge, not for {config.loss!r}.",
         ),
         (
-            config.augment == "ada" and config.loss == "wgan",
-            "augment='ada' watches the sign of the discriminator's logits, which means nothing under loss='wgan': "
-            "use augment='diffaug', 'fixed' or 'none'.",
+            config.augment == "ada" and config.loss in ("wgan", "rpgan", "ragan"),
+            f"augment='ada' watches the sign of the discriminator's logits, which means nothing under "
+            f"loss={config.loss!r}, where only differences count: use augment='ramp', 'diffaug', 'fixed' or 'none'.",
         ),
     ]
 

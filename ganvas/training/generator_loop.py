@@ -394,8 +394,8 @@ _ADVICE = {
 # What is handed over
 
 
-def as_pictures(data: Any, config: TrainConfig) -> Pictures:
-    """A training set from whatever was handed over.
+def as_pictures(data: Any, config: TrainConfig, *, on_step: Callable[[int, int], object] | None = None) -> Pictures:
+    """A training set from whatever was handed over; `on_step` hears (pictures read, pictures in all).
 
     Raises:
         BadImage: a tensor of another type, shape or range.
@@ -405,7 +405,7 @@ def as_pictures(data: Any, config: TrainConfig) -> Pictures:
         return data
     if isinstance(data, (str, Path)):
         labels = {"none": "none", "auto": None}.get(config.labels, config.labels)
-        return open_pictures(data, resolution=config.resolution, labels=labels)
+        return open_pictures(data, resolution=config.resolution, labels=labels, on_step=on_step)
     if not isinstance(data, (Tensor, np.ndarray)):
         raise BadInput(
             f"train expects a folder, an archive, Pictures or a tensor [N, C, R, R], got {type(data).__name__}."

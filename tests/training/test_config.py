@@ -14,6 +14,7 @@ MISFITS = [
     ({"loss": "wgan", "augment": "none"}, "limited slope.*gradient_penalty=10"),
     ({"loss": "wgan", "augment": "none", "gradient_penalty": 10.0}, "penalty_every=1"),
     ({"loss": "wgan", "gradient_penalty": 10.0, "penalty_every": 1}, "augment='ada'"),
+    ({"loss": "ragan"}, "only differences count"),
     ({"family": "r3gan", "path_length": 2.0}, "path_length"),
     ({"family": "dcgan", "mixing": 0.9}, "one row"),
     ({"loss": "rpgan", "real_target": 0.9}, "label smoothing"),

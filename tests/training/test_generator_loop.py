@@ -29,8 +29,8 @@ LOSSES = [
     {"loss": "lsgan"},
     {"loss": "hinge"},
     {"loss": "wgan", "gradient_penalty": 10.0, "penalty_every": 1, "augment": "diffaug", "d_steps": 3},
-    {"loss": "rpgan", "r2_gamma": 0.01, "penalty_every": 1},
-    {"loss": "ragan"},
+    {"loss": "rpgan", "r2_gamma": 0.01, "penalty_every": 1, "augment": "ramp"},
+    {"loss": "ragan", "augment": "fixed"},
 ]
 
 
