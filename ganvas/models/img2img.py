@@ -6,7 +6,7 @@ picture whose size it cannot take; a caller makes it fit with `pad_to_rules` and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -129,6 +129,9 @@ class ImageToImage(Network):
     """The call of every img → img network: check, then run in the chosen precision. A family writes `transform`."""
 
     size_rules: SizeRules
+    heed: Callable[[float], object] | None = (
+        None  # told how much of a long call is done, 0 … 1; what it raises stops it
+    )
 
     def __init__(self) -> None:
         super().__init__()

@@ -259,8 +259,10 @@ class RRDBNet(ImageToImage):
             channels = self.config.num_feat + 4 * self.config.num_grow_ch
             shape, dtype = (x.shape[0], channels, *x.shape[2:]), next(body.parameters()).dtype
             room = torch.empty(shape, dtype=dtype, device=x.device, memory_format=torch.channels_last)
-        for block in body:
+        for done, block in enumerate(body, 1):
             x = block(x, room)
+            if self.heed is not None:
+                self.heed(done / len(body))
         return x
 
     @property

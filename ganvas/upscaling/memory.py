@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-SHARE = 0.25  # of the free memory
+SHARE = 0.5  # of the free memory
 MOST_BYTES = 4 * 2**30  # more gains little: what tiles compute twice is a third by then
 UNKNOWN_BYTES = 2**30  # where the system does not say what is free
 PROBE_PX = 16

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +29,7 @@ EXACT_PX = 40  # networks that look no farther than this get an overlap of all t
 SEAM = 0.25 * 2 / 255  # a quarter of a grey level, in [-1, 1]: what a cut may change where its overlap ends
 MARGIN = 1.25  # times the distance at which a cut no longer showed
 PROBE_HEIGHT_PX, PROBE_WIDTH_PX, PROBE_CUT_PX = 48, 192, 48
+PARTS = 20  # steps of progress a tile
 SMALLEST_PX = 16  # result pixels; tiles are halved down to this when memory runs out
 LOCK_SIGMA_PX = 4.0  # input pixels; colours broader than this are those of the input
 LOCK_REACH_PX = 14  # of the bell, and of the enlargement after it
@@ -236,7 +238,8 @@ class Tiler:
         """For each row of tiles, one band [1, C, rows, width] a job.
 
         Args:
-            on_step: called with (tiles done, tiles in all); what it raises stops the work.
+            on_step: called with (steps done, steps in all), PARTS steps a tile, where a network tells how far it is
+                within one; what it raises stops the work.
 
         Raises:
             GanvasError: memory ran out even for the smallest tile. Whatever else a tile raises comes through.
@@ -246,12 +249,30 @@ class Tiler:
             for job in self.jobs:
                 band = job.img.new_empty(1, job.img.shape[1], bottom - top, job.width)
                 for left, right in self.columns:
-                    band[:, :, :, left:right] = self._tile(job, (top, left, bottom, right))
+                    with self._heeding(job, on_step):
+                        band[:, :, :, left:right] = self._tile(job, (top, left, bottom, right))
                     self.done += 1
                     if on_step is not None:
-                        on_step(self.done, self.steps)
+                        on_step(self.done * PARTS, self.steps * PARTS)
                 bands.append(band)
             yield bands
+
+    @contextmanager
+    def _heeding(self, job: Enlargement, on_step: OnStep | None) -> Iterator[None]:
+        """A slow network tells how far it is within a tile."""
+        if on_step is None or not hasattr(job.net, "heed") or job.passes > 1:
+            yield
+            return
+        told, steps = on_step, self.steps * PARTS
+
+        def heed(share: float) -> None:
+            told(min(self.done * PARTS + int(share * PARTS), (self.done + 1) * PARTS - 1), steps)
+
+        job.net.heed = heed
+        try:
+            yield
+        finally:
+            job.net.heed = None
 
     @torch.no_grad()
     def _tile(self, job: Enlargement, box: Box) -> Tensor:

@@ -78,7 +78,7 @@ def upscale(
         tile_pad: what the network sees around a tile; None = as much as it takes for the result not to show it.
         lock_colours: broad colours stay those of the photo, whatever the network makes of them.
         precision: "exact", or "fast" where this machine computes bfloat16 faster.
-        on_step: called with (tiles done, tiles in all).
+        on_step: called with (steps done, steps in all); what it raises stops the work.
 
     Returns:
         A new Photo of round(width · scale) x round(height · scale) pixels.

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from ganvas.errors import BadConfig, BadImage
+from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.models.mlp import MLPConfig, MLPGenerator
+from ganvas.models.rrdbnet import RRDBConfig, RRDBNet
 from ganvas.ops.compare import psnr_db
 from ganvas.upscaling.resample import Axis, resampled
+from ganvas.upscaling.tiles import PARTS
 from ganvas.upscaling.upscale import UpscaleConfig, Upscaling, _passes, spread_colours, upscale, upscaler
 from ganvas.weights.checkpoint import save
 from tests.upscaling.nets import Repeat, small_srvgg
@@ -161,10 +163,25 @@ def test_a_file_is_a_model_too(tmp_path):
     assert psnr_db(ours, theirs) > 60
 
 
-def test_progress_counts_tiles():
+def test_progress_counts_tiles_and_what_a_deep_network_has_done_of_one():
     seen = []
     upscale(photo(40, 40), model=Repeat(2), tile=20, on_step=lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert seen == [(PARTS * tile, 4 * PARTS) for tile in (1, 2, 3, 4)]
+    seen.clear()
+    net = RRDBNet(RRDBConfig(num_feat=4, num_block=5, num_grow_ch=2, scale=4)).eval()
+    upscale(photo(), model=net, on_step=lambda done, total: seen.append(done / total))
+    assert seen == [0.2, 0.4, 0.6, 0.8, 0.95, 1.0]
+    assert net.heed is None
+
+
+def test_progress_can_stop_the_work():
+    def stop(done, total):
+        raise Stopped("enough")
+
+    net = RRDBNet(RRDBConfig(num_feat=4, num_block=5, num_grow_ch=2, scale=4)).eval()
+    with pytest.raises(Stopped, match="enough"):
+        upscale(photo(), model=net, on_step=stop)
+    assert net.heed is None
 
 
 @pytest.mark.parametrize(
