@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,7 @@ def _physical() -> int | None:
         return None
 
 
-def bytes_needed(net: nn.Module, img: Tensor) -> tuple[float, float]:
+def bytes_needed(net: Any, img: Tensor) -> tuple[float, float]:
     """What a network holds while it runs: (for each pixel of its input, besides).
 
     A network that knows says so (`working_bytes`); another is measured on its layers, on a small picture.
@@ -63,19 +64,20 @@ def bytes_needed(net: nn.Module, img: Tensor) -> tuple[float, float]:
     return known if known is not None else (max(bytes_a_pixel(net, img), 1.0), 0.0)
 
 
-def bytes_a_pixel(net: nn.Module, img: Tensor) -> float:
+def bytes_a_pixel(net: Any, img: Tensor) -> float:
     """What a network holds for each pixel of its input while it runs, measured on its layers. See `bytes_needed`."""
     largest = 0
 
-    def look(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+    def look(module: object, inputs: tuple[object, ...], output: object) -> None:
         nonlocal largest
         tensors = [each for each in (*inputs, output) if isinstance(each, Tensor)]
         largest = max(largest, *(each.numel() * each.element_size() for each in tensors))
 
-    hooks = [module.register_forward_hook(look) for module in net.modules()]
+    layers = net.modules() if isinstance(net, nn.Module) else ()
+    hooks = [module.register_forward_hook(look) for module in layers]
     try:
         with torch.no_grad():
-            net(img)
+            look(net, (img,), net(img))
     finally:
         for hook in hooks:
             hook.remove()

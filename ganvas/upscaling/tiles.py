@@ -113,11 +113,12 @@ def enlarged(net: Any, img: Tensor, *, precision: str = "exact") -> Tensor:
     """
     height, width = img.shape[2:]
     fitting = pad_to_rules(img, net.size_rules)
+    options = {} if precision == "exact" else {"precision": precision}  # somebody's own network may know no other
     if net.img_channels == 1 and img.shape[1] > 1:
-        planes = net(fitting.flatten(0, 1)[:, None], precision=precision)
+        planes = net(fitting.flatten(0, 1)[:, None], **options)
         large = planes.view(*img.shape[:2], *planes.shape[2:])
     else:
-        large = net(fitting, precision=precision)
+        large = net(fitting, **options)
     return crop_back(large, height, width, scale=net.scale)
 
 
@@ -155,7 +156,7 @@ def overlap_for(net: Any, img: Tensor, *, precision: str = "exact") -> int:
     """How many pixels around a tile a network must see so that no seam shows, in pixels of its input.
 
     Args:
-        net: an upscaler that says how far it looks (`receptive_field_px`).
+        net: an upscaler. Ours say how far they look (`receptive_field_px`); for another it is measured.
         img: [1, C, H, W], the picture that will be cut.
 
     Returns:
@@ -163,11 +164,11 @@ def overlap_for(net: Any, img: Tensor, *, precision: str = "exact") -> int:
         quietest, are enlarged whole and cut. The distance from which on the cut changes less than a quarter of a grey
         level is taken 1.25 times.
     """
-    reach = int(net.receptive_field_px)
+    reach: float = getattr(net, "receptive_field_px", math.inf)
     if reach <= EXACT_PX:
-        return reach
+        return int(reach)
     needed = max(_shows_for(net, part, precision) for part in _probes(img, net.size_rules.multiple_of))
-    return min(reach, max(8, math.ceil(MARGIN * needed)))
+    return int(min(reach, max(8, math.ceil(MARGIN * needed))))
 
 
 @torch.no_grad()
@@ -193,10 +194,11 @@ def _probes(img: Tensor, cell: int) -> list[Tensor]:
     return [img[:, :, top : top + height, left : left + width] for top, left in corners]
 
 
-def sees_whole_picture(net: nn.Module) -> str | None:
+def sees_whole_picture(net: Any) -> str | None:
     """The name of a layer that takes statistics of all it is given, which no tile has; None = there is none."""
     kinds = (nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.AdaptiveAvgPool2d)
-    return next((name for name, module in net.named_modules() if isinstance(module, kinds)), None)
+    modules = net.named_modules() if isinstance(net, nn.Module) else ()
+    return next((name for name, module in modules if isinstance(module, kinds)), None)
 
 
 # --------------------------------------------------------------------------------------------------- the tiles
@@ -298,6 +300,8 @@ def _unless_full(job: Enlargement, box: Box) -> Tensor | None:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
+    if job.img.device.type == "cuda":
+        torch.cuda.empty_cache()
     return None  # outside the handler: the error holds on to the tensors that filled the memory
 
 
@@ -311,7 +315,7 @@ def _halves(box: Box) -> tuple[Box, Box, int]:
     return (top, left, bottom, middle), (top, middle, bottom, right), 3
 
 
-def check_tiling(net: nn.Module, tiler: Tiler) -> None:
+def check_tiling(net: Any, tiler: Tiler) -> None:
     """A network that looks at the whole picture must get it whole.
 
     Raises:

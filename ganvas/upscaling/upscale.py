@@ -138,8 +138,9 @@ class Upscaling:
         self.height, self.width = (max(1, round(side * scale)) for side in photo.img.shape[2:])
         self._opaque = photo.alpha is None or float(photo.alpha.min()) == 1
         img = photo.img if self._opaque or photo.alpha is None else spread_colours(photo.img, photo.alpha)
+        device = getattr(net, "device", torch.device("cpu"))
         job = Enlargement(
-            img=img.to(net.device),
+            img=img.to(device),
             net=net,
             passes=_passes(net.scale, scale),
             height=self.height,
@@ -152,7 +153,7 @@ class Upscaling:
         job, tile = _tiled(job, config)
         jobs = [job]
         if not self._opaque and photo.alpha is not None:
-            grey = (photo.alpha * 2 - 1).expand(-1, 3, -1, -1).to(net.device)
+            grey = (photo.alpha * 2 - 1).expand(-1, 3, -1, -1).to(device)
             jobs.append(replace(job, img=grey))
         self._tiler = Tiler(jobs, tile)
         check_tiling(net, self._tiler)

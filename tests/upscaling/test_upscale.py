@@ -8,6 +8,7 @@ from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.models.mlp import MLPConfig, MLPGenerator
+from ganvas.models.protocol import SizeRules
 from ganvas.models.rrdbnet import RRDBConfig, RRDBNet
 from ganvas.ops.compare import psnr_db
 from ganvas.upscaling.resample import Axis, resampled
@@ -161,6 +162,19 @@ def test_a_file_is_a_model_too(tmp_path):
     save(net, tmp_path / "mine.safetensors")
     ours, theirs = (upscale(photo(), model=model).img for model in (net, str(tmp_path / "mine.safetensors")))
     assert psnr_db(ours, theirs) > 60
+
+
+def test_somebodys_own_network_needs_no_more_than_the_protocol():
+    class Plain:
+        scale, img_channels, size_rules = 2, 3, SizeRules()
+
+        def __call__(self, img):
+            wide = torch.nn.functional.avg_pool2d(img, 5, stride=1, padding=2)
+            return torch.nn.functional.interpolate(wide, scale_factor=2)
+
+    source = photo(30, 40)
+    whole, tiled = (upscale(source, model=Plain(), tile=tile).img for tile in (1000, 12))
+    assert torch.allclose(whole, tiled, atol=1e-5)
 
 
 def test_progress_counts_tiles_and_what_a_deep_network_has_done_of_one():
