@@ -23,11 +23,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 import ganvas
 from ganvas.images.files import write_image
 from ganvas.images.photo import Photo
+from ganvas.images.tensors import from_pixels
 from ganvas.models.srvgg import SRVGG, SRVGGConfig
 from ganvas.ops.allocator import keep_freed_memory
 from ganvas.upscaling.folders import Task, upscale_file
@@ -126,15 +128,35 @@ def _by_ncnn(network: Any, picture: Any) -> np.ndarray:
 
 
 def seams() -> None:
-    """The strong model, whole and in tiles, with the measured overlap and with the 10 px that others take."""
-    net, photo = ganvas.load(STRONG), Photo(img=sample(256))
-    print(f"measured overlap: {overlap_for(net, photo.img)} px; its layers look {net.receptive_field_px} px")
-    run = partial(upscale, photo, model=net, precision="fast", lock_colours=False)
-    whole = run(tile=1000).img
-    for pad in (None, 10):
-        tiled = run(tile=128, tile_pad=pad).img
-        off = (tiled - whole).abs() * 127.5
-        print(f"tile_pad {pad}: tiled differs from whole by {float(off.max()):.3f} levels at most")
+    """The strong models, whole and in tiles, with the measured overlap and with the 10 px that others take."""
+    for name in ("realesrgan-x4plus-anime", STRONG):
+        net = ganvas.load(name)
+        print(f"{name}: its layers look {net.receptive_field_px} px far")
+        for kind, img in _kinds().items():
+            photo = Photo(img=img)
+            overlap = overlap_for(net, img)
+            run = partial(upscale, photo, model=net, lock_colours=False)
+            whole = run(tile=1000).img
+            ours, tens = (float((run(tile=150, tile_pad=pad).img - whole).abs().max()) * 127.5 for pad in (overlap, 10))
+            print(f"  {kind:8} overlap {overlap:2} px: {ours:.3f} levels at most; with 10 px: {tens:.1f}")
+
+
+def _kinds() -> dict[str, Tensor]:
+    """Wide, low pictures of very different kinds: [1, 3, 64, 300]."""
+    photo = ganvas.read_image(SAMPLE).img
+    page = Image.new("RGB", (300, 64), "white")
+    for top in range(0, 64, 12):
+        ImageDraw.Draw(page).text(
+            (3 + top, top), "The quick brown fox jumps over the lazy dog 0123456789", fill="black"
+        )
+    return {
+        "helmet": photo[:, :, 380:444, 200:500].contiguous(),
+        "flag": photo[:, :, 100:164, 0:300].contiguous(),
+        "noise": torch.rand(1, 3, 64, 300, generator=torch.Generator().manual_seed(0)) * 2 - 1,
+        "text": from_pixels(np.asarray(page)),
+        "flat": torch.full((1, 3, 64, 300), 0.3),
+        "ramp": torch.linspace(-1, 1, 300).expand(1, 3, 64, 300).contiguous(),
+    }
 
 
 def memory() -> None:

@@ -3,7 +3,7 @@
 A tile is a rectangle of the *result*. Everything between the input and it (one or more passes of a network, the lock on
 colours, the last resampling) looks a limited way around, so a tile is computed from its part of the input and as much
 around it as that is. How far a network looks is computed from its layers; where that is very far (350 pixels in
-Real-ESRGAN's x4plus, of which 50 to 80 matter), it is measured on the picture itself, where it is busy and where it is
+Real-ESRGAN's x4plus, of which 40 to 90 matter), it is measured on the picture itself, where it is busy and where it is
 quiet.
 """
 
