@@ -23,7 +23,7 @@ from ganvas.images.masks import superellipse
 from ganvas.images.photo import Photo
 from ganvas.inversion.optimise import Stage, invert
 from ganvas.inversion.pivotal import with_delta
-from ganvas.upscaling.folders import Task, target_for
+from ganvas.upscaling.folders import Task, check_fits, target_for
 from ganvas.upscaling.tiles import OnStep, with_colours_of
 from ganvas.upscaling.upscale import UpscaleConfig, Upscaling
 from ganvas.weights.load import load
@@ -63,8 +63,10 @@ class FacePainter:
         """
         photo = read_image(task.source)
         target = target_for(photo, task.target)
+        work = Upscaling(photo, net, config)
+        check_fits(target, work.width, work.height)
         target.parent.mkdir(parents=True, exist_ok=True)
-        large = Upscaling(photo, net, config).whole(on_step)
+        large = work.whole(on_step)
         return write_image(self.paint(photo, large, find_faces(photo.img, finder=self.finder)), target)
 
     def paint(self, photo: Photo, large: Photo, faces: list[Face]) -> Photo:

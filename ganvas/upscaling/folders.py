@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.checks import check_known
-from ganvas.errors import BadConfig
-from ganvas.images.files import SUFFIXES, read_image, write_image
+from ganvas.errors import BadConfig, BadImage
+from ganvas.images.files import SUFFIXES, format_of, read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.images.strips import PngStrips
 from ganvas.upscaling.tiles import OnStep
@@ -17,6 +17,7 @@ from ganvas.upscaling.upscale import UpscaleConfig, Upscaling
 
 READABLE = {*SUFFIXES, ".heic", ".heif"}
 EXTENSIONS = ("auto", "png", "jpg", "webp", "tif")
+LONGEST_PX = {"JPEG": 65_500, "WEBP": 16_383}  # what these formats, and Pillow, can hold
 LARGE_PIXELS = 16_000_000  # results above this are written in strips, where the format is made of them
 
 
@@ -95,12 +96,13 @@ def upscale_file(
         The file written.
 
     Raises:
-        BadImage: the picture cannot be read, or the result not be written.
+        BadImage: the picture cannot be read, or the result not be written; where that is foreseeable, before the work.
     """
     photo = read_image(task.source)
     target = target_for(photo, task.target)
-    target.parent.mkdir(parents=True, exist_ok=True)
     work = Upscaling(photo, net, config)
+    check_fits(target, work.width, work.height)
+    target.parent.mkdir(parents=True, exist_ok=True)
     if target.suffix.lower() == ".png" and work.height * work.width > LARGE_PIXELS:
         with PngStrips(target, work.template) as file:
             for img, alpha in work.bands(on_step):
@@ -113,3 +115,18 @@ def target_for(photo: Photo, target: Path) -> Path:
     """The target, as .png where it could not hold the photo's transparency."""
     veiled = photo.alpha is not None and float(photo.alpha.min()) < 1
     return target.with_suffix(".png") if veiled and target.suffix.lower() in (".jpg", ".jpeg", ".bmp") else target
+
+
+def check_fits(target: Path, width: int, height: int) -> None:
+    """A format that cannot hold so long a picture says so before an hour's work, not after.
+
+    Raises:
+        BadImage: it cannot.
+        BadConfig: an unknown suffix.
+    """
+    most = LONGEST_PX.get(format_of(target), 2**31 - 1)
+    if max(width, height) > most:
+        raise BadImage(
+            f"{target} would have {width} x {height} pixels, and {target.suffix} holds {most} at most on a side. "
+            "Write .png or .tif."
+        )

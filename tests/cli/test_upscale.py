@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ganvas.cli.face_enhance import FacePainter, power_of_two
 from ganvas.cli.main import app
-from ganvas.errors import BadConfig
+from ganvas.errors import BadConfig, BadImage
 from ganvas.features.faces import Face
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
@@ -144,6 +144,14 @@ def test_transparency_where_the_format_has_none(model, tmp_path):
     path = picture(tmp_path / "a.png", mode="RGBA")
     result = run("-i", path, "-o", tmp_path / "b.jpg", "-n", model)
     assert result.code == 0 and (tmp_path / "b.png").is_file() and "b.png" in result.text
+
+
+def test_a_format_that_is_too_small_says_so_before_the_work(tmp_path):
+    path = picture(tmp_path / "a.png", size=(9000, 1))
+    net = Repeat(2)
+    with pytest.raises(BadImage, match=r"18000 x 2 pixels, and \.webp holds 16383"):
+        upscale_file(Task(path, tmp_path / "deep" / "b.webp"), net, UpscaleConfig())
+    assert len(net.sizes) <= 1 and not (tmp_path / "deep").exists()  # that one run counts the memory
 
 
 def test_large_results_go_to_the_file_in_strips(tmp_path, monkeypatch):
