@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ganvas.cli.face_enhance import FacePainter, power_of_two
 from ganvas.cli.main import app
-from ganvas.errors import BadConfig, BadImage
+from ganvas.errors import BadConfig, BadImage, FetchError
 from ganvas.features.faces import Face
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
@@ -169,6 +169,33 @@ def test_denoise_needs_a_model_with_a_twin(model, tmp_path):
     path = picture(tmp_path / "a.png")
     with pytest.raises(BadConfig, match="has no such twin"):
         run("-i", path, "-o", tmp_path / "b.png", "-n", model, "-dn", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "fetched", "said"),
+    [
+        ([], ["realesr-animevideov3"], "-n realesrgan-x4plus draws more detail"),
+        (["-n", "realesrgan-x4plus"], ["realesrgan-x4plus"], "saved"),
+        (["-n", "realesr-general-x4v3"], ["realesr-general-x4v3", "realesr-general-wdn-x4v3"], "saved"),
+        (["-n", "realesr-general-x4v3", "-dn", "1"], ["realesr-general-x4v3"], "saved"),
+    ],
+)
+def test_models_are_fetched_with_their_twins_and_the_default_is_the_light_one(
+    options, fetched, said, tmp_path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr("ganvas.cli.upscale.have", lambda names, yes: asked.extend(names))
+    monkeypatch.setattr("ganvas.cli.upscale._has_cuda", lambda: False)
+    monkeypatch.setattr("ganvas.upscaling.upscale.load", lambda name: small_srvgg(2))
+    path = picture(tmp_path / "a.png")
+    result = run("-i", path, "-o", tmp_path / "b.png", *options)
+    assert result.code == 0 and asked == fetched and said in result.text
+
+
+def test_without_weights_and_network_it_says_what_to_fetch(tmp_path, monkeypatch):
+    monkeypatch.setattr("ganvas.cli.upscale.have", lambda names, yes: None)
+    with pytest.raises(FetchError, match="ganvas models get realesr-animevideov3"):
+        run("-i", picture(tmp_path / "a.png"), "-o", tmp_path / "b.png")
 
 
 def test_wrong_usage_is_status_two(tmp_path):
