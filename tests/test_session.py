@@ -196,26 +196,31 @@ def test_a_whole_session_from_a_file(generator, tmp_path):
 
 def test_the_guard_lowers_the_share_of_a_tuning_that_breaks_the_edit(session):
     class Eyes:
-        """Sees a strain of 1 in the unedited picture; of 3 times the share in an edited one."""
+        """Sees a strain of 1 in the unedited picture; of 6 times the share in an edited one."""
 
         def features(self, img):
             return [img]
 
     session.eyes = Eyes()
     original = session.inversion.ws
-    session._strain = lambda edited, share: 1.0 if torch.equal(edited.ws, original) else 3 * share
+    session._strain = lambda edited, share: 1.0 if torch.equal(edited.ws, original) else 6 * share
     assert session._share(Edited(original)) == 1
-    assert session._share(Edited(original + 1)) == 0.5  # 3 · 0.5 = 1.5 is the first below 1.6
+    assert session._share(Edited(original + 1)) == 0.25  # 6 · 0.25 = 1.5 is the first below 1.6
     session._strain = lambda ws, share: 1.0
-    assert session._share(Edited(original + 1)) == 1
+    assert session._share(Edited(original + 1)) == 0.5  # what an edit that breaks nothing keeps
 
 
 def test_the_smallest_amount_that_reaches_is_found():
-    assert _smallest(lambda amount: amount >= 1.3, 4.0) == pytest.approx(1.3, abs=0.05)
-    assert _smallest(lambda amount: amount >= 1.3, 4.0) >= 1.3
-    assert _smallest(lambda amount: amount <= -2, -4.0) == pytest.approx(-2, abs=0.05)
-    assert _smallest(lambda amount: False, 4.0) == 4
-    assert _smallest(lambda amount: True, 4.0) == 0
+    assert _smallest(lambda amount: amount / 4, 1.3 / 4, 4.0) == pytest.approx(1.3, abs=0.08)
+    assert _smallest(lambda amount: amount / 4, 1.3 / 4, 4.0) >= 1.3
+    assert _smallest(lambda amount: -amount / 4, 0.5, -4.0) == pytest.approx(-2, abs=0.08)
+    assert _smallest(lambda amount: 1.0, 0.9, 4.0) == 0
+
+
+def test_where_no_amount_reaches_the_one_with_the_most_effect_is_taken():
+    """An effect that falls again beyond 2, and one that hardly grows any more."""
+    assert _smallest(lambda amount: 0.5 - abs(amount - 2) / 10, 0.9, 7.0) == 2
+    assert _smallest(lambda amount: min(amount, 3) / 10 + amount / 1000, 0.9, 7.0) == 3
 
 
 def test_every_auto_has_a_scorer():

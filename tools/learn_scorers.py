@@ -19,12 +19,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ganvas.features.scorers import EXPRESSIONS, INPUT_PX, FaceScorer
+from ganvas.ops.precision import fast_dtype
 
-CUT_PX = 72  # 75 % of the aligned crop; the pupil sees 64 of them, the rest is room for jitter
+CUT_PX = 108  # 75 % of the aligned crop; the pupil sees 96 of them, the rest is room for jitter
 
 
 def _portraits(folder: Path, face_api: Path) -> dict[str, np.ndarray]:
@@ -42,16 +43,16 @@ def _portraits(folder: Path, face_api: Path) -> dict[str, np.ndarray]:
 
 
 def _jitter(img: Tensor) -> Tensor:
-    """Shifts, mirrors, blur, light and colour: what alignment and cameras do."""
+    """Shifts, mirrors, a little blur, light and colour: what alignment and cameras do, and the teachers do not mind."""
     top, left = (int(torch.randint(0, CUT_PX - INPUT_PX + 1, ()).item()) for _ in range(2))
     img = img[:, :, top : top + INPUT_PX, left : left + INPUT_PX]
     mirror = torch.rand(len(img)) < 0.5
     img = torch.where(mirror[:, None, None, None], img.flip(3), img)
     soft = F.interpolate(F.avg_pool2d(img, 2), scale_factor=2, mode="bilinear")
-    img = img.lerp(soft, torch.rand(len(img), 1, 1, 1))
+    img = img.lerp(soft, 0.5 * torch.rand(len(img), 1, 1, 1))
     grey = img.mean(dim=1, keepdim=True)
-    img = grey.lerp(img, 1.2 * torch.rand(len(img), 1, 1, 1))
-    return img * (0.7 + 0.6 * torch.rand(len(img), 1, 1, 1)) + 0.3 * torch.randn(len(img), 3, 1, 1).clamp(-1, 1)
+    img = grey.lerp(img, 0.7 + 0.5 * torch.rand(len(img), 1, 1, 1))
+    return img * (0.85 + 0.3 * torch.rand(len(img), 1, 1, 1)) + 0.1 * torch.randn(len(img), 3, 1, 1).clamp(-1, 1)
 
 
 def _kept_apart(lengths: list[int]) -> tuple[Tensor, Tensor]:
@@ -66,7 +67,7 @@ def _kept_apart(lengths: list[int]) -> tuple[Tensor, Tensor]:
 
 
 def _loss(net: FaceScorer, cut: Tensor, p: Tensor, age: Tensor, female: Tensor) -> Tensor:
-    logits, years, gender = net.judge(cut)
+    logits, years, gender = (out.float() for out in net.judge(cut))
     loss = -(p * logits.log_softmax(dim=1)).sum(dim=1).mean()
     loss = loss + 0.5 * F.smooth_l1_loss(years / 10, age / 10)
     return loss + 0.5 * F.binary_cross_entropy_with_logits(gender, female)
@@ -110,6 +111,7 @@ def main() -> None:
     parser.add_argument("--scores", type=Path, nargs="+", required=True)
     parser.add_argument("--faces", type=Path)
     parser.add_argument("--face-api", type=Path)
+    parser.add_argument("--start", type=Path, help="weights to go on from")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=10)
     a = parser.parse_args()
@@ -121,6 +123,8 @@ def main() -> None:
     lengths = [len(table[0]) for table in tables]
     kept, taught = _kept_apart(lengths)
     net = FaceScorer().to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    if a.start:
+        net.load_state_dict({name: w.float() for name, w in load_file(a.start).items()})
     optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-2)
     started, step = time.monotonic(), 0
     while (share := (time.monotonic() - started) / (60 * a.minutes)) < 1:
@@ -128,7 +132,8 @@ def main() -> None:
             group["lr"] = 2e-3 * min(1, step / 200) * (0.5 + 0.5 * math.cos(math.pi * share))
         pick = taught[torch.randint(0, len(taught), (128,))]
         cut = _jitter(data[0][pick].float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-        loss = _loss(net, cut, *(column[pick] for column in data[1:]))
+        with torch.autocast("cpu", dtype=fast_dtype("cpu"), enabled=fast_dtype("cpu") != torch.float32):
+            loss = _loss(net, cut, *(column[pick] for column in data[1:]))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -40,7 +40,7 @@ from ganvas.weights.load import load
 from scorers import EXPRESSIONS, AgeAndGender, Expression
 
 FIRST_SEED = 2_000_000  # other samples than learn_faces_directions.py scored
-SMILES = tuple(amount / 2 for amount in range(-14, 15, 2)), tuple(amount / 2 for amount in range(-13, 14, 2))
+PLACES = 40  # of the sliders, for each photo
 ALSO = ("age", "gender", "yaw", "pitch")
 
 
@@ -52,8 +52,8 @@ def samples(G: Any, count: int) -> Iterator[Tensor]:
             ws = G.mapping(latents_from_seeds([seed], G.z_dim), truncation_psi=dice.choice((0.6, 0.8)))
             ws = move(ws, directions["smile"], dice.uniform(-7, 7))
             ws = move(ws, directions[dice.choice(ALSO)], dice.uniform(-2, 2))
-            img = G.synthesis(ws, resolution=256, precision="fast")
-        yield img.float().clamp(-1, 1)
+            img = G.synthesis(ws, precision="fast")  # whole, as sessions look at it: an early exit is paler
+        yield F.avg_pool2d(img.float(), 4).clamp(-1, 1)
 
 
 def photos(G: Any, folder: Path, table: Path, count: int, keep: Path) -> Iterator[Tensor]:
@@ -62,14 +62,16 @@ def photos(G: Any, folder: Path, table: Path, count: int, keep: Path) -> Iterato
         rows = [r for r in csv.DictReader(lines) if float(r["det_score"]) > 0.95 and float(r["pad_frac"]) < 0.1]
     measured = {name for column in ("p_neutral", "p_happy") for name in chosen(table, column, 60)}
     files = sorted(row["file"] for row in rows if row["file"] not in measured)
-    random.Random(0).shuffle(files)
+    dice = random.Random(0)
+    dice.shuffle(files)
     eyes = load_efficientnet()
-    for place, name in enumerate(files[:count]):
+    for name in files[:count]:
         photo = read_image(folder / name)
         found = found_in(photo, G, eyes, "fast", keep / f"{Path(name).stem}-fast.npz")
         session = open_session(photo, model=G, inversion=found, align="faces")
-        for amount in SMILES[place % 2]:
-            session.replay(replace(session.recipe, steps=(Move(direction="smile", amount=amount),)))
+        for amount in sorted(dice.uniform(-7, 7) for _ in range(PLACES)):
+            other = Move(direction=dice.choice(ALSO), amount=dice.choice((0, 0, dice.uniform(-1.5, 1.5))))
+            session.replay(replace(session.recipe, steps=(Move(direction="smile", amount=amount), other)))
             yield session.preview()
 
 

@@ -24,7 +24,7 @@ from ganvas.errors import BrokenWeights
 Scorer: TypeAlias = Callable[[Tensor], Tensor]
 
 EXPRESSIONS = ("neutral", "happy", "sad", "angry", "fearful", "disgusted", "surprised")
-INPUT_PX = 64
+INPUT_PX = 96
 SHARE = 2 / 3  # of the aligned crop's side: brows to chin, ear to ear
 WEIGHTS = Path(__file__).parent / "data" / "face-scorer.safetensors"
 
@@ -48,14 +48,14 @@ class FaceScorer(nn.Module):
         return self.judge(cut_face(img))
 
     def judge(self, cut: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `forward`, from cuts that are [N, 3, 64, 64] already."""
+        """As `forward`, from cuts that are [N, 3, 96, 96] already."""
         h = F.adaptive_avg_pool2d(self.body(cut), 2).flatten(1)
         out = self.heads(h)
         return out[:, :7], 40 + 20 * out[:, 7], out[:, 8]
 
 
 def cut_face(img: Tensor) -> Tensor:
-    """The middle of an aligned crop as [N, 3, 64, 64]."""
+    """The middle of an aligned crop as [N, 3, 96, 96]."""
     check_img(img, who="cut_face")
     side = img.shape[3]
     first, last = round(side * (1 - SHARE) / 2), round(side * (1 + SHARE) / 2)

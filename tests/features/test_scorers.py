@@ -41,7 +41,7 @@ def test_a_batch_is_its_pictures_one_by_one(smiling):
 
 def test_the_cut_is_the_same_face_at_any_size(smiling):
     small = torch.nn.functional.interpolate(smiling, (192, 192), mode="area")
-    assert (cut_face(small) - cut_face(smiling)).abs().mean() < 0.02
+    assert (cut_face(small) - cut_face(smiling)).abs().mean() < 0.03
 
 
 def test_expressions_are_probabilities(smiling):
