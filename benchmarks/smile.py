@@ -36,8 +36,8 @@ from scorers import Expression, Identity
 HAPPY = 1  # place of p(happy) in scorers.EXPRESSIONS
 
 
-def chosen(table: Path, column: str, count: int) -> list[str]:
-    """The surest faces with that expression, every source in turn."""
+def chosen(table: Path, column: str, count: int, skip: int = 0) -> list[str]:
+    """The surest faces with that expression, every source in turn, from the `skip`-th on."""
     with table.open(encoding="utf-8") as lines:
         rows = [r for r in csv.DictReader(lines) if float(r["det_score"]) > 0.95 and float(r["pad_frac"]) < 0.1]
     rows = sorted((r for r in rows if float(r[column]) > 0.95), key=lambda r: (-int(r["native_crop_px"]), r["file"]))
@@ -45,7 +45,7 @@ def chosen(table: Path, column: str, count: int) -> list[str]:
     for row in rows:
         by_source.setdefault(row["source"], []).append(row["file"])
     turns = [file for files in zip(*by_source.values(), strict=False) for file in files]
-    return turns[:count]
+    return turns[skip : skip + count]
 
 
 def found_in(photo: Photo, G: Any, eyes: Any, effort: str, kept: Path) -> Inversion:
@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--face-api", type=Path, required=True)
     parser.add_argument("--effort", choices=EFFORTS, default="standard")
     parser.add_argument("--count", type=int, default=24)
+    parser.add_argument("--skip", type=int, default=0, help="leave so many of the surest faces out")
     parser.add_argument("--only", choices=("auto", "-auto"))
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -86,7 +87,7 @@ def main() -> None:
         if options.only not in (None, amount):
             continue
         rows, pairs = [], []
-        for name in chosen(options.csv, column, options.count):
+        for name in chosen(options.csv, column, options.count, options.skip):
             photo = read_image(options.faces / name)
             kept = options.out / f"{Path(name).stem}-{options.effort}.npz"
             img, taken = edited(photo, G, found_in(photo, G, eyes, options.effort, kept), amount)
