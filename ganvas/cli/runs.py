@@ -16,7 +16,7 @@ def runs(
     Example: [bold]ganvas runs[/bold]
     """
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from ganvas.cli.train import _clock
     from ganvas.training.run import list_runs
@@ -25,10 +25,13 @@ def runs(
     if not found:
         typer.echo(f"no runs in {outdir}; 'ganvas train --data DIR' begins one")
         return
-    table = Table("run", "state", "preset", "kimg", "trained", "img/s", "FD-EffNet", "left", box=None)
+    typer.echo(f"in {outdir}:")
+    table = Table(
+        Column("run", overflow="fold"), "state", "preset", "kimg", "trained", "img/s", "FD-EffNet", "left", box=None
+    )
     for run in found:
         table.add_row(
-            str(run.folder),
+            _name(run.folder, outdir),
             run.status,
             run.preset,
             f"{run.kimg:g} of {run.total_kimg:g}",
@@ -41,3 +44,8 @@ def runs(
     for run in found:
         if run.words and run.status in ("failed", "stopped"):
             typer.echo(f"{run.folder}: {run.words}")
+
+
+def _name(folder: Path, outdir: Path) -> str:
+    """Short, so that a narrow window cuts nothing off."""
+    return str(folder.relative_to(outdir)) if folder.is_relative_to(outdir) and folder != outdir else folder.name
