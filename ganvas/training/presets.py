@@ -207,7 +207,11 @@ PRESETS: dict[str, Preset] = {
         about="DCGAN with DiffAugment: fast, coarse",
     ),
     "style-32-cpu": Preset(config=_style_cpu(32), about="a small StyleGAN2 for two processor cores, 32 px"),
-    "style-64-cpu": Preset(config=_style_cpu(64), about="a small StyleGAN2 for two processor cores, 64 px"),
+    "style-64-cpu": Preset(
+        config=_style_cpu(64),
+        about="a small StyleGAN2 for two processor cores, 64 px",
+        result="3,003 faces, 30 minutes on one core of a busy machine: 159 kimg, FD-EffNet 82, faces to be recognised",
+    ),
     "style-64": Preset(config=_style(64, 32, 16384), about="StyleGAN2, 64 px, one GPU", result=LITERATURE),
     "style-128": Preset(config=_style(128, 32, 16384), about="StyleGAN2, 128 px, one GPU", result=LITERATURE),
     "style-256": Preset(config=_style(256, 16, 16384), about="StyleGAN2, 256 px, one GPU", result=LITERATURE),
