@@ -48,7 +48,7 @@ PREVIEW_PX = 256
 SHARES = (0.5, 0.25)
 BREAKS = 1.6  # an edit whose tuning changes features so many times more than the unedited picture's is breaking
 AUTO_STEPS, HALVINGS = 7, 3  # of the search for an amount
-KEPT = 8  # pictures that were painted last
+KEPT = 8  # pictures that were asked for last
 SHIPPED = Path(__file__).parent / "editing" / "shipped"
 
 
@@ -247,11 +247,14 @@ class Session:
         dull (a wide smile without its teeth). The last few pictures are kept: a slider asks for some of them again.
         """
         key = share, resolution, edited.key
-        if key not in self._lately:
+        img = self._lately.pop(key, None)
+        if img is None:
             generator = self._with_tuning(share) if share else self.generator
             img = shrunk(paint(generator, *edited, precision="fast").float(), resolution).clamp(-1, 1)
-            self._lately = {**dict(list(self._lately.items())[1 - KEPT :]), key: img}
-        return self._lately[key]
+        self._lately[key] = img  # last again: the unedited picture is asked for at every move and never drops out
+        if len(self._lately) > KEPT:
+            del self._lately[next(iter(self._lately))]
+        return img
 
     def _with_tuning(self, share: float) -> Any:
         if share not in self._tuned:

@@ -9,11 +9,12 @@ import ganvas
 from ganvas.editing.directions import Direction, save_directions
 from ganvas.editing.recipe import Recipe
 from ganvas.editing.step import Move
+from ganvas.editing.styles import paint
 from ganvas.errors import BadConfig, BadLatent, NoFace
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.inversion.result import Inversion
-from ganvas.session import AUTOS, Edited, _smallest, open_session
+from ganvas.session import AUTOS, KEPT, Edited, _smallest, open_session
 from ganvas.weights import store
 from ganvas.weights.checkpoint import fingerprint
 
@@ -128,6 +129,20 @@ def test_the_preview_shows_what_the_render_will_show(session, photo):
     early = session.preview(resolution=16) - session._target(16)
     assert change.abs().mean() > 0.01
     assert torch.corrcoef(torch.stack([change.flatten(), early.flatten()]))[0, 1] > 0.9
+
+
+def test_however_often_a_slider_moves_the_unedited_picture_is_painted_once(session, monkeypatch):
+    painted = []
+
+    def counting(generator, ws, shift=None, **options):
+        painted.append(torch.equal(ws, session.inversion.ws))
+        return paint(generator, ws, shift, **options)
+
+    monkeypatch.setattr("ganvas.session.paint", counting)
+    for place in range(1, 2 * KEPT):
+        session.set("smile", place / 10)
+        session.preview(resolution=16)
+    assert painted.count(True) == 1
 
 
 def test_the_crop_alone_is_what_the_generator_paints(session, generator):
