@@ -33,6 +33,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from synthesis import textbook_modulated
 from torch import Tensor, nn
 
 from ganvas.ops.allocator import keep_freed_memory
@@ -79,23 +80,6 @@ def textbook_layer(layer: nn.Module, x: Tensor, w: Tensor) -> Tensor:
     x = textbook_modulated(x, layer.weight, textbook_linear(layer.affine, w), up=layer.up, f=layer.resample_filter)
     x = x + torch.randn(len(x), 1, *x.shape[2:], device=x.device) * layer.noise_strength
     return F.leaky_relu(x + layer.bias[:, None, None], 0.2) * math.sqrt(2)
-
-
-def textbook_modulated(
-    x: Tensor, weight: Tensor, styles: Tensor, *, demodulate: bool = True, up: int = 1, f: Tensor | None = None
-) -> Tensor:
-    """One set of weights a sample, one grouped convolution for all of them."""
-    n, i, h, w = x.shape
-    o, _, k, _ = weight.shape
-    own = weight[None] * styles[:, None, :, None, None]  # [N, O, I, k, k]
-    if demodulate:
-        own = own * (own.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8).rsqrt()
-    x = x.reshape(1, n * i, h, w)
-    if up == 1:
-        x = F.conv2d(x, own.reshape(n * o, i, k, k), padding=k // 2, groups=n)
-        return x.reshape(n, o, h, w)
-    x = F.conv_transpose2d(x, own.transpose(1, 2).reshape(n * i, o, k, k), stride=2, groups=n)
-    return textbook_resample(x.reshape(n, o, *x.shape[2:]), f, padding=(1, 1, 1, 1), gain=4)
 
 
 def textbook_resample(

@@ -43,7 +43,6 @@ RENDER_PX = 256
 PSI = 0.9  # natural samples: wide enough to hold every attribute, without the broken pictures of psi 1
 FIRST_SEED = 1_000_000  # the samples' seeds; the check uses low ones
 BATCH = 8
-KEEP_PX = 72
 LATER_COLOURS = ("hair_hue", "hair_colourful", "skin_hue", "beard", "glasses", "hair_long")
 LEAST_GAIN = 0.15  # deviations a unit: a direction that moves its own score less is not worth a slider
 ADULT = 20  # years; a child's round chin looks like a beard to the colour score
@@ -89,6 +88,7 @@ def score(arguments: argparse.Namespace) -> None:
     """
     G, judge = load(arguments.model), Judge(arguments.face_api, arguments.mtcnn)
     done = dict(np.load(arguments.out)) if arguments.out.exists() else {}
+    done.pop("small", None)  # pictures that older versions kept for learn_scorers.py; score_edits.py makes them now
     have = len(done.get("w", ()))
     whole = len(done.pop("whole", ()))  # rows of the file that have every score
     started, first = time.monotonic(), whole
@@ -133,9 +133,7 @@ def _shrunk(img: Tensor) -> Tensor:
 
 
 def _new_rows(ws: Tensor, img: Tensor, judge: Judge) -> dict[str, np.ndarray]:
-    small = F.interpolate(img[:, :, 32:-32, 32:-32], (KEEP_PX, KEEP_PX), mode="area")  # for learn_scorers
-    pixels = (small + 1).mul(127.5).round().byte().numpy()
-    return {"w": ws[:, 0].numpy(), "small": pixels, **{name: s.numpy() for name, s in judge(img).items()}}
+    return {"w": ws[:, 0].numpy(), **{name: s.numpy() for name, s in judge(img).items()}}
 
 
 def _save(path: Path, columns: dict[str, list[np.ndarray]], whole: int) -> None:

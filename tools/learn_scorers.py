@@ -1,9 +1,9 @@
 """Teach the small face scorer that ships with ganvas (ganvas/features/scorers.py) from the development scorers.
 
-    python tools/learn_scorers.py --scores scores.npz [--faces DIR --face-api DIR] --out FILE --minutes 10
+    python tools/learn_scorers.py --scores edits.npz photos.npz [--faces DIR --face-api DIR] --out FILE --minutes 10
 
-`scores.npz` is what `learn_faces_directions.py score` wrote: small pictures of the generator's samples with the
-teachers' scores. `--faces` adds a folder of free, aligned portraits, judged here by the same teachers. The pupil is
+The files are what `score_edits.py` wrote: small pictures of edited samples and photos with the teachers' scores.
+`--faces` adds a folder of free, aligned portraits, judged here by the same teachers. The pupil is
 asked for the teachers' probabilities, not for hard labels (Hinton et al. 2015, "Distilling the Knowledge in a Neural
 Network"), on jittered, mirrored, blurred and recoloured cuts. A tenth of all pictures is kept for the report.
 """
