@@ -105,6 +105,7 @@ class Session:
         self.eyes: EfficientNetLite0 | None = None  # for the guard; set by open_session where the weights are here
         self.face: Face | None = None  # the one that was found and chosen
         self._tuned: dict[float, Any] = {}  # share of the tuning → the generator with it
+        self._calm: dict[float, float] = {}  # share of the tuning → strain of the unedited face
         self._lately: dict[tuple[float, int, bytes], Tensor] = {}  # share, size, latent → picture
         self._history = [recipe]
         self._at = 0
@@ -275,7 +276,11 @@ class Session:
         if self.eyes is None or not self.inversion.delta or edited.key == self._plain.key:
             return 1.0
         for share in SHARES:
-            if share == SHARES[-1] or self._strain(edited, share) <= BREAKS * self._strain(self._plain, share):
+            if share == SHARES[-1]:
+                return share
+            if share not in self._calm:
+                self._calm[share] = self._strain(self._plain, share)
+            if self._strain(edited, share) <= BREAKS * self._calm[share]:
                 return share
         raise AssertionError("the last share is always taken")
 
