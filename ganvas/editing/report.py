@@ -35,7 +35,8 @@ class Report:
 
     def to_markdown(self) -> str:
         """The page for people."""
-        lines = [f"# {len(self.directions)} directions, measured on {self.samples} samples", ""]
+        count = len(self.directions)
+        lines = [f"# {count} direction{'' if count == 1 else 's'}, measured on {self.samples} samples", ""]
         lines += _table(["direction", "space", "layers", "range", "learnt", "fit"], map(_card, self.directions))
         if self.responses:
             lines += ["", "Mean scores along each direction (its own score where one has its name, else all):", ""]
