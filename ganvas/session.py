@@ -10,7 +10,7 @@ space (inversion), applies the steps of its recipe (editing) and pastes the chan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,13 +18,25 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ganvas.checks import check_known
-from ganvas.editing.blend import blend_change, lay_over, paste_change
+from ganvas.checks import check_known, check_mask
+from ganvas.editing.blend import Change, blend_change, lay_over, paste_change
 from ganvas.editing.directions import Direction, load_directions
 from ganvas.editing.recipe import Recipe
+from ganvas.editing.regions import (
+    BITMAP_PX,
+    FEATHER,
+    Cell,
+    Region,
+    Stroke,
+    Within,
+    cells,
+    collage,
+    region_of,
+    unwrapped,
+)
 from ganvas.editing.step import Bench, LatentStep, run_steps
 from ganvas.editing.styles import paint
-from ganvas.errors import BadConfig, BadLatent, FetchError
+from ganvas.errors import BadConfig, BadLatent, BadMask, FetchError
 from ganvas.features.efficientnet import EfficientNetLite0, feature_distance, load_efficientnet
 from ganvas.features.faces import Face, FaceFinder, choose_face, find_faces
 from ganvas.features.scorers import score_faces
@@ -48,7 +60,8 @@ PREVIEW_PX = 256
 SHARES = (0.5, 0.25)
 BREAKS = 1.6  # an edit whose tuning changes features so many times more than the unedited picture's is breaking
 AUTO_STEPS, HALVINGS = 7, 3  # of the search for an amount
-KEPT = 8  # pictures that were asked for last
+KEPT = 12  # pictures that were asked for last
+TARGETS = 3  # sizes at which the photo's own crop is kept
 SHIPPED = Path(__file__).parent / "editing" / "shipped"
 
 
@@ -78,6 +91,13 @@ class Edited(NamedTuple):
         return self.ws.cpu().numpy().tobytes() + shift
 
 
+class Part(NamedTuple):
+    """A cell of the picture with what is painted in it; see `ganvas.editing.regions`."""
+
+    cell: Cell
+    edited: Edited
+
+
 class Session:
     """A photo (or a seed) being edited; see `open_session`.
 
@@ -104,6 +124,8 @@ class Session:
         self.aligned = aligned
         self.eyes: EfficientNetLite0 | None = None  # for the guard; set by open_session where the weights are here
         self.face: Face | None = None  # the one that was found and chosen
+        self.region: Region | None = None  # where the steps to come apply; see set_region
+        self._targets: dict[int, Tensor] = {}  # size → the photo's own crop
         self._tuned: dict[float, Any] = {}  # share of the tuning → the generator with it
         self._calm: dict[float, float] = {}  # share of the tuning → strain of the unedited face
         self._lately: dict[tuple[float, int, bytes], Tensor] = {}  # share, size, latent → picture
@@ -116,9 +138,70 @@ class Session:
         return self._history[self._at]
 
     def do(self, step: LatentStep) -> None:
-        """Add a step at the end."""
-        self._edited(self.recipe.then(step))  # a step that does not fit says so now, not at the next render
+        """Add a step at the end; where a region is set, it applies there only."""
+        if self.region is not None and region_of(step) is None:
+            step = Within(step, self.region)
+        self._parts(self.recipe.then(step))  # a step that does not fit says so now, not at the next render
         self._remember(self.recipe.then(step))
+
+    def set_region(
+        self, region: Region | Tensor | Iterable[Stroke] | None, *, feather_px: float | None = None
+    ) -> Region | None:
+        """From now on steps apply in this part of the photo only; what was done before stays as it is.
+
+        Args:
+            region: where: strokes of a brush in pixels of the photo; a mask [1, 1, H, W] of the photo in [0, 1]; a
+                Region; None = everywhere again.
+            feather_px: how soft the edges are, in pixels of the photo; None = a thirtieth of the square that the model
+                sees. A Region has its own.
+
+        Returns:
+            The region, as steps in the recipe will carry it.
+
+        Raises:
+            BadMask: it does not fit, or nothing of it lies in the square that the model sees.
+        """
+        self.region = self._carried(region, feather_px)
+        return self.region
+
+    def reshape_region(self, region: Region | Tensor | Iterable[Stroke], *, feather_px: float | None = None) -> Region:
+        """Draw the current region anew: the steps that apply in it move along, as one change that can be undone.
+
+        Args:
+            region, feather_px: as for `set_region`.
+
+        Raises:
+            BadConfig: no region is set. BadMask: see `set_region`.
+        """
+        if self.region is None:
+            raise BadConfig("there is no region to reshape; set_region comes first")
+        new = self._carried(region, feather_px)
+        assert new is not None
+        old = self.recipe.steps
+        steps = tuple(Within(unwrapped(step), new) if region_of(step) == self.region else step for step in old)
+        recipe = replace(self.recipe, steps=steps)
+        self._parts(recipe)
+        if recipe != self.recipe:
+            self._remember(recipe)
+        self.region = new
+        return new
+
+    def _carried(self, region: Region | Tensor | Iterable[Stroke] | None, feather_px: float | None) -> Region | None:
+        """Into sides of the crop."""
+        if region is None or isinstance(region, Region):
+            carried = region
+        else:
+            if feather_px is not None and not feather_px >= 0:
+                raise BadMask(f"feather_px is 0 or more pixels of the photo, got {feather_px}")
+            feather = FEATHER if feather_px is None else round(min(feather_px / self.crop.side, 1.0), 5)
+            if isinstance(region, Tensor):
+                check_mask(region, who="set_region", height=self.photo.height, width=self.photo.width)
+                carried = Region.of_mask(self.crop.cut_mask(region, resolution=BITMAP_PX), feather=feather)
+            else:
+                carried = Region(strokes=tuple(s.carried(self.crop) for s in region), feather=feather)
+        if carried is not None and not carried.mask(BITMAP_PX).any():
+            raise BadMask("nothing of this region lies in the square that the model sees, so no step could show in it")
+        return carried
 
     def set(self, direction: str, amount: float | str, *, keep: Sequence[str] = ()) -> float:
         """Move a slider to an amount; 0 takes it out of the recipe.
@@ -128,6 +211,8 @@ class Session:
             amount: in standard deviations of the attribute; "auto" = just as far as it takes until the effect is there
                 in the finished photo, "-auto" = the same the other way. Only for directions with a scorer.
             keep: directions whose attributes shall stay where they are.
+
+        Where a region is set, this is the slider of that region: it changes nothing outside.
 
         Returns:
             The amount that was set.
@@ -140,8 +225,8 @@ class Session:
             if amount not in ("auto", "+auto", "-auto"):
                 raise BadConfig(f"an amount is a number, 'auto' or '-auto', got {amount!r}")
             amount = self._find_amount(chosen, upward=amount != "-auto", keep=tuple(keep))
-        recipe = self.recipe.with_move(direction, amount, keep=tuple(keep))
-        self._edited(recipe)  # what does not fit says so now, not at the next render
+        recipe = self.recipe.with_move(direction, amount, keep=tuple(keep), region=self.region)
+        self._parts(recipe)  # what does not fit says so now, not at the next render
         self._remember(recipe)
         return amount
 
@@ -167,13 +252,13 @@ class Session:
                 f"this recipe was made with {recipe.model!r} ({recipe.fingerprint[:12]}), the session uses "
                 f"{self.recipe.model!r} ({self.recipe.fingerprint[:12]})"
             )
-        self._edited(recipe)
+        self._parts(recipe)
         self._remember(replace(self.recipe, steps=recipe.steps))
 
     @torch.no_grad()
     def preview(self, *, resolution: int = PREVIEW_PX) -> Tensor:
         """The edited crop, quickly: [1, 3, resolution, resolution], pasted back as `render` would."""
-        return self._pasted(self._edited(self.recipe), resolution)
+        return self._pasted(self._parts(self.recipe), resolution)
 
     @torch.no_grad()
     def render(self) -> Photo:
@@ -185,17 +270,15 @@ class Session:
         recipe = self.recipe.to_json()
         if not self.recipe.steps:
             return self.photo.with_img(self.photo.img, recipe=recipe)
-        edited = self._edited(self.recipe)
-        before, after = self._pair(edited, self.generator.img_resolution, precision="exact")
-        size = before.shape[3]
-        change = blend_change(self._target(size), before, after, superellipse(size))
+        size = self.generator.img_resolution
+        change = self._change(self._parts(self.recipe), size, precision="exact")
         return replace(paste_change(self.photo, self.crop, change), recipe=recipe)
 
     @torch.no_grad()
     def render_crop(self) -> Photo:
         """The edited square alone, at the generator's size, as the generator paints it: nothing is pasted back."""
-        edited = self._edited(self.recipe)
-        img = paint(self._with_tuning(self._share(edited)), *edited).clamp(-1, 1)
+        parts = self._parts(self.recipe)
+        img = self._collage(parts, self._least_share(parts), self.generator.img_resolution, precision="exact")
         return Photo(img=coloured(img), recipe=self.recipe.to_json())
 
     def crop_picture(self) -> Tensor:
@@ -204,8 +287,8 @@ class Session:
             return self._with_tuning(1.0).synthesis(self.inversion.ws).clamp(-1, 1)
 
     def amount(self, direction: str) -> float:
-        """Where a slider stands."""
-        return self.recipe.amount(direction)
+        """Where a slider stands; where a region is set, the slider of that region."""
+        return self.recipe.amount(direction, region=self.region)
 
     @property
     def _bench(self) -> Bench:
@@ -221,25 +304,45 @@ class Session:
         self._history = [*self._history[: self._at + 1], recipe]
         self._at += 1
 
-    def _edited(self, recipe: Recipe) -> Edited:
-        return Edited(*run_steps(recipe.steps, self.inversion.ws, self._bench))
+    def _parts(self, recipe: Recipe) -> tuple[Part, ...]:
+        """What is painted where. The first part is the one outside all regions."""
+        return tuple(
+            Part(cell, Edited(*run_steps(cell.steps, self.inversion.ws, self._bench))) for cell in cells(recipe.steps)
+        )
 
     @property
     def _plain(self) -> Edited:
         return Edited(self.inversion.ws)
 
     def _target(self, size: int) -> Tensor:
-        return self.crop.cut(self.photo.img, resolution=size)
+        """The photo's own crop; the last few sizes are kept, since cutting it out of a large photo takes long."""
+        target = self._targets.pop(size, None)
+        if target is None:
+            target = self.crop.cut(self.photo.img, resolution=size)
+        self._targets[size] = target
+        if len(self._targets) > TARGETS:
+            del self._targets[next(iter(self._targets))]
+        return target
 
-    def _pair(self, edited: Edited, resolution: int, *, precision: str) -> tuple[Tensor, Tensor]:
-        """(before, after) by the generator tuned to this photo, with as much of the tuning as the edit bears."""
-        share = self._share(edited)
+    def _change(self, parts: Sequence[Part], size: int, *, precision: str) -> Change:
+        """What goes back into the photo, by the generator with as much of its tuning as the edit bears."""
+        share = self._least_share(parts)
+        before = self._picture(self._plain, share, size, precision=precision)
+        after = self._collage(parts, share, size, precision=precision)
+        return blend_change(self._target(size), before, after, superellipse(size) * self._reach(parts, size))
+
+    def _reach(self, parts: Sequence[Part], size: int) -> Tensor | float:
+        """Where a change may show: everywhere but where the picture is left as it was found."""
+        kept = [part.cell.weight(size) for part in parts if part.edited.key == self._plain.key]
+        return 1 - sum(kept) if len(parts) > 1 else 1
+
+    def _collage(self, parts: Sequence[Part], share: float, size: int, *, precision: str) -> Tensor:
+        return collage([(self._picture(part.edited, share, size, precision=precision), part.cell) for part in parts])
+
+    def _picture(self, edited: Edited, share: float, size: int, *, precision: str) -> Tensor:
         if precision == "fast":
-            return self._seen(self._plain, share, resolution), self._seen(edited, share, resolution)
-        before, after = (
-            shrunk(paint(self._with_tuning(share), *one).clamp(-1, 1), resolution) for one in (self._plain, edited)
-        )
-        return before, after
+            return self._seen(edited, share, size)
+        return shrunk(paint(self._with_tuning(share), *edited).clamp(-1, 1), size)
 
     def _seen(self, edited: Edited, share: float, resolution: int) -> Tensor:
         """The picture, quickly: painted whole and averaged down, [1, C, resolution, resolution].
@@ -262,10 +365,11 @@ class Session:
             self._tuned[share] = with_delta(self.generator, self.inversion.delta, share=share)
         return self._tuned[share]
 
-    def _pasted(self, edited: Edited, resolution: int) -> Tensor:
-        before, after = self._pair(edited, resolution, precision="fast")
-        target = self._target(resolution)
-        return lay_over(target, blend_change(target, before, after, superellipse(resolution)))
+    def _pasted(self, parts: Sequence[Part], resolution: int) -> Tensor:
+        return lay_over(self._target(resolution), self._change(parts, resolution, precision="fast"))
+
+    def _least_share(self, parts: Sequence[Part]) -> float:
+        return min(self._share(part.edited) for part in parts)
 
     def _share(self, edited: Edited) -> float:
         """The guard: the tuning was made for the unedited face; where an edit breaks under it, less of it is used.
@@ -298,7 +402,7 @@ class Session:
         auto = AUTOS[direction.name]
 
         def effect(amount: float) -> float:
-            moved = self._edited(self.recipe.with_move(direction.name, amount, keep=keep))
+            moved = self._parts(self.recipe.with_move(direction.name, amount, keep=keep, region=self.region))
             score = score_faces(self._pasted(moved, PREVIEW_PX), auto.attribute).item()
             return score if upward else 1 - score
 

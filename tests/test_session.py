@@ -8,9 +8,11 @@ import torch
 import ganvas
 from ganvas.editing.directions import Direction, save_directions
 from ganvas.editing.recipe import Recipe
+from ganvas.editing.regions import Stroke
 from ganvas.editing.step import Move
 from ganvas.editing.styles import paint
-from ganvas.errors import BadConfig, BadLatent, NoFace
+from ganvas.errors import BadConfig, BadLatent, BadMask, NoFace
+from ganvas.images.crop import Crop
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.inversion.result import Inversion
@@ -242,3 +244,95 @@ def test_every_auto_has_a_scorer():
     from ganvas.features.scorers import EXPRESSIONS
 
     assert {auto.attribute for auto in AUTOS.values()} <= {*EXPRESSIONS, "smile", "age", "gender"}
+
+
+def _dot(x, y, radius):
+    return [Stroke(points=((x, y),), radius=radius)]
+
+
+def test_a_slider_in_a_region_leaves_everything_outside_bit_for_bit(session, photo):
+    session.set_region(_dot(35, 30, 8), feather_px=2)
+    session.set("smile", 3)
+    result = session.render()
+    changed = (result.img != photo.img).any(dim=1)[0]
+    rows, columns = changed.nonzero().T
+    assert changed.any()
+    assert 35 - 12 <= columns.min() and columns.max() <= 35 + 12  # radius, 3/2 of the feather, a pixel of the crop
+    assert 30 - 12 <= rows.min() and rows.max() <= 30 + 12
+    preview = session.preview(resolution=32) != session._target(32)
+    assert preview.any() and not preview[:, :, :, 20:].any()
+
+
+def test_inside_its_region_a_slider_does_what_it_does_everywhere(session):
+    session.set("smile", 3)
+    whole = session.render_crop().img
+    session.undo()
+    session.set_region(_dot(45, 30, 12), feather_px=0)
+    session.set("smile", 3)
+    part = session.render_crop().img
+    mask = session.region.mask(32).expand_as(part)
+    assert torch.equal(part[mask == 1], whole[mask == 1])
+    assert not torch.equal(part[mask == 0], whole[mask == 0])
+    assert session.amount("smile") == 3
+    session.set_region(None)
+    assert session.amount("smile") == 0
+
+
+def test_regions_are_undone_and_replayed_like_everything(session, generator, photo, found):
+    session.set("age", 1)
+    pictures = [session.render().img]
+    session.set_region(_dot(35, 30, 10))
+    session.set("smile", 3)
+    pictures.append(session.render().img)
+    session.set_region(photo.img.new_ones(1, 1, 60, 90).tril())
+    session.do(Move(direction="smile", amount=-2))
+    pictures.append(session.render().img)
+    again = open_session(photo, model=generator, inversion=found)
+    again.replay(Recipe.from_json(session.recipe.to_json()))
+    assert torch.equal(again.render().img, pictures[2])
+    for picture in reversed(pictures[:-1]):
+        session.undo()
+        assert torch.equal(session.render().img, picture)
+    session.redo()
+    assert torch.equal(session.render().img, pictures[1])
+
+
+def test_a_region_is_reshaped_with_the_steps_in_it(session):
+    session.set_region(_dot(35, 30, 10))
+    session.set("smile", 3)
+    session.set("age", 3)
+    before = session.render().img
+    session.reshape_region(_dot(55, 30, 10))
+    assert {step.region for step in session.recipe.steps} == {session.region}
+    assert session.amount("smile") == 3
+    assert not torch.equal(session.render().img, before)
+    session.undo()
+    assert torch.equal(session.render().img, before)
+    session.set_region(None)
+    with pytest.raises(BadConfig, match="set_region comes first"):
+        session.reshape_region(_dot(55, 30, 10))
+
+
+def test_a_region_that_does_not_fit_is_refused(session):
+    for wrong, says in (
+        (_dot(5, 5, 2), "nothing of this region"),  # beside the middle square
+        (torch.ones(1, 1, 32, 32), r"\[1, 1, 60, 90\]"),
+        (torch.full((1, 1, 60, 90), 2.0), r"in \[0, 1\]"),
+    ):
+        with pytest.raises(BadMask, match=says):
+            session.set_region(wrong)
+    with pytest.raises(BadMask, match="feather_px"):
+        session.set_region(_dot(45, 30, 5), feather_px=-1)
+    assert session.region is None
+
+
+def test_the_photo_is_cut_once_however_often_it_is_previewed(session, monkeypatch):
+    cut = []
+    original = Crop.cut
+    monkeypatch.setattr(
+        Crop, "cut", lambda self, img, *, resolution: cut.append(1) or original(self, img, resolution=resolution)
+    )
+    for amount in range(5):
+        session.set("smile", amount)
+        session.preview(resolution=16)
+    assert len(cut) == 1

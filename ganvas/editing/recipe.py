@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.checks import check_known
+from ganvas.editing.regions import Region, Within, region_of, regions_of, unwrapped
 from ganvas.editing.step import LatentStep, Move, step_from_dict, step_to_dict
 from ganvas.errors import BadConfig
 from ganvas.weights.checkpoint import write_atomically
@@ -42,29 +43,36 @@ class Recipe:
         if len(self.steps) > MAX_STEPS:
             raise BadConfig(f"a recipe holds {MAX_STEPS} steps at most, got {len(self.steps)}")
         object.__setattr__(self, "steps", tuple(self.steps))
+        regions_of(self.steps)  # not too many
 
     def then(self, step: LatentStep) -> Recipe:
         """This recipe with one more step."""
         return replace(self, steps=(*self.steps, step))
 
-    def with_move(self, direction: str, amount: float, *, keep: tuple[str, ...] = ()) -> Recipe:
-        """Set a slider: its move is replaced where it stands, added at the end, or taken out at amount 0."""
-        others = [step for step in self.steps if not (isinstance(step, Move) and step.direction == direction)]
+    def with_move(
+        self, direction: str, amount: float, *, keep: tuple[str, ...] = (), region: Region | None = None
+    ) -> Recipe:
+        """Set a slider: its move is replaced where it stands, added at the end, or taken out at amount 0.
+
+        A slider that applies in a region is another one than the same everywhere, or in another region.
+        """
+        places = [i for i, step in enumerate(self.steps) if _moves(step, direction, region)]
+        others = [step for i, step in enumerate(self.steps) if i not in places]
         if amount == 0:
             return replace(self, steps=tuple(others))
-        at = next(
-            (i for i, s in enumerate(self.steps) if isinstance(s, Move) and s.direction == direction), len(others)
-        )
-        return replace(self, steps=(*others[:at], Move(direction=direction, amount=amount, keep=keep), *others[at:]))
+        at = places[0] if places else len(others)
+        move = Move(direction=direction, amount=amount, keep=keep)
+        step: LatentStep = move if region is None else Within(move, region)
+        return replace(self, steps=(*others[:at], step, *others[at:]))
 
-    def amount(self, direction: str) -> float:
+    def amount(self, direction: str, *, region: Region | None = None) -> float:
         """Where a slider stands; 0 where it was not moved."""
-        return sum(s.amount for s in self.steps if isinstance(s, Move) and s.direction == direction)
+        return sum(unwrapped(step).amount for step in self.steps if _moves(step, direction, region))
 
     def to_json(self) -> str:
         """One line of JSON."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "steps"}
-        steps = [step_to_dict(step) for step in self.steps]
+        steps = [_step_to_dict(step) for step in self.steps]
         return json.dumps({"format": FORMAT, **plain, "steps": steps}, ensure_ascii=False)
 
     @classmethod
@@ -88,7 +96,7 @@ class Recipe:
         for key in data:
             check_known(key, _PLAIN, what="field of a recipe")
         _check_types(data)
-        return cls(steps=tuple(step_from_dict(step, STEPS) for step in steps[: MAX_STEPS + 1]), **data)
+        return cls(steps=tuple(map(_step_from_dict, steps[: MAX_STEPS + 1])), **data)
 
     def save(self, path: Path | str) -> Path:
         """Write the recipe as JSON; atomic."""
@@ -110,6 +118,24 @@ class Recipe:
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise BadConfig(f"{path} cannot be read as a recipe: {error}") from error
+
+
+def _moves(step: Any, direction: str, region: Region | None) -> bool:
+    inner = unwrapped(step)
+    return isinstance(inner, Move) and inner.direction == direction and region_of(step) == region
+
+
+def _step_to_dict(step: Any) -> dict[str, Any]:
+    """A step's own fields, and the region it is limited to under "within"."""
+    region = region_of(step)
+    return {**step_to_dict(unwrapped(step)), **({} if region is None else {"within": region.to_dict()})}
+
+
+def _step_from_dict(data: Any) -> LatentStep:
+    if not isinstance(data, dict) or "within" not in data:
+        return step_from_dict(data, STEPS)
+    inner = {key: value for key, value in data.items() if key != "within"}
+    return Within(step_from_dict(inner, STEPS), Region.from_dict(data["within"]))
 
 
 _PLAIN = {field.name: field for field in dataclasses.fields(Recipe) if field.name != "steps"}

@@ -1,0 +1,303 @@
+"""Regions: this step only here. Painted strokes or a mask as data, and what is painted where several steps have one.
+
+A region is written in sides of the crop: (0, 0) is its top left corner, (1, 1) its bottom right one. So it is the same
+at every size, lies on the same part of another face when a recipe is replayed, and takes a few hundred bytes.
+
+Every place of the picture is painted with the steps that apply there, all of them in one go, by the generator:
+
+    steps     age (everywhere) · smile in A · hair in B
+    cells     age │ age, smile: in A without B │ age, hair: in B without A │ age, smile, hair: where A and B overlap
+
+A cell is one synthesis; their pictures are joined through soft masks that add up to 1.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganvas.checks import check_known, check_mask
+from ganvas.editing.step import Bench, LatentStep
+from ganvas.errors import BadConfig, BadMask
+from ganvas.images.crop import Crop
+from ganvas.images.masks import brush, feather
+
+BITMAP_PX = 256  # a mask is kept at this size
+DRAWN_PX = 512  # strokes are drawn at this size at most, and enlarged: a recipe cannot ask for an hour of drawing
+MAX_STROKES, MAX_POINTS = 200, 2000  # of one region
+MAX_BITMAP = 100_000  # characters
+FAR = 4.0  # sides of the crop that a stroke may reach beyond it
+MAX_REGIONS, MAX_CELLS = 8, 16  # of one recipe
+FAINT = 1 / 512  # a cell that is nowhere stronger is not painted
+FEATHER = 0.03  # where nobody says how soft an edge shall be
+
+Points = Sequence[Sequence[float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stroke:
+    """A line of a round brush; one point makes a dot. Lengths are those of whatever the stroke lies in.
+
+    In a Region that is the crop (1 = its side); at a session's door it is the photo (pixels).
+    """
+
+    points: tuple[tuple[float, float], ...]
+    radius: float
+    erase: bool = False  # takes away what strokes before it have painted
+
+    def __post_init__(self) -> None:
+        try:
+            points = tuple((float(x), float(y)) for x, y in self.points)
+            radius = float(self.radius)
+        except (TypeError, ValueError) as error:
+            raise BadMask(f"a stroke has points [[x, y], …] and a radius, got {str(self)[:80]} ({error})") from error
+        if not points or not all(map(math.isfinite, (radius, *(number for point in points for number in point)))):
+            raise BadMask(f"a stroke has at least one point, and finite numbers, got {str(self)[:80]}")
+        if not radius > 0 or not isinstance(self.erase, bool):
+            raise BadMask(f"a stroke's radius is above 0 and erase is true or false, got {radius} and {self.erase!r}")
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "radius", radius)
+
+    def carried(self, crop: Crop) -> Stroke:
+        """From pixels of the photo to sides of the crop; points closer together than a quarter of the radius go."""
+        kept = [self.points[0]]
+        for point in self.points[1:]:
+            if math.dist(point, kept[-1]) > self.radius / 4:
+                kept.append(point)
+        inside = crop.carry(kept, resolution=1).tolist()
+        rounded = tuple((round(x, 5), round(y, 5)) for x, y in inside)
+        return replace(self, points=rounded, radius=round(max(self.radius / crop.side, 1e-4), 5))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """Where a step applies: strokes in the order of painting, on top of a mask if there is one.
+
+    `bitmap` is the mask of the crop, BITMAP_PX x BITMAP_PX levels of 0 … 255, packed (zlib, base64); see `of_mask`.
+    `feather` is how soft the edges are, in sides of the crop; 3/2 of it outside the strokes nothing changes at all.
+    """
+
+    strokes: tuple[Stroke, ...] = ()
+    bitmap: str = field(default="", repr=False)
+    feather: float = FEATHER
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "strokes", tuple(self.strokes))
+        if isinstance(self.feather, bool) or not isinstance(self.feather, (int, float)) or not 0 <= self.feather <= 1:
+            raise BadMask(f"a region's feather is 0 to 1 side of the crop, got {self.feather!r}")
+        object.__setattr__(self, "feather", float(self.feather))
+        points = [point for stroke in self.strokes for point in stroke.points]
+        if len(self.strokes) > MAX_STROKES or len(points) > MAX_POINTS:
+            raise BadMask(
+                f"a region has up to {MAX_STROKES} strokes with {MAX_POINTS} points, got {len(self.strokes)} with "
+                f"{len(points)}; hand in a mask instead"
+            )
+        reach = [abs(number) for point in points for number in point] + [stroke.radius for stroke in self.strokes]
+        if max(reach, default=0) > FAR:
+            raise BadMask(f"a region is written in sides of the crop, 0 to 1; {max(reach):g} lies far outside")
+        if not self.strokes and not self.bitmap:
+            raise BadMask("a region has at least one stroke, or a bitmap")
+        if self.bitmap:
+            _unpacked(self.bitmap)
+
+    @classmethod
+    def of_mask(cls, mask: Tensor, *, feather: float = FEATHER) -> Region:
+        """A region from a mask of the crop, [1, 1, S, S] in [0, 1] at any size."""
+        check_mask(mask, who="Region.of_mask", height=mask.shape[-1], width=mask.shape[-1])
+        small = _resized(mask.float(), BITMAP_PX)
+        levels = (small[0, 0] * 255).round().to(torch.uint8).numpy().tobytes()
+        return cls(bitmap=base64.b64encode(zlib.compress(levels, 9)).decode(), feather=feather)
+
+    def mask(self, resolution: int) -> Tensor:
+        """[1, 1, resolution, resolution] in [0, 1], feathered; exactly 0 where nothing may change."""
+        return _drawn(self, resolution)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; fields that say nothing are left out."""
+        strokes = [
+            {"points": [list(point) for point in s.points], "radius": s.radius, **({"erase": True} if s.erase else {})}
+            for s in self.strokes
+        ]
+        bitmap = {"bitmap": self.bitmap} if self.bitmap else {}
+        return {**({"strokes": strokes} if strokes else {}), **bitmap, "feather": self.feather}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Region:
+        """The region that `to_dict` wrote.
+
+        Raises:
+            BadConfig: not a region, or an unknown field.
+            BadMask: numbers out of range, too much of it, or a bitmap that is none.
+        """
+        _check_fields(data, ("strokes", "bitmap", "feather"), what="a region")
+        strokes = data.get("strokes", [])
+        if not isinstance(strokes, list) or len(strokes) > MAX_STROKES or not isinstance(data.get("bitmap", ""), str):
+            raise BadMask(f"a region's strokes are a list of up to {MAX_STROKES}, its bitmap is text")
+        for stroke in strokes:
+            _check_fields(stroke, ("points", "radius", "erase"), what="a stroke")
+            if not isinstance(stroke.get("points"), list) or "radius" not in stroke:
+                raise BadMask(f"a stroke has points [[x, y], …] and a radius, got {str(stroke)[:80]}")
+        return cls(**{**data, "strokes": tuple(Stroke(**stroke) for stroke in strokes)})
+
+
+def _check_fields(data: Any, known: Sequence[str], *, what: str) -> None:
+    if not isinstance(data, dict):
+        raise BadConfig(f"{what} is written with the fields {', '.join(known)}, got {str(data)[:80]}")
+    for key in data:
+        check_known(key, known, what=f"field of {what}")
+
+
+def _unpacked(bitmap: str) -> Tensor:
+    """[1, 1, BITMAP_PX, BITMAP_PX]; never more memory than that, whatever the text promises."""
+    size = BITMAP_PX**2
+    try:
+        if len(bitmap) > MAX_BITMAP:
+            raise ValueError(f"{len(bitmap):,} characters")
+        reader = zlib.decompressobj()
+        levels = reader.decompress(base64.b64decode(bitmap, validate=True), size + 1)
+        if len(levels) != size:
+            raise ValueError(f"it holds {'more' if len(levels) > size else len(levels)} bytes")
+    except (ValueError, binascii.Error, zlib.error) as error:
+        raise BadMask(
+            f"a region's bitmap is {BITMAP_PX} x {BITMAP_PX} bytes, packed by zlib, in at most {MAX_BITMAP:,} "
+            f"characters of base64: {error}"
+        ) from error
+    return torch.frombuffer(bytearray(levels), dtype=torch.uint8).view(1, 1, BITMAP_PX, BITMAP_PX) / 255
+
+
+@lru_cache(maxsize=32)
+def _drawn(region: Region, resolution: int) -> Tensor:
+    px = min(resolution, DRAWN_PX)
+    mask = _resized(_unpacked(region.bitmap), px) if region.bitmap else torch.zeros(1, 1, px, px)
+    for stroke in region.strokes:
+        points = torch.tensor(stroke.points, dtype=torch.float64) * px
+        painted = brush(px, px, points, radius_px=stroke.radius * px)
+        mask = mask * (1 - painted) if stroke.erase else torch.maximum(mask, painted)
+    return _resized(feather(mask, radius_px=region.feather * px), resolution)
+
+
+def _resized(mask: Tensor, px: int) -> Tensor:
+    if mask.shape[-1] == px:
+        return mask
+    if mask.shape[-1] % px == 0:
+        return F.avg_pool2d(mask, mask.shape[-1] // px)
+    return F.interpolate(mask, (px, px), mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Within:
+    """A step that applies in a region only. In a recipe it is the step with the region under "within"."""
+
+    name: ClassVar[str] = "within"  # never written: a recipe has the name of the step
+    step: LatentStep
+    region: Region
+
+    def __post_init__(self) -> None:
+        if isinstance(self.step, Within):
+            raise BadConfig("a step lies within one region; draw the part that both have in common")
+
+    def apply(self, ws: Tensor, bench: Bench) -> Tensor:
+        """What the step does inside its region; `cells` says where that is."""
+        return self.step.apply(ws, bench)
+
+
+def region_of(step: Any) -> Region | None:
+    """Where a step applies; None = everywhere."""
+    return step.region if isinstance(step, Within) else None
+
+
+def unwrapped(step: Any) -> Any:
+    """The step itself, without its region."""
+    return step.step if isinstance(step, Within) else step
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A part of the picture to which the same steps apply; `inside` is None for the rest, where no region is."""
+
+    steps: tuple[LatentStep, ...]
+    regions: tuple[Region, ...] = ()
+    inside: tuple[bool, ...] | None = None
+
+    def weight(self, resolution: int) -> Tensor | float:
+        """How much each place belongs here, [1, 1, resolution, resolution]; 1 where there is no region at all."""
+        if not self.regions:
+            return 1.0
+        if self.inside is not None:
+            return _share(self.regions, self.inside, resolution)
+        others = [_share(self.regions, inside, resolution) for inside in _overlaps(self.regions)]
+        return (1 - sum(others, torch.zeros(1, 1, resolution, resolution))).clamp(min=0)
+
+
+def cells(steps: Iterable[LatentStep]) -> tuple[Cell, ...]:
+    """Which steps are painted where. The first cell is the rest of the picture, outside all regions.
+
+    Raises:
+        BadConfig: too many regions, or too many overlaps between them.
+    """
+    steps = tuple(steps)
+    regions = regions_of(steps)
+    everywhere = tuple(step for step in steps if region_of(step) is None)
+    if not regions:
+        return (Cell(everywhere),)
+    found = [Cell(everywhere, regions)]
+    for inside in _overlaps(regions):
+        here = {region for region, is_in in zip(regions, inside, strict=True) if is_in}
+        applied = tuple(step for step in steps if region_of(step) is None or region_of(step) in here)
+        found.append(Cell(applied, regions, inside))
+    return tuple(found)
+
+
+def regions_of(steps: Iterable[LatentStep]) -> tuple[Region, ...]:
+    """The different regions of some steps, in order.
+
+    Raises:
+        BadConfig: more than MAX_REGIONS.
+    """
+    found = tuple(dict.fromkeys(step.region for step in steps if isinstance(step, Within)))
+    if len(found) > MAX_REGIONS:
+        raise BadConfig(f"a recipe has up to {MAX_REGIONS} different regions, got {len(found)}")
+    return found
+
+
+@lru_cache(maxsize=32)
+def _overlaps(regions: tuple[Region, ...]) -> tuple[tuple[bool, ...], ...]:
+    """In which combinations the regions cover a place, at least one of them each time."""
+    found: list[tuple[tuple[bool, ...], Tensor]] = [((), torch.ones(1, 1, BITMAP_PX, BITMAP_PX))]
+    for region in regions:
+        mask = region.mask(BITMAP_PX)
+        split = [
+            ((*inside, is_in), weight * (mask if is_in else 1 - mask)) for inside, weight in found for is_in in (0, 1)
+        ]
+        found = [(tuple(map(bool, inside)), weight) for inside, weight in split if float(weight.max()) > FAINT]
+        if len(found) > MAX_CELLS:
+            raise BadConfig(f"these regions overlap in more than {MAX_CELLS} ways; use fewer, or the same one again")
+    return tuple(inside for inside, _ in found if any(inside))
+
+
+def _share(regions: tuple[Region, ...], inside: tuple[bool, ...], resolution: int) -> Tensor:
+    weight = torch.ones(1, 1, resolution, resolution)
+    for region, is_in in zip(regions, inside, strict=True):
+        mask = region.mask(resolution)
+        weight = weight * (mask if is_in else 1 - mask)
+    return weight
+
+
+def collage(parts: Sequence[tuple[Tensor, Cell]]) -> Tensor:
+    """The cells' pictures, [1, C, S, S] each, as one; where a cell is alone its pixels are its own, bit for bit."""
+    if len(parts) == 1:
+        return parts[0][0]
+    whole = torch.zeros_like(parts[0][0])
+    for img, cell in parts:
+        whole = whole + img * cell.weight(img.shape[-1])
+    return whole
