@@ -34,6 +34,7 @@ AMOUNTS = tuple(float(a) for a in range(-5, 6))  # tried when a range is measure
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="The file to add to; left out, 'ganvas edit' finds it by itself.")
 ]
+Group = Annotated[str, typer.Option(help="The heading to show it under: expression, age, pose, hair, skin …")]
 Layers = Annotated[str, typer.Option(help="Rows of ws that move, such as 0-3; left out: all.")]
 
 
@@ -136,6 +137,7 @@ def learn(
     ] = "fast",
     leakage: Annotated[Path | None, typer.Option(help="Draw what else it moves as a picture.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="A picture of five amounts.")] = None,
+    group: Group = "other",
     output: Output = None,
 ) -> None:
     """Learn a slider from what you know about samples: a table, two folders, likes and dislikes, or a scorer.
@@ -178,7 +180,7 @@ def learn(
         x, y = known.known(name)
         others = [ask.other(known, other) for other in kept]
         found = learn_direction(x, y, name=name, keep=others, space=space)
-    found = replace(found, fingerprint=_fingerprint(G), facts={**found.facts, "keep": kept})
+    found = replace(found, fingerprint=_fingerprint(G), facts={**found.facts, "keep": kept}, group=group)
     if layers and layers != "auto":
         found = replace(found, layers=tuple(parse_numbers(layers, what="layers")))
     if scorer:
@@ -199,6 +201,7 @@ def import_(
     name: Annotated[str, typer.Option(help="What it will be called; left out: as in the file.")] = "",
     first: Annotated[int, typer.Option(min=1, help="Of a file with many components, take so many.")] = 8,
     sheet: Annotated[Path | None, typer.Option(help="A picture of them.")] = None,
+    group: Group = "other",
     output: Output = None,
 ) -> None:
     """Take directions that another tool learnt for this very generator. Their unit stays what it was there.
@@ -213,7 +216,7 @@ def import_(
     chosen = [name if len(foreign) == 1 else f"{name}-{i}" for i in range(len(foreign))] if name else None
     named = chosen or [re.sub(r"[^\w-]", "_", one.name) for one in foreign]
     found = [
-        imported(one, G, name=_check_name(new), fingerprint=_fingerprint(G))
+        replace(imported(one, G, name=_check_name(new), fingerprint=_fingerprint(G)), group=group)
         for one, new in zip(foreign, named, strict=True)
     ]
     if sheet is not None:
@@ -456,7 +459,7 @@ def _line(d: Direction, file: Path) -> str:
     many = f"{d.facts['samples']} samples" if "samples" in d.facts else ""
     rows = "all rows" if d.layers is None else f"rows {','.join(map(str, d.layers))}"
     said = ", ".join(part for part in (d.space, rows, f"{d.low:+g} to {d.high:+g}", how, many, fit) if part)
-    return f"{d.name}: {said}; of {d.fingerprint[:12]}, in {file.name}"
+    return f"{d.name}: {said}; group {d.group}; of {d.fingerprint[:12]}, in {file.name}"
 
 
 def _say(direction: Direction) -> None:

@@ -26,6 +26,8 @@ from ganvas.weights.from_directions import ForeignDirection
 
 FORMAT = "ganvas-directions-1"
 SPACES = ("w", "w+", "s")
+GROUPS = ("expression", "age", "pose", "hair", "skin", "accessories", "other")  # of those that ship; yours may differ
+GROUP_CHARACTERS = 40
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Direction:
     `space` says what `vector` changes for amount 1: "w" [1, w_dim], every row of ws alike; "w+" [num_ws, w_dim], each
     row in its own way; "s" [1, S], the styles of all layers side by side. `layers` are the rows of ws that move, or, in
     "s", whose styles move (None = all). Amounts from `low` to `high` were checked. `fingerprint` names the generator.
-    `facts` say how it was learnt and how well.
+    `facts` say how it was learnt and how well. `group` is the heading that it is shown under.
     """
 
     name: str
@@ -46,9 +48,15 @@ class Direction:
     fingerprint: str = ""
     facts: dict[str, Any] = field(default_factory=dict, compare=False)
     space: str = "w"
+    group: str = "other"
 
     def __post_init__(self) -> None:
         check_known(self.space, SPACES, what="space of a direction")
+        if not (isinstance(self.group, str) and 0 < len(self.group) <= GROUP_CHARACTERS and self.group.isprintable()):
+            raise BadConfig(
+                f"the group of direction {self.name!r} should be a word such as {GROUPS[0]!r}, at most "
+                f"{GROUP_CHARACTERS} characters, got {str(self.group)[:60]!r}"
+            )
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise BadConfig(f"direction {self.name!r} has the range {self.low} to {self.high}")
         if self.space == "w" and self.vector.ndim == 2 and len(self.vector) > 1:
@@ -209,7 +217,14 @@ def save_directions(directions: Sequence[Direction], path: Path | str, *, licenc
     if len({d.fingerprint for d in directions}) != 1 or len({d.name for d in directions}) != len(directions):
         raise BadConfig("one file holds directions of one generator, each with a name of its own")
     cards = {
-        d.name: {"space": d.space, "layers": d.layers, "low": d.low, "high": d.high, "facts": d.facts}
+        d.name: {
+            "space": d.space,
+            "layers": d.layers,
+            "low": d.low,
+            "high": d.high,
+            "group": d.group,
+            "facts": d.facts,
+        }
         for d in directions
     }
     header = {
@@ -260,6 +275,5 @@ def _from_card(name: str, vector: Tensor, card: dict[str, Any], header: dict[str
     layers = None if card["layers"] is None else tuple(int(row) for row in card["layers"])
     low, high = float(card["low"]), float(card["high"])
     facts = {"licence": header.get("licence", ""), "origin": header.get("origin", ""), **card["facts"]}
-    return Direction(
-        name, vector.float(), layers, low, high, header["fingerprint"], facts, space=card.get("space", "w")
-    )
+    space, group = card.get("space", "w"), card.get("group", "other")  # older files have neither
+    return Direction(name, vector.float(), layers, low, high, header["fingerprint"], facts, space, group)

@@ -62,7 +62,14 @@ class Report:
         plain: dict[str, Any] = {
             "samples": self.samples,
             "directions": {
-                d.name: {"space": d.space, "layers": d.layers, "low": d.low, "high": d.high, "facts": d.facts}
+                d.name: {
+                    "space": d.space,
+                    "layers": d.layers,
+                    "low": d.low,
+                    "high": d.high,
+                    "group": d.group,
+                    "facts": d.facts,
+                }
                 for d in self.directions
             },
             "responses": [asdict(r) for r in self.responses],

@@ -20,7 +20,7 @@ def test_a_range_that_is_none_is_refused():
 
 
 def test_a_file_gives_its_directions_back(tmp_path):
-    smile = Direction("smile", torch.randn(1, 8), low=-2.5, fingerprint="ab", facts={"r2": 0.5})
+    smile = Direction("smile", torch.randn(1, 8), low=-2.5, fingerprint="ab", facts={"r2": 0.5}, group="expression")
     pose = Direction("pose", torch.randn(5, 8), layers=(0, 1), fingerprint="ab")
     path = save_directions([smile, pose], tmp_path / "d.safetensors", licence="CC0-1.0", origin="a test")
     back = load_directions(path)
@@ -29,6 +29,20 @@ def test_a_file_gives_its_directions_back(tmp_path):
     assert back["pose"].layers == (0, 1)
     assert (back["smile"].low, back["smile"].layers, back["smile"].fingerprint) == (-2.5, None, "ab")
     assert back["smile"].facts == {"r2": 0.5, "licence": "CC0-1.0", "origin": "a test"}
+    assert (back["smile"].group, back["pose"].group) == ("expression", "other")
+
+
+def test_a_file_from_before_there_were_groups_is_read(tmp_path):
+    card = '{"smile": {"layers": null, "low": -3, "high": 3, "facts": {}}}'
+    header = {"format": "ganvas-directions-1", "fingerprint": "ab", "directions": card}
+    save_file({"smile": torch.ones(1, 8)}, tmp_path / "d.safetensors", header)
+    assert load_directions(tmp_path / "d.safetensors")["smile"].group == "other"
+
+
+@pytest.mark.parametrize("group", ["", "x" * 41, "two\nlines", 3])
+def test_a_group_is_a_word(group):
+    with pytest.raises(BadConfig, match="group"):
+        Direction("smile", torch.ones(1, 8), group=group)
 
 
 def test_one_file_is_of_one_generator(tmp_path):
@@ -43,7 +57,14 @@ def test_one_file_is_of_one_generator(tmp_path):
 
 @pytest.mark.parametrize(
     "card",
-    ["{", "[]", '{"smile": {}}', '{"smile": {"layers": null, "low": 3, "high": -3, "facts": {}}}', '{"other": {}}'],
+    [
+        "{",
+        "[]",
+        '{"smile": {}}',
+        '{"smile": {"layers": null, "low": 3, "high": -3, "facts": {}}}',
+        '{"other": {}}',
+        '{"smile": {"layers": null, "low": -3, "high": 3, "group": 5, "facts": {}}}',
+    ],
 )
 def test_a_damaged_card_is_said(tmp_path, card):
     header = {"format": "ganvas-directions-1", "fingerprint": "ab", "directions": card}
