@@ -439,6 +439,36 @@ def generator_exits_where_it_says(case: Case) -> None:
             G.synthesis(ws, resolution=px)
 
 
+def generator_shows_its_features(case: Case) -> None:
+    G = case.build()
+    ws = _ws(case, G, 2).requires_grad_()
+    sizes = G.feature_sizes
+    if not sizes:
+        with pytest.raises(BadConfig, match="no maps of features"):
+            G.features(ws, 4)
+        return
+    assert list(sizes) == sorted(set(sizes))
+    assert G.img_resolution // 2 <= sizes[-1] <= G.img_resolution
+    for px in sizes:
+        x = G.features(ws, px)
+        assert x.shape[0] == 2 and x.shape[2:] == (px, px)
+        assert x.isfinite().all()
+        assert torch.equal(x, G.features(ws, px))
+        assert torch.allclose(x[:1], G.features(ws[:1], px), atol=1e-4), "pictures of a batch are independent"
+        (gradient,) = torch.autograd.grad(x.square().sum(), ws)
+        assert gradient.isfinite().all() and gradient[:, 0].any()
+        assert (
+            relative_psnr(x.detach(), G.features(ws, px, precision="fast").detach().float()) > case.tiny.fast_psnr - 6
+        )
+    for px in (3, 2 * G.img_resolution):
+        with pytest.raises(BadConfig, match=str(sizes[-1])):
+            G.features(ws, px)
+    with pytest.raises(BadLatent):
+        G.features(ws[:, :, 1:], sizes[0])
+    with pytest.raises(BadConfig, match="noise_mode"):
+        G.features(ws, sizes[0], noise_mode="loud")
+
+
 def generator_refuses_what_does_not_fit(case: Case) -> None:
     G, c = case.build(), case.labels(2)
     for z in (torch.randn(2, G.z_dim + 1), torch.randn(G.z_dim), torch.zeros(2, G.z_dim, dtype=torch.long), "seed"):
@@ -744,6 +774,7 @@ GENERATOR_CHECKS: list[Check] = [
     generator_fast_is_close_to_exact,
     generator_fast_follows_its_weights,
     generator_exits_where_it_says,
+    generator_shows_its_features,
     generator_refuses_what_does_not_fit,
     generator_round_trips,
     generator_compiles,

@@ -89,10 +89,19 @@ class DCGANGenerator(PlainGenerator):
         In train mode the batch normalisation makes the pictures of a batch depend on each other, as the paper has it;
         in eval mode they do not.
         """
+        return self.to_img(self.maps(ws, noise_mode=noise_mode, px=px // 2)).tanh()
+
+    @property
+    def feature_sizes(self) -> tuple[int, ...]:
+        """All stages: the last one is at half the picture's size."""
+        return tuple(4 << k for k in range(len(self.stages) + 1))
+
+    def maps(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
+        """ws [N, 1, w_dim] → [N, C, px, px]."""
         x = cpu_channels_last(self.start(ws[:, 0, :, None, None]))  # [N, widths[0], 4, 4]
-        for stage in self.stages:
+        for stage in self.stages[: px.bit_length() - 3]:
             x = stage(x)  # [N, C/2, 2H, 2W]
-        return self.to_img(x).tanh()
+        return x
 
 
 class DCGANDiscriminator(PlainDiscriminator):

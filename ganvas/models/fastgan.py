@@ -247,7 +247,16 @@ class FastGANGenerator(PlainGenerator):
         self.apply(init_weights)
         settle(self)
 
-    def features(self, ws: Tensor, *, noise_mode: str, px: int) -> dict[int, Tensor]:
+    @property
+    def feature_sizes(self) -> tuple[int, ...]:
+        """All stages."""
+        return tuple(_ladder(4, self.img_resolution))
+
+    def maps(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
+        """ws [N, 1, w_dim] → [N, C, px, px]."""
+        return self.all_maps(ws, noise_mode=noise_mode, px=px)[px]
+
+    def all_maps(self, ws: Tensor, *, noise_mode: str, px: int) -> dict[int, Tensor]:
         """The maps of all stages from 4 px to px: {4: [N, C, 4, 4], 8: [N, C, 8, 8], …}."""
         x = self.start_norm(self.start(ws[:, 0, :, None, None]))  # [N, 2C, 4, 4]
         x = cpu_channels_last(gated(x))
@@ -261,7 +270,7 @@ class FastGANGenerator(PlainGenerator):
 
     def paint(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
         """ws [N, 1, w_dim] → img [N, img_channels, px, px] in (-1, 1)."""
-        x = self.features(ws, noise_mode=noise_mode, px=px)[px]
+        x = self.maps(ws, noise_mode=noise_mode, px=px)
         head = self.to_img if px == self.img_resolution else self.to_small
         return head(x).tanh()
 
@@ -279,7 +288,7 @@ class FastGANGenerator(PlainGenerator):
             BadLatent: ws of another shape. BadConfig: an unknown noise_mode.
         """
         self.check_synthesis(ws, noise_mode, "exact")
-        maps = self.features(ws, noise_mode=noise_mode, px=self.img_resolution)
+        maps = self.all_maps(ws, noise_mode=noise_mode, px=self.img_resolution)
         return self.to_img(maps[self.img_resolution]).tanh(), self.to_small(maps[self.small_px]).tanh()
 
 

@@ -343,15 +343,14 @@ class MobileStyleGANGenerator(GeneratorModule):
             x = self.levels[i](x, ws[:, 3 * i + 1 : 3 * i + 4], noise_mode=noise_mode)
         return x
 
-    def features(self, ws: Tensor, px: int, *, noise_mode: str = "const", precision: str = "exact") -> Tensor:
-        """What the level of this size hands on: ws [N, num_ws, w_dim] → [N, C, px, px].
+    @property
+    def feature_sizes(self) -> tuple[int, ...]:
+        """All levels."""
+        return tuple(START_PX << level for level in range(len(self.config.channels)))
 
-        Raises:
-            BadLatent: ws of another shape.
-            BadConfig: an unknown noise_mode, precision or size.
-        """
-        self.check_synthesis(ws, noise_mode, precision)
-        self._check_exit(2 * px)
+    def features(self, ws: Tensor, px: int, *, noise_mode: str = "const", precision: str = "exact") -> Tensor:
+        """What the level of this size hands on, [N, C, px, px]; see `GeneratorModule.features`."""
+        self.check_features(ws, px, noise_mode, precision)
         return self._features(ws, px, noise_mode=noise_mode, precision=precision)
 
     @torch.no_grad()

@@ -125,6 +125,17 @@ class PlainGenerator(GeneratorModule):
                 return self.paint(ws, noise_mode=noise_mode, px=px).to(ws.dtype)
         return self._twin.of(self, dtype).paint(ws.to(dtype), noise_mode=noise_mode, px=px).to(ws.dtype)
 
+    def features(self, ws: Tensor, px: int, *, noise_mode: str = "const", precision: str = "exact") -> Tensor:
+        """See `GeneratorModule.features`; the family's own part is `maps`."""
+        self.check_features(ws, px, noise_mode, precision)
+        dtype = fast_dtype(ws.device.type) if precision == "fast" else torch.float32
+        with torch.autocast(ws.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            return self.maps(ws, noise_mode=noise_mode, px=px)
+
+    def maps(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
+        """Of a family with `feature_sizes`: ws [N, 1, w_dim], checked → [N, C, px, px]."""
+        raise NotImplementedError
+
     def paint(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
         """The family's own part of `synthesis`: ws [N, 1, w_dim], checked → img [N, img_channels, px, px]."""
         raise NotImplementedError

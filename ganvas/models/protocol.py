@@ -150,6 +150,29 @@ class GeneratorModule(Network):
         """ws [N, num_ws, w_dim] → img; see `Generator`."""
         raise NotImplementedError
 
+    @property
+    def feature_sizes(self) -> tuple[int, ...]:
+        """The sizes at which `features` can look into the synthesis, rising; empty where a family has no such maps."""
+        return ()
+
+    def features(self, ws: Tensor, px: int, *, noise_mode: str = "const", precision: str = "exact") -> Tensor:
+        """What the synthesis holds on its way, at one size; what lies where in them lies there in the picture.
+
+        Args:
+            ws: [N, num_ws, w_dim].
+            px: one of `feature_sizes`.
+            noise_mode, precision: as in `synthesis`.
+
+        Returns:
+            [N, C, px, px], with gradients to ws; of the precision of the arithmetic.
+
+        Raises:
+            BadLatent: ws of another shape.
+            BadConfig: another size, an unknown noise_mode or precision, or a family without feature maps.
+        """
+        self.check_features(ws, px, noise_mode, precision)
+        raise NotImplementedError
+
     def style_layers(self) -> list[StyleLayer]:
         """The generator's style channels ("S space"), layer by layer as it paints; empty where styles scale nothing.
 
@@ -182,6 +205,14 @@ class GeneratorModule(Network):
         check_ws(ws, who=f"{self.family}.synthesis", num_ws=self.num_ws, w_dim=self.w_dim)
         check_known(noise_mode, NOISE_MODES, what="noise_mode")
         check_known(precision, PRECISIONS, what="precision")
+
+    def check_features(self, ws: Tensor, px: int, noise_mode: str, precision: str) -> None:
+        """The first line of every `features`."""
+        self.check_synthesis(ws, noise_mode, precision)
+        if not self.feature_sizes:
+            raise BadConfig(f"{self.family} has no maps of features: no place in it belongs to a place of the picture")
+        if px not in self.feature_sizes:
+            raise BadConfig(f"{self.family}.features expects px to be one of {self.feature_sizes}, got {px!r}")
 
 
 def truncate(ws: Tensor, w_avg: Tensor, *, psi: float = 0.7, cutoff: int | None = None) -> Tensor:

@@ -248,10 +248,19 @@ class R3GANGenerator(PlainGenerator):
 
     def paint(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
         """ws [N, 1, w_dim] → img [N, img_channels, R, R], about [-1, 1] (not clipped)."""
+        return self.to_img(self.maps(ws, noise_mode=noise_mode, px=px))
+
+    @property
+    def feature_sizes(self) -> tuple[int, ...]:
+        """All stages."""
+        return tuple(4 << k for k in range(len(self.stages)))
+
+    def maps(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
+        """ws [N, 1, w_dim] → [N, C, px, px]."""
         x = ws[:, 0]  # [N, w_dim]
-        for stage in self.stages:
+        for stage in self.stages[: px.bit_length() - 2]:
             x = stage(x)  # [N, widths[k], 4·2ᵏ, 4·2ᵏ]
-        return self.to_img(x)
+        return x
 
 
 class R3GANDiscriminator(PlainDiscriminator):

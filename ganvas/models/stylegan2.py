@@ -340,17 +340,20 @@ class SynthesisBlock(nn.Module):
 
     def forward(self, x: Tensor, img: Tensor | None, ws: Tensor, *, noise_mode: str) -> tuple[Tensor, Tensor | None]:
         """x [N, I, H/2, W/2], img [N, 3, H/2, W/2], ws [N, ≥ num_conv + 1, w_dim] → x and img of this resolution."""
+        x = self.features(x, ws, noise_mode=noise_mode)
+        return x, self._picture(x, img, ws)
+
+    def features(self, x: Tensor, ws: Tensor, *, noise_mode: str) -> Tensor:
+        """The first half of `forward`: x of this resolution."""
         if self.is_first:
-            x = self.conv1(x, ws[:, 0], noise_mode=noise_mode)
-        elif self.architecture == "resnet":
+            return self.conv1(x, ws[:, 0], noise_mode=noise_mode)
+        if self.architecture == "resnet":
             half = math.sqrt(0.5)
             y = self.skip(x, gain=half)
             x = self.conv0(x, ws[:, 0], noise_mode=noise_mode)
-            x = y + self.conv1(x, ws[:, 1], noise_mode=noise_mode, gain=half)
-        else:
-            x = self.conv0(x, ws[:, 0], noise_mode=noise_mode)
-            x = self.conv1(x, ws[:, 1], noise_mode=noise_mode)
-        return x, self._picture(x, img, ws)
+            return y + self.conv1(x, ws[:, 1], noise_mode=noise_mode, gain=half)
+        x = self.conv0(x, ws[:, 0], noise_mode=noise_mode)
+        return self.conv1(x, ws[:, 1], noise_mode=noise_mode)
 
     def _picture(self, x: Tensor, img: Tensor | None, ws: Tensor) -> Tensor | None:
         """The picture so far, enlarged, plus what this block adds to it."""
@@ -428,14 +431,26 @@ class SynthesisNetwork(nn.Module):
         check_known(precision, PRECISIONS, what="precision")
         last = self._last_resolution(resolution)
         blocks = [block for block in self.blocks() if block.resolution <= last]
-        x = blocks[0].const[None].repeat(ws.shape[0], 1, 1, 1)
-        x = fast_layout(x.to(fast_dtype(ws.device.type) if precision == "fast" else ws.dtype))
+        x = self._start(ws, precision)
         together = self._num_blocks_together(blocks, ws)
         x, img = _paint(blocks[:together], x, None, ws, noise_mode)
         if together < len(blocks):
             img = _paint_one_by_one(blocks[together:], x, img, ws, noise_mode)
         assert img is not None
         return img
+
+    def _start(self, ws: Tensor, precision: str) -> Tensor:
+        const = self.blocks()[0].const
+        x = const[None].repeat(ws.shape[0], 1, 1, 1)
+        return fast_layout(x.to(fast_dtype(ws.device.type) if precision == "fast" else ws.dtype))
+
+    def features(self, ws: Tensor, px: int, *, noise_mode: str, precision: str) -> Tensor:
+        """The maps of one resolution, [N, C, px, px], before any ToRGB; see `GeneratorModule.features`."""
+        x = self._start(ws, precision)
+        for block in self.blocks():
+            if block.resolution <= px:
+                x = block.features(x, ws[:, block.first_w :], noise_mode=noise_mode)
+        return x
 
     def _num_blocks_together(self, blocks: list[SynthesisBlock], ws: Tensor) -> int:
         """How many blocks take the whole batch at once; the others paint one sample after another.
@@ -487,6 +502,16 @@ class StyleGAN2Generator(StyleGenerator):
             lr_mul=config.mapping_lr_mul,
         )
         self._adopt(mapping, synthesis)
+
+    @property
+    def feature_sizes(self) -> tuple[int, ...]:
+        """All resolutions."""
+        return tuple(resolutions(self.img_resolution))
+
+    def features(self, ws: Tensor, px: int, *, noise_mode: str = "const", precision: str = "exact") -> Tensor:
+        """See `GeneratorModule.features`."""
+        self.check_features(ws, px, noise_mode, precision)
+        return self.synthesis.features(ws, px, noise_mode=noise_mode, precision=precision)
 
     def style_layers(self) -> list[StyleLayer]:
         """Convolutions and ToRGBs; a ToRGB reads the row that the next block's first convolution reads too."""

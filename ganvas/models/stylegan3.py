@@ -371,6 +371,20 @@ class SynthesisNetwork(nn.Module):
             x = layer(x, ws[:, i + 1], dtype=dtype)
         return x * self.config.output_scale
 
+    def feature_layers(self) -> dict[int, int]:
+        """Samples a picture → the last layer of that rate, ToRGB left out."""
+        return {grid.sampling_rate: i for i, grid in enumerate(grids(self.config)[:-1])}
+
+    def features(self, ws: Tensor, px: int, *, precision: str) -> Tensor:
+        """The maps of one sampling rate without their margins, [N, C, px, px]; see `GeneratorModule.features`."""
+        dtype = fast_dtype(ws.device.type) if precision == "fast" else ws.dtype
+        x = fast_layout(self.input(ws[:, 0]))
+        last = self.feature_layers()[px]
+        for i, layer in enumerate(self.layers()[: last + 1]):
+            x = layer(x, ws[:, i + 1], dtype=dtype)
+        margin = (x.shape[-1] - px) // 2
+        return x[:, :, margin : margin + px, margin : margin + px]
+
     def _check_resolution(self, resolution: int | None) -> None:
         if resolution not in (None, self.config.img_resolution):
             raise BadConfig(
@@ -404,6 +418,16 @@ class StyleGAN3Generator(StyleGenerator):
             lr_mul=config.mapping_lr_mul,
         )
         self._adopt(mapping, synthesis)
+
+    @property
+    def feature_sizes(self) -> tuple[int, ...]:
+        """One for each sampling rate."""
+        return tuple(self.synthesis.feature_layers())
+
+    def features(self, ws: Tensor, px: int, *, noise_mode: str = "const", precision: str = "exact") -> Tensor:
+        """See `GeneratorModule.features`."""
+        self.check_features(ws, px, noise_mode, precision)
+        return self.synthesis.features(ws, px, precision=precision)
 
     def style_layers(self) -> list[StyleLayer]:
         """All layers but the input, whose affine map turns and shifts the waves and scales nothing."""

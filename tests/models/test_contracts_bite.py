@@ -67,6 +67,13 @@ class StopsAnywhere(MLPGenerator):
         return super().synthesis(ws, **how)
 
 
+class ShowsFeaturesOfAnotherSize(MLPGenerator):
+    feature_sizes = (4, 8)
+
+    def maps(self, ws, *, noise_mode, px):
+        return ws.expand(-1, 8, -1)[:, :, :8, None].expand(-1, -1, -1, 8)
+
+
 class PaintsTooBrightly(MLPGenerator):
     def paint(self, ws, *, noise_mode, px):
         return 1.5 * super().paint(ws, noise_mode=noise_mode, px=px)
@@ -170,6 +177,7 @@ GENERATORS = [
     (LeavesAParameterIdle, contracts.generator_trains_all_its_parameters),
     (KeepsDoubles, contracts.holds_nothing_that_mps_cannot),
     (StopsAnywhere, contracts.generator_exits_where_it_says),
+    (ShowsFeaturesOfAnotherSize, contracts.generator_shows_its_features),
     (PaintsTooBrightly, contracts.generator_keeps_its_shapes),
     (IsSloppyWhenFast, contracts.generator_fast_is_close_to_exact),
     (KeepsAStaleCopy, contracts.generator_fast_follows_its_weights),
