@@ -161,5 +161,5 @@ def test_impossible_configs_are_refused():
     G = tiny()
     with pytest.raises(BadConfig, match="px to be one of"):
         G.features(random_ws(G), 32)
-    with pytest.raises(BadConfig, match="px to be one of"):
+    with pytest.raises(BadConfig, match="resolution"):
         G.fit_head(random_ws(G, 1), 64)
