@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ganvas.checks import check_known, check_mask
+from ganvas.checks import check_mask
 from ganvas.editing.blend import Change, blend_change, lay_over, paste_change
 from ganvas.editing.directions import Direction, load_directions
+from ganvas.editing.mix import Mix, latent_text
 from ganvas.editing.recipe import Recipe
 from ganvas.editing.regions import (
     BITMAP_PX,
@@ -34,17 +35,19 @@ from ganvas.editing.regions import (
     region_of,
     unwrapped,
 )
-from ganvas.editing.step import Bench, LatentStep, run_steps
+from ganvas.editing.step import Bench, Edited, LatentStep, run_steps
 from ganvas.editing.styles import paint
-from ganvas.errors import BadConfig, BadLatent, BadMask, FetchError
-from ganvas.features.efficientnet import EfficientNetLite0, feature_distance, load_efficientnet
-from ganvas.features.faces import Face, FaceFinder, choose_face, find_faces
+from ganvas.editing.stylise import Style, Stylise, find_style, sum_of_deltas
+from ganvas.errors import BadConfig, BadLatent, BadMask
+from ganvas.features.efficientnet import EfficientNetLite0, eyes_if_here, feature_distance
+from ganvas.features.faces import Face, FaceFinder
 from ganvas.features.scorers import score_faces
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image
 from ganvas.images.masks import superellipse
 from ganvas.images.photo import Photo
 from ganvas.inversion.exits import shrunk
+from ganvas.inversion.framing import find_reference, framed, is_aligned
 from ganvas.inversion.likeness import coloured
 from ganvas.inversion.optimise import OnStep, invert
 from ganvas.inversion.pivotal import with_delta
@@ -61,6 +64,7 @@ SHARES = (0.5, 0.25)
 BREAKS = 1.6  # an edit whose tuning changes features so many times more than the unedited picture's is breaking
 AUTO_STEPS, HALVINGS = 7, 3  # of the search for an amount
 KEPT = 12  # pictures that were asked for last
+GENERATORS = 6  # generators with a tuning and styles that were asked for last
 TARGETS = 3  # sizes at which the photo's own crop is kept
 SHIPPED = Path(__file__).parent / "editing" / "shipped"
 
@@ -76,19 +80,6 @@ class Auto:
 
 # Goals of the small scorer that put the network which taught it beyond .8 and below .2 (docs/editing.md has how often).
 AUTOS = {"smile": Auto("smile", high=0.98, low=0.01)}
-
-
-class Edited(NamedTuple):
-    """Latents with all steps applied, and the shift of styles they are to be painted with (None = none)."""
-
-    ws: Tensor
-    shift: Tensor | None = None
-
-    @property
-    def key(self) -> bytes:
-        """Equal for equal pictures."""
-        shift = b"" if self.shift is None else self.shift.cpu().numpy().tobytes()
-        return self.ws.cpu().numpy().tobytes() + shift
 
 
 class Part(NamedTuple):
@@ -126,7 +117,8 @@ class Session:
         self.face: Face | None = None  # the one that was found and chosen
         self.region: Region | None = None  # where the steps to come apply; see set_region
         self._targets: dict[int, Tensor] = {}  # size → the photo's own crop
-        self._tuned: dict[float, Any] = {}  # share of the tuning → the generator with it
+        self._tuned: dict[tuple[float, bytes], Any] = {}  # share of the tuning, styles → the generator with them
+        self._styles: dict[str, Style] = {}  # those that were asked for, by name
         self._calm: dict[float, float] = {}  # share of the tuning → strain of the unedited face
         self._lately: dict[tuple[float, int, bytes], Tensor] = {}  # share, size, latent → picture
         self._history = [recipe]
@@ -141,8 +133,7 @@ class Session:
         """Add a step at the end; where a region is set, it applies there only."""
         if self.region is not None and region_of(step) is None:
             step = Within(step, self.region)
-        self._parts(self.recipe.then(step))  # a step that does not fit says so now, not at the next render
-        self._remember(self.recipe.then(step))
+        self._take(self.recipe.then(step))
 
     def set_region(
         self, region: Region | Tensor | Iterable[Stroke] | None, *, feather_px: float | None = None
@@ -180,9 +171,8 @@ class Session:
         old = self.recipe.steps
         steps = tuple(Within(unwrapped(step), new) if region_of(step) == self.region else step for step in old)
         recipe = replace(self.recipe, steps=steps)
-        self._parts(recipe)
         if recipe != self.recipe:
-            self._remember(recipe)
+            self._take(recipe)
         self.region = new
         return new
 
@@ -225,10 +215,67 @@ class Session:
             if amount not in ("auto", "+auto", "-auto"):
                 raise BadConfig(f"an amount is a number, 'auto' or '-auto', got {amount!r}")
             amount = self._find_amount(chosen, upward=amount != "-auto", keep=tuple(keep))
-        recipe = self.recipe.with_move(direction, amount, keep=tuple(keep), region=self.region)
-        self._parts(recipe)  # what does not fit says so now, not at the next render
-        self._remember(recipe)
+        self._take(self.recipe.with_move(direction, amount, keep=tuple(keep), region=self.region))
         return amount
+
+    def mix(
+        self,
+        reference: Photo | Path | str | int,
+        *,
+        part: str = "all",
+        strength: float = 1.0,
+        layers: Sequence[int] | None = None,
+        truncation_psi: float = 0.7,
+        on_step: OnStep | None = None,
+    ) -> Mix:
+        """Take colours, shape or everything from another picture; one such step a part, strength 0 takes it out.
+
+        Args:
+            reference: a photo or its file, a .npz of `ganvas invert`, or a seed. A photo is searched for first.
+            part: "colour", "shape" or "all".
+            strength: 0 … 1.
+            layers: rows of ws to take instead of a part's.
+            truncation_psi: of a seed.
+            on_step: see `open_session`; of the search.
+
+        Where a region is set, it applies there only.
+
+        Returns:
+            The step.
+
+        Raises:
+            NoFace, BadImage, BadConfig, BadLatent: what is handed in does not fit.
+        """
+        rows = None if layers is None else tuple(layers)
+        if isinstance(reference, int):
+            step = Mix(seed=reference, truncation_psi=truncation_psi, part=part, layers=rows, strength=strength)
+        else:
+            align = "faces" if self.aligned else "centre"
+            found = find_reference(reference, self.generator, align=align, eyes=self.eyes, on_step=on_step)
+            origin = Path(reference).name if isinstance(reference, (str, Path)) else "a photo"
+            text = latent_text(found.ws)
+            step = Mix(latent=text, origin=origin, part=part, layers=rows, strength=strength)
+        self._take(self.recipe.with_mix(step, region=self.region))
+        return step
+
+    def stylise(self, style: str, strength: float = 1.0) -> Stylise:
+        """Paint in a style that the generator was taught (`ganvas stylise`); strength 0 takes it out.
+
+        Args:
+            style: its name.
+            strength: 0 … 1.
+
+        Where a region is set, it applies there only.
+
+        Returns:
+            The step.
+
+        Raises:
+            BadConfig: no such style for this generator.
+        """
+        step = Stylise(style=style, fingerprint=self._style(style, "").fingerprint, strength=strength)
+        self._take(self.recipe.with_style(step, region=self.region))
+        return step
 
     def undo(self) -> bool:
         """Take the last change back; False if there is none."""
@@ -252,8 +299,7 @@ class Session:
                 f"this recipe was made with {recipe.model!r} ({recipe.fingerprint[:12]}), the session uses "
                 f"{self.recipe.model!r} ({self.recipe.fingerprint[:12]})"
             )
-        self._parts(recipe)
-        self._remember(replace(self.recipe, steps=recipe.steps))
+        self._take(replace(self.recipe, steps=recipe.steps))
 
     @torch.no_grad()
     def preview(self, *, resolution: int = PREVIEW_PX) -> Tensor:
@@ -284,7 +330,7 @@ class Session:
     def crop_picture(self) -> Tensor:
         """What the generator makes of the photo without any edit, [1, 3, S, S]."""
         with torch.no_grad():
-            return self._with_tuning(1.0).synthesis(self.inversion.ws).clamp(-1, 1)
+            return self._painted(self._plain, 1.0).clamp(-1, 1)
 
     def amount(self, direction: str) -> float:
         """Where a slider stands; where a region is set, the slider of that region."""
@@ -292,7 +338,7 @@ class Session:
 
     @property
     def _bench(self) -> Bench:
-        return Bench(self.generator, self._direction)
+        return Bench(self.generator, self._direction, style=self._style)
 
     def _direction(self, name: str) -> Direction:
         if name not in self.directions:
@@ -300,15 +346,22 @@ class Session:
             raise BadConfig(f"unknown direction {name!r} for {self.recipe.model}; known: {known}")
         return self.directions[name]
 
+    def _style(self, name: str, print_: str) -> Style:
+        if name not in self._styles or print_ not in ("", self._styles[name].fingerprint):
+            self._styles[name] = find_style(name, print_, parent=self.recipe.fingerprint)
+        return self._styles[name]
+
+    def _take(self, recipe: Recipe) -> None:
+        self._parts(recipe)  # what does not fit says so now, not at the next render
+        self._remember(recipe)
+
     def _remember(self, recipe: Recipe) -> None:
         self._history = [*self._history[: self._at + 1], recipe]
         self._at += 1
 
     def _parts(self, recipe: Recipe) -> tuple[Part, ...]:
         """What is painted where. The first part is the one outside all regions."""
-        return tuple(
-            Part(cell, Edited(*run_steps(cell.steps, self.inversion.ws, self._bench))) for cell in cells(recipe.steps)
-        )
+        return tuple(Part(cell, run_steps(cell.steps, self.inversion.ws, self._bench)) for cell in cells(recipe.steps))
 
     @property
     def _plain(self) -> Edited:
@@ -342,7 +395,10 @@ class Session:
     def _picture(self, edited: Edited, share: float, size: int, *, precision: str) -> Tensor:
         if precision == "fast":
             return self._seen(edited, share, size)
-        return shrunk(paint(self._with_tuning(share), *edited).clamp(-1, 1), size)
+        return shrunk(self._painted(edited, share).clamp(-1, 1), size)
+
+    def _painted(self, edited: Edited, share: float, **options: Any) -> Tensor:
+        return paint(self._with_tuning(edited, share), edited.ws, edited.shift, **options)
 
     def _seen(self, edited: Edited, share: float, resolution: int) -> Tensor:
         """The picture, quickly: painted whole and averaged down, [1, C, resolution, resolution].
@@ -353,17 +409,23 @@ class Session:
         key = share, resolution, edited.key
         img = self._lately.pop(key, None)
         if img is None:
-            generator = self._with_tuning(share) if share else self.generator
-            img = shrunk(paint(generator, *edited, precision="fast").float(), resolution).clamp(-1, 1)
+            img = shrunk(self._painted(edited, share, precision="fast").float(), resolution).clamp(-1, 1)
         self._lately[key] = img  # last again: the unedited picture is asked for at every move and never drops out
         if len(self._lately) > KEPT:
             del self._lately[next(iter(self._lately))]
         return img
 
-    def _with_tuning(self, share: float) -> Any:
-        if share not in self._tuned:
-            self._tuned[share] = with_delta(self.generator, self.inversion.delta, share=share)
-        return self._tuned[share]
+    def _with_tuning(self, edited: Edited, share: float) -> Any:
+        """The generator with a share of the tuning and the edit's styles; the last few are kept."""
+        key = share, edited.styles_key
+        made = self._tuned.pop(key, None)
+        if made is None:
+            delta = sum_of_deltas(self.generator, edited.styles, [(self.inversion.delta, share)])
+            made = with_delta(self.generator, delta) if delta else self.generator
+        self._tuned[key] = made
+        if len(self._tuned) > GENERATORS:
+            del self._tuned[next(iter(self._tuned))]
+        return made
 
     def _pasted(self, parts: Sequence[Part], resolution: int) -> Tensor:
         return lay_over(self._target(resolution), self._change(parts, resolution, precision="fast"))
@@ -469,13 +531,12 @@ def open_session(
         NoFace: none in the photo, or no such number.
         BadImage, BadConfig, BadLatent, WeightsError, FetchError: what is handed in does not fit or is not here.
     """
-    check_known(align, ("auto", "centre", "faces"), what="align")
     photo = photo if isinstance(photo, Photo) else read_image(photo)
     generator = load(model) if isinstance(model, (str, Path)) else model
-    aligned = align == "faces" or (align == "auto" and _knows_faces(generator))
+    aligned = is_aligned(generator, align)
     found = Inversion.load(inversion) if isinstance(inversion, (str, Path)) else inversion
-    crop, seen = _crop(photo, found, face, finder, aligned)
-    eyes = _eyes()
+    crop, seen = framed(photo, aligned=aligned, found=found, face=face, finder=finder)
+    eyes = eyes_if_here()
     size = generator.img_resolution
     if found is None:
         target = crop.cut(photo.img, resolution=size)
@@ -505,28 +566,3 @@ def directions_of(generator_fingerprint: str) -> dict[str, Direction]:
         for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
             found |= {n: d for n, d in load_directions(file).items() if d.fingerprint == generator_fingerprint}
     return found
-
-
-def _knows_faces(generator: Any) -> bool:
-    """MobileStyleGAN is published for faces alone; other files say where they come from."""
-    return generator.family == "mobilestylegan" or "ffhq" in str(generator.facts).lower()
-
-
-def _crop(
-    photo: Photo, found: Inversion | None, face: int | None, finder: FaceFinder | None, aligned: bool
-) -> tuple[Crop, Face | None]:
-    if found is not None and found.crop is not None:
-        x, y, side, angle_deg = found.crop
-        return Crop(x=x, y=y, side=side, angle_deg=angle_deg), None
-    if aligned:
-        chosen = choose_face(find_faces(photo.img, finder=finder), face)
-        return Crop.from_landmarks(chosen.points), chosen
-    return Crop(x=photo.width / 2, y=photo.height / 2, side=min(photo.size)), None
-
-
-def _eyes() -> EfficientNetLite0 | None:
-    """The perceptual network, where its weights are on this computer; everything works without, a little less well."""
-    try:
-        return load_efficientnet()
-    except FetchError:
-        return None

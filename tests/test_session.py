@@ -9,14 +9,14 @@ import ganvas
 from ganvas.editing.directions import Direction, save_directions
 from ganvas.editing.recipe import Recipe
 from ganvas.editing.regions import Stroke
-from ganvas.editing.step import Move
+from ganvas.editing.step import Edited, Move
 from ganvas.editing.styles import paint
 from ganvas.errors import BadConfig, BadLatent, BadMask, NoFace
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.inversion.result import Inversion
-from ganvas.session import AUTOS, KEPT, Edited, _smallest, open_session
+from ganvas.session import AUTOS, KEPT, _smallest, open_session
 from ganvas.weights import store
 from ganvas.weights.checkpoint import fingerprint
 

@@ -1,16 +1,180 @@
 """Style mixing: some layers' styles from one picture, the rest from another.
 
 Paper: Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks", section 3.1.
-Early rows of ws decide pose and shape, late rows colour and texture.
+Early rows of ws decide pose and shape, late rows colour and texture. Where the line lies is told by the size at which a
+row paints, so that the same words fit every generator.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from ganvas.errors import BadLatent
+from ganvas.checks import check_known
+from ganvas.errors import BadConfig, BadLatent
+from ganvas.models.protocol import latents_from_seeds
+
+if TYPE_CHECKING:
+    from ganvas.editing.step import Bench
+
+PARTS = ("all", "colour", "shape")
+COLOUR_PX = 64  # from this size on (or the last two sizes of a small generator) rows decide colours and texture
+MAX_TEXT = 200_000  # characters of a latent in a recipe: 64 rows of 1024 numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """Take colours, shape or everything from another picture of the same generator.
+
+    The picture is a `seed` (with its truncation and, for a conditional generator, its class `label`) or a `latent`, as
+    `latent_text` wrote it: one row, or one for each of ws. `part` says which rows of ws are taken: "colour" the late
+    ones, "shape" the early ones, "all"; `layers` names rows instead. `strength` goes from 0 (nothing) to 1 (entirely).
+    `origin` is the picture's name, for people.
+    """
+
+    name: ClassVar[str] = "mix"
+    seed: int | None = None
+    latent: str = ""
+    part: str = "all"
+    layers: tuple[int, ...] | None = None
+    strength: float = 1.0
+    truncation_psi: float = 0.7
+    label: int | None = None
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.seed is None) == (not self.latent):
+            raise BadConfig("mix takes either a seed or a latent, one of the two")
+        for field in ("seed", "label"):
+            value = getattr(self, field)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32):
+                raise BadConfig(f"mix's {field} is a whole number from 0 to {2**32 - 1}, got {value!r}")
+        if not isinstance(self.latent, str) or not isinstance(self.origin, str) or len(self.origin) > 1000:
+            raise BadConfig("mix's latent and origin are text")
+        if self.latent:
+            latent_from_text(self.latent)
+        check_known(str(self.part), PARTS, what="part of a mix")
+        if self.layers is not None:
+            rows = self.layers if isinstance(self.layers, (list, tuple)) else [None]
+            if not all(isinstance(row, int) and not isinstance(row, bool) and row >= 0 for row in rows):
+                raise BadConfig(f"mix's layers are row numbers from 0, got {self.layers!r}")
+            object.__setattr__(self, "layers", tuple(self.layers))
+        for field, low, high in (("strength", 0, 1), ("truncation_psi", -2, 2)):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+                raise BadConfig(f"mix's {field} is a number from {low} to {high}, got {value!r}")
+            object.__setattr__(self, field, float(value))
+
+    def apply(self, ws: Tensor, bench: Bench) -> Tensor:
+        """See `LatentStep`."""
+        rows = rows_of(self.part, bench.generator) if self.layers is None else self.layers
+        return mix_styles(ws, self.source(bench.generator).to(ws), rows, strength=self.strength)
+
+    @torch.no_grad()
+    def source(self, generator: Any) -> Tensor:
+        """The other picture's ws, [1, num_ws, w_dim].
+
+        Raises:
+            BadLatent: the latent has another shape than the generator's. BadConfig: a label that does not fit.
+        """
+        if self.seed is None:
+            return _shaped(latent_from_text(self.latent), generator)
+        z = latents_from_seeds([self.seed], generator.z_dim, device=generator.device)
+        c = _one_hot(self.label, generator)
+        ws: Tensor = generator.mapping(z, c, truncation_psi=self.truncation_psi)
+        return ws
+
+
+def _one_hot(label: int | None, generator: Any) -> Tensor | None:
+    if (label is None) != (generator.c_dim == 0) or (label is not None and label >= generator.c_dim):
+        has = f"classes 0 to {generator.c_dim - 1}" if generator.c_dim else "no classes"
+        raise BadConfig(f"this generator has {has}, the mix names {'none' if label is None else label}")
+    return None if label is None else torch.eye(generator.c_dim, device=generator.device)[[label]]
+
+
+def _shaped(flat: Tensor, generator: Any) -> Tensor:
+    rows, w_dim = generator.num_ws, generator.w_dim
+    if len(flat) not in (w_dim, rows * w_dim):
+        raise BadLatent(
+            f"this mix holds {len(flat)} numbers, the generator's ws is {[rows, w_dim]}: it was made for another"
+        )
+    return flat.view(1, -1, w_dim).expand(1, rows, w_dim).to(generator.device)
+
+
+def latent_text(ws: Tensor) -> str:
+    """Latents as text for a recipe: base64 of little-endian float16; a single row where all rows are equal.
+
+    Args:
+        ws: [1, num_ws, w_dim].
+
+    Raises:
+        BadLatent: another shape, more than one picture, or numbers that float16 cannot hold.
+    """
+    if ws.ndim != 3 or len(ws) != 1:
+        raise BadLatent(f"latent_text expects ws of one picture, [1, num_ws, w_dim], got {list(ws.shape)}")
+    rows = ws[0, :1] if (ws == ws[:, :1]).all() else ws[0]
+    half = rows.detach().cpu().half().numpy().astype("<f2")
+    if not np.isfinite(half).all():
+        raise BadLatent("these latents hold numbers that are not finite, or too large for float16")
+    return base64.b64encode(half.tobytes()).decode()
+
+
+def latent_from_text(text: str) -> Tensor:
+    """The flat numbers [rows · w_dim] that `latent_text` wrote, as float32.
+
+    Raises:
+        BadConfig: anything else.
+    """
+    try:
+        raw = base64.b64decode(text if len(text) <= MAX_TEXT else "!", validate=True)
+        flat = np.frombuffer(raw, dtype="<f2").astype(np.float32)
+    except (binascii.Error, ValueError) as error:
+        raise BadConfig(f"mix's latent is base64 of float16 numbers, got {text[:40]!r} ({error})") from error
+    if not len(flat) or not np.isfinite(flat).all():
+        raise BadConfig("mix's latent holds no numbers, or some that are not finite")
+    return torch.from_numpy(flat)
+
+
+def row_sizes(generator: Any) -> list[int]:
+    """At which picture size each row of ws paints, [num_ws], never falling; a row two layers read counts as the larger.
+
+    Raises:
+        BadConfig: the family has one row, or does not say.
+    """
+    layers = generator.style_layers() if hasattr(generator, "style_layers") else []
+    sizes = [0] * generator.num_ws
+    for layer in layers:
+        sizes[layer.row] = max(sizes[layer.row], generator.place_px(layer.name) or 0)
+    if generator.num_ws < 2 or not layers:
+        raise BadConfig(
+            f"{getattr(generator, 'family', type(generator).__name__)} has no rows of styles to mix; mixing is for "
+            "stylegan2, stylegan3 and mobilestylegan"
+        )
+    sizes[0] = sizes[0] or min(size for size in sizes if size)  # StyleGAN3's first row turns and shifts the picture
+    return [max(sizes[: row + 1]) for row in range(len(sizes))]
+
+
+def rows_of(part: str, generator: Any) -> list[int]:
+    """The rows of ws that decide a part of the picture.
+
+    "colour": from 64 px on, or the last two sizes of a generator below 128 px; "shape": those before; "all".
+
+    Raises:
+        BadConfig: an unknown part, or a generator without rows.
+    """
+    check_known(part, PARTS, what="part of a mix")
+    sizes = row_sizes(generator)
+    line = min(COLOUR_PX, generator.img_resolution // 2)
+    wanted = {"colour": (line, math.inf), "shape": (0, line), "all": (0, math.inf)}[part]
+    return [row for row, px in enumerate(sizes) if wanted[0] <= px < wanted[1]]
 
 
 def mix_styles(ws: Tensor, style: Tensor, layers: Iterable[int], *, strength: float = 1) -> Tensor:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ganvas.checks import check_known
+from ganvas.editing.mix import Mix
 from ganvas.editing.regions import Region, Within, region_of, regions_of, unwrapped
 from ganvas.editing.step import LatentStep, Move, step_from_dict, step_to_dict
+from ganvas.editing.stylise import Stylise
 from ganvas.errors import BadConfig
 from ganvas.weights.checkpoint import write_atomically
 
@@ -19,7 +22,7 @@ MAX_BYTES = 1_000_000
 MAX_STEPS = 1_000
 
 # The one place where a name in a recipe becomes code.
-STEPS: dict[str, type] = {Move.name: Move}
+STEPS: dict[str, type] = {Mix.name: Mix, Move.name: Move, Stylise.name: Stylise}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +59,29 @@ class Recipe:
 
         A slider that applies in a region is another one than the same everywhere, or in another region.
         """
-        places = [i for i, step in enumerate(self.steps) if _moves(step, direction, region)]
-        others = [step for i, step in enumerate(self.steps) if i not in places]
-        if amount == 0:
+        move = None if amount == 0 else Move(direction=direction, amount=amount, keep=keep)
+        return self._with(move, lambda step: isinstance(step, Move) and step.direction == direction, region)
+
+    def with_mix(self, mix: Mix, *, region: Region | None = None) -> Recipe:
+        """Mix a part; the same part's earlier mix is replaced where it stands, or taken out at strength 0."""
+        rows = mix.part, mix.layers
+        kept = mix if mix.strength else None
+        return self._with(kept, lambda step: isinstance(step, Mix) and (step.part, step.layers) == rows, region)
+
+    def with_style(self, style: Stylise, *, region: Region | None = None) -> Recipe:
+        """Set a style's strength; the step is replaced where it stands, or taken out at strength 0."""
+        kept = style if style.strength else None
+        return self._with(kept, lambda step: isinstance(step, Stylise) and step.style == style.style, region)
+
+    def _with(self, step: LatentStep | None, replaces: Callable[[Any], bool], region: Region | None) -> Recipe:
+        """The step where the first of this region stands that it replaces, else at the end; all those go."""
+        places = [i for i, old in enumerate(self.steps) if region_of(old) == region and replaces(unwrapped(old))]
+        others = [old for i, old in enumerate(self.steps) if i not in places]
+        if step is None:
             return replace(self, steps=tuple(others))
         at = places[0] if places else len(others)
-        move = Move(direction=direction, amount=amount, keep=keep)
-        step: LatentStep = move if region is None else Within(move, region)
-        return replace(self, steps=(*others[:at], step, *others[at:]))
+        placed: LatentStep = step if region is None else Within(step, region)
+        return replace(self, steps=(*others[:at], placed, *others[at:]))
 
     def amount(self, direction: str, *, region: Region | None = None) -> float:
         """Where a slider stands; 0 where it was not moved."""

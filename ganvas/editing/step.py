@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -17,18 +17,43 @@ from ganvas.checks import check_known
 from ganvas.editing.directions import SPACES, Direction, move, style_shift, without
 from ganvas.errors import BadConfig
 
+if TYPE_CHECKING:
+    from ganvas.editing.stylise import Style
+
 
 @dataclass(frozen=True)
 class Bench:
     """What steps work with: a generator and the directions that were learnt on it.
 
-    Steps that change styles instead of ws (see styles.py) put their shifts [S] into `shifts`; None = whoever paints
-    takes ws alone, and such steps are refused.
+    Steps that change styles instead of ws (see styles.py) put their shifts [S] into `shifts`, steps that change the
+    generator (see stylise.py) put what they paint in, and how strongly, into `styles`; None = whoever paints takes ws
+    alone, and such steps are refused. `style` finds a taught style by name and fingerprint ("" = any).
     """
 
     generator: Any
     direction: Callable[[str], Direction]
     shifts: list[Tensor] | None = None
+    style: Callable[[str, str], Style] | None = None
+    styles: list[tuple[Style, float]] | None = None
+
+
+class Edited(NamedTuple):
+    """What latent steps came to: latents, and what they are to be painted with."""
+
+    ws: Tensor
+    shift: Tensor | None = None  # of the style channels: `ganvas.editing.styles.paint`
+    styles: tuple[tuple[Style, float], ...] = ()  # taught to the generator, each with its strength
+
+    @property
+    def key(self) -> bytes:
+        """Equal for equal pictures."""
+        shift = b"" if self.shift is None else self.shift.cpu().numpy().tobytes()
+        return self.ws.cpu().numpy().tobytes() + shift + self.styles_key
+
+    @property
+    def styles_key(self) -> bytes:
+        """Equal for equal changes of the generator."""
+        return ";".join(f"{style.fingerprint} {strength}" for style, strength in self.styles).encode()
 
 
 @runtime_checkable
@@ -92,16 +117,13 @@ class Move:
         return ws
 
 
-def run_steps(steps: Iterable[LatentStep], ws: Tensor, bench: Bench) -> tuple[Tensor, Tensor | None]:
-    """Latent steps in a row.
-
-    Returns:
-        ws to paint, and the shift of the styles to paint them with (`ganvas.editing.styles.paint`); None = none.
-    """
+def run_steps(steps: Iterable[LatentStep], ws: Tensor, bench: Bench) -> Edited:
+    """Latent steps in a row: ws [N, num_ws, w_dim] → what to paint, and with what."""
     shifts: list[Tensor] = []
+    styles: list[tuple[Style, float]] = []
     for step in steps:
-        ws = step.apply(ws, replace(bench, shifts=shifts))
-    return ws, sum(shifts[1:], shifts[0]) if shifts else None
+        ws = step.apply(ws, replace(bench, shifts=shifts, styles=styles))
+    return Edited(ws, sum(shifts[1:], shifts[0]) if shifts else None, tuple(styles))
 
 
 def step_to_dict(step: Any) -> dict[str, Any]:

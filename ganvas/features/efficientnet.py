@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.checks import check_img
-from ganvas.errors import WeightsError
+from ganvas.errors import FetchError, WeightsError
 from ganvas.weights.files import open_file
 
 BN_EPS = 1e-3
@@ -161,6 +161,14 @@ def load_efficientnet(path: Path | str | None = None) -> EfficientNetLite0:
             f"got {list(state)[:3]} ({error})"
         ) from error
     return net
+
+
+def eyes_if_here() -> EfficientNetLite0 | None:
+    """The network, where its weights are on this computer; everything works without, a little less well."""
+    try:
+        return load_efficientnet()
+    except FetchError:
+        return None
 
 
 def _folded(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -83,6 +83,13 @@ class DCGANGenerator(PlainGenerator):
         self.to_img = nn.ConvTranspose2d(widths[-1], config.img_channels, 4, 2, 1, bias=False)
         self.apply(init_weights)
 
+    def place_px(self, name: str) -> int | None:
+        """See `GeneratorModule.place_px`."""
+        part, _, rest = name.partition(".")
+        if part == "stages":
+            return 8 << int(rest.partition(".")[0])
+        return {"start": 4, "to_img": self.img_resolution}.get(part)
+
     def paint(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
         """ws [N, 1, w_dim] → img [N, img_channels, R, R] in (-1, 1).
 

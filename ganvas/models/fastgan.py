@@ -247,6 +247,14 @@ class FastGANGenerator(PlainGenerator):
         self.apply(init_weights)
         settle(self)
 
+    def place_px(self, name: str) -> int | None:
+        """See `GeneratorModule.place_px`."""
+        part, _, rest = name.partition(".")
+        if part in ("stages", "excitations"):
+            return int(rest.partition(".")[0])
+        ends = {"start": 4, "start_norm": 4, "to_small": self.small_px, "to_img": self.img_resolution}
+        return ends.get(part)
+
     @property
     def feature_sizes(self) -> tuple[int, ...]:
         """All stages."""

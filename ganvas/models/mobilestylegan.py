@@ -291,6 +291,14 @@ class MobileStyleGANGenerator(GeneratorModule):
         names = [f"{part}.affine" for part in ("conv", *levels, "to_img")]
         return [StyleLayer(name, row, self.get_submodule(name)) for row, name in enumerate(names)]
 
+    def place_px(self, name: str) -> int | None:
+        """See `GeneratorModule.place_px`; a preview's head is placed with the picture it makes."""
+        part, _, rest = name.partition(".")
+        if part in ("levels", "heads"):
+            number = int(rest.partition(".")[0])
+            return number if part == "heads" else START_PX << (number + 1)
+        return {"const": START_PX, "conv": START_PX, "to_img": self.img_resolution}.get(part)
+
     def mapping(
         self, z: Tensor, c: Tensor | None = None, *, truncation_psi: float = 1, truncation_cutoff: int | None = None
     ) -> Tensor:

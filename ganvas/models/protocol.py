@@ -180,6 +180,14 @@ class GeneratorModule(Network):
         """
         return []
 
+    def place_px(self, name: str) -> int | None:
+        """At which picture size a part of the network paints; None where it is not tied to one (the mapping network).
+
+        Args:
+            name: of a module, parameter or buffer, as in `state_dict`.
+        """
+        return None
+
     def forward(
         self,
         z: Tensor,

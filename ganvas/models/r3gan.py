@@ -246,6 +246,11 @@ class R3GANGenerator(PlainGenerator):
         self.to_img = Conv2d(widths[-1], config.img_channels, 1, bias=False)
         init_scaled(self.to_img, 1)
 
+    def place_px(self, name: str) -> int | None:
+        """See `GeneratorModule.place_px`."""
+        part, _, rest = name.partition(".")
+        return 4 << int(rest.partition(".")[0]) if part == "stages" else {"to_img": self.img_resolution}.get(part)
+
     def paint(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
         """ws [N, 1, w_dim] → img [N, img_channels, R, R], about [-1, 1] (not clipped)."""
         return self.to_img(self.maps(ws, noise_mode=noise_mode, px=px))

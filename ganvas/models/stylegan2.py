@@ -202,6 +202,11 @@ class StyleGenerator(GeneratorModule):
         """[w_dim], the running mean of w, toward which truncation pulls."""
         return self.mapping.w_avg
 
+    def place_px(self, name: str) -> int | None:
+        """See `GeneratorModule.place_px`."""
+        net, _, rest = name.partition(".")
+        return self.synthesis.place_px(rest.partition(".")[0]) if net == "synthesis" else None
+
     @torch.no_grad()
     def update_w_avg(self, ws: Tensor, *, beta: float = 0.998) -> None:
         """Let `w_avg` follow the mean of a training batch: w_avg ← β·w_avg + (1 − β)·mean w.
@@ -403,6 +408,10 @@ class SynthesisNetwork(nn.Module):
             self.add_module(f"b{res}", SynthesisBlock(in_channels, res, config))
             in_channels = channels_at(res, config)
         self.num_ws = sum(block.num_conv for block in self.blocks()) + 1  # = 2·log2(resolution) − 2
+
+    def place_px(self, part: str) -> int | None:
+        """`b16` → 16."""
+        return int(part[1:]) if part[1:].isdigit() else None
 
     def blocks(self) -> list[SynthesisBlock]:
         """From 4×4 up."""

@@ -339,6 +339,13 @@ class SynthesisNetwork(nn.Module):
             )
             self.add_module(name, layer)
 
+    def place_px(self, part: str) -> int | None:
+        """`L3_52_512` → the samples a picture that the layer hands on, without margins."""
+        if part == "input":
+            return self.input.sampling_rate
+        at = self.layer_names.index(part) if part in self.layer_names else None
+        return None if at is None else grids(self.config)[at].sampling_rate
+
     def layers(self) -> list[SynthesisLayer]:
         """From the input on; the last is ToRGB."""
         return [self.get_submodule(name) for name in self.layer_names]  # type: ignore[misc]

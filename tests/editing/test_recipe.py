@@ -4,11 +4,17 @@ import pytest
 import torch
 
 from ganvas.editing.directions import Direction
+from ganvas.editing.mix import Mix, latent_text
 from ganvas.editing.recipe import STEPS, Recipe
 from ganvas.editing.step import Bench, Move
+from ganvas.editing.stylise import Stylise
 from ganvas.errors import BadConfig
 
-EXAMPLES = {"move": Move(direction="smile", amount=1.5, layers=(4, 5, 6), keep=("age",))}
+EXAMPLES = {
+    "mix": Mix(latent=latent_text(torch.randn(1, 3, 8)), part="colour", layers=(1, 2), strength=0.5, origin="you.jpg"),
+    "move": Move(direction="smile", amount=1.5, layers=(4, 5, 6), keep=("age",)),
+    "stylise": Stylise(style="ink", strength=0.5, fingerprint="0" * 64),
+}
 
 
 @pytest.mark.parametrize("name", sorted(STEPS))
@@ -30,6 +36,20 @@ def test_a_slider_is_set_where_it_stands():
     assert recipe.with_move("smile", 0).steps == (Move(direction="age", amount=2),)
 
 
+def test_a_mix_is_set_where_it_stands_part_by_part():
+    colour, shape, other = Mix(seed=1, part="colour"), Mix(seed=2, part="shape"), Mix(seed=3, part="colour")
+    recipe = Recipe().with_mix(colour).with_mix(shape)
+    assert recipe.with_mix(other).steps == (other, shape)
+    assert recipe.with_mix(Mix(seed=9, part="colour", strength=0)).steps == (shape,)
+
+
+def test_a_style_is_set_where_it_stands():
+    recipe = Recipe().with_style(Stylise(style="ink")).with_style(Stylise(style="oil", strength=0.5))
+    weaker = Stylise(style="ink", strength=0.25)
+    assert recipe.with_style(weaker).steps == (weaker, Stylise(style="oil", strength=0.5))
+    assert recipe.with_style(Stylise(style="ink", strength=0)).steps == (Stylise(style="oil", strength=0.5),)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -40,7 +60,7 @@ def test_a_slider_is_set_where_it_stands():
         ('{"format": "ganvas-recipe-1", "stpes": []}', "unknown field of a recipe 'stpes'; known: effort"),
         ('{"format": "ganvas-recipe-1", "steps": {}}', "steps are a list"),
         ('{"format": "ganvas-recipe-1", "seed": "1"}', "seed should be int"),
-        ('{"format": "ganvas-recipe-1", "steps": [{"step": "mvoe"}]}', "unknown step 'mvoe'; known: move"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "mvoe"}]}', "unknown step 'mvoe'; known: .*move"),
         (
             '{"format": "ganvas-recipe-1", "steps": [{"step": "move", "direction": "a", "by": 1}]}',
             "'by'; known: amount",
@@ -50,6 +70,23 @@ def test_a_slider_is_set_where_it_stands():
         ('{"format": "ganvas-recipe-1", "steps": [{"step": "move", "direction": "a", "amount": "x"}]}', "amount"),
         ('{"format": "ganvas-recipe-1", "steps": [{"step": "move", "direction": "a", "layers": ["b"]}]}', "layers"),
         ('{"format": "ganvas-recipe-1", "steps": [{"step": "move", "direction": "a", "layers": 3}]}', "layers"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "mix"}]}', "either a seed or a latent"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "mix", "seed": 1, "latent": "AAAA"}]}', "one of the two"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "mix", "seed": -1}]}', "seed is a whole number"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "mix", "seed": 1, "part": "eyes"}]}', "all, colour, shape"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "mix", "seed": 1, "strength": 2}]}', "from 0 to 1"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "mix", "seed": 1, "layers": [true]}]}', "row numbers"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "mix", "latent": "///"}]}', "base64"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "mix", "latent": "AA"}]}', "base64"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "mix", "latent": "AHw="}]}', "not finite"),
+        (
+            '{"format": "ganvas-recipe-1", "steps": [{"step": "mix", "latent": "' + "A" * 300_000 + '"}]}',
+            "base64",
+        ),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "mix", "latent": 5}]}', "are text"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "stylise", "style": "../../etc/passwd"}]}', "64 letters"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "stylise", "style": "a", "strength": 2}]}', "from 0 to 1"),
+        ('{"format": "ganvas-recipe-1", "steps": [{"step": "stylise", "style": "a", "fingerprint": "x"}]}', "64 hexa"),
     ],
 )
 def test_a_broken_recipe_is_refused_with_the_reason(text, says):

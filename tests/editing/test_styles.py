@@ -92,11 +92,11 @@ def test_moves_in_both_spaces_add_up_in_a_recipe():
     )
     recipe = Recipe.from_json(Recipe(steps=steps).to_json())
     assert recipe.steps == steps
-    moved, shift = run_steps(recipe.steps, ws, Bench(G, known.__getitem__))
+    moved, shift, _ = run_steps(recipe.steps, ws, Bench(G, known.__getitem__))
     assert torch.allclose(moved, ws + known["w"].vector)
     by_hand = 2 * known["a"].vector[0] + style_shift(known["b"], -1.0, G, layers=(0, 1))
     assert torch.allclose(shift, by_hand)
-    assert run_steps((), ws, Bench(G, known.__getitem__)) == (ws, None)
+    assert run_steps((), ws, Bench(G, known.__getitem__)) == (ws, None, ())
     assert apply(ws, known["a"], 2.0, G)[0] is ws
 
 
