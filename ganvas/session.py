@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.checks import check_mask
@@ -52,6 +53,7 @@ from ganvas.inversion.likeness import coloured
 from ganvas.inversion.optimise import OnStep, invert
 from ganvas.inversion.pivotal import with_delta
 from ganvas.inversion.result import Inversion
+from ganvas.models.protocol import latents_from_seeds
 from ganvas.weights import store
 from ganvas.weights.checkpoint import fingerprint
 from ganvas.weights.load import load
@@ -116,6 +118,7 @@ class Session:
         self.eyes: EfficientNetLite0 | None = None  # for the guard; set by open_session where the weights are here
         self.face: Face | None = None  # the one that was found and chosen
         self.region: Region | None = None  # where the steps to come apply; see set_region
+        self._screens: dict[float, Photo] = {}  # share of the size → the photo made smaller
         self._targets: dict[int, Tensor] = {}  # size → the photo's own crop
         self._tuned: dict[tuple[float, bytes], Any] = {}  # share of the tuning, styles → the generator with them
         self._styles: dict[str, Style] = {}  # those that were asked for, by name
@@ -128,6 +131,26 @@ class Session:
     def recipe(self) -> Recipe:
         """What has been done so far."""
         return self._history[self._at]
+
+    @property
+    def history(self) -> tuple[Recipe, ...]:
+        """Every recipe there was, the untouched one first; what was taken back stands behind `at`."""
+        return tuple(self._history)
+
+    @property
+    def at(self) -> int:
+        """Which entry of `history` is in force."""
+        return self._at
+
+    def goto(self, at: int) -> None:
+        """Go to any entry of `history`: many undos or redos at once.
+
+        Raises:
+            BadConfig: there is no such entry.
+        """
+        if not 0 <= at < len(self._history):
+            raise BadConfig(f"this session's history has entries 0 to {len(self._history) - 1}, got {at}")
+        self._at = at
 
     def do(self, step: LatentStep) -> None:
         """Add a step at the end; where a region is set, it applies there only."""
@@ -288,6 +311,10 @@ class Session:
         self._at, moved = min(last, self._at + 1), self._at < last
         return moved
 
+    def named(self, model: str) -> None:
+        """Say by which name the generator is known: what the recipe is to carry where a loaded one was handed in."""
+        self._history = [replace(recipe, model=model) for recipe in self._history]
+
     def replay(self, recipe: Recipe) -> None:
         """Apply another recipe's steps to this photo.
 
@@ -302,9 +329,32 @@ class Session:
         self._take(replace(self.recipe, steps=recipe.steps))
 
     @torch.no_grad()
-    def preview(self, *, resolution: int = PREVIEW_PX) -> Tensor:
-        """The edited crop, quickly: [1, 3, resolution, resolution], pasted back as `render` would."""
-        return self._pasted(self._parts(self.recipe), resolution)
+    def preview(self, *, resolution: int = PREVIEW_PX, recipe: Recipe | None = None) -> Tensor:
+        """The edited crop, quickly: [1, 3, resolution, resolution], pasted back as `render` would.
+
+        Args:
+            resolution: of the crop's picture.
+            recipe: one to try on, while a slider is moving; None = what has been done.
+        """
+        return self._pasted(self._parts(self.recipe if recipe is None else recipe), resolution)
+
+    @torch.no_grad()
+    def on_screen(self, *, longest_px: int) -> Tensor:
+        """The whole photo with its changes at the size of a screen, quickly: [1, 3, H, W].
+
+        Args:
+            longest_px: of the longer side; a smaller photo stays as it is.
+        """
+        share = min(1.0, longest_px / max(self.photo.size))
+        if share not in self._screens:
+            self._screens.clear()
+            self._screens[share] = Photo(img=_averaged(self.photo.img, share))
+        small, crop = self._screens[share], self.crop.scaled(share)
+        if not self.recipe.steps:
+            return small.img
+        whole = self.generator.img_resolution
+        size = max(1, whole // max(1, int(whole / crop.side)))
+        return paste_change(small, crop, self._change(self._parts(self.recipe), size, precision="fast")).img
 
     @torch.no_grad()
     def render(self) -> Photo:
@@ -473,6 +523,13 @@ class Session:
             return _smallest(effect, goal, direction.high if upward else direction.low)
 
 
+def _averaged(img: Tensor, share: float) -> Tensor:
+    """The picture made smaller by area; share 1 = as it is."""
+    if share == 1:
+        return img
+    return F.interpolate(img, [max(1, round(side * share)) for side in img.shape[2:]], mode="area")
+
+
 def _smallest(effect: Callable[[float], float], goal: float, limit: float) -> float:
     """The smallest amount from 0 to `limit` whose effect is the goal, to 2 % of the limit.
 
@@ -512,6 +569,7 @@ def open_session(
     max_sec: float | None = None,
     on_step: OnStep | None = None,
     finder: FaceFinder | None = None,
+    eyes: EfficientNetLite0 | None = None,
 ) -> Session:
     """Put a photo on the bench.
 
@@ -526,6 +584,7 @@ def open_session(
         max_sec: stop the search after this long and go on with what was found.
         on_step: called with (step, steps in all, picture so far); returning True stops the search.
         finder: a FaceFinder to use; None = one with the catalogue's weights.
+        eyes: EfficientNet-Lite0, where the caller has it at hand; None = the catalogue's, where it is on this computer.
 
     Raises:
         NoFace: none in the photo, or no such number.
@@ -536,7 +595,7 @@ def open_session(
     aligned = is_aligned(generator, align)
     found = Inversion.load(inversion) if isinstance(inversion, (str, Path)) else inversion
     crop, seen = framed(photo, aligned=aligned, found=found, face=face, finder=finder)
-    eyes = eyes_if_here()
+    eyes = eyes_if_here() if eyes is None else eyes
     size = generator.img_resolution
     if found is None:
         target = crop.cut(photo.img, resolution=size)
@@ -557,6 +616,63 @@ def open_session(
     session = Session(photo, generator, crop, found, recipe, directions_of(name), aligned=aligned)
     session.eyes, session.face = eyes, seen
     return session
+
+
+class SeedSession(Session):
+    """A picture of the generator's own being edited: there is no photo to keep, so the whole picture is the result."""
+
+    @torch.no_grad()
+    def render(self) -> Photo:
+        """The edited picture as the generator paints it; see `Session.render`."""
+        return self.render_crop()
+
+    def _pasted(self, parts: Sequence[Part], resolution: int) -> Tensor:
+        return coloured(self._collage(parts, 1.0, resolution, precision="fast"))
+
+    @torch.no_grad()
+    def on_screen(self, *, longest_px: int) -> Tensor:
+        """The edited picture, quickly; see `Session.on_screen`."""
+        return self.preview(resolution=min(longest_px, self.generator.img_resolution))
+
+
+def open_seed(
+    seed: int,
+    *,
+    model: Any = "faces",
+    name: str | None = None,
+    c: Tensor | None = None,
+    truncation_psi: float = 0.7,
+) -> SeedSession:
+    """Put a picture from a seed on the bench, instead of a photo.
+
+    Args:
+        seed: as everybody's galleries mean it.
+        model: a catalogue name, the path of a weights file, or a loaded generator.
+        name: what the recipe calls the model; None = as it was given.
+        c: [1, c_dim], the label for a conditional generator.
+        truncation_psi: 1 = as learnt, toward 0 = nearer to the mean picture.
+
+    Raises:
+        BadConfig: a seed that is none. WeightsError, FetchError: the model cannot be read, or is not here.
+    """
+    generator = load(model) if isinstance(model, (str, Path)) else model
+    size = generator.img_resolution
+    with torch.no_grad():
+        z = latents_from_seeds([seed], generator.z_dim, device=generator.device)
+        ws = generator.mapping(z, c, truncation_psi=truncation_psi)
+        img = coloured(generator.synthesis(ws).clamp(-1, 1)).cpu()
+    label = fingerprint(generator)
+    crop = Crop(x=size / 2, y=size / 2, side=size)
+    recipe = Recipe(
+        model=name or (str(model) if isinstance(model, (str, Path)) else generator.family),
+        fingerprint=label,
+        seed=seed,
+        truncation_psi=truncation_psi,
+    )
+    found = Inversion(ws=ws, fingerprint=label, crop=(crop.x, crop.y, crop.side, 0.0), seed=seed)
+    return SeedSession(
+        Photo(img=img), generator, crop, found, recipe, directions_of(label), aligned=is_aligned(generator, "auto")
+    )
 
 
 def directions_of(generator_fingerprint: str) -> dict[str, Direction]:

@@ -23,6 +23,7 @@ from ganvas.cli.invert import invert
 from ganvas.cli.mix import mix
 from ganvas.cli.models import models
 from ganvas.cli.runs import runs
+from ganvas.cli.studio import studio
 from ganvas.cli.train import train
 from ganvas.cli.tune import tune
 from ganvas.cli.upscale import upscale
@@ -65,6 +66,7 @@ app.command()(upscale)
 app.command()(train)
 app.command()(tune)
 app.command()(runs)
+app.command()(studio)
 app.add_typer(models)
 app.add_typer(directions)
 app.add_typer(dataset)

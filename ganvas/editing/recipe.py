@@ -90,7 +90,7 @@ class Recipe:
     def to_json(self) -> str:
         """One line of JSON."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "steps"}
-        steps = [_step_to_dict(step) for step in self.steps]
+        steps = [step_as_data(step) for step in self.steps]
         return json.dumps({"format": FORMAT, **plain, "steps": steps}, ensure_ascii=False)
 
     @classmethod
@@ -114,7 +114,7 @@ class Recipe:
         for key in data:
             check_known(key, _PLAIN, what="field of a recipe")
         _check_types(data)
-        return cls(steps=tuple(map(_step_from_dict, steps[: MAX_STEPS + 1])), **data)
+        return cls(steps=tuple(map(step_of_data, steps[: MAX_STEPS + 1])), **data)
 
     def save(self, path: Path | str) -> Path:
         """Write the recipe as JSON; atomic."""
@@ -143,13 +143,14 @@ def _moves(step: Any, direction: str, region: Region | None) -> bool:
     return isinstance(inner, Move) and inner.direction == direction and region_of(step) == region
 
 
-def _step_to_dict(step: Any) -> dict[str, Any]:
+def step_as_data(step: Any) -> dict[str, Any]:
     """A step's own fields, and the region it is limited to under "within"."""
     region = region_of(step)
     return {**step_to_dict(unwrapped(step)), **({} if region is None else {"within": region.to_dict()})}
 
 
-def _step_from_dict(data: Any) -> LatentStep:
+def step_of_data(data: Any) -> LatentStep:
+    """The step that `step_as_data` wrote; see `ganvas.editing.step.step_from_dict`."""
     if not isinstance(data, dict) or "within" not in data:
         return step_from_dict(data, STEPS)
     inner = {key: value for key, value in data.items() if key != "within"}

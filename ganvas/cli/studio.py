@@ -1,0 +1,56 @@
+"""ganvas studio: the workbench in a browser."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def studio(
+    host: Annotated[str, typer.Option(help="Address to listen on; any but this computer's own needs a token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one.")] = 7860,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="The generator offered first: a catalogue name, or a file.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(help="What callers must show, 16 characters or more; auto makes one.")
+    ] = None,
+    names: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="A further name of this computer; may be repeated.")
+    ] = None,
+    data_root: Annotated[
+        Path, typer.Option(help="Training pictures are taken from here and below, nowhere else.")
+    ] = Path(),
+    runs: Annotated[Path, typer.Option(help="Where training runs are.")] = Path("runs"),
+    sessions: Annotated[int, typer.Option(min=1, help="Photos open at once.")] = 8,
+    upload_mb: Annotated[int, typer.Option(min=1, help="Largest file that is taken, in MiB.")] = 64,
+    idle_minutes: Annotated[float, typer.Option(min=0.1, help="A photo nobody comes back to is closed.")] = 60,
+) -> None:
+    """Open the studio: photos in the browser, everything computed here. Ctrl+C closes it.
+
+    Example: [bold]ganvas studio[/bold]
+    """
+    from ganvas.cli.machine import prepare_machine
+    from ganvas.web.config import MEBI, StudioConfig
+    from ganvas.web.serve import serve
+
+    config = StudioConfig(
+        host=host,
+        port=port,
+        token=secrets.token_urlsafe(24) if token == "auto" else token,
+        names=tuple(names or ()),
+        model=model,
+        data_root=data_root,
+        runs=runs,
+        sessions=sessions,
+        upload_bytes=upload_mb * MEBI,
+        idle_sec=idle_minutes * 60,
+    )
+    prepare_machine()
+    serve(config, say=typer.echo, browser=browser)

@@ -1,0 +1,88 @@
+"""The studio's server: routes, limits and the page, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from ganvas import __version__
+from ganvas.errors import GanvasError
+from ganvas.web.config import StudioConfig
+from ganvas.web.errors import error_answer, invalid_answer
+from ganvas.web.guard import Guard
+from ganvas.web.routes import edits, events, info, sessions
+from ganvas.web.studio import Studio
+
+PAGE = Path(__file__).parent / "page"
+SWEEP_SEC = 5.0
+
+
+def make_app(config: StudioConfig | None = None) -> FastAPI:
+    """The studio as an ASGI app; `ganvas studio` serves it with uvicorn.
+
+    Args:
+        config: address, token and limits; None = the defaults.
+    """
+    config = config or StudioConfig()
+    app = FastAPI(
+        title="ganvas studio",
+        version=__version__,
+        description="Open a photo, bring it into a generator, edit it, get your photo back.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        lifespan=_lifespan,
+    )
+    app.state.config = config
+    app.add_middleware(Guard, config=config)
+    for kind in (GanvasError, HTTPException):
+        app.add_exception_handler(kind, _answer)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _answer)
+    for module in (info, sessions, edits, events):
+        app.include_router(module.router)
+    if PAGE.is_dir():
+        app.mount("/static", StaticFiles(directory=PAGE), name="static")
+    app.add_api_route("/", _front, include_in_schema=False)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """A studio lives as long as its server."""
+    studio = app.state.studio = Studio(app.state.config)
+    sweeping = asyncio.create_task(_sweep(studio))
+    try:
+        yield
+    finally:
+        sweeping.cancel()
+        studio.close()
+
+
+async def _sweep(studio: Studio) -> None:
+    while True:
+        await asyncio.sleep(min(SWEEP_SEC, studio.config.idle_sec / 4))
+        studio.sweep()
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    return error_answer(error)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return invalid_answer(error)
+
+
+async def _front() -> Response:
+    if not (PAGE / "index.html").is_file():
+        raise HTTPException(404, "the page is not installed here; the API is under /api")
+    return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})

@@ -1,0 +1,275 @@
+"""One photo at one user's desk: the session, who watches it, and what it says about itself."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import secrets
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from torch import Tensor
+
+from ganvas.editing.recipe import Recipe, step_as_data
+from ganvas.editing.regions import region_of, unwrapped
+from ganvas.editing.step import Move, step_to_dict
+from ganvas.features.faces import Face
+from ganvas.images.photo import Photo
+from ganvas.session import AUTOS, Session
+from ganvas.web.errors import NotReady
+from ganvas.web.jobs import Job
+from ganvas.web.pictures import fitted, jpeg
+
+WAITING_EVENTS = 64  # of one watcher; one that does not read loses the oldest previews
+KEPT_VIEWS = 4
+
+Event = tuple[dict[str, Any], bytes | None]
+
+
+class Watcher:
+    """One connection that listens to a desk: events wait in a queue of its loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+
+    def tell(self, event: Event) -> None:
+        """From any thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._put, event)
+        except RuntimeError:  # the loop has ended
+            pass
+
+    async def next(self) -> Event:
+        """The oldest event; waits for one."""
+        return await self._events.get()
+
+    def _put(self, event: Event) -> None:
+        if self._events.qsize() < WAITING_EVENTS or event[1] is None:
+            self._events.put_nowait(event)
+
+
+class Desk:
+    """What belongs to one session id.
+
+    `state` is "faces" (a face is to be chosen), "inverting" or "ready". `photo` is what was opened; `original` keeps
+    its file, in the studio's own folder, for pictures that are saved with their editing.
+    """
+
+    def __init__(self, photo: Photo, *, model: str, faces: Sequence[Face] = (), needs_face: bool = False):
+        self.id = secrets.token_urlsafe(24)
+        self.photo: Photo | None = photo
+        self.model, self.faces, self.needs_face = model, tuple(faces), needs_face
+        self.name = "photo"
+        self.original: Path | None = None
+        self.session: Session | None = None
+        self.state = "faces"
+        self.face: int | None = None
+        self.recipe: dict[str, Any] | None = None  # that the opened file carried
+        self.version = 0
+        self.result: tuple[bytes, str, str] | None = None  # what was rendered last: bytes, type, name
+        self.slide: dict[str, Any] | None = None  # the latest that was asked for and not painted yet
+        self.watchers: set[Watcher] = set()
+        self.watched = False
+        self.seen_sec = self.left_sec = time.monotonic()
+        self._views: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
+
+    @property
+    def pixels(self) -> int:
+        """Of the open photo."""
+        return 0 if self.photo is None else self.photo.width * self.photo.height
+
+    def ready(self) -> Session:
+        """The session.
+
+        Raises:
+            NotReady: the photo is not in the model yet.
+        """
+        if self.session is None:
+            raise NotReady(
+                "this photo has not been brought into the model yet: POST invert first, and wait for its job"
+            )
+        return self.session
+
+    def opened(self) -> Photo:
+        """The photo.
+
+        Raises:
+            HTTPException: 404, the session was closed meanwhile.
+        """
+        if self.photo is None:
+            raise HTTPException(404, "this session was closed")
+        return self.photo
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.photo = self.session = self.result = self.slide = None
+        self._views.clear()
+        if self.original is not None:
+            self.original.unlink(missing_ok=True)
+        for watcher in list(self.watchers):
+            watcher.tell(({"type": "closed"}, None))
+
+    # -- what it shows
+
+    def view(self, which: str, size: int) -> bytes:
+        """The whole photo for the screen, as JPEG: "before", or "after" with its changes. On the device's thread."""
+        photo = self.opened()
+        key = (which, size, self.version if which == "after" else 0)
+        if key not in self._views:
+            edited = which == "after" and self.session is not None
+            img = self.session.on_screen(longest_px=size) if edited else fitted(photo.img, longest_px=size)
+            self._views[key] = jpeg(img)
+            while len(self._views) > KEPT_VIEWS:
+                self._views.popitem(last=False)
+        return self._views[key]
+
+    # -- events
+
+    def tell(self, message: dict[str, Any], picture: bytes | None = None) -> None:
+        """To everybody who watches, from any thread."""
+        for watcher in list(self.watchers):
+            watcher.tell((message, picture))
+
+    def tell_job(self, job: Job) -> None:
+        """A job of this desk moved on."""
+        self.tell({"type": "job", **job.as_data()})
+
+    def tell_state(self) -> None:
+        """What `state_of` says now."""
+        if self.watchers:
+            self.tell({"type": "state", **state_of(self)})
+
+    def tell_preview(self, img: Tensor, *, job: str | None = None, seq: int | None = None) -> None:
+        """A picture while something moves."""
+        if self.watchers:
+            head = {"type": "preview", "w": img.shape[3], "h": img.shape[2], "job": job, "seq": seq}
+            self.tell(head, jpeg(img.detach().float().clamp(-1, 1)))
+
+    def changed(self) -> None:
+        """What "after" shows is another picture now."""
+        self.version += 1
+        self.result = None
+        self.tell_state()
+
+
+def state_of(desk: Desk) -> dict[str, Any]:
+    """A desk as the API has it."""
+    photo, session = desk.opened(), desk.session
+    plain = {
+        "id": desk.id,
+        "state": desk.state,
+        "version": desk.version,
+        "width": photo.width,
+        "height": photo.height,
+        "name": desk.name,
+        "faces": [face_as_data(face) for face in desk.faces],
+        "needs_face": desk.needs_face,
+        "face": desk.face,
+        "model": desk.model,
+        "recipe": desk.recipe,
+    }
+    return plain | (_nothing_done() if session is None else _done(session))
+
+
+def _nothing_done() -> dict[str, Any]:
+    return {
+        "crop": None, "fidelity": None, "directions": [], "steps": [], "history": [], "at": 0, "can_undo": False,
+        "can_redo": False, "region": None,
+    }  # fmt: skip
+
+
+def _done(session: Session) -> dict[str, Any]:
+    crop = session.crop
+    return {
+        "crop": {"x": crop.x, "y": crop.y, "side": crop.side, "angle_deg": crop.angle_deg},
+        "fidelity": {name: _rounded(value) for name, value in session.inversion.figures.items()},
+        "directions": [_direction(session, name) for name in session.directions],
+        "steps": [{"index": i, "label": label_of(s), **step_as_data(s)} for i, s in enumerate(session.recipe.steps)],
+        "history": history_of(session),
+        "at": session.at,
+        "can_undo": session.at > 0,
+        "can_redo": session.at < len(session.history) - 1,
+        "region": None if session.region is None else {"feather_px": round(session.region.feather * crop.side, 1)},
+    }
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _direction(session: Session, name: str) -> dict[str, Any]:
+    direction = session.directions[name]
+    here = [unwrapped(s) for s in session.recipe.steps if region_of(s) == session.region]
+    moves = [step for step in here if isinstance(step, Move) and step.direction == name]
+    return {
+        "name": name,
+        "group": direction.group,
+        "low": direction.low,
+        "high": direction.high,
+        "amount": session.amount(name),
+        "auto": session.aligned and name in AUTOS,
+        "keep": list(moves[-1].keep) if moves else [],
+        "space": direction.space,
+        "r2": direction.facts.get("r2"),
+    }
+
+
+def history_of(session: Session) -> list[dict[str, Any]]:
+    """What was done, entry by entry; entry 0 is the photo as it was opened."""
+    first = {"at": 0, "step": "open", "label": ""}
+    return [first, *(_change(a, b, at) for at, (a, b) in enumerate(itertools.pairwise(session.history), start=1))]
+
+
+def _change(before: Recipe, after: Recipe, at: int) -> dict[str, Any]:
+    """What turned one recipe into the next."""
+    gone = [step for step in before.steps if step not in after.steps]
+    new = [step for step in after.steps if step not in before.steps]
+    if len(gone) <= 1 and len(new) <= 1 and (new or gone):
+        step = unwrapped((new or gone)[0])
+        if isinstance(step, Move):
+            amount = step.amount if new else 0.0
+            label = f"{step.direction} {amount:+.2g}" if amount else f"{step.direction} 0"
+            return {"at": at, "step": "set", "direction": step.direction, "amount": amount, "label": label}
+        if new:
+            return {"at": at, "step": step.name, "label": label_of(step)}
+    return {"at": at, "step": "recipe", "label": f"recipe, {len(after.steps)} steps"}
+
+
+def label_of(step: Any) -> str:
+    """A step in few words."""
+    step = unwrapped(step)
+    if isinstance(step, Move):
+        return f"{step.direction} {step.amount:+.2g}"
+    fields = {key: value for key, value in step_to_dict(step).items() if key != "step"}
+    said = [str(value) for value in fields.values() if isinstance(value, (str, int, float)) and str(value) != ""]
+    return " ".join([step.name, *(word for word in said[:2] if len(word) <= 24)])
+
+
+def face_as_data(face: Face) -> dict[str, Any]:
+    """A found face, in pixels of the photo."""
+    left, top, right, bottom = face.box
+    return {
+        "box": [round(v, 2) for v in (left, top, right - left, bottom - top)],
+        "points": [[round(x, 2), round(y, 2)] for x, y in face.points.tolist()],
+        "score": round(face.score, 4),
+    }
+
+
+def recipe_as_data(text: str | None) -> dict[str, Any] | None:
+    """A recipe that a file carried, as far as it is one."""
+    try:
+        return None if text is None else json.loads(Recipe.from_json(text).to_json())
+    except ValueError:
+        return None
+
+
+def own_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder for this studio's files, readable by nobody else, gone when it closes."""
+    return tempfile.TemporaryDirectory(prefix="ganvas-studio-")

@@ -1,0 +1,86 @@
+"""Errors as answers: what happened and what to do, never a stack trace and never a path of this computer."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from ganvas.errors import BadInput, FetchError, GanvasError, MissingExtra, Stopped, WeightsError
+
+log = logging.getLogger("ganvas.web")
+STATUS: tuple[tuple[type[GanvasError], int], ...] = (
+    (Stopped, 409),
+    (MissingExtra, 501),
+    (FetchError, 503),
+    (WeightsError, 422),
+    (BadInput, 422),
+    (GanvasError, 400),
+)
+KINDS = {
+    400: "BadRequest",
+    401: "NoToken",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "NotAllowed",
+    408: "TooSlow",
+    409: "Conflict",
+    413: "TooLarge",
+    415: "BadType",
+    422: "BadInput",
+    429: "Busy",
+    501: "NotHere",
+    503: "Unavailable",
+}
+_PATH = re.compile(r"(?<![\w:/.<])(?:[A-Za-z]:\\|/)(?:[^\s/\\:'\"]+[/\\])+([^\s/\\:'\",;)]*)")
+
+
+class NotReady(GanvasError):
+    """The session has not got so far, or is at something else."""
+
+
+def words_of(error: BaseException) -> str:
+    """The message without this computer's paths: only the last name of each stays."""
+    return _PATH.sub(r"\1", str(error))
+
+
+def error_as_data(error: BaseException) -> dict[str, Any]:
+    """`{"kind", "message", "hint"}`; what we did not foresee is logged here and stays vague there."""
+    if isinstance(error, HTTPException):
+        return _data(KINDS.get(error.status_code, "Error"), str(error.detail))
+    if isinstance(error, GanvasError):
+        return _data(type(error).__name__, words_of(error))
+    log.error("a call failed", exc_info=error)
+    return _data("Internal", "something went wrong inside the studio; its log has the details")
+
+
+def _data(kind: str, message: str) -> dict[str, Any]:
+    said, _, hint = message.partition(". ") if len(message) > 80 else (message, "", "")
+    return {"kind": kind, "message": said if hint else message, "hint": hint or None}
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status of an error."""
+    if isinstance(error, HTTPException):
+        return error.status_code
+    if isinstance(error, NotReady):
+        return 409
+    return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+
+
+def error_answer(error: BaseException) -> JSONResponse:
+    """The whole answer."""
+    headers = {"retry-after": "2"} if status_of(error) in (429, 503) else None
+    return JSONResponse({"error": error_as_data(error)}, status_of(error), headers=headers)
+
+
+def invalid_answer(error: RequestValidationError) -> JSONResponse:
+    """422 for a body of another shape: where and why, in one line."""
+    first = error.errors()[0] if error.errors() else {"loc": (), "msg": "unreadable"}
+    where = ".".join(str(part) for part in first.get("loc", ())[1:])
+    message = f"{where or 'the body'}: {first.get('msg', 'does not fit')}"[:300]
+    return JSONResponse({"error": _data("BadInput", message)}, 422)

@@ -1,0 +1,260 @@
+"""One device, one queue: quick things between the steps of long ones, everything else in turn.
+
+A single thread computes, so models need no locks. A long job calls `job.step(done, total)` after every step; there its
+progress is told, its cancellation takes effect, and quick things that wait (the preview of a slider) are done before it
+goes on.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import torch
+from starlette.exceptions import HTTPException
+
+from ganvas.errors import Stopped
+from ganvas.web.errors import error_as_data
+
+KEPT_JOBS = 200
+TOLD_SEC = 0.1  # between two reports of progress
+QUICK_AT_ONCE = 64
+OPEN = ("queued", "running")
+
+Work = Callable[["Job"], Any]
+
+
+class Job:
+    """Something long: `work(job)` returns its result, plain data."""
+
+    def __init__(self, kind: str, work: Work, *, owner: str | None = None, tell: Callable[[Job], None] | None = None):
+        self.id = secrets.token_urlsafe(16)
+        self.kind, self.work, self.owner = kind, work, owner
+        self.state, self.progress, self.message = "queued", 0.0, ""
+        self.eta_sec: float | None = None
+        self.result: Any = None
+        self.error: dict[str, Any] | None = None
+        self.stopping = threading.Event()
+        self.ended = threading.Event()
+        self.breathe: Callable[[], None] = _nothing
+        self._tell = tell
+        self._started_sec = self._told_sec = 0.0
+
+    def step(self, done: float, total: float | None, *_: object) -> None:
+        """What long work calls after every step.
+
+        Raises:
+            Stopped: the job was cancelled.
+        """
+        if self.stopping.is_set():
+            raise Stopped(f"{self.kind} was cancelled")
+        if total:
+            self.progress = min(1.0, done / total)
+            spent = time.monotonic() - self._started_sec
+            self.eta_sec = spent * (1 / self.progress - 1) if self.progress > 0.02 else None
+        if time.monotonic() - self._told_sec > TOLD_SEC:
+            self.tell()
+        self.breathe()
+
+    def tell(self) -> None:
+        """Report how it stands to whoever listens."""
+        self._told_sec = time.monotonic()
+        if self._tell is not None:
+            self._tell(self)
+
+    def as_data(self) -> dict[str, Any]:
+        """As the API has it."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "state": self.state,
+            "progress": round(self.progress, 4),
+            "eta_sec": None if self.eta_sec is None else round(self.eta_sec, 1),
+            "message": self.message,
+            "result": self.result,
+            "error": self.error,
+        }
+
+    def run(self) -> None:
+        """Do it, and remember how it ended; raises nothing."""
+        if self.stopping.is_set():
+            return self._end("cancelled")
+        self.state, self._started_sec = "running", time.monotonic()
+        self.tell()
+        try:
+            self.result = self.work(self)
+        except Stopped:
+            self._end("cancelled")
+        except BaseException as error:
+            self.error = error_as_data(error)
+            self._end("failed")
+        else:
+            self.progress = 1.0
+            self._end("done")
+
+    def _end(self, state: str) -> None:
+        self.state, self.eta_sec = state, None
+        self.work = _nothing  # it holds on to photos
+        self.ended.set()
+        self.tell()
+
+    def drop(self) -> None:
+        """Never begun, never will be."""
+        self._end("cancelled")
+
+
+class Jobs:
+    """The device's thread, the queue, and the jobs of late.
+
+    Args:
+        waiting: jobs that may wait; more are refused.
+    """
+
+    def __init__(self, *, waiting: int = 16):
+        self.waiting = waiting
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._quick: deque[tuple[Callable[[], Any], Future]] = deque()
+        self._long: deque[Job] = deque()
+        self._wake = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="ganvas-device", daemon=True)
+        self._thread.start()
+
+    def ask(self, work: Callable[[], Any]) -> Future:
+        """Something quick, on the device's thread, before anything long goes on.
+
+        Raises:
+            HTTPException: 503, too much of it waits.
+        """
+        future: Future = Future()
+        with self._wake:
+            if self._closed or len(self._quick) >= QUICK_AT_ONCE:
+                raise HTTPException(503, "the studio is busy; try again in a moment")
+            self._quick.append((work, future))
+            self._wake.notify()
+        return future
+
+    def start(self, job: Job) -> Job:
+        """Queue a job for the device.
+
+        Raises:
+            HTTPException: 429, too many wait.
+        """
+        with self._wake:
+            if len(self._long) >= self.waiting:
+                raise HTTPException(429, f"{self.waiting} jobs wait already; try again when one is done")
+            job.breathe = self._breathe
+            self._long.append(job)
+            self._remember(job)
+            self._wake.notify()
+        job.tell()
+        return job
+
+    def start_aside(self, job: Job) -> Job:
+        """Run a job that needs no device (a download, a child process) in a thread of its own.
+
+        Raises:
+            HTTPException: 429, too many run.
+        """
+        with self._wake:
+            if sum(one.state in OPEN for one in self._jobs.values()) >= 2 * self.waiting:
+                raise HTTPException(429, "too many jobs run already; try again when one is done")
+            self._remember(job)
+        threading.Thread(target=job.run, name=f"ganvas-{job.kind}", daemon=True).start()
+        return job
+
+    def find(self, id: str) -> Job:
+        """A job by its id.
+
+        Raises:
+            HTTPException: 404.
+        """
+        if id not in self._jobs:
+            raise HTTPException(404, "there is no such job; it may have ended long ago")
+        return self._jobs[id]
+
+    def cancel(self, job: Job) -> None:
+        """Stop it at its next step; one that waits is taken out at once."""
+        job.stopping.set()
+        with self._wake:
+            waits = job in self._long
+            if waits:
+                self._long.remove(job)
+        if waits:
+            job.drop()
+
+    def cancel_of(self, owner: str) -> list[Job]:
+        """Stop everything of one session; returns what was still open."""
+        found = [job for job in list(self._jobs.values()) if job.owner == owner and job.state in OPEN]
+        for job in found:
+            self.cancel(job)
+        return found
+
+    def forget_of(self, owner: str) -> None:
+        """The results of a session that is gone go too."""
+        for id in [job.id for job in list(self._jobs.values()) if job.owner == owner and job.state not in OPEN]:
+            self._jobs.pop(id, None)
+
+    def open_of(self, owner: str) -> list[Job]:
+        """A session's jobs that wait or run."""
+        return [job for job in list(self._jobs.values()) if job.owner == owner and job.state in OPEN]
+
+    def close(self) -> None:
+        """Stop everything and end the thread."""
+        for job in list(self._jobs.values()):
+            if job.state in OPEN:
+                self.cancel(job)
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self._thread.join(timeout=10)
+
+    def _remember(self, job: Job) -> None:
+        self._jobs[job.id] = job
+        for id in [i for i, one in self._jobs.items() if one.state not in OPEN][: max(0, len(self._jobs) - KEPT_JOBS)]:
+            del self._jobs[id]
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not (self._quick or self._long or self._closed):
+                    self._wake.wait()
+                if self._closed:
+                    return
+                job = None if self._quick else self._long.popleft()
+            if job is None:
+                self._breathe()
+            else:
+                job.run()
+            job = None  # what ran last is not kept alive while nothing runs
+
+    def _breathe(self) -> None:
+        """Do what is quick and waits. Inside a job's step: neither its randomness nor its gradients are touched."""
+        while True:
+            with self._wake:
+                if not self._quick:
+                    return
+                work, future = self._quick.popleft()
+            _settle(work, future)
+            del work, future
+
+
+def _settle(work: Callable[[], Any], future: Future) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            result = work()
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+def _nothing(*_: object) -> None:
+    return None

@@ -1,0 +1,118 @@
+"""The WebSocket of a session: jobs and previews out, sliders that are being moved in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.exceptions import HTTPException
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from ganvas.errors import BadConfig
+from ganvas.session import PREVIEW_PX
+from ganvas.web.desk import Desk, Watcher, state_of
+from ganvas.web.errors import error_as_data
+from ganvas.web.studio import Studio
+
+router = APIRouter()
+LONGEST_MESSAGE = 16_384
+GONE = 4404
+
+
+@router.websocket("/api/sessions/{id}/events")
+async def events(socket: WebSocket, id: str) -> None:
+    """See docs/studio.md."""
+    studio: Studio = socket.app.state.studio
+    await socket.accept()
+    try:
+        desk = studio.find(id)
+    except HTTPException:
+        await socket.close(GONE, "there is no such session")
+        return
+    watcher = Watcher()
+    desk.watchers.add(watcher)
+    desk.watched = True
+    watcher.tell(({"type": "state", **state_of(desk)}, None))
+    for job in studio.jobs.open_of(id):
+        watcher.tell(({"type": "job", **job.as_data()}, None))
+    sending = asyncio.create_task(_send(socket, watcher))
+    try:
+        while True:
+            _take(studio, desk, await socket.receive_text())
+    except (WebSocketDisconnect, RuntimeError, KeyError):
+        pass
+    finally:
+        sending.cancel()
+        desk.watchers.discard(watcher)
+        desk.left_sec = desk.seen_sec = time.monotonic()
+
+
+async def _send(socket: WebSocket, watcher: Watcher) -> None:
+    try:
+        while True:
+            message, picture = await watcher.next()
+            await socket.send_text(json.dumps(message))
+            if picture is not None:
+                await socket.send_bytes(picture)
+            if message["type"] == "closed":
+                await socket.close(GONE, "this session was closed")
+                return
+    except (WebSocketDisconnect, RuntimeError):
+        pass
+
+
+def _take(studio: Studio, desk: Desk, text: str) -> None:
+    """One message of the page; what is wrong with it is answered, never raised."""
+    seq = None
+    try:
+        message = _read(text)
+        desk.seen_sec = time.monotonic()
+        seq = message.get("seq")
+        if message["type"] == "slide":
+            _slide(studio, desk, message)
+        elif message["type"] == "cancel":
+            job = studio.jobs.find(str(message.get("job")))
+            if job.owner == desk.id:
+                studio.jobs.cancel(job)
+        else:
+            raise BadConfig(f"a message is of type 'slide' or 'cancel', got {str(message['type'])[:40]!r}")
+    except Exception as error:
+        desk.tell({"type": "error", "seq": seq, **error_as_data(error)})
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        message = json.loads(text) if len(text) <= LONGEST_MESSAGE else None
+    except (ValueError, RecursionError):
+        message = None
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise BadConfig('a message is JSON such as {"type": "slide", "direction": "smile", "amount": 1.5, "seq": 1}')
+    return message
+
+
+def _slide(studio: Studio, desk: Desk, message: dict[str, Any]) -> None:
+    """The latest wins: while one waits to be painted, a newer one takes its place."""
+    desk.ready()
+    waits, desk.slide = desk.slide is not None, message
+    if not waits:
+        studio.jobs.ask(lambda: _paint(desk))
+
+
+def _paint(desk: Desk) -> None:
+    message, desk.slide = desk.slide, None
+    if message is None or desk.session is None:
+        return
+    seq = message.get("seq")
+    try:
+        session = desk.session
+        direction, amount, keep = message.get("direction"), message.get("amount"), message.get("keep") or []
+        if not isinstance(direction, str) or not isinstance(keep, list):
+            raise BadConfig("a slide has a direction, an amount and a list 'keep'")
+        recipe = session.recipe.with_move(direction, amount, keep=tuple(keep), region=session.region)  # type: ignore[arg-type]
+        size = min(PREVIEW_PX, session.generator.img_resolution)
+        desk.tell_preview(session.preview(resolution=size, recipe=recipe), seq=seq)
+    except Exception as error:
+        desk.tell({"type": "error", "seq": seq, **error_as_data(error)})

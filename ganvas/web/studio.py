@@ -1,0 +1,249 @@
+"""A studio: its desks, its models, its jobs, its folder, and what happens at a desk."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from starlette.exceptions import HTTPException
+
+from ganvas.editing.recipe import Recipe
+from ganvas.errors import BadConfig, FetchError
+from ganvas.features.faces import choose_face
+from ganvas.images.crop import Crop
+from ganvas.images.files import read_image
+from ganvas.images.photo import Photo
+from ganvas.inversion.exits import shrunk
+from ganvas.inversion.framing import is_aligned
+from ganvas.inversion.optimise import invert
+from ganvas.inversion.result import Inversion
+from ganvas.session import Session, open_seed, open_session
+from ganvas.web.config import StudioConfig
+from ganvas.web.desk import Desk, own_folder, recipe_as_data
+from ganvas.web.errors import NotReady
+from ganvas.web.jobs import Job, Jobs
+from ganvas.web.shelf import Shelf
+from ganvas.web.uploads import Uploads
+
+PREVIEW_PX = 256
+PREVIEW_EVERY = 4  # steps of an inversion between two pictures
+FORGOTTEN_SEC = 60.0  # without a request; a desk that is older may have to go when all are taken
+
+
+class Studio:
+    """Everything a running studio has; one a server."""
+
+    def __init__(self, config: StudioConfig):
+        self.config = config
+        self.jobs = Jobs(waiting=config.waiting_jobs)
+        self.shelf = Shelf(runs=config.runs, own=config.model)
+        self.desks: dict[str, Desk] = {}
+        self.uploads = Uploads(config.uploads)
+        self._folder = own_folder()
+
+    @property
+    def folder(self) -> Path:
+        """The studio's own files."""
+        return Path(self._folder.name)
+
+    def close(self) -> None:
+        """Stop everything and leave nothing behind."""
+        self.jobs.close()
+        for desk in list(self.desks.values()):
+            self.leave(desk)
+        self._folder.cleanup()
+
+    # -- desks
+
+    def find(self, id: str) -> Desk:
+        """A desk by its id, which is known to its user alone.
+
+        Raises:
+            HTTPException: 404.
+        """
+        desk = self.desks.get(id)
+        if desk is None:
+            raise HTTPException(404, "there is no such session, or it was closed: open the photo again")
+        desk.seen_sec = time.monotonic()
+        return desk
+
+    def check_room(self) -> None:
+        """Is there a desk for one more photo?
+
+        Raises:
+            HTTPException: 429.
+        """
+        if len(self.desks) < self.config.sessions:
+            return
+        oldest = min(self.desks.values(), key=lambda desk: desk.seen_sec)
+        if time.monotonic() - oldest.seen_sec < FORGOTTEN_SEC or oldest.watchers:
+            raise HTTPException(
+                429, f"{len(self.desks)} photos are open, which is all this studio takes; close one, or try again later"
+            )
+        self.leave(oldest)
+
+    def enter(self, desk: Desk) -> Desk:
+        """A new desk, if its photo still fits beside the others.
+
+        Raises:
+            HTTPException: 429.
+        """
+        self.check_room()
+        if sum(one.pixels for one in self.desks.values()) + desk.pixels > self.config.pixels_in_all:
+            raise HTTPException(
+                429, "the photos that are open fill this studio's memory; close one, or try again later"
+            )
+        self.desks[desk.id] = desk
+        return desk
+
+    def leave(self, desk: Desk) -> None:
+        """Close a desk: its jobs are stopped, its memory goes back."""
+        self.desks.pop(desk.id, None)
+        self.jobs.cancel_of(desk.id)
+        self.jobs.forget_of(desk.id)
+        desk.close()
+        give_back()
+
+    def sweep(self) -> None:
+        """Close what nobody came back to, stop the jobs of those who vanished."""
+        now = time.monotonic()
+        for desk in list(self.desks.values()):
+            gone_sec = now - desk.left_sec if desk.watched and not desk.watchers else 0.0
+            if not desk.watchers and now - desk.seen_sec > self.config.idle_sec:
+                self.leave(desk)
+            elif gone_sec > self.config.vanish_sec:
+                self.jobs.cancel_of(desk.id)
+
+    # -- opening; on the device's thread
+
+    def open_photo(self, data: bytes, *, name: str, model: str | None) -> Desk:
+        """A photo from its bytes, with the faces in it.
+
+        Raises:
+            BadImage, BadConfig, HTTPException: see `read_image`, `Shelf.find`, `enter`.
+        """
+        photo = read_image(data, max_pixels=self.config.upload_pixels)
+        chosen = self._generator_name(model)
+        faces, needs_face = self._faces(photo, chosen)
+        desk = Desk(photo, model=chosen or "", faces=faces, needs_face=needs_face)
+        desk.name, desk.recipe = name, recipe_as_data(photo.recipe)
+        desk.original = self.folder / f"{desk.id}.original"
+        self.enter(desk)
+        desk.original.write_bytes(data)
+        return desk
+
+    def open_seed(self, seed: int, *, model: str | None, truncation_psi: float) -> Desk:
+        """A picture of the generator's own; ready at once.
+
+        Raises:
+            BadConfig: an unknown model or seed. FetchError: the model is not here.
+        """
+        chosen = self._generator_name(model)
+        if chosen is None:
+            raise FetchError("there is no generator on this computer yet: fetch one first, such as 'faces'")
+        G = self.shelf.get(chosen, task="generate")
+        session = open_seed(seed, model=G, name=chosen, truncation_psi=truncation_psi)
+        desk = Desk(session.photo, model=chosen)
+        desk.name, desk.session, desk.state = f"seed-{seed}", session, "ready"
+        return self.enter(desk)
+
+    def _generator_name(self, model: str | None) -> str | None:
+        if model is None:
+            return self.shelf.first()
+        known = self.shelf.find(model, task="generate")
+        if not known.here:
+            raise FetchError(f"the model {model!r} is not on this computer yet: fetch it first")
+        return known.name
+
+    def _faces(self, photo: Photo, model: str | None) -> tuple[list[Any], bool]:
+        """The faces, and whether the model needs one."""
+        needed = model is not None and bool(self.shelf.facts(self.shelf.find(model))["faces"])
+        finder = self.shelf.finder() if needed else None
+        return (finder.find(photo.img) if finder is not None else []), needed
+
+    # -- bringing a photo into the model
+
+    def start_inversion(
+        self, desk: Desk, *, face: int | None, effort: str, crop: Crop | None, model: str | None, recipe: Recipe | None
+    ) -> Job:
+        """Queue the search; the desk is ready when its job is done.
+
+        Raises:
+            NotReady: it is being searched already. BadConfig, NoFace, FetchError: what is asked for is not there.
+        """
+        if desk.state == "inverting":
+            raise NotReady("this photo is being brought into the model already: cancel that job first")
+        if model is not None:
+            desk.model = self._generator_name(model) or ""
+        if not desk.model:
+            raise FetchError("there is no generator on this computer yet: fetch one first, such as 'faces'")
+        if face is not None and not 0 <= face < len(desk.faces):
+            raise BadConfig(f"this photo has {len(desk.faces)} faces, counted from 0; there is no face {face}")
+
+        def work(job: Job) -> dict[str, Any]:
+            try:
+                desk.session = self._search(desk, job, face=face, effort=effort, crop=crop)
+                if recipe is not None:
+                    desk.session.replay(recipe)
+            finally:
+                desk.state = "ready" if desk.session is not None else "faces"
+                desk.changed()
+            return {"fidelity": desk.session.inversion.figures}
+
+        before, desk.state = desk.state, "inverting"
+        try:
+            return self.jobs.start(Job("invert", work, owner=desk.id, tell=desk.tell_job))
+        except HTTPException:
+            desk.state = before
+            raise
+
+    def _search(self, desk: Desk, job: Job, *, face: int | None, effort: str, crop: Crop | None) -> Session:
+        photo = desk.opened()
+        job.message = "reading the model"
+        G, eyes = self.shelf.get(desk.model, task="generate"), self.shelf.eyes()
+        chosen = None
+        if crop is None and is_aligned(G, "auto"):
+            faces = list(desk.faces)
+            if not faces and self.shelf.finder() is None:
+                raise FetchError("finding faces needs the model 'mtcnn': fetch it first, or draw the square yourself")
+            chosen = choose_face(faces, None if face is None else face + 1)
+        if crop is None:
+            middle = Crop(x=photo.width / 2, y=photo.height / 2, side=min(photo.size))
+            crop = middle if chosen is None else Crop.from_landmarks(chosen.points)
+        job.message = "finding the face in the model" if chosen is not None else "finding the picture in the model"
+        found = self._inverted(desk, job, G, crop, effort=effort, eyes=eyes)
+        desk.face = None if chosen is None else desk.faces.index(chosen)
+        session = open_session(
+            photo, model=G, effort=effort, face=None if desk.face is None else desk.face + 1, inversion=found, eyes=eyes
+        )
+        session.named(desk.model)
+        session.face = chosen
+        return session
+
+    def _inverted(self, desk: Desk, job: Job, G: Any, crop: Crop, *, effort: str, eyes: Any) -> Inversion:
+        target = crop.cut(desk.opened().img, resolution=G.img_resolution)
+        target = target if G.img_channels == 3 else target.mean(dim=1, keepdim=True)
+
+        def on_step(step: int, total: int, img: torch.Tensor) -> None:
+            if step % PREVIEW_EVERY == 0:
+                desk.tell_preview(shrunk(img, min(PREVIEW_PX, img.shape[3])), job=job.id)
+            job.step(step, total)
+
+        found = invert(target, G, effort=effort, eyes=eyes, on_step=on_step)
+        return replace(found, crop=(crop.x, crop.y, crop.side, crop.angle_deg))
+
+
+def give_back() -> None:
+    """Hand memory that nobody uses back to the system, where its C library can."""
+    gc.collect()
+    if sys.platform.startswith("linux"):
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except (AttributeError, OSError):  # not glibc
+            pass
