@@ -28,11 +28,12 @@ from torch import Tensor
 
 import ganvas
 from ganvas.images.files import write_image
+from ganvas.images.folders import Task
 from ganvas.images.photo import Photo
 from ganvas.images.tensors import from_pixels
 from ganvas.models.srvgg import SRVGG, SRVGGConfig
 from ganvas.ops.allocator import keep_freed_memory
-from ganvas.upscaling.folders import Task, upscale_file
+from ganvas.upscaling.folders import upscale_file
 from ganvas.upscaling.tiles import overlap_for
 from ganvas.upscaling.upscale import LIGHT, STRONG, UpscaleConfig, upscale, upscaler
 from ganvas.weights import catalogue

@@ -24,6 +24,7 @@ __all__ = [
     "read_image",
     "save",
     "train",
+    "translate",
     "upscale",
     "write_image",
 ]
@@ -44,6 +45,7 @@ _HOME = {
     "read_image": "ganvas.images.files",
     "save": "ganvas.weights.checkpoint",
     "train": "ganvas.training.generator_loop",
+    "translate": "ganvas.translation",
     "upscale": "ganvas.upscaling.upscale",
     "write_image": "ganvas.images.files",
 }
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from ganvas.session import open_session
     from ganvas.training.config import TrainConfig
     from ganvas.training.generator_loop import train
+    from ganvas.translation import translate
     from ganvas.upscaling.upscale import upscale
     from ganvas.weights.checkpoint import save
     from ganvas.weights.load import load

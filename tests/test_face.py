@@ -11,7 +11,8 @@ from ganvas import _HOME
 
 AGREED = {
     "BadInput", "Crop", "GanvasError", "Photo", "Recipe", "TrainConfig", "WeightsError", "__version__",
-    "build", "invert", "load", "open_session", "read_image", "save", "train", "upscale", "write_image",
+    "build", "invert", "load", "open_session", "read_image", "save", "train", "translate", "upscale",
+    "write_image",
 }  # fmt: skip
 
 

@@ -19,11 +19,11 @@ from ganvas.features.efficientnet import EfficientNetLite0, load_efficientnet
 from ganvas.features.faces import Face, FaceFinder, find_faces
 from ganvas.images.crop import Crop, paste
 from ganvas.images.files import read_image, write_image
+from ganvas.images.folders import Task, check_fits, target_for
 from ganvas.images.masks import superellipse
 from ganvas.images.photo import Photo
 from ganvas.inversion.optimise import Stage, invert
 from ganvas.inversion.pivotal import with_delta
-from ganvas.upscaling.folders import Task, check_fits, target_for
 from ganvas.upscaling.tiles import OnStep, with_colours_of
 from ganvas.upscaling.upscale import UpscaleConfig, Upscaling
 from ganvas.weights.load import load

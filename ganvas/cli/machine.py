@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 def prepare_machine() -> None:
     """Keep freed memory, and use as many threads as are worth having now."""
@@ -10,3 +12,15 @@ def prepare_machine() -> None:
 
     keep_freed_memory()
     calibrate_threads()
+
+
+def has_cuda() -> bool:
+    """Is there a CUDA card?"""
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def on_best_device(net: Any) -> Any:
+    """A network where it runs fastest."""
+    return net.to("cuda") if has_cuda() else net

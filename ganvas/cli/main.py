@@ -25,6 +25,7 @@ from ganvas.cli.models import models
 from ganvas.cli.runs import runs
 from ganvas.cli.studio import studio
 from ganvas.cli.train import train
+from ganvas.cli.translate import translate
 from ganvas.cli.tune import tune
 from ganvas.cli.upscale import upscale
 from ganvas.errors import GanvasError
@@ -63,6 +64,7 @@ app.command()(mix)
 app.command()(interpolate)
 app.command()(invert)
 app.command()(upscale)
+app.command()(translate)
 app.command()(train)
 app.command()(tune)
 app.command()(runs)

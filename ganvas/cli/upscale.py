@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ganvas.cli.choices import one_of
-from ganvas.cli.console import Progress, say_error
 from ganvas.cli.fetch import have
-from ganvas.cli.machine import prepare_machine
+from ganvas.cli.machine import has_cuda, on_best_device, prepare_machine
 
 if TYPE_CHECKING:
-    from ganvas.upscaling.folders import Task
-    from ganvas.upscaling.upscale import UpscaleConfig
+    from ganvas.images.folders import Task
 
 
 def upscale(
@@ -70,7 +68,9 @@ def upscale(
 
     A folder: [bold]ganvas upscale -i photos -o larger -s 2 --recursive --skip-existing[/bold]
     """
-    from ganvas.upscaling.folders import clashes, tasks
+    from ganvas.cli.pictures import Report
+    from ganvas.images.folders import tasks
+    from ganvas.upscaling.folders import upscale_file
     from ganvas.upscaling.upscale import UpscaleConfig, upscaler
 
     config = UpscaleConfig(
@@ -80,12 +80,15 @@ def upscale(
     name, denoise = _choice(model, denoise)
     have(_needed(name, denoise, face_enhance, face_model), yes=yes)
     prepare_machine()
-    net = _on_best_device(upscaler(name, denoise=denoise))
+    net = on_best_device(upscaler(name, denoise=denoise))
     faces = _face_painter(face_model, face_strength) if face_enhance else None
-    report = _Report(len(todo), clashes(todo), skip_existing=skip_existing)
-    for task in todo:
-        report.run(task, net, config, faces)
-    report.close()
+
+    def make(task: Task, on_step: Callable[..., None]) -> Path:
+        how: Any = upscale_file if faces is None else faces.upscale_file
+        written: Path = how(task, net, config, on_step=on_step)
+        return written
+
+    Report(todo, make, skip_existing=skip_existing).run()
 
 
 def _choice(model: str | None, denoise: float | None) -> tuple[str, float | None]:
@@ -93,7 +96,7 @@ def _choice(model: str | None, denoise: float | None) -> tuple[str, float | None
     from ganvas.upscaling.upscale import DENOISE_PAIRS, LIGHT, STRONG
 
     if model is None:
-        model = STRONG if _has_cuda() else LIGHT
+        model = STRONG if has_cuda() else LIGHT
         if model == LIGHT:
             typer.echo(
                 f"model: {LIGHT}, the quick one; -n {STRONG} draws more detail into photos and takes about 30 times "
@@ -111,80 +114,7 @@ def _needed(name: str, denoise: float | None, face_enhance: bool, face_model: st
     return names + ([face_model, "mtcnn", "efficientnet-lite0"] if face_enhance else [])
 
 
-def _has_cuda() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
-
-
-def _on_best_device(net: Any) -> Any:
-    return net.to("cuda") if _has_cuda() else net
-
-
 def _face_painter(model: str, strength: float) -> Any:
     from ganvas.cli.face_enhance import FacePainter
 
     return FacePainter(model, strength=strength)
-
-
-class _Report:
-    """Runs one task after the other; what fails is told at once and again at the end, and the rest goes on."""
-
-    def __init__(self, total: int, clashing: dict[Path, Path], *, skip_existing: bool):
-        self.total, self.clashing, self.skip_existing = total, clashing, skip_existing
-        self.done: list[Path] = []
-        self.skipped = 0
-        self.failed: list[tuple[Path, str]] = []
-        self._started_sec = time.monotonic()
-
-    def run(self, task: Task, net: Any, config: UpscaleConfig, faces: Any) -> None:
-        """One picture; nothing that is wrong with it leaves this function."""
-        from ganvas.errors import GanvasError
-
-        if self.skip_existing and task.target.exists():
-            self.skipped += 1
-            return
-        try:
-            if task.source in self.clashing:
-                raise GanvasError(f"its result would overwrite that of {self.clashing[task.source]}")
-            self._say(self._make(task, net, config, faces))
-        except (GanvasError, OSError, MemoryError) as error:
-            self.failed.append((task.source, str(error)))
-            say_error(error)
-
-    def _make(self, task: Task, net: Any, config: UpscaleConfig, faces: Any) -> Path:
-        from ganvas.upscaling.folders import upscale_file
-
-        with Progress(task.source.name) as progress:
-            if faces is None:
-                return upscale_file(task, net, config, on_step=progress.step)
-            written: Path = faces.upscale_file(task, net, config, on_step=progress.step)
-            return written
-
-    def _say(self, path: Path) -> None:
-        self.done.append(path)
-        count = len(self.done) + len(self.failed)
-        left_sec = (time.monotonic() - self._started_sec) / count * (self.total - self.skipped - count)
-        more = f"  ({count + self.skipped} of {self.total}, about {_duration(left_sec)} left)" if left_sec else ""
-        typer.echo(f"saved: {path}{more}")
-
-    def close(self) -> None:
-        """The end: counts, and every file that failed; exit status 1 if there is one."""
-        if self.total > 1:
-            skipped = f", {self.skipped} skipped" if self.skipped else ""
-            typer.echo(f"{len(self.done)} saved{skipped}, {len(self.failed)} failed")
-        if self.failed:
-            for path, why in self.failed if self.total > 1 else []:
-                typer.echo(f"failed: {why if str(path) in why else f'{path}: {why}'}", err=True)
-            raise typer.Exit(1)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return (
-        f"{minutes // 60} h {minutes % 60} min"
-        if minutes >= 60
-        else f"{minutes} min {rest} s"
-        if minutes
-        else f"{rest} s"
-    )

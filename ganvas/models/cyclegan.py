@@ -30,6 +30,7 @@ from ganvas.models.pix2pix import (
     up_steps,
 )
 from ganvas.models.protocol import SizeRules
+from ganvas.models.strips import Each, Kept, Layer, Map, Strips
 
 PADDINGS: dict[str, Literal["reflect", "replicate", "zeros"]] = {
     "reflect": "reflect",
@@ -150,6 +151,26 @@ class ResNetGenerator(ImageToImage):
         for stage in (*self.down, *self.blocks, *self.up):
             x = stage(x)
         return torch.tanh(self.last(x))
+
+    def transform_in_strips(self, img: Tensor, strips: Strips) -> Tensor:
+        """`transform` in strips. Not kept: the two maps at full size, after the first layer and before the last."""
+        end, halve, same = [("conv", 7, 1, 3)], [("conv", 3, 2, 1)], [("conv", 3, 1, 1)]
+        double = up_steps(self.config.upsample, kernel=3)
+        x: Map = strips.normed(Layer(Kept(img), self.first.conv, end), self.first.norm, F.relu)
+        for stage in self.down:
+            x = strips.normed(strips.kept(Layer(x, stage.conv, halve), statistics=True), stage.norm, F.relu)
+        x = strips.kept(x)
+        for block in self.blocks:
+            y: Map = strips.kept(Layer(x, block.conv1, same), statistics=True)
+            y = strips.normed(y, block.norm1, F.relu)
+            y = strips.normed(strips.kept(Layer(y, block.conv2, same), statistics=True), block.norm2)
+            strips.add(x, y)
+            del y
+        for stage in self.up:
+            x = Layer(x, stage.conv, double)
+            x = x if stage is self.up[-1] else strips.kept(x, statistics=True)
+            x = strips.normed(x, stage.norm, F.relu)
+        return strips.kept(Each(Layer(x, self.last, end), torch.tanh)).whole
 
     @property
     def receptive_field_px(self) -> int:

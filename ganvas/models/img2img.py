@@ -7,7 +7,7 @@ picture whose size it cannot take; a caller makes it fit with `pad_to_rules` and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,9 @@ from ganvas.errors import BadImage
 from ganvas.models.protocol import PRECISIONS, Network, SizeRules
 from ganvas.models.twin import Twin
 from ganvas.ops.precision import fast_dtype
+
+if TYPE_CHECKING:
+    from ganvas.models.strips import Strips
 
 # One step of the way from an input pixel to an output pixel, for `reach_px`:
 #   ("conv", kernel, stride, padding), ("transposed", kernel, stride, padding),
@@ -103,12 +106,12 @@ def reach_px(path: Sequence[Step], *, scale: int = 1, period: int = 1) -> int:
     for pixel in range(period):
         low = high = pixel
         for step in reversed(path):
-            low, high = _seen_by(step, low, high)
+            low, high = seen_by(step, low, high)
         worst = max(worst, pixel // scale - low, high - pixel // scale)
     return worst
 
 
-def _seen_by(step: Step, low: int, high: int) -> tuple[int, int]:
+def seen_by(step: Step, low: int, high: int) -> tuple[int, int]:
     """The range of pixels before `step` that the pixels low … high after it depend on."""
     kind, n, *more = step
     if kind == "conv":
@@ -145,6 +148,10 @@ class ImageToImage(Network):
         """The same by a copy of the network in another type, without gradients; a family may keep some of it exact."""
         return self._twin.of(self, dtype).transform(img.to(dtype, memory_format=torch.channels_last)).to(img.dtype)
 
+    def transform_in_strips(self, img: Tensor, strips: Strips) -> Tensor:
+        """The same as `transform`, without gradients, layer by layer in strips of rows; see `models/strips.py`."""
+        raise NotImplementedError
+
     def check(self, img: Tensor) -> None:
         """The first line of every call: channels and size."""
         channels = getattr(self, "in_channels", None) or getattr(self, "img_channels", None)
@@ -174,3 +181,37 @@ class ImageToImage(Network):
             with torch.autocast(img.device.type, dtype=dtype):
                 return self.transform(img).to(img.dtype)
         return self.transform_fast(img, dtype)
+
+    @property
+    def has_strips(self) -> bool:
+        """Can it be run in strips, so that memory hardly grows with the picture?"""
+        return type(self).transform_in_strips is not ImageToImage.transform_in_strips
+
+    @torch.no_grad()
+    def in_strips(self, img: Tensor, *, budget_bytes: float, precision: str = "exact") -> Tensor:
+        """What `forward` gives, layer by layer in strips of rows: slower by a little, in far less memory.
+
+        Args:
+            img, precision: as for `forward`.
+            budget_bytes: that the strips may take, besides the maps that are kept (`strips_need`).
+
+        Returns:
+            As `forward`, but for the rounding of sums.
+        """
+        from ganvas.models.strips import Strips
+
+        check_known(precision, PRECISIONS, what="precision")
+        self.check(img)
+        dtype = fast_dtype(img.device.type) if precision == "fast" else img.dtype
+        net = self if dtype == img.dtype else self._twin.of(self, dtype)
+        total, _ = self.strips_need(img)
+        strips = Strips(budget_bytes, heed=self.heed, total_work=total)
+        return net.transform_in_strips(img.to(dtype), strips).to(img.dtype)
+
+    def strips_need(self, img: Tensor) -> tuple[float, int]:
+        """(multiplications, numbers in kept maps at the same time) of `in_strips` for a picture; it is not run."""
+        from ganvas.models.strips import Sketch
+
+        sketch = Sketch()
+        self.transform_in_strips(torch.empty(img.shape, device="meta"), sketch)
+        return sketch.done, sketch.most

@@ -18,6 +18,7 @@ from ganvas.checks import check_img, check_known, check_labels
 from ganvas.errors import BadConfig, BadImage
 from ganvas.models.img2img import ImageToImage, Step, reach_px
 from ganvas.models.protocol import Network, SizeRules
+from ganvas.models.strips import Beside, Each, Kept, Layer, Map, Strips
 
 NORMS = ("batch", "instance", "instance-affine", "none")
 UPSAMPLINGS = ("transposed", "bilinear", "nearest")
@@ -119,6 +120,10 @@ def up_steps(upsample: str, *, kernel: int) -> list[Step]:
     return [("bilinear" if upsample == "bilinear" else "grow", 2), ("conv", 3, 1, 1)]
 
 
+def _leaky(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.2)
+
+
 class UNetLevel(nn.Module):
     """One level of the U-Net: halve on the way in, double on the way out."""
 
@@ -179,6 +184,24 @@ class UNet(ImageToImage):
             x = x if depth == len(views) - 1 else torch.cat([views[depth], x], dim=1)
             x = self.levels[depth].outward(x)
         return x
+
+    def transform_in_strips(self, img: Tensor, strips: Strips) -> Tensor:
+        """`transform` in strips; all views are kept until the way back has used them."""
+        halve, double = [("conv", 4, 2, 1)], up_steps(self.config.upsample, kernel=4)
+        x: Map = Kept(img)
+        views: list[Map] = []
+        for level in self.levels:
+            x = x if level.outermost else Each(x, _leaky)
+            x = strips.normed(strips.kept(Layer(x, level.down, halve), statistics=True), level.down_norm)
+            views.append(x)
+        back: Map | None = None
+        for level in reversed(self.levels):
+            x = views.pop() if back is None else Beside(views.pop(), back)
+            back = Layer(Each(x, F.relu), level.up, double)
+            if level.outermost:
+                return strips.kept(Each(back, torch.tanh)).whole
+            back = strips.normed(strips.kept(back, statistics=True), level.up_norm)
+        raise AssertionError("the last level is the outermost")
 
     @property
     def receptive_field_px(self) -> int:

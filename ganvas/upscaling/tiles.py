@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ganvas.errors import BadConfig, GanvasError
 from ganvas.models.img2img import crop_back, pad_to_rules
-from ganvas.upscaling.memory import MOST_BYTES, PROBE_PX, SHARE, bytes_needed, free_bytes, is_out_of_memory
+from ganvas.ops.memory import MOST_BYTES, PROBE_PX, SHARE, bytes_needed, free_bytes, is_out_of_memory
 from ganvas.upscaling.resample import Axis, resampled
 
 EXACT_PX = 40  # networks that look no farther than this get an overlap of all they see

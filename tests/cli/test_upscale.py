@@ -13,8 +13,9 @@ from ganvas.cli.main import app
 from ganvas.errors import BadConfig, BadImage, FetchError
 from ganvas.features.faces import Face
 from ganvas.images.files import read_image, write_image
+from ganvas.images.folders import Task, clashes, named, tasks
 from ganvas.images.photo import Photo
-from ganvas.upscaling.folders import Task, clashes, named, tasks, upscale_file
+from ganvas.upscaling.folders import upscale_file
 from ganvas.upscaling.upscale import UpscaleConfig
 from ganvas.weights.checkpoint import save
 from tests.upscaling.nets import Repeat, small_srvgg
@@ -185,7 +186,7 @@ def test_models_are_fetched_with_their_twins_and_the_default_is_the_light_one(
 ):
     asked = []
     monkeypatch.setattr("ganvas.cli.upscale.have", lambda names, yes: asked.extend(names))
-    monkeypatch.setattr("ganvas.cli.upscale._has_cuda", lambda: False)
+    monkeypatch.setattr("ganvas.cli.upscale.has_cuda", lambda: False)
     monkeypatch.setattr("ganvas.upscaling.upscale.load", lambda name: small_srvgg(2))
     path = picture(tmp_path / "a.png")
     result = run("-i", path, "-o", tmp_path / "b.png", *options)

@@ -7,7 +7,8 @@ from torch import nn
 from ganvas.errors import BadConfig, GanvasError
 from ganvas.images.photo import Photo
 from ganvas.models.rrdbnet import RRDBConfig, RRDBNet
-from ganvas.upscaling import memory, tiles
+from ganvas.ops import memory
+from ganvas.upscaling import tiles
 from ganvas.upscaling.tiles import LOCK_SIGMA_PX, cuts, overlap_for, tile_for, with_colours_of
 from ganvas.upscaling.upscale import upscale
 from tests.upscaling.nets import Repeat, small_srvgg

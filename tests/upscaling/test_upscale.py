@@ -7,13 +7,14 @@ import torch
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
+from ganvas.images.transparency import spread_colours
 from ganvas.models.mlp import MLPConfig, MLPGenerator
 from ganvas.models.protocol import SizeRules
 from ganvas.models.rrdbnet import RRDBConfig, RRDBNet
 from ganvas.ops.compare import psnr_db
 from ganvas.upscaling.resample import Axis, resampled
 from ganvas.upscaling.tiles import PARTS
-from ganvas.upscaling.upscale import UpscaleConfig, Upscaling, _passes, spread_colours, upscale, upscaler
+from ganvas.upscaling.upscale import UpscaleConfig, Upscaling, _passes, upscale, upscaler
 from ganvas.weights.checkpoint import save
 from tests.upscaling.nets import Repeat, small_srvgg
 

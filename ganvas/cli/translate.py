@@ -1,0 +1,73 @@
+"""ganvas translate: pictures in another domain, one or a folder of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ganvas.cli.choices import one_of
+from ganvas.cli.fetch import have
+from ganvas.cli.machine import on_best_device, prepare_machine
+
+if TYPE_CHECKING:
+    from ganvas.images.folders import Task
+
+
+def translate(
+    source: Annotated[Path, typer.Option("--input", "-i", help="A picture, or a folder of pictures.")],
+    model: Annotated[
+        str, typer.Option("--model", "-n", help="A catalogue name (vintage), a file, or the folder of a training run.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The result's file, or a folder.")] = Path("results"),
+    direction: Annotated[
+        str | None,
+        typer.Option(callback=one_of("AtoB", "BtoA"), help="AtoB or BtoA, where the model is one of a pair."),
+    ] = None,
+    strength: Annotated[float, typer.Option(min=0, max=1, help="1 = the model's picture, 0 = as it was.")] = 1.0,
+    statistics: Annotated[
+        str,
+        typer.Option(
+            callback=one_of("training", "picture"),
+            help="Of batch norm: training, or picture = by each picture's own, as pix2pix was published.",
+        ),
+    ] = "training",
+    tile: Annotated[
+        int, typer.Option("--tile", "-t", help="Longer pictures run in strips of tile² pixels; 0 = as memory allows.")
+    ] = 0,
+    suffix: Annotated[str, typer.Option(help="Added to the names of results in a folder.")] = "out",
+    ext: Annotated[
+        str,
+        typer.Option(
+            callback=one_of("auto", "png", "jpg", "webp", "tif"), help="auto = as the picture is, png, jpg, …"
+        ),
+    ] = "auto",
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders in the folder, too.")] = False,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results that are there.")] = False,
+    precision: Annotated[
+        str, typer.Option(callback=one_of("exact", "fast"), help="fast = bfloat16 where it is quicker here.")
+    ] = "exact",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="You have seen the licences; do not ask.")] = False,
+) -> None:
+    """Turn pictures into another domain: any CycleGAN or pix2pix network, any size, the same size out.
+
+    Example: [bold]ganvas translate -i holiday.jpg -o holiday-1970.jpg -n vintage[/bold]
+
+    A folder: [bold]ganvas translate -i photos -o drawings -n runs/faces-drawing --direction AtoB --recursive[/bold]
+    """
+    from ganvas.cli.pictures import Report
+    from ganvas.images.folders import tasks
+    from ganvas.translation import TranslateConfig, translate_file, translator
+
+    config = TranslateConfig(strength=strength, tile=tile, precision=precision)
+    todo = tasks(source, output, suffix=suffix, ext=ext, recursive=recursive)
+    have([model], yes=yes)
+    prepare_machine()
+    net: Any = on_best_device(translator(model, direction=direction, statistics=statistics))
+
+    def make(task: Task, on_step: Callable[..., None]) -> Path:
+        return translate_file(task, net, config, on_step=on_step)
+
+    Report(todo, make, skip_existing=skip_existing).run()

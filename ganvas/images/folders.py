@@ -1,0 +1,101 @@
+"""Many pictures: which files, where each result goes, and whether it can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ganvas.checks import check_known
+from ganvas.errors import BadConfig, BadImage
+from ganvas.images.files import SUFFIXES, format_of
+from ganvas.images.photo import Photo
+
+READABLE = {*SUFFIXES, ".heic", ".heif"}
+EXTENSIONS = ("auto", "png", "jpg", "webp", "tif")
+LONGEST_PX = {"JPEG": 65_500, "WEBP": 16_383}  # what these formats, and Pillow, can hold
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture and the file it becomes; `target` without a suffix is given one when the picture is known."""
+
+    source: Path
+    target: Path
+
+
+def tasks(source: Path, target: Path, *, suffix: str = "out", ext: str = "auto", recursive: bool = False) -> list[Task]:
+    """What there is to do, in the order of names.
+
+    Args:
+        source: a picture, or a folder.
+        target: the result's file (for one picture), or a folder.
+        suffix: added to each name with a "_" before it; "" adds nothing.
+        ext: "auto" keeps a picture's own format where it can be written; or "png", "jpg", "webp", "tif".
+        recursive: folders in the folder, too; the same folders come out.
+
+    Raises:
+        BadConfig: nothing there, a file as target for a folder, or results that would overwrite what they come from.
+    """
+    check_known(ext, EXTENSIONS, what="extension")
+    if not source.exists():
+        raise BadConfig(f"{source} does not exist")
+    if source.is_file():
+        single = target.suffix.lower() in SUFFIXES and not target.is_dir()
+        found = [Task(source, target if single else target / named(source, suffix, ext))]
+    else:
+        if target.suffix.lower() in SUFFIXES and not target.is_dir():
+            raise BadConfig(f"{source} is a folder, so the results need one too; {target} is the name of one file")
+        files = sorted(source.rglob("*") if recursive else source.iterdir())
+        inside = target.resolve()
+        found = [
+            Task(file, target / file.relative_to(source).parent / named(file, suffix, ext))
+            for file in files
+            if file.suffix.lower() in READABLE
+            and file.is_file()
+            and not file.name.startswith(".")
+            and (inside == source.resolve() or inside not in file.resolve().parents)
+        ]
+        if not found:
+            deeper = "" if recursive else " (folders in it are left out without --recursive)"
+            raise BadConfig(f"no pictures in {source}{deeper}")
+    for task in found:
+        if task.target.resolve() == task.source.resolve():
+            raise BadConfig(f"{task.source} would be overwritten by its own result; give --suffix or another --output")
+    return found
+
+
+def named(source: Path, suffix: str, ext: str) -> str:
+    """`cat.jpg` → `cat_out.jpg`."""
+    own = source.suffix.lower()
+    ending = f".{ext}" if ext != "auto" else own if own in SUFFIXES and own != ".gif" else ".png"
+    return f"{source.stem}_{suffix}{ending}" if suffix else f"{source.stem}{ending}"
+
+
+def clashes(todo: Iterable[Task]) -> dict[Path, Path]:
+    """Which of the sources would overwrite the result of another: source → that other source."""
+    first: dict[Path, Path] = {}
+    return {
+        task.source: first[task.target] for task in todo if first.setdefault(task.target, task.source) != task.source
+    }
+
+
+def target_for(photo: Photo, target: Path) -> Path:
+    """The target, as .png where it could not hold the photo's transparency."""
+    veiled = photo.alpha is not None and float(photo.alpha.min()) < 1
+    return target.with_suffix(".png") if veiled and target.suffix.lower() in (".jpg", ".jpeg", ".bmp") else target
+
+
+def check_fits(target: Path, width: int, height: int) -> None:
+    """A format that cannot hold so long a picture says so before an hour's work, not after.
+
+    Raises:
+        BadImage: it cannot.
+        BadConfig: an unknown suffix.
+    """
+    most = LONGEST_PX.get(format_of(target), 2**31 - 1)
+    if max(width, height) > most:
+        raise BadImage(
+            f"{target} would have {width} x {height} pixels, and {target.suffix} holds {most} at most on a side. "
+            "Write .png or .tif."
+        )

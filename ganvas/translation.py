@@ -1,0 +1,352 @@
+"""IMG → IMG of another domain: any translator, any picture, any size; what comes out has exactly the size that went in.
+
+Large pictures are never cut into tiles that know nothing of each other: networks that normalise by the whole picture
+would give each another colour. They run layer by layer in strips (`models/strips.py`), by the statistics of the whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganvas.checks import check_known
+from ganvas.errors import BadConfig, BadImage, GanvasError
+from ganvas.images.files import read_image, write_image
+from ganvas.images.folders import Task, check_fits, target_for
+from ganvas.images.photo import Photo
+from ganvas.images.transparency import spread_colours
+from ganvas.models.img2img import crop_back, pad_to_rules
+from ganvas.models.pix2pix import with_picture_statistics
+from ganvas.models.protocol import PRECISIONS, Translator
+from ganvas.ops.memory import MOST_BYTES, PROBE_PX, SHARE, bytes_needed, free_bytes, is_out_of_memory
+from ganvas.weights.load import load
+
+DIRECTIONS = ("AtoB", "BtoA")
+STATISTICS = ("training", "picture")
+SMALL_PIXELS = 2**17  # so few are never worth counting memory for
+STRIP_BYTES = 2**28  # strips of more are no quicker
+SMALLEST_BYTES = 2**20  # of a strip
+SHRINK = (1, 1 / 4, 1 / 16, 1 / 64)  # of the strips, when memory runs out
+COLOURED = 2 / 255  # channels that differ by less, in [-1, 1], are grey
+STEPS = 100  # of progress a picture
+
+OnStep = Callable[[int, int], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslateConfig:
+    """How a picture is translated."""
+
+    strength: float = 1.0  # 0 = the picture as it was, 1 = the network's
+    tile: int = 0  # pictures longer than this on a side run in strips of about tile² pixels; 0 = as free memory allows
+    precision: str = "exact"  # or "fast"
+
+    def __post_init__(self) -> None:
+        check_known(self.precision, PRECISIONS, what="precision")
+        if not 0 <= self.strength <= 1:
+            raise BadConfig(f"strength is from 0 (the picture as it was) to 1 (the network's), got {self.strength}")
+        if self.tile < 0 or (self.tile and self.tile < 8):
+            raise BadConfig(f"tile is 0 (as memory allows) or 8 pixels and more, got {self.tile}")
+
+
+def translate(
+    photo: Photo,
+    *,
+    model: Any,
+    direction: str | None = None,
+    strength: float = 1.0,
+    statistics: str = "training",
+    tile: int = 0,
+    precision: str = "exact",
+    on_step: OnStep | None = None,
+) -> Photo:
+    """Show a photo in another domain: as a drawing, as if taken decades ago, whatever the network has learnt.
+
+    Args:
+        photo: of `read_image`; its size, depth, transparency, profile and metadata stay. A grey photo becomes a
+            coloured one where the network paints colours.
+        model: a catalogue name, the path of a translator's file or of the folder of a training run, or the network.
+        direction: "AtoB" or "BtoA", where the model is one of a pair; None = the one that was named, or AtoB.
+        strength: 0 = the photo as it was, 1 = the network's picture; between them a blend.
+        statistics: for networks with batch norm: "training" = the averages of training, "picture" = those of each
+            picture, as pix2pix was published.
+        tile: pictures longer than this on a side run in strips of about tile² pixels; 0 = as free memory allows. The
+            result does not depend on it.
+        precision: "exact", or "fast" where this machine computes bfloat16 faster.
+        on_step: called with (steps done, steps in all); what it raises stops the work.
+
+    Returns:
+        A new Photo of the same size.
+
+    Raises:
+        BadConfig: an option out of its range, or a model that is no translator or has no such direction.
+        FetchError, WeightsError: the model is not here, or cannot be read.
+    """
+    if not isinstance(photo, Photo):
+        raise BadImage(f"translate expects a Photo, got {type(photo).__name__}. Read one with ganvas.read_image(path).")
+    config = TranslateConfig(strength=strength, tile=tile, precision=precision)
+    return translated(photo, translator(model, direction=direction, statistics=statistics), config, on_step=on_step)
+
+
+def translate_file(
+    task: Task, net: Any, config: TranslateConfig, *, on_step: OnStep | None = None, quality: int = 95
+) -> Path:
+    """Translate one file.
+
+    A transparent picture whose target cannot be (.jpg, .bmp) becomes a .png beside it.
+
+    Returns:
+        The file written.
+
+    Raises:
+        BadImage: the picture cannot be read, or the result not be written; where that is foreseeable, before the work.
+    """
+    photo = read_image(task.source)
+    target = target_for(photo, task.target)
+    check_fits(target, photo.width, photo.height)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return write_image(translated(photo, net, config, on_step=on_step), target, quality=quality)
+
+
+def translated(photo: Photo, net: Any, config: TranslateConfig, *, on_step: OnStep | None = None) -> Photo:
+    """A photo through a translator; see `translate`."""
+    veiled = photo.alpha is not None and float(photo.alpha.min()) < 1
+    img = spread_colours(photo.img, photo.alpha) if veiled and photo.alpha is not None else photo.img
+    made = through(net, img, config, on_step=on_step)
+    grey = None if not photo.grey else not _is_coloured(made)
+    return replace(photo.with_img(photo.img.lerp(made, config.strength), grey=grey), palette=None)
+
+
+def _is_coloured(img: Tensor) -> bool:
+    return float((img.amax(dim=1) - img.amin(dim=1)).max()) > COLOURED
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A picture through a network
+
+
+@torch.no_grad()
+def through(net: Any, img: Tensor, config: TranslateConfig, *, on_step: OnStep | None = None) -> Tensor:
+    """What a translator makes of a picture of any size.
+
+    Args:
+        net: a translator of 1 or 3 channels on either side.
+        img: [1, 3, H, W] in [-1, 1].
+        config: see `TranslateConfig`; its strength plays no part here.
+        on_step: as for `translate`.
+
+    Returns:
+        [1, 3, H, W] in [-1, 1], float32, on the CPU.
+
+    Raises:
+        BadImage: the network gives another size than it takes.
+        GanvasError: not enough memory.
+    """
+    height, width = img.shape[2:]
+    img = img if net.in_channels == 3 else _luma(img)
+    fitting = pad_to_rules(img, net.size_rules).to(getattr(net, "device", "cpu"))
+    with _still(net), _heeding(net, on_step):
+        made = _run(net, fitting, config)
+    if made.shape[2:] != fitting.shape[2:]:
+        raise BadImage(
+            f"a translator gives pictures of the size it takes; {type(net).__name__} made {list(made.shape)} of "
+            f"{list(fitting.shape)}"
+        )
+    if on_step is not None:
+        on_step(STEPS, STEPS)
+    return crop_back(made, height, width).float().cpu().clamp(-1, 1).expand(-1, 3, -1, -1)
+
+
+def _luma(img: Tensor) -> Tensor:
+    red, green, blue = img.split(1, dim=1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def _run(net: Any, img: Tensor, config: TranslateConfig) -> Tensor:
+    strip_bytes = _strip_bytes(net, img, config)
+    if strip_bytes is None:
+        made = _unless_full(lambda: _whole(net, img, config.precision))
+        if made is not None:
+            return made
+        if not getattr(net, "has_strips", False):
+            raise GanvasError(
+                f"memory ran out over a picture of {img.shape[3]} x {img.shape[2]} pixels, and this network cannot "
+                "run in strips. Close other programs, or make the picture smaller."
+            )
+        strip_bytes = STRIP_BYTES
+    for share in SHRINK:
+        in_strips = functools.partial(net.in_strips, img, budget_bytes=share * strip_bytes, precision=config.precision)
+        made = _unless_full(in_strips)
+        if made is not None:
+            return made
+    raise GanvasError(_too_large(net, img))
+
+
+def _whole(net: Any, img: Tensor, precision: str) -> Tensor:
+    return net(img) if precision == "exact" else net(img, precision=precision)  # somebody's own may know no other
+
+
+def _strip_bytes(net: Any, img: Tensor, config: TranslateConfig) -> float | None:
+    """What the strips of a picture may take; None = it goes through whole."""
+    pixels = img.shape[2] * img.shape[3]
+    if not getattr(net, "has_strips", False) or (not config.tile and pixels <= SMALL_PIXELS):
+        return None
+    if config.tile and max(img.shape[2:]) <= config.tile:
+        return None
+    each, _ = bytes_needed(net, pad_to_rules(img[:, :, :PROBE_PX, :PROBE_PX], net.size_rules))
+    if config.tile:
+        return each * config.tile**2
+    free = free_bytes(img.device)
+    if each * pixels <= min(SHARE * free, MOST_BYTES):
+        return None
+    kept = _kept_bytes(net, img)
+    if kept > free:
+        raise GanvasError(_too_large(net, img))
+    return min(max((free - kept) / 2, SMALLEST_BYTES), STRIP_BYTES)
+
+
+def _kept_bytes(net: Any, img: Tensor) -> float:
+    return 4.0 * net.strips_need(img)[1]
+
+
+def _too_large(net: Any, img: Tensor) -> str:
+    return (
+        f"a picture of {img.shape[3]} x {img.shape[2]} pixels needs about {_kept_bytes(net, img) / 2**30:.1f} GiB with "
+        f"this network, and {free_bytes(img.device) / 2**30:.1f} are free. Close other programs, make the picture "
+        "smaller, or take precision 'fast', which needs half where it is quicker."
+    )
+
+
+def _unless_full(work: Callable[[], Tensor]) -> Tensor | None:
+    """The result, or None where there is not enough memory for it."""
+    try:
+        return work()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None  # outside the handler: the error holds on to the tensors that filled the memory
+
+
+@contextlib.contextmanager
+def _still(net: Any) -> Iterator[None]:
+    """In eval mode inside: no dropout, no batch's statistics."""
+    training = isinstance(net, nn.Module) and net.training
+    if training:
+        net.eval()
+    try:
+        yield
+    finally:
+        if training:
+            net.train()
+
+
+@contextlib.contextmanager
+def _heeding(net: Any, on_step: OnStep | None) -> Iterator[None]:
+    """The network tells how far it is within the picture."""
+    if on_step is None or not hasattr(net, "heed"):
+        yield
+        return
+    told = on_step
+    net.heed = lambda share: told(min(int(share * STEPS), STEPS - 1), STEPS)
+    try:
+        yield
+    finally:
+        net.heed = None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Which network
+
+# How the files of a pair are named: by ganvas, by CycleGAN's `{epoch}_net_G_A.pth`, and by others.
+_MARKS = {"AtoB": "AtoB", "A2B": "AtoB", "G_AB": "AtoB", "G_A": "AtoB"}
+_MARKS |= {"BtoA": "BtoA", "B2A": "BtoA", "G_BA": "BtoA", "G_B": "BtoA"}
+_OTHER = {"AtoB": "BtoA", "A2B": "B2A", "G_AB": "G_BA", "G_A": "G_B"}
+_OTHER |= {there: here for here, there in _OTHER.items()}
+_MARK = re.compile("|".join(sorted(_MARKS, key=len, reverse=True)))
+_LONE = re.compile(r"(.*_)?net_G|model")  # pix2pix's `latest_net_G.pth`, and a model.safetensors
+_WEIGHTS = (".safetensors", ".pth", ".pt")
+
+
+def translator(model: Any, *, direction: str | None = None, statistics: str = "training") -> Any:
+    """The network to translate with.
+
+    Args:
+        model: a catalogue name, a file, the folder of a training run (of ganvas, or the checkpoints of CycleGAN and
+            pix2pix), or a network, which is taken as it is.
+        direction: "AtoB" or "BtoA", where there is a pair.
+        statistics: "training" or "picture"; see `translate`.
+
+    Raises:
+        BadConfig: it is no translator, or does not go in that direction.
+        FetchError, WeightsError: the model is not here, or cannot be read.
+    """
+    check_known(statistics, STATISTICS, what="statistics")
+    if direction is not None:
+        check_known(direction, DIRECTIONS, what="direction")
+    named = isinstance(model, (str, Path))
+    if not named and direction is not None:
+        raise BadConfig("a network that is handed over has its direction already; leave direction out")
+    net = load(weights_file(model, direction)) if named else model
+    if not isinstance(net, Translator):
+        what = getattr(net, "family", type(net).__name__)
+        raise BadConfig(f"{what} is no translator: translate needs a network such as vintage (ganvas models list)")
+    for side, channels in (("takes", net.in_channels), ("makes", net.out_channels)):
+        if channels not in (1, 3):
+            raise BadConfig(f"a translator of photos has 1 or 3 channels on either side, this one {side} {channels}")
+    return with_picture_statistics(net) if statistics == "picture" else net  # type: ignore[type-var]
+
+
+def weights_file(model: str | Path, direction: str | None) -> str | Path:
+    """The file (or catalogue name) that goes in the direction.
+
+    Raises:
+        BadConfig: there is none that does.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return _in_folder(path, direction)
+    mark = _MARK.search(path.stem)
+    if direction is None or (mark and _MARKS[mark[0]] == direction):
+        return model
+    if not mark or not path.exists():
+        raise BadConfig(f"{model} goes one way only; leave direction out")
+    twin = path.with_name(f"{path.stem[: mark.start()]}{_OTHER[mark[0]]}{path.stem[mark.end() :]}{path.suffix}")
+    if not twin.exists():
+        raise BadConfig(f"{path} goes {_MARKS[mark[0]]}, and there is no {twin.name} beside it that goes {direction}")
+    return twin
+
+
+def _in_folder(folder: Path, direction: str | None) -> Path:
+    """The latest translator of a folder, in the direction; without one, what there is, AtoB first."""
+    found: dict[str | None, list[Path]] = {}
+    for path in folder.iterdir():
+        mark = _MARK.search(path.stem)
+        if path.suffix in _WEIGHTS and (mark or _LONE.fullmatch(path.stem)):
+            found.setdefault(_MARKS[mark[0]] if mark else None, []).append(path)
+    ways = [direction] if direction is not None else [*DIRECTIONS, None]
+    files = next((found[way] for way in ways if way in found), None)
+    if files is None:
+        there = ", ".join(sorted(path.name for paths in found.values() for path in paths))
+        raise BadConfig(
+            f"{folder} holds no translator" + (f" that goes {direction}" if direction else "") + f"; there: "
+            f"{there or 'nothing of the kind (AtoB.safetensors, latest_net_G_A.pth, latest_net_G.pth, …)'}"
+        )
+    return max(files, key=_latest)
+
+
+def _latest(path: Path) -> tuple[bool, float, str]:
+    """`latest_net_G_A` after any epoch's number, a name of ganvas's own before both."""
+    number = re.match(r"\d+", path.stem)
+    epoch = math.inf if path.stem.startswith("latest") else float(number[0]) if number else -1.0
+    return path.suffix == ".safetensors", epoch, path.name
