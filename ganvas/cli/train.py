@@ -13,7 +13,7 @@ from ganvas.cli.choices import one_of
 if TYPE_CHECKING:
     from ganvas.datasets.pictures import Pictures
     from ganvas.training.config import TrainConfig
-    from ganvas.training.generator_loop import Status
+    from ganvas.training.watch import Status
 
 LINE_SEC = 20.0  # where nobody watches: one line so often at most
 
@@ -102,8 +102,8 @@ class Request:
         """The configuration: preset, then weights to start from, then options, then --set."""
         from dataclasses import replace
 
-        from ganvas.training.config import apply_settings
         from ganvas.training.presets import PRESETS, find_preset, for_transfer, rescaled
+        from ganvas.training.settings import apply_settings
         from ganvas.training.transfer import shaped_like
 
         start = self._repeated() if self.config else None

@@ -64,7 +64,79 @@ class Piece(NamedTuple):
     place: int  # of its first picture in the whole batch
 
 
-class Bench:
+class Workbench:
+    """What any training run has: a config, a place, a folder, counters, a clock, a watchdog and figures to average."""
+
+    def __init__(self, config: Any, *, world: World, run: Run | MemoryRun):
+        self.config, self.world, self.run = config, world, run
+        self.watchdog, self.remedy = Watchdog(), Remedy()
+        self.step = self.nimg = self.attempt = 0
+        self.tally = Tally()
+        self._sec_before, self._began = 0.0, time.monotonic()
+        self._pace: deque[tuple[float, int]] = deque(maxlen=SPEED_STEPS)
+
+    def count(self) -> None:
+        """One more step is done."""
+        self.step += 1
+        self._pace.append((time.monotonic(), self.nimg))
+
+    @property
+    def sec(self) -> float:
+        """Seconds trained, over all resumes."""
+        return self._sec_before + time.monotonic() - self._began
+
+    def set_clock(self, sec: float) -> None:
+        """Go on counting from so many seconds."""
+        self._sec_before, self._began = sec, time.monotonic()
+
+    @property
+    def img_per_sec(self) -> float:
+        """Real pictures a second over the last steps; 0 while unknown."""
+        if len(self._pace) < 3:
+            return 0.0
+        (first_sec, first), (last_sec, last) = self._pace[0], self._pace[-1]
+        return (last - first) / max(last_sec - first_sec, 1e-9)
+
+    def learn(self, opt: torch.optim.Optimizer, params: list[nn.Parameter], name: str, *, norm: bool = True) -> None:
+        """Let the optimiser follow the gradients, cleaned and noted."""
+        average_gradients(params, self.world)
+        bad = clean_gradients(params)
+        self.tally.add_number("bad", float(bad > 0))
+        if norm:
+            self.tally.add_number(f"grad_norm_{name}", gradient_norm(params))
+        opt.step()
+
+    def counters(self) -> dict[str, Any]:
+        """What a resumed run needs of all this; plain values."""
+        return {
+            "watchdog": self.watchdog.state_dict(),
+            "remedy": vars(self.remedy).copy(),
+            "tally": self.tally.state_dict(),
+            "counters": {"step": self.step, "nimg": self.nimg, "attempt": self.attempt, "sec": self.sec},
+        }
+
+    def load_counters(self, state: dict[str, Any]) -> None:
+        """The inverse of `counters`."""
+        self.watchdog.load_state_dict(state["watchdog"])
+        self.remedy = Remedy(**state["remedy"])
+        self.tally.load_state_dict(state["tally"])
+        counters = state["counters"]
+        self.step, self.nimg, self.attempt = counters["step"], counters["nimg"], counters["attempt"]
+        self.set_clock(counters["sec"])
+        self._pace.clear()
+
+    def machine(self, dtype: torch.dtype) -> dict[str, Any]:
+        """What the bits of a run depend on besides its settings."""
+        return {"dtype": str(dtype).removeprefix("torch."), "threads": torch.get_num_threads()}
+
+    def same_machine(self, machine: dict[str, Any]) -> torch.dtype:
+        """Compute as the run was begun; the type that the networks compute in."""
+        if self.config.precision == "exact" and self.world.device.type == "cpu":
+            torch.set_num_threads(machine["threads"])  # float sums come out in the order of the threads
+        return getattr(torch, machine["dtype"])
+
+
+class Bench(Workbench):
     """Networks, optimisers, averages, augmentation, counters: one training run.
 
     Args:
@@ -87,7 +159,8 @@ class Bench:
         world: World,
         run: Run | MemoryRun,
     ):
-        self.config, self.pictures, self.world, self.run = config, pictures, world, run
+        super().__init__(config, world=world, run=run)
+        self.pictures = pictures
         for net in (G, D):
             net.to(memory_format=torch.channels_last)
         self.pair = Pair(G, D, c_dim=c_dim, dtype=compute_dtype(config, world.device), compiled=config.compile)
@@ -103,11 +176,6 @@ class Bench:
         self.opt_G = self._adam(self.params_G, config.g_lr, self.every_G)
         self.opt_D = self._adam(self.params_D, config.d_lr, self.every_D)
         self.distance = perceptual_distance(world.device) if self.pair.rebuilds and config.reconstruction > 0 else None
-        self.watchdog, self.remedy = Watchdog(), Remedy()
-        self.step = self.nimg = self.attempt = 0
-        self.tally = Tally()
-        self._sec_before, self._began = 0.0, time.monotonic()
-        self._pace: deque[tuple[float, int]] = deque(maxlen=SPEED_STEPS)
         self._diverse_reals: float | None = None
 
     # ------------------------------------------------------------------------------------------------ what a step needs
@@ -188,7 +256,7 @@ class Bench:
             (each.sum() / self.local).backward()
             if self.ada is not None:
                 self.ada.see(above)
-        self._learn(self.opt_D, self.params_D, "D")
+        self.learn(self.opt_D, self.params_D, "D")
 
     def penalty_is_due(self) -> bool:
         """Is this a step with a lazy penalty?"""
@@ -212,7 +280,7 @@ class Bench:
                 fake_logits = self._judge(fake, c, rng)
             each = self._steepness(real, fake, c, real_logits, fake_logits, rng)
             (each.sum() * (config.penalty_every / self.local)).backward()
-        self._learn(self.opt_D, self.params_D, "D", norm=False)
+        self.learn(self.opt_D, self.params_D, "D", norm=False)
 
     def _steepness(
         self,
@@ -266,7 +334,7 @@ class Bench:
                 if ws is not None:
                     share = ws[:, 0].detach().float().sum(dim=0) / self.local
                     mean_w = share if mean_w is None else mean_w + share
-        self._learn(self.opt_G, self.params_G, "G")
+        self.learn(self.opt_G, self.params_G, "G")
         if mean_w is not None:
             average([mean_w], self.world)
             self.pair.follow_mean_w(mean_w, self.config.w_avg_beta)
@@ -292,7 +360,7 @@ class Bench:
             means.append(self.path.mean)
         self.path.mean = torch.stack(means).mean()
         average([self.path.mean], self.world)
-        self._learn(self.opt_G, self.params_G, "G", norm=False)
+        self.learn(self.opt_G, self.params_G, "G", norm=False)
 
     # --------------------------------------------------------------------------------------------------- after the step
 
@@ -309,17 +377,8 @@ class Bench:
         if self.ada is not None:
             self.ada.p_max = config.ada_p_max * self.remedy.p_max
             self.ada.update(config.batch_size, reduce=lambda counts: total_of(counts, self.world))
-        self.step += 1
+        self.count()
         self._set_rates()
-        self._pace.append((time.monotonic(), self.nimg))
-
-    def _learn(self, opt: torch.optim.Optimizer, params: list[nn.Parameter], name: str, *, norm: bool = True) -> None:
-        average_gradients(params, self.world)
-        bad = clean_gradients(params)
-        self.tally.add_number("bad", float(bad > 0))
-        if norm:
-            self.tally.add_number(f"grad_norm_{name}", gradient_norm(params))
-        opt.step()
 
     def _adam(self, params: list[nn.Parameter], lr: float, every: int | None) -> torch.optim.Adam:
         fused = self.world.device.type in ("cpu", "cuda")
@@ -402,23 +461,6 @@ class Bench:
 
     # -------------------------------------------------------------------------------------------------- how it is going
 
-    @property
-    def sec(self) -> float:
-        """Seconds trained, over all resumes."""
-        return self._sec_before + time.monotonic() - self._began
-
-    def set_clock(self, sec: float) -> None:
-        """Go on counting from so many seconds."""
-        self._sec_before, self._began = sec, time.monotonic()
-
-    @property
-    def img_per_sec(self) -> float:
-        """Real pictures a second over the last steps; 0 while unknown."""
-        if len(self._pace) < 3:
-            return 0.0
-        (first_sec, first), (last_sec, last) = self._pace[0], self._pace[-1]
-        return (last - first) / max(last_sec - first_sec, 1e-9)
-
     def figures(self) -> dict[str, Any]:
         """One line of the log: means since the last one. Empties the tally."""
         means = average_numbers(self.tally.take(), self.world)
@@ -486,11 +528,8 @@ class Bench:
             "opt_D": self.opt_D.state_dict(),
             "path": self.path.state_dict(),
             "ada": None if self.ada is None else self.ada.state_dict(),
-            "watchdog": self.watchdog.state_dict(),
-            "remedy": vars(self.remedy).copy(),
-            "tally": self.tally.state_dict(),
-            "counters": {"step": self.step, "nimg": self.nimg, "attempt": self.attempt, "sec": self.sec},
-            "machine": {"dtype": str(self.pair.dtype).removeprefix("torch."), "threads": torch.get_num_threads()},
+            **self.counters(),
+            "machine": self.machine(self.pair.dtype),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -510,16 +549,8 @@ class Bench:
         self.path.load_state_dict(state["path"])
         if self.ada is not None:
             self.ada.load_state_dict(state["ada"])
-        self.watchdog.load_state_dict(state["watchdog"])
-        self.remedy = Remedy(**state["remedy"])
-        self.tally.load_state_dict(state["tally"])
-        counters, machine = state["counters"], state["machine"]
-        self.step, self.nimg, self.attempt = counters["step"], counters["nimg"], counters["attempt"]
-        self.set_clock(counters["sec"])
-        self._pace.clear()
-        self.pair.dtype = getattr(torch, machine["dtype"])
-        if self.config.precision == "exact" and self.world.device.type == "cpu":
-            torch.set_num_threads(machine["threads"])  # float sums come out in the order of the threads
+        self.load_counters(state)
+        self.pair.dtype = self.same_machine(state["machine"])
         self._set_rates()
 
 

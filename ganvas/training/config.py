@@ -6,16 +6,12 @@ here, with the reason, before a network is built.
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from ganvas.checks import check_known
 from ganvas.errors import BadConfig
+from ganvas.training.settings import Settings, refuse
 
 Family = Literal["mlp", "dcgan", "fastgan", "stylegan2", "stylegan3", "r3gan", "own"]
 LossName = Literal["ns", "minimax", "lsgan", "hinge", "wgan", "rpgan", "ragan"]
@@ -25,13 +21,14 @@ Schedule = Literal["constant", "cosine"]
 Precision = Literal["exact", "fast"]
 Metrics = Literal["none", "fd"]
 
-# What may differ between a run and its continuation: how long, how often, nothing that changes a number.
-MAY_CHANGE = frozenset({"total_kimg", "minutes", "save_minutes", "snapshot_kimg", "metrics", "metrics_num"})
-
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """What one training run needs to know. The defaults are a small StyleGAN2 with lazy R1 and ADA."""
+
+    kind: ClassVar[str] = "generator"
+    groups: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
+    may_change: ClassVar[frozenset[str]] = Settings.may_change | {"metrics", "metrics_num"}
 
     # Networks. Fields of the family's config; resolution, channels and labels follow from the data.
     family: Family = "stylegan2"  # "own": generator and discriminator are handed to `ganvas.train`
@@ -111,44 +108,13 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("augment_groups", "augment_policy", "ema_sigmas"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON turns tuples into lists
-        for name in ("generator", "discriminator"):
-            object.__setattr__(self, name, _plain(getattr(self, name)))
-        _check_words(self)
+        super().__post_init__()
         _check_numbers(self)
         _check_together(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` gives the same config back."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
-
-    @staticmethod
-    def from_json(values: Mapping[str, Any], *, who: str = "the config") -> TrainConfig:
-        """The config of a `run.json` or a preset file.
-
-        Raises:
-            BadConfig: names that do not exist, or values that do not fit.
-        """
-        for name in values:
-            check_known(name, _HINTS, what=f"setting in {who}")
-        try:
-            return TrainConfig(**values)
-        except TypeError as error:
-            raise BadConfig(f"{who} has a setting of the wrong kind: {error}") from error
-
-
-_HINTS: dict[str, Any] = typing.get_type_hints(TrainConfig)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What is refused
-
-
-def _check_words(config: TrainConfig) -> None:
-    for name, hint in _HINTS.items():
-        if typing.get_origin(hint) is Literal:
-            check_known(getattr(config, name), typing.get_args(hint), what=name)
 
 
 _POSITIVE: tuple[str, ...] = (
@@ -165,23 +131,18 @@ _MAYBE_POSITIVE = ("resolution", "minutes", "micro_batch", "schedule_kimg", "ema
 
 def _check_numbers(config: TrainConfig) -> None:
     for name in _POSITIVE:
-        _refuse(config, name, not getattr(config, name) > 0, "more than 0")
+        refuse(config, name, not getattr(config, name) > 0, "more than 0")
     for name in _NOT_NEGATIVE:
-        _refuse(config, name, not getattr(config, name) >= 0, "0 or more")
+        refuse(config, name, not getattr(config, name) >= 0, "0 or more")
     for name in _SHARES:
-        _refuse(config, name, not 0 <= getattr(config, name) <= 1, "from 0 to 1")
+        refuse(config, name, not 0 <= getattr(config, name) <= 1, "from 0 to 1")
     for name in _MAYBE_POSITIVE:
         value = getattr(config, name)
-        _refuse(config, name, value is not None and not value > 0, "more than 0, or none")
-    _refuse(config, "ada_target", not -1 < config.ada_target < 1, "between -1 and 1")
-    _refuse(config, "real_target", not 0.5 < config.real_target <= 1, "above 0.5, at most 1")
+        refuse(config, name, value is not None and not value > 0, "more than 0, or none")
+    refuse(config, "ada_target", not -1 < config.ada_target < 1, "between -1 and 1")
+    refuse(config, "real_target", not 0.5 < config.real_target <= 1, "above 0.5, at most 1")
     micro = config.micro_batch
-    _refuse(config, "micro_batch", micro is not None and config.batch_size % micro != 0, "a divisor of batch_size")
-
-
-def _refuse(config: TrainConfig, name: str, wrong: bool, want: str) -> None:
-    if wrong:
-        raise BadConfig(f"{name} must be {want}, got {getattr(config, name)!r}")
+    refuse(config, "micro_batch", micro is not None and config.batch_size % micro != 0, "a divisor of batch_size")
 
 
 def _check_together(config: TrainConfig) -> None:
@@ -246,101 +207,6 @@ def _normalises_over_the_batch(config: TrainConfig) -> bool:
 
 def _is_spectral(config: TrainConfig) -> bool:
     return config.family in ("fastgan", "own") or config.discriminator.get("norm") == "spectral"
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# From text
-
-
-def apply_settings(config: TrainConfig, settings: Mapping[str, str]) -> TrainConfig:
-    """The config with some values replaced, given as text: what `--set key=value` does.
-
-    Args:
-        config: to start from; it is left as it was.
-        settings: field → value as typed: {"g_lr": "0.001", "generator.ngf": "32", "minutes": "none"}.
-
-    Raises:
-        BadConfig: an unknown field, or a value that does not fit; the message says what would.
-    """
-    changes: dict[str, Any] = {}
-    for key, text in settings.items():
-        name, _, inner = key.partition(".")
-        if inner:
-            check_known(name, ("generator", "discriminator"), what=f"group of settings in {key!r}:")
-            changes[name] = {**changes.get(name, getattr(config, name)), inner: _json_or_text(text)}
-        else:
-            check_known(name, _HINTS, what="setting")
-            changes[name] = _parsed(name, text, _HINTS[name])
-    return dataclasses.replace(config, **changes)
-
-
-def _parsed(name: str, text: str, hint: Any) -> Any:
-    """`text` as the type of the field; unions are tried in order, none first."""
-    if hint is str:
-        return text
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if type(None) in kinds and text.lower() in ("none", ""):
-        return None
-    for kind in kinds:
-        try:
-            return _as(kind, text)
-        except (ValueError, TypeError):
-            continue
-    raise BadConfig(f"{name} expects {_words(hint)}, got {text!r}")
-
-
-def _as(kind: Any, text: str) -> Any:
-    origin = typing.get_origin(kind)
-    if origin is Literal:
-        return text  # the config checks it against its words
-    if origin is tuple:
-        return tuple(typing.get_args(kind)[0](part) for part in text.replace(" ", "").split(",") if part)
-    if kind is bool:
-        return (
-            {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
-            if (text.lower() in ("true", "yes", "1", "false", "no", "0"))
-            else _fail()
-        )
-    if kind in (int, float):
-        return kind(text)
-    if origin in (Mapping, typing.get_origin(Mapping[str, Any])):
-        value = json.loads(text)
-        return value if isinstance(value, dict) else _fail()
-    return _fail()
-
-
-def _fail() -> Any:
-    raise ValueError
-
-
-def _words(hint: Any) -> str:
-    names = {bool: "true or false", int: "a whole number", float: "a number", type(None): "none"}
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    return " or ".join(names.get(kind, "names with commas between, or JSON") for kind in kinds)
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Two configs
-
-
-def differences(before: TrainConfig, now: TrainConfig, *, but: frozenset[str] = MAY_CHANGE) -> list[str]:
-    """`name: before → now` for every field in which two configs differ, leaving out the names in `but`."""
-    return [
-        f"{item.name}: {getattr(before, item.name)!r} → {getattr(now, item.name)!r}"
-        for item in dataclasses.fields(TrainConfig)
-        if item.name not in but and getattr(before, item.name) != getattr(now, item.name)
-    ]
 
 
 def schedule_length_kimg(config: TrainConfig) -> float:

@@ -23,7 +23,7 @@ from ganvas.errors import BadConfig
 from ganvas.training.chart import sheet
 from ganvas.training.config import TrainConfig
 from ganvas.training.figures import events_of, number_of, panels_of, read_log
-from ganvas.training.run import RunState, look, read_record
+from ganvas.training.run import RunState, kind_of, look, read_record
 from ganvas.weights.checkpoint import write_atomically
 
 REPORT = "report.html"
@@ -281,7 +281,10 @@ def _next_steps(folder: Path, status: str, record: dict[str, Any]) -> str:
     if record.get("command"):
         ended = status in ("stopped", "killed", "failed")
         steps.append(("Go on with it" if ended else "How it was started", str(record["command"])))
-    if model.exists():
+    said = record.get("next_steps")  # by the loops of other kinds
+    if isinstance(said, list):
+        steps += [(str(step[0]), str(step[1])) for step in said if isinstance(step, list) and len(step) == 2]
+    elif model.exists():
         of = f"--model {shlex.quote(str(model))}"
         steps += [
             ("New pictures", f"ganvas generate {of} --seeds 0-15 --grid new.png"),
@@ -314,7 +317,7 @@ def _settings(record: dict[str, Any]) -> str:
     config = record.get("config")
     if not isinstance(config, dict):
         return ""
-    usual = {field.name: field.default for field in fields(TrainConfig)}
+    usual = {field.name: field.default for field in fields(TrainConfig)} if kind_of(record) == "generator" else {}
     chosen = {key: value for key, value in config.items() if key not in usual or _plain(usual[key]) != _plain(value)}
     rest = {key: value for key, value in config.items() if key not in chosen}
     others = f"<details><summary>All others, at their default</summary>{_table(rest)}</details>"

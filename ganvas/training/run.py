@@ -21,21 +21,30 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 
 from ganvas import __version__
 from ganvas.errors import BadConfig, BrokenWeights
-from ganvas.training.config import TrainConfig, differences
+from ganvas.training.settings import Settings, differences
 from ganvas.training.state import copied, read_state, write_state
 from ganvas.weights.checkpoint import write_atomically
 
 FORMAT = 1
 Status = Literal["running", "stopped", "finished", "failed"]
+
+
+class Budget(Protocol):
+    """How long a run goes on, and how often it saves and shows: what every kind of `Settings` has."""
+
+    @property
+    def total_kimg(self) -> float: ...
+    @property
+    def minutes(self) -> float | None: ...
 
 
 class Run:
@@ -46,11 +55,6 @@ class Run:
         self._lock: Any = None
 
     # -- run.json
-
-    @property
-    def config(self) -> TrainConfig:
-        """What the run was started with."""
-        return TrainConfig.from_json(self.record["config"], who=str(self.folder / "run.json"))
 
     def note(self, **facts: Any) -> None:
         """Change facts in run.json."""
@@ -158,7 +162,7 @@ class MemoryRun:
 # Beginning and going on
 
 
-def open_run(folder: Path, config: TrainConfig, facts: Mapping[str, Any]) -> tuple[Run, bool]:
+def open_run(folder: Path, config: Settings, facts: Mapping[str, Any]) -> tuple[Run, bool]:
     """The run in this folder: begun, or gone on with.
 
     Args:
@@ -177,7 +181,7 @@ def open_run(folder: Path, config: TrainConfig, facts: Mapping[str, Any]) -> tup
         if any(path.suffix == ".safetensors" for path in folder.iterdir()):
             raise BadConfig(f"{folder} holds weights but no run.json: it is no run. Give this run another --name.")
         run = Run(folder, {"format": FORMAT, "begun": _now(), "remedies": [], "nimg": 0, "sec": 0.0})
-        run.note(**_versions(), **facts, config=config.to_json(), status="running", pid=os.getpid())
+        run.note(**_versions(), **facts, kind=config.kind, config=config.to_json(), status="running", pid=os.getpid())
         return run, False
     run = Run(folder, read_record(folder))
     _refuse_another(run, config, facts)
@@ -185,8 +189,13 @@ def open_run(folder: Path, config: TrainConfig, facts: Mapping[str, Any]) -> tup
     return run, True
 
 
-def _refuse_another(run: Run, config: TrainConfig, facts: Mapping[str, Any]) -> None:
-    changed = differences(run.config, config)
+def _refuse_another(run: Run, config: Settings, facts: Mapping[str, Any]) -> None:
+    kind = kind_of(run.record)
+    if kind != config.kind:
+        raise BadConfig(
+            f"{run.folder} holds the run of a {kind}, not of a {config.kind}. Give this run another --name."
+        )
+    changed = differences(config.from_json(run.record["config"], who=str(run.folder / "run.json")), config)
     before, now = run.record.get("data", {}).get("fingerprint"), facts.get("data", {}).get("fingerprint")
     if before != now:
         changed.append(f"the pictures: {before} → {now}")
@@ -210,6 +219,11 @@ def read_record(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, AssertionError, TypeError) as error:
         raise BadConfig(f"{folder / 'run.json'} cannot be read as the record of a run ({error})") from error
     return record
+
+
+def kind_of(record: Mapping[str, Any]) -> str:
+    """What a run trains: "generator", "translator", …; the first ones did not say."""
+    return str(record.get("kind", "generator"))
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
@@ -261,7 +275,7 @@ def look(folder: Path) -> RunState:
         BadConfig: no run.
     """
     record, lines = read_record(folder), read_log(folder)
-    config = TrainConfig.from_json(record["config"], who=str(folder / "run.json"))
+    budget = _budget(record, folder)
     last = lines[-1] if lines else {"kimg": 0.0, "sec": 0.0, "img_per_sec": 0.0}
     status = record.get("status", "stopped")
     if status == "running" and not _is_locked(folder / "lock"):
@@ -273,16 +287,35 @@ def look(folder: Path) -> RunState:
         status=status,
         preset=record.get("preset", "?"),
         kimg=max(last["kimg"], record.get("nimg", 0) / 1000),
-        total_kimg=config.total_kimg,
+        total_kimg=budget.total_kimg,
         minutes=max(last["sec"], record.get("sec", 0)) / 60,
         img_per_sec=speed,
-        eta_sec=eta_sec(config, 1000 * last["kimg"], last["sec"], speed) if status == "running" else None,
+        eta_sec=eta_sec(budget, 1000 * last["kimg"], last["sec"], speed) if status == "running" else None,
         fd=distances[-1] if distances else None,
         words=record.get("words", ""),
     )
 
 
-def eta_sec(config: TrainConfig, nimg: float, sec: float, img_per_sec: float) -> float | None:
+@dataclass(frozen=True)
+class _Budget:
+    total_kimg: float
+    minutes: float | None
+
+
+def _budget(record: Mapping[str, Any], folder: Path) -> _Budget:
+    """Of any kind of run.
+
+    Raises:
+        BadConfig: the record does not say.
+    """
+    try:
+        total, minutes = record["config"]["total_kimg"], record["config"].get("minutes")
+        return _Budget(float(total), None if minutes is None else float(minutes))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadConfig(f"{folder / 'run.json'} does not say how long the run should be") from error
+
+
+def eta_sec(config: Budget, nimg: float, sec: float, img_per_sec: float) -> float | None:
     """Seconds until the run has what it was asked for, by pictures or by time; None while the speed is unknown."""
     if img_per_sec <= 0:
         return None
@@ -354,13 +387,3 @@ def _is_locked(path: Path) -> bool:
         return True
     file.close()
     return False
-
-
-@contextlib.contextmanager
-def held(run: Run | MemoryRun) -> Iterator[None]:
-    """The run's folder is ours inside."""
-    run.lock()
-    try:
-        yield
-    finally:
-        run.unlock()

@@ -19,8 +19,9 @@ from ganvas.errors import BadConfig, FetchError, GanvasError, MissingExtra, Weig
 from ganvas.metrics.eyes import efficientnet_eyes
 from ganvas.metrics.frechet import FEWEST, fd_effnet, real_statistics
 from ganvas.training.config import TrainConfig
-from ganvas.training.generator_loop import OnStep, train
+from ganvas.training.generator_loop import train
 from ganvas.training.presets import preset_file
+from ganvas.training.watch import OnStep
 
 LR_REACH, GAMMA_REACH = 4.0, 10.0  # how far from the preset's values trials may go, up and down
 NUM_FAKES = 1000  # for each trial's distance

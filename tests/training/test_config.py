@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 
 from ganvas.errors import BadConfig
-from ganvas.training.config import TrainConfig, apply_settings, differences
+from ganvas.training.config import TrainConfig
 from ganvas.training.presets import PRESETS, choose, find_preset, for_transfer, preset_file, rescaled
+from ganvas.training.settings import apply_settings, differences
 
 MISFITS = [
     ({"family": "dcgan", "r1_gamma": 1.0}, r"normalises over the batch.*discriminator\.norm=spectral"),

@@ -17,6 +17,7 @@ import torch
 import ganvas
 from ganvas.errors import BadConfig, BrokenWeights, GanvasError, Stopped
 from ganvas.training import run as runs
+from ganvas.training.config import TrainConfig
 from ganvas.training.generator_loop import train
 from ganvas.training.run import list_runs, look, read_log
 from ganvas.training.state import read_state, write_state
@@ -244,7 +245,7 @@ def test_what_a_run_leaves_can_be_used_at_once(tmp_path):
     (state,) = list_runs(tmp_path / "outdir")
     assert (state.status, state.preset, state.kimg) == ("finished", "tiny", 0.048)
     again = runs.read_record(folder)["config"]
-    assert runs.TrainConfig.from_json(again) == tiny.config()
+    assert TrainConfig.from_json(again) == tiny.config()
 
 
 def test_a_state_comes_back_as_it_was(tmp_path):
