@@ -1,0 +1,92 @@
+// Calls to the server, and its errors as one kind of exception.
+
+import { t } from "./i18n/index.js";
+
+const TOKEN = takeToken();
+
+/** What the server (or the way to it) refused, in words for a reader: `message` says what, `hint` what to do. */
+export class ApiError extends Error {
+  constructor(status, { kind = "Error", message = "", hint = "" } = {}) {
+    super(message);
+    Object.assign(this, { status, kind, hint });
+  }
+}
+
+/** Some listen on other addresses with a token; it leaves the address bar and stays with this tab. */
+function takeToken() {
+  const here = new URL(location.href);
+  const given = here.searchParams.get("token");
+  if (given) {
+    sessionStorage.setItem("token", given);
+    here.searchParams.delete("token");
+    history.replaceState(null, "", here);
+  }
+  return sessionStorage.getItem("token") ?? "";
+}
+
+/** An address of the server with a query; pictures and sockets carry the token there. */
+export function url(path, query = {}) {
+  const address = new URL(path, location.href);
+  for (const [key, value] of Object.entries(query)) if (value !== null && value !== undefined) address.searchParams.set(key, value);
+  if (TOKEN) address.searchParams.set("token", TOKEN);
+  return address.href;
+}
+
+async function call(method, path, { json, form, query, signal } = {}) {
+  const headers = TOKEN ? { Authorization: `Bearer ${TOKEN}` } : {};
+  if (json !== undefined) headers["Content-Type"] = "application/json";
+  const address = new URL(path, location.href);
+  for (const [key, value] of Object.entries(query ?? {})) address.searchParams.set(key, value);
+  let answer;
+  try {
+    answer = await fetch(address, { method, headers, body: json !== undefined ? JSON.stringify(json) : form, signal, cache: "no-store" });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, { kind: "Offline", message: String(t("error.offline")), hint: String(t("error.offline.hint")) });
+  }
+  if (!answer.ok) throw await refusal(answer);
+  return answer;
+}
+
+async function refusal(answer) {
+  try {
+    const { error } = await answer.json();
+    return new ApiError(answer.status, error);
+  } catch {
+    return new ApiError(answer.status, { message: String(t("error.status", { status: answer.status })), hint: String(t("error.status.hint")) });
+  }
+}
+
+const asJson = async (answer) => ((await answer).status === 204 ? null : (await answer).json());
+
+export const get = (path, query) => asJson(call("GET", path, { query }));
+export const post = (path, json = {}) => asJson(call("POST", path, { json }));
+export const put = (path, json) => asJson(call("PUT", path, { json }));
+export const remove = (path) => asJson(call("DELETE", path));
+
+/** POST files and values as a form. */
+export function send(path, values) {
+  const form = new FormData();
+  for (const [key, value] of Object.entries(values)) {
+    for (const one of Array.isArray(value) ? value : [value]) if (one !== null && one !== undefined) append(form, key, one);
+  }
+  return asJson(call("POST", path, { form }));
+}
+
+/** Bytes of an address, with the name the server proposes for the file. */
+export async function download(path, query) {
+  const answer = await call("GET", path, { query });
+  const proposed = /filename\*?=(?:UTF-8'')?"?([^";]+)/i.exec(answer.headers.get("Content-Disposition") ?? "");
+  return { blob: await answer.blob(), name: proposed ? decodeURIComponent(proposed[1]) : "" };
+}
+
+/** A picture of the server, decoded; null when it was overtaken by a newer request. */
+export async function picture(path, query, signal) {
+  const answer = await call("GET", path, { query, signal });
+  return createImageBitmap(await answer.blob());
+}
+
+function append(form, key, one) {
+  if (one instanceof Blob) form.append(key, one, one.name ?? "mask.png");
+  else form.append(key, one);
+}

@@ -1,0 +1,242 @@
+// What the page does with the photo on the bench: open, bring in, change, go back, render. One call of the API each.
+
+import { ApiError, download, get, picture, post, put, remove, send, url } from "./api.js";
+import { cancel, follow, tell } from "./jobs.js";
+import { Socket } from "./socket.js";
+import { state, update, watch } from "./state.js";
+import { complain } from "./toast.js";
+
+const KEPT = "session"; // in sessionStorage: a reload takes the same session up again
+const SCREEN_PX = 1600; // longest side of the photo as it is shown
+const SETTLE_MS = 250; // after the last change, before the sharp picture is asked for
+
+/** The pictures that are shown: the photo before and after, and the newest preview over it. */
+export const pictures = { before: null, after: null, live: null };
+
+let socket = null;
+let loading = null; // AbortController of the sharp picture on its way
+let shown = -1; // version of `pictures.after`
+let settle = null;
+
+const here = (rest = "") => `/api/sessions/${state.session.id}${rest}`;
+const repaint = () => document.dispatchEvent(new Event("repaint"));
+
+// Open and close.
+
+/** Put a photo on the bench. */
+export async function openPhoto(file, options = {}) {
+  await begin(await send("/api/sessions", { photo: file, ...options }), file.name ?? "");
+}
+
+/** Begin with a picture that a generator makes of a number. */
+export async function openSeed(seed, model, truncation_psi) {
+  await begin(await post("/api/sessions", { seed, model, truncation_psi }), `seed ${seed}`);
+}
+
+/** After a reload: the session this tab had, if the server still has it. */
+export async function resume() {
+  const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
+  if (!kept) return false;
+  try {
+    await begin(await get(`/api/sessions/${kept.id}`), kept.name);
+    return true;
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    sessionStorage.removeItem(KEPT);
+    return false;
+  }
+}
+
+async function begin(session, name) {
+  const old = state.session?.id;
+  leave();
+  sessionStorage.setItem(KEPT, JSON.stringify({ id: session.id, name }));
+  Object.assign(pictures, { before: null, after: null, live: null });
+  shown = -1;
+  const full = session.at === undefined ? { ...session, ...(await get(`/api/sessions/${session.id}`)) } : session;
+  update({ session: full, name, keep: new Set(full.directions?.flatMap((one) => one.keep ?? []) ?? []), compare: "after", job: null });
+  listen();
+  pictures.before = await picture(here("/photo.jpg"), { which: "before", size: SCREEN_PX });
+  document.dispatchEvent(new Event("opened"));
+  repaint();
+  if (full.state === "ready") await sharpen();
+  if (old && old !== session.id) remove(`/api/sessions/${old}`).catch(() => {});
+}
+
+/** Take the photo off the bench; the server forgets it. */
+export async function closePhoto() {
+  const id = state.session?.id;
+  leave();
+  sessionStorage.removeItem(KEPT);
+  Object.assign(pictures, { before: null, after: null, live: null });
+  update({ session: null, name: "", job: null });
+  if (id) await remove(`/api/sessions/${id}`).catch(() => {});
+}
+
+function leave() {
+  socket?.close();
+  loading?.abort();
+  clearTimeout(settle);
+  socket = null;
+  Object.assign(slide, { busy: null, next: null });
+}
+
+function listen() {
+  socket = new Socket(state.session.id, {
+    open: () => update({ connected: true }),
+    close: () => {
+      slide.busy = null;
+      update({ connected: false });
+    },
+    state: ({ type, ...session }) => take(session),
+    job: ({ type, ...job }) => tell(job),
+    error: slideFailed,
+    preview: showPreview,
+  });
+}
+
+// What the server says about the session.
+
+function take(session) {
+  const before = state.session;
+  if (!before || (session.version ?? 0) < (before.version ?? 0)) return; // an older word that came late
+  update({ session: { ...before, ...session } });
+  if (state.session.state === "ready" && state.session.version !== shown) sharpenSoon();
+}
+
+async function ask(method, path, body) {
+  take(await method(here(path), body));
+}
+
+/** Run one of the session's jobs: its progress is shown at the foot of the photo. */
+async function work(job) {
+  const id = state.session?.id;
+  try {
+    return await follow(job, (now) => state.session?.id === id && update({ job: now }));
+  } finally {
+    if (state.session?.id === id) {
+      update({ job: null });
+      take(await get(here()));
+    }
+  }
+}
+
+/** Stop the job that runs now. */
+export const stopJob = () => state.job && cancel(state.job);
+
+// Pictures.
+
+function sharpenSoon() {
+  clearTimeout(settle);
+  settle = setTimeout(() => sharpen().catch(complain), SETTLE_MS);
+}
+
+/** Ask for the whole photo as it is now, and show it instead of the preview. */
+async function sharpen() {
+  loading?.abort();
+  loading = new AbortController();
+  const { version } = state.session;
+  try {
+    const after = await picture(here("/photo.jpg"), { which: "after", size: SCREEN_PX, v: version }, loading.signal);
+    if (state.session?.version !== version) return;
+    shown = version;
+    pictures.after = after;
+    if (!slide.busy && !slide.next && !state.job) pictures.live = null;
+    repaint();
+  } catch (error) {
+    if (error.name !== "AbortError") throw error;
+  }
+}
+
+function showPreview(bitmap, header) {
+  pictures.live = bitmap;
+  repaint();
+  if (header.seq !== undefined && header.seq !== null && header.seq === slide.busy?.seq) {
+    performance.measure("slide", { start: slide.busy.since, end: performance.now() });
+    slide.busy = null;
+    slideOn();
+  }
+}
+
+// Sliders: one preview on its way at a time, and of those that wait only the newest.
+
+const slide = { seq: 0, busy: null, next: null };
+
+/** Show where a direction would lead; nothing is remembered until `setAmount`. */
+export function previewAmount(direction, amount) {
+  slide.next = { direction, amount, keep: keepFor(direction), since: performance.now() };
+  slideOn();
+}
+
+function slideOn() {
+  if (slide.busy || !slide.next) return;
+  const { since, ...wanted } = slide.next;
+  slide.next = null;
+  slide.seq += 1;
+  if (socket?.send({ type: "slide", seq: slide.seq, ...wanted })) slide.busy = { seq: slide.seq, since };
+}
+
+function slideFailed(error) {
+  slide.busy = null;
+  if (!slide.next) complain(new ApiError(0, error));
+  slideOn();
+}
+
+const keepFor = (direction) => [...state.keep].filter((name) => name !== direction);
+
+/** Set a slider for good; "auto" and "-auto" go just as far as it takes. */
+export async function setAmount(direction, amount) {
+  slide.next = null;
+  const answer = await post(here("/set"), { direction, amount, keep: keepFor(direction) });
+  if (answer.kind) await work(answer);
+  else take(answer);
+}
+
+// Steps, history, region.
+
+export const undo = () => state.session?.can_undo && ask(post, "/undo");
+export const redo = () => state.session?.can_redo && ask(post, "/redo");
+export const goTo = (at) => ask(post, "/goto", { at });
+export const doStep = async (step, fields) => {
+  const answer = await post(here("/do"), { step, ...fields });
+  if (answer.kind) await work(answer);
+  else take(answer);
+};
+
+/** Find a face (by number, from 0; null = the model wants none) in the generator. */
+export async function bringIn(face, effort, more = {}) {
+  const result = await work(await post(here("/invert"), { face, effort, ...more }));
+  pictures.live = null;
+  return result;
+}
+
+/** Pull points to places, in pixels of the photo. */
+export const drag = async (points, targets) => work(await post(here("/drag"), { points, targets }));
+
+export const setRegion = async (mask, feather_px) => take(await send(here("/region"), { mask, feather_px }));
+export const clearRegion = async () => take(await remove(here("/region")));
+export const readRegion = () => picture(here("/region.png"), { v: state.session.version });
+
+export const enlarge = async (model, scale) => work(await post(here("/upscale"), { model, scale }));
+export const translate = async (model) => work(await post(here("/translate"), { model }));
+export const mixPhoto = async (photo, layers, strength) => work(await send(here("/mix-photo"), { photo, layers, strength }));
+
+// Out.
+
+/** The whole photo at full size as a file: {blob, name}. */
+export async function render(format, quality) {
+  await work(await post(here("/render"), { format, quality }));
+  return download(here("/result"));
+}
+
+export const recipe = () => get(here("/recipe"));
+export const replay = async (data) => {
+  const answer = await put(here("/recipe"), data);
+  if (answer.kind) await work(answer);
+  else take(answer);
+};
+
+/** The address of the edited square, small; for thumbnails. */
+export const thumbnail = (size) => url(here("/preview.jpg"), { size, v: state.session.version });
+
+watch(["session"], repaint);

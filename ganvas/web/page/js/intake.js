@@ -1,0 +1,102 @@
+// Photos come in: dropped, pasted, or chosen. One is opened; several are offered together.
+
+import { bringIn, openPhoto, replay } from "./bench.js";
+import { ask } from "./dialog.js";
+import { el } from "./dom.js";
+import { t } from "./i18n/index.js";
+import { openBatch } from "./panels/batch.js";
+import { announce } from "./say.js";
+import { state, update } from "./state.js";
+import { complain, telling, toast } from "./toast.js";
+import { onFace } from "./tools/faces.js";
+
+const PICTURES = "image/*,.heic,.heif,.avif,.tif,.tiff";
+export const choice = { model: null, effort: "fast" }; // what the start card says
+
+/** The browser's dialog for files. */
+export function choosePhotos() {
+  const input = el("input", { type: "file", accept: PICTURES, multiple: true, onchange: () => take([...input.files]) });
+  input.click();
+}
+
+/** A dialog for one file; `then` gets it. */
+export function chooseFile(accept, then) {
+  const input = el("input", { type: "file", accept, onchange: () => input.files[0] && then(input.files[0]) });
+  input.click();
+}
+
+export const choosePicture = (then) => chooseFile(PICTURES, then);
+
+/** Files from wherever: a recipe is replayed, one picture is opened, several are offered together. */
+export const take = telling(async (files) => {
+  const recipes = files.filter((file) => file.name.endsWith(".json"));
+  const photos = files.filter((file) => !recipes.includes(file));
+  if (recipes.length && state.session) {
+    await replay(JSON.parse(await recipes[0].text()));
+    toast(t("recipe.replayed"));
+  }
+  if (photos.length > 1) openBatch(photos);
+  else if (photos.length === 1) await open(photos[0]);
+});
+
+/** Open one photo and go as far as goes without a question. */
+export async function open(photo) {
+  const limit = state.info?.limits?.upload_bytes;
+  if (limit && photo.size > limit) return complain({ kind: "TooLarge", message: String(t("error.large", { mb: Math.round(photo.size / 1e6), limit: Math.round(limit / 1e6) })), hint: String(t("error.large.hint")) });
+  update({ area: "edit" });
+  document.body.classList.add("opening");
+  try {
+    await openPhoto(photo, choice.model ? { model: choice.model } : {});
+  } finally {
+    document.body.classList.remove("opening");
+  }
+  await goOn();
+}
+
+/** After opening: take the editing of a saved picture up again, bring in the only face, or wait for a choice. */
+async function goOn() {
+  const { session } = state;
+  if (session.state !== "faces") return;
+  if (session.recipe && (await takeUp(session))) return;
+  if (session.faces.length > 1) announce(t("faces.several", { n: session.faces.length }));
+  else await bring(session.faces.length ? 0 : null);
+}
+
+async function takeUp(session) {
+  const steps = session.recipe.steps?.length ?? 0;
+  const text = el("p", {}, t("recipe.found", { n: steps }));
+  if (!(await ask(t("recipe.found.title"), text, t("recipe.resume"), t("recipe.plain")))) return false;
+  const { face, effort } = session.recipe;
+  await bringIn(face === null || face === undefined ? null : face - 1, effort, { recipe: session.recipe }); // recipes count faces from 1
+  return true;
+}
+
+/** Bring a face in, and say how well that went. */
+export const bring = telling(async (face, effort = choice.effort) => {
+  await bringIn(face, effort);
+  announce(t("fidelity.ready"));
+});
+
+function pasted(event) {
+  const files = [...(event.clipboardData?.files ?? [])];
+  if (files.length) take(files);
+}
+
+function dropped(event) {
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  const files = [...event.dataTransfer.files];
+  if (files.length) take(files);
+}
+
+export function startIntake() {
+  onFace((face) => bring(face));
+  addEventListener("paste", pasted);
+  addEventListener("drop", dropped);
+  addEventListener("dragover", (event) => {
+    if (![...event.dataTransfer.types].includes("Files")) return;
+    event.preventDefault();
+    document.body.classList.add("dropping");
+  });
+  addEventListener("dragleave", (event) => !event.relatedTarget && document.body.classList.remove("dropping"));
+}

@@ -1,0 +1,71 @@
+// Several photos at once: open one of them, or apply the present recipe to all and get a zip back.
+
+import { download, send } from "../api.js";
+import { recipe } from "../bench.js";
+import { openDialog } from "../dialog.js";
+import { el, fill, icon } from "../dom.js";
+import { t } from "../i18n/index.js";
+import { choosePhotos, open } from "../intake.js";
+import { cancel, follow, timeLeft } from "../jobs.js";
+import { state } from "../state.js";
+import { complain, telling, toast } from "../toast.js";
+import { saveAs } from "./save.js";
+
+/** Ask what shall happen to several photos. */
+export function openBatch(photos) {
+  const steps = state.session?.steps?.length ?? 0;
+  const list = el("ul", { class: "thumbs" }, photos.slice(0, 24).map(thumb));
+  const rest = photos.length > 24 && el("p", { class: "hint" }, t("batch.rest", { n: photos.length - 24 }));
+  const hint = el("p", {}, steps ? t("batch.ready", { n: photos.length, steps }) : t("batch.none"));
+  const progress = el("div", { class: "batch-progress", hidden: true });
+  const go = el("button", { type: "button", class: "primary", disabled: !steps }, icon("batch"), t("batch.go", { n: photos.length }));
+  const one = el("button", { type: "button" }, t("batch.first"));
+  let job = null;
+  const { close } = openDialog(t("batch"), [hint, list, rest, progress], [one, go], { wide: true, onclose: () => job && cancel(job).catch(() => {}) });
+  one.addEventListener("click", () => {
+    close();
+    telling(open)(photos[0]);
+  });
+  go.addEventListener("click", async () => {
+    go.disabled = one.disabled = true;
+    progress.hidden = false;
+    try {
+      job = await send("/api/batch", { photos, recipe: JSON.stringify(await recipe()) });
+      const result = await follow(job, (now) => show(progress, now));
+      const { blob } = await download(`/api/batch/${job.id}/result.zip`);
+      job = null;
+      saveAs(blob, "ganvas-batch.zip");
+      close();
+      tellResult(result);
+    } catch (error) {
+      job = null;
+      go.disabled = one.disabled = false;
+      progress.hidden = true;
+      complain(error);
+    }
+  });
+}
+
+/** Open the dialog for files first. */
+export const startBatch = choosePhotos;
+
+function thumb(photo) {
+  const img = el("img", { alt: photo.name, src: URL.createObjectURL(photo), loading: "lazy" });
+  img.addEventListener("load", () => URL.revokeObjectURL(img.src));
+  img.addEventListener("error", () => img.replaceWith(icon("photo")));
+  return el("li", {}, img, el("span", {}, photo.name));
+}
+
+function show(node, job) {
+  const bar = el("progress", { max: 1, "aria-label": t("batch") });
+  if (job.progress > 0) bar.value = job.progress;
+  fill(node, el("span", {}, job.message || t("job.batch")), bar, el("span", { class: "number" }, timeLeft(job)));
+}
+
+/** One bad file never stops the rest; those that failed are named. */
+function tellResult({ failed = [], done }) {
+  const count = done?.length ?? done;
+  if (failed.length === 0) return toast(t("batch.done", { n: count ?? "" }));
+  const first = failed[0];
+  complain({ kind: "Batch", message: String(t("batch.failed", { n: failed.length })), hint: failed.length ? `${first.name ?? first}: ${first.error?.message ?? first.message ?? ""}` : "" });
+}

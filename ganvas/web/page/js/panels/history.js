@@ -1,0 +1,44 @@
+// What was done, in order: click to go back (or forth again).
+
+import { goTo, recipe } from "../bench.js";
+import { el, fill, icon } from "../dom.js";
+import { known, t } from "../i18n/index.js";
+import { chooseFile, take } from "../intake.js";
+import { state, watch } from "../state.js";
+import { telling } from "../toast.js";
+import { directionName } from "./adjust.js";
+import { saveAs } from "./save.js";
+
+const DRAWINGS = { open: "photo", set: "sliders", move: "sliders", drag: "pull", blend: "brush", mix: "style", stylise: "style", translate: "style", upscale: "enlarge", recipe: "copy" };
+
+/** An entry in words. */
+function words(entry) {
+  if (entry.step === "open") return t("history.open");
+  if (entry.direction) return `${directionName(entry.direction)} ${entry.amount > 0 ? "+" : ""}${Math.round(entry.amount * 100) / 100}`;
+  return known(`step.${entry.step}`) ? t(`step.${entry.step}`) : entry.label;
+}
+
+export function historyTab() {
+  const list = el("ol", { class: "history", "aria-label": t("tab.history") });
+  const follow = () => {
+    const { session } = state;
+    fill(list, (session?.history ?? []).map((entry, index) => el("li", {}, button(entry, index, session.at))));
+  };
+  watch(["session", "job"], follow);
+  follow();
+  const out = el("button", { type: "button", onclick: telling(saveRecipe) }, icon("save"), t("recipe.save"));
+  const into = el("button", { type: "button", onclick: () => chooseFile(".json", (file) => take([file])) }, icon("open"), t("recipe.load"));
+  document.addEventListener("language", follow);
+  return [list, el("div", { class: "row bottom" }, out, into)];
+}
+
+function button(entry, index, at) {
+  const place = index === at ? "step" : "false";
+  const label = el("span", {}, words(entry));
+  return el("button", { type: "button", "aria-current": place, class: index > at ? "undone" : "", disabled: Boolean(state.job), onclick: telling(() => goTo(index)) }, icon(DRAWINGS[entry.step] ?? "check"), label, entry.detail && el("small", {}, entry.detail));
+}
+
+async function saveRecipe() {
+  const text = JSON.stringify(await recipe(), null, 2);
+  saveAs(new Blob([text], { type: "application/json" }), `${state.name.replace(/\.\w+$/, "") || "photo"}.recipe.json`);
+}

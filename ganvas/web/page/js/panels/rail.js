@@ -1,0 +1,26 @@
+// The tools at the left, and what the chosen one can be set to.
+
+import { fit, zoomBy } from "../canvas/view.js";
+import { el, fill, iconButton } from "../dom.js";
+import { t } from "../i18n/index.js";
+import { state, update, watch } from "../state.js";
+
+const TOOLS = [["hand", "hand"], ["drag", "pull"], ["brush", "brush"]];
+
+export function mountRail() {
+  const rail = document.getElementById("rail");
+  rail.setAttribute("aria-label", t("tools"));
+  const buttons = TOOLS.map(([tool, drawing]) => iconButton(drawing, t(`tool.${tool}`), () => update({ tool }), { "data-tool": tool, class: "tool" }));
+  const zoom = [iconButton("plus", t("zoom.in"), () => zoomBy(1.25)), iconButton("minus", t("zoom.out"), () => zoomBy(0.8)), iconButton("fit", t("zoom.fit"), fit)];
+  fill(rail, buttons, el("span", { class: "spring" }), zoom);
+  const follow = () => {
+    const ready = state.session?.state === "ready";
+    rail.hidden = !state.session;
+    for (const button of buttons) {
+      button.setAttribute("aria-pressed", String(button.dataset.tool === state.tool));
+      button.disabled = !ready && button.dataset.tool !== "hand";
+    }
+  };
+  watch(["session", "tool"], follow);
+  follow();
+}

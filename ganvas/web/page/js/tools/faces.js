@@ -1,0 +1,44 @@
+// Faces that were found: a frame each, which is a button. Click (or Enter) brings that face in.
+
+import { toStage } from "../canvas/view.js";
+import { el } from "../dom.js";
+import { t } from "../i18n/index.js";
+import { state, watch } from "../state.js";
+
+const layer = el("div", { class: "faces", role: "group", "aria-label": t("faces.label") });
+document.getElementById("overlay").append(layer);
+let choose = () => {};
+
+/** Who is told which face was chosen (its number, from 0). */
+export function onFace(listener) {
+  choose = listener;
+}
+
+/** Whether the reader still has to say which face is meant. */
+export const choosing = () => state.session?.state === "faces" && state.session.faces?.length > 0 && !state.job;
+
+function rebuild() {
+  layer.replaceChildren(
+    ...(choosing() ? state.session.faces : []).map((_, index) =>
+      el("button", { type: "button", class: "face-frame", "aria-label": t("faces.choose", { n: index + 1 }), onclick: () => choose(index) }, el("span", {}, String(index + 1))),
+    ),
+  );
+  place();
+}
+
+function place() {
+  if (!choosing()) return;
+  [...layer.children].forEach((frame, index) => {
+    const face = state.session.faces[index];
+    if (!face) return;
+    const [x, y, width, height] = face.box;
+    const [left, top] = toStage(x, y);
+    const [right, bottom] = toStage(x + width, y + height);
+    frame.style.setProperty("transform", `translate(${left}px, ${top}px)`);
+    frame.style.setProperty("width", `${right - left}px`);
+    frame.style.setProperty("height", `${bottom - top}px`);
+  });
+}
+
+document.addEventListener("painted", place);
+watch(["session", "job"], rebuild);
