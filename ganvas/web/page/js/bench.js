@@ -210,6 +210,13 @@ export async function bringIn(face, effort, more = {}) {
   return result;
 }
 
+/** Take a saved picture's editing up again: its original, its latents, its history. */
+export async function resumeEditing() {
+  await work(await post(here("/invert"), { resume: true }));
+  pictures.before = await picture(here("/photo.jpg"), { which: "before", size: SCREEN_PX, v: state.session.version });
+  repaint();
+}
+
 /** Pull points to places, in pixels of the photo. */
 export const drag = async (points, targets) => work(await post(here("/drag"), { points, targets }));
 

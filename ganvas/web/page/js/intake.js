@@ -1,6 +1,6 @@
 // Photos come in: dropped, pasted, or chosen. One is opened; several are offered together.
 
-import { bringIn, openPhoto, replay } from "./bench.js";
+import { bringIn, openPhoto, replay, resumeEditing } from "./bench.js";
 import { ask } from "./dialog.js";
 import { el } from "./dom.js";
 import { t } from "./i18n/index.js";
@@ -57,17 +57,16 @@ export async function open(photo) {
 async function goOn() {
   const { session } = state;
   if (session.state !== "faces") return;
-  if (session.recipe && (await takeUp(session))) return;
+  if (session.resumable && (await takeUp(session))) return;
   if (session.faces.length > 1) announce(t("faces.several", { n: session.faces.length }));
   else await bring(session.faces.length ? 0 : null);
 }
 
 async function takeUp(session) {
-  const steps = session.recipe.steps?.length ?? 0;
+  const steps = session.recipe?.steps?.length ?? 0;
   const text = el("p", {}, t("recipe.found", { n: steps }));
   if (!(await ask(t("recipe.found.title"), text, t("recipe.resume"), t("recipe.plain")))) return false;
-  const { face, effort } = session.recipe;
-  await bringIn(face === null || face === undefined ? null : face - 1, effort, { recipe: session.recipe }); // recipes count faces from 1
+  await resumeEditing();
   return true;
 }
 

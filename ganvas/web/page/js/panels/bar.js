@@ -18,9 +18,9 @@ export function mountBar() {
   const forth = iconButton("redo", t("redo"), telling(redo));
   const split = iconButton("split", t("compare.split"), () => update({ compare: state.compare === "split" ? "after" : "split" }));
   const save = el("button", { type: "button", class: "primary", id: "save", onclick: openSave }, icon("save"), el("span", {}, t("save")));
-  const work = el("div", { class: "bar-work", role: "toolbar", "aria-label": t("bar.work") }, back, forth, el("span", { class: "gap" }), peekButton(), split, el("span", { class: "gap" }), save);
+  const work = el("div", { class: "bar-work", role: "toolbar", "aria-label": t("bar.work") }, back, forth, el("span", { class: "gap" }), peekButton(), split, el("span", { class: "gap" }), iconButton("open", t("open"), choosePhotos), save);
   const areas = el("nav", { class: "areas", "aria-label": t("areas") }, AREAS.map(areaButton));
-  const page = el("div", { class: "bar-page" }, iconButton("open", t("open"), choosePhotos), languageButton(), themeButton(), iconButton("help", t("help"), openHelp));
+  const page = el("div", { class: "bar-page" }, languageButton(), themeButton(), iconButton("help", t("help"), openHelp));
   fill(document.getElementById("bar"), el("a", { class: "brand", href: "/", "aria-label": t("brand"), onclick: stay }, mark(), el("span", {}, "ganvas")), areas, el("span", { class: "spring" }), work, page);
   const follow = () => {
     const { session } = state;
