@@ -158,6 +158,27 @@ class Session:
             step = Within(step, self.region)
         self._take(self.recipe.then(step))
 
+    def tried(self, step: LatentStep) -> Recipe:
+        """What `put` would make of the recipe; nothing is changed. For `preview`, while a slider moves.
+
+        Raises:
+            BadConfig, BadLatent: the step does not fit this session.
+        """
+        inner = unwrapped(step)
+        if isinstance(inner, Stylise) and not inner.fingerprint:
+            inner = replace(inner, fingerprint=self._style(inner.style, "").fingerprint)
+        recipe = self.recipe.placed(inner, region=region_of(step) or self.region)
+        self._parts(recipe)
+        return recipe
+
+    def put(self, step: LatentStep) -> None:
+        """A step where it belongs: a slider, a mix or a style replaces what it was before; others go to the end.
+
+        Raises:
+            BadConfig, BadLatent: the step does not fit this session.
+        """
+        self._remember(self.tried(step))
+
     def set_region(
         self, region: Region | Tensor | Iterable[Stroke] | None, *, feather_px: float | None = None
     ) -> Region | None:

@@ -73,6 +73,18 @@ class Recipe:
         kept = style if style.strength else None
         return self._with(kept, lambda step: isinstance(step, Stylise) and step.style == style.style, region)
 
+    def placed(self, step: LatentStep, *, region: Region | None = None) -> Recipe:
+        """The recipe with a step where it belongs: a slider, a mix or a style takes the place of what it was before (or
+        is taken out at 0), anything else goes to the end. A step that names a region of its own keeps it."""
+        region, inner = region_of(step) or region, unwrapped(step)
+        if isinstance(inner, Move) and inner.layers is None and inner.space is None:
+            return self.with_move(inner.direction, inner.amount, keep=inner.keep, region=region)
+        if isinstance(inner, Mix):
+            return self.with_mix(inner, region=region)
+        if isinstance(inner, Stylise):
+            return self.with_style(inner, region=region)
+        return self.then(inner if region is None else Within(inner, region))
+
     def _with(self, step: LatentStep | None, replaces: Callable[[Any], bool], region: Region | None) -> Recipe:
         """The step where the first of this region stands that it replaces, else at the end; all those go."""
         places = [i for i, old in enumerate(self.steps) if region_of(old) == region and replaces(unwrapped(old))]

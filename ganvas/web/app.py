@@ -18,7 +18,7 @@ from ganvas.errors import GanvasError
 from ganvas.web.config import StudioConfig
 from ganvas.web.errors import error_answer, invalid_answer
 from ganvas.web.guard import Guard
-from ganvas.web.routes import edits, events, info, sessions
+from ganvas.web.routes import edits, events, info, sessions, tools
 from ganvas.web.studio import Studio
 
 PAGE = Path(__file__).parent / "page"
@@ -47,7 +47,7 @@ def make_app(config: StudioConfig | None = None) -> FastAPI:
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _answer)
-    for module in (info, sessions, edits, events):
+    for module in (info, sessions, edits, tools, events):
         app.include_router(module.router)
     if PAGE.is_dir():
         app.mount("/static", StaticFiles(directory=PAGE), name="static")

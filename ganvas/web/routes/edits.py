@@ -64,9 +64,13 @@ async def set_slider(asked: Slider, desk: ADesk, studio: AStudio) -> dict[str, A
 
 @router.post("/do")
 async def do(asked: dict[str, Any], desk: ADesk, studio: AStudio) -> dict[str, Any]:
-    """Any step, as data: `{"step": "move", "direction": "smile", "amount": 1.5}`."""
+    """Any step, as data: `{"step": "mix", "seed": 5, "part": "colour", "strength": 0.7}`.
+
+    A slider, a mix of the same part or a style of the same name replaces what it was before; strength or amount 0 takes
+    it out.
+    """
     session, step = desk.ready(), step_of_data(asked)
-    await on_device(studio, lambda: session.do(step))
+    await on_device(studio, lambda: session.put(step))
     desk.changed()
     return state_of(desk)
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ganvas.editing.recipe import step_of_data
 from ganvas.errors import BadConfig
 from ganvas.session import PREVIEW_PX
 from ganvas.web.desk import Desk, Watcher, state_of
@@ -101,6 +102,14 @@ def _slide(studio: Studio, desk: Desk, message: dict[str, Any]) -> None:
         studio.jobs.ask(lambda: _paint(desk))
 
 
+def _step_of(message: dict[str, Any]) -> Any:
+    """What is being tried: a slider, or any step as data under "step"."""
+    if "step" in message:
+        return step_of_data(message["step"])
+    fields = {name: message[name] for name in ("direction", "amount", "keep") if name in message}
+    return step_of_data({"step": "move", **fields})
+
+
 def _paint(desk: Desk) -> None:
     message, desk.slide = desk.slide, None
     if message is None or desk.session is None:
@@ -108,10 +117,7 @@ def _paint(desk: Desk) -> None:
     seq = message.get("seq")
     try:
         session = desk.session
-        direction, amount, keep = message.get("direction"), message.get("amount"), message.get("keep") or []
-        if not isinstance(direction, str) or not isinstance(keep, list):
-            raise BadConfig("a slide has a direction, an amount and a list 'keep'")
-        recipe = session.recipe.with_move(direction, amount, keep=tuple(keep), region=session.region)  # type: ignore[arg-type]
+        recipe = session.tried(_step_of(message))
         size = min(PREVIEW_PX, session.generator.img_resolution)
         desk.tell_preview(session.preview(resolution=size, recipe=recipe), seq=seq)
     except Exception as error:

@@ -1,0 +1,172 @@
+"""Tools beyond sliders: the region that edits keep to, mixing with another photo, taught styles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from torch import Tensor
+
+from ganvas.editing.regions import BITMAP_PX, Region, Stroke
+from ganvas.editing.stylise import known_styles
+from ganvas.errors import BadMask
+from ganvas.images.encode import encode_image
+from ganvas.images.files import read_image
+from ganvas.images.photo import Photo
+from ganvas.session import Session
+from ganvas.web.desk import state_of
+from ganvas.web.jobs import Job
+from ganvas.web.routes.common import ADesk, AStudio, on_device, started
+from ganvas.web.routes.sessions import Body
+from ganvas.web.uploads import reading_form
+
+router = APIRouter(prefix="/api", tags=["tools"])
+MASK_PIXELS = 40_000_000
+SHOWN_MASK_PX = 1024
+
+
+class Brush(Body):
+    """One stroke, in pixels of the photo."""
+
+    points: list[list[float]]
+    radius: float
+    erase: bool = False
+
+
+class Strokes(Body):
+    """A region as strokes, in the order of painting."""
+
+    strokes: list[Brush]
+    feather_px: float | None = None
+    reshape: bool = False
+
+
+@router.post("/sessions/{id}/region")
+async def set_region(request: Request, desk: ADesk, studio: AStudio) -> dict[str, Any]:
+    """Edits that follow keep to this part: a form with `mask` (a picture laid over the whole photo, white = may change)
+    and `feather_px`, or strokes as JSON. With `reshape` the edits in the present region move along with it."""
+    session = desk.ready()
+    if request.headers.get("content-type", "").startswith("application/json"):
+        asked = _strokes(await request.body())
+        strokes = [_stroke(one) for one in asked.strokes]
+        feather_px, reshape = asked.feather_px, asked.reshape
+
+        def draw() -> Region | list[Stroke]:
+            return strokes
+    else:
+        async with reading_form(request, studio.uploads, studio.config) as form:
+            data = await form.file("mask", limit=studio.config.upload_bytes)
+            feather_px, reshape = form.number("feather_px"), form.text("reshape") in ("1", "true")
+
+        def draw() -> Region | list[Stroke]:
+            return _region_of(session, _mask(data), feather_px)
+
+    def work() -> None:
+        region = draw()
+        if reshape and session.region is not None:
+            session.reshape_region(region, feather_px=feather_px)
+        else:
+            session.set_region(region, feather_px=feather_px)
+
+    await on_device(studio, work)
+    desk.changed()
+    return state_of(desk)
+
+
+@router.delete("/sessions/{id}/region")
+async def clear_region(desk: ADesk, studio: AStudio) -> dict[str, Any]:
+    """Edits that follow apply everywhere again; those that were limited stay so."""
+    session = desk.ready()
+    await on_device(studio, lambda: session.set_region(None))
+    desk.changed()
+    return state_of(desk)
+
+
+@router.get("/sessions/{id}/region.png")
+async def region(desk: ADesk, studio: AStudio) -> Response:
+    """The region as a grey picture over the whole photo, 1024 pixels at most."""
+    session = desk.ready()
+    if session.region is None:
+        raise HTTPException(404, "no region is set")
+    data = await on_device(studio, lambda: _shown(session))
+    return Response(data, media_type="image/png")
+
+
+def _strokes(body: bytes) -> Strokes:
+    try:
+        return Strokes.model_validate_json(body)
+    except ValueError as error:
+        example = '{"strokes": [{"points": [[120, 80]], "radius": 20}]}'
+        raise HTTPException(422, f"strokes are {example}: {str(error).splitlines()[0]}") from None
+
+
+def _stroke(brush: Brush) -> Stroke:
+    if not all(len(point) == 2 for point in brush.points):
+        raise BadMask("a stroke's points are pairs [x, y] in pixels of the photo")
+    points = tuple((point[0], point[1]) for point in brush.points)
+    return Stroke(points=points, radius=brush.radius, erase=brush.erase)
+
+
+def _mask(data: bytes) -> Tensor:
+    """[1, 1, h, w] in [0, 1]: how light the picture is, and nothing where it is transparent."""
+    picture = read_image(data, max_pixels=MASK_PIXELS)
+    light = picture.img.mean(dim=1, keepdim=True).add(1).div(2)
+    return light if picture.alpha is None else light * picture.alpha
+
+
+def _region_of(session: Session, mask: Tensor, feather_px: float | None) -> Region:
+    """The part of a mask that lies in the model's square; the mask may be smaller or larger than the photo."""
+    photo, crop = session.photo, session.crop
+    share = mask.shape[3] / photo.width
+    height = max(1, round(photo.height * share))
+    if mask.shape[2] != height:
+        mask = F.interpolate(mask, (height, mask.shape[3]), mode="bilinear", align_corners=False)
+    square = crop.scaled(share).cut_mask(mask.clamp(0, 1), resolution=BITMAP_PX)
+    more = {} if feather_px is None else {"feather": round(min(max(feather_px, 0) / crop.side, 1.0), 5)}
+    return Region.of_mask(square, **more)
+
+
+def _shown(session: Session) -> bytes:
+    assert session.region is not None
+    share = min(1.0, SHOWN_MASK_PX / max(session.photo.size))
+    width, height = (max(1, round(side * share)) for side in session.photo.size)
+    crop = session.crop.scaled(share)
+    window = crop.window(width=width, height=height)
+    whole = torch.zeros(1, 1, height, width)
+    back = crop.warp_back(session.region.mask(BITMAP_PX), window) * crop.coverage(window)
+    window.of(whole).copy_(back.clamp(0, 1))
+    return encode_image(Photo(img=(whole * 2 - 1).expand(-1, 3, -1, -1), space="grey"), "PNG")
+
+
+@router.post("/sessions/{id}/mix-photo")
+async def mix_photo(request: Request, desk: ADesk, studio: AStudio) -> dict[str, Any]:
+    """Take colours, shape or all of another photo: form fields `photo`, `part`, `strength`. A job, one step."""
+    session = desk.ready()
+    async with reading_form(request, studio.uploads, studio.config) as form:
+        data = await form.file("photo", limit=studio.config.upload_bytes)
+        part, strength = form.text("part", "all") or "all", form.number("strength", 1.0)
+
+    def work(job: Job) -> dict[str, Any]:
+        job.message = "finding the other picture in the model"
+        other = read_image(data, max_pixels=studio.config.upload_pixels)
+        step = session.mix(other, part=part, strength=1.0 if strength is None else strength, on_step=job.step)
+        desk.changed()
+        return {"step": "mix", "part": step.part, "strength": step.strength}
+
+    return started(studio.jobs.start(Job("mix", work, owner=desk.id, tell=desk.tell_job)))
+
+
+@router.get("/styles")
+def styles(studio: AStudio, id: str | None = None) -> list[dict[str, Any]]:
+    """Taught styles; with `id`, those of this session's generator."""
+    desk = None if id is None else studio.find(id)
+    parent = None if desk is None or desk.session is None else desk.session.recipe.fingerprint
+    plain = (str, int, float, bool)
+    return [
+        {"name": one.name, "facts": {key: value for key, value in one.facts.items() if isinstance(value, plain)}}
+        for one in known_styles(parent).values()
+    ]

@@ -1,0 +1,108 @@
+"""Regions, mixing and styles over the API."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ganvas.editing.stylise import Style, save_style
+from ganvas.weights.checkpoint import fingerprint
+
+from .conftest import heard, pixels_of, png
+
+
+@pytest.fixture(scope="module")
+def id(studio):
+    return studio.ready()
+
+
+@pytest.fixture(autouse=True)
+def afresh(studio, id):
+    studio.http.delete(f"/api/sessions/{id}/region")
+    studio.post(f"{id}/goto", at=0)
+
+
+def left_half(width=180, height=120):
+    """A mask of twice the photo's size, white on the left."""
+    pixels = np.zeros((height, width), np.uint8)
+    pixels[:, : width // 2] = 255
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def changed_columns(studio, id):
+    before, after = pixels_of(png()), pixels_of(studio.saved(id, format="png").content)
+    return (before != after).any(axis=(0, 2))
+
+
+def test_a_painted_region_limits_what_follows(studio, id):
+    files = {"mask": ("mask.png", left_half(), "image/png")}
+    answer = studio.http.post(f"/api/sessions/{id}/region", files=files, data={"feather_px": "2"})
+    assert answer.json()["region"] == {"feather_px": 2.0}
+    studio.post(f"{id}/set", direction="smile", amount=3)
+    changed = changed_columns(studio, id)
+    assert changed[15:43].any()
+    assert not changed[50:].any()
+    shown = pixels_of(studio.http.get(f"/api/sessions/{id}/region.png").content)
+    assert shown.shape == (60, 90, 3)
+    assert shown[30, 25].min() > 250 and shown[30, 65].max() < 5
+    assert studio.http.delete(f"/api/sessions/{id}/region").json()["region"] is None
+    assert studio.http.get(f"/api/sessions/{id}/region.png").status_code == 404
+
+
+def test_strokes_do_the_same(studio, id):
+    stroke = {"points": [[60, 30]], "radius": 8}
+    studio.post(f"{id}/region", strokes=[stroke], feather_px=1)
+    studio.post(f"{id}/set", direction="smile", amount=3)
+    changed = changed_columns(studio, id)
+    assert changed[55:65].any() and not changed[:48].any()
+    studio.post(f"{id}/region", 422, strokes=[{"points": [[5000, 5000]], "radius": 8}])
+    studio.post(f"{id}/region", 422, strokes=[{"points": [[1, 2, 3]], "radius": 8}])
+
+
+def test_a_mask_that_is_no_picture_is_refused(studio, id):
+    answer = studio.http.post(f"/api/sessions/{id}/region", files={"mask": ("m.png", b"no picture", "image/png")})
+    assert answer.status_code == 422
+
+
+def test_mixing_with_a_seed_replaces_the_mix_before(studio, id):
+    studio.post(f"{id}/do", step="mix", seed=5, part="colour", strength=0.5)
+    state = studio.post(f"{id}/do", step="mix", seed=6, part="colour", strength=1)
+    assert [(s["step"], s["seed"]) for s in state["steps"]] == [("mix", 6)]
+    assert changed_columns(studio, id).any()
+    assert studio.post(f"{id}/do", step="mix", seed=6, part="colour", strength=0)["steps"] == []
+    assert "colour" in studio.post(f"{id}/do", 422, step="mix", seed=6, part="color")["error"]["message"]
+
+
+def test_mixing_with_another_photo_is_a_job_and_one_step(studio, id):
+    files = {"photo": ("other.png", png(seed=9), "image/png")}
+    answer = studio.http.post(f"/api/sessions/{id}/mix-photo", files=files, data={"part": "shape", "strength": "0.8"})
+    assert studio.wait(answer.json())["state"] == "done"
+    state = studio.http.get(f"/api/sessions/{id}").json()
+    assert [(s["step"], s["part"], s["strength"]) for s in state["steps"]] == [("mix", "shape", 0.8)]
+    assert state["at"] == 1
+
+
+def test_a_style_is_listed_and_painted(studio, id):
+    G = studio.inside.shelf.get("runs/tiny", task="generate")
+    name, weight = next((n, p) for n, p in G.named_parameters() if n.endswith("conv1.weight"))
+    noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(4)) * weight.std()
+    save_style(Style(name="ink", tensors={name: noise}, parent=fingerprint(G), facts={"example": "ink.png"}))
+    assert [s["name"] for s in studio.http.get("/api/styles", params={"id": id}).json()] == ["ink"]
+    state = studio.post(f"{id}/do", step="stylise", style="ink", strength=0.9)
+    assert state["steps"][0]["label"].startswith("stylise ink")
+    assert changed_columns(studio, id).any()
+    assert "ink" in studio.post(f"{id}/do", 422, step="stylise", style="watercolour")["error"]["message"]
+
+
+def test_a_strength_is_tried_while_it_moves(studio, id):
+    with studio.socket(id) as socket:
+        socket.send(json.dumps({"type": "slide", "seq": 1, "step": {"step": "mix", "seed": 5, "strength": 0.4}}))
+        assert heard(socket, lambda m: not isinstance(m, bytes) and m["type"] == "preview")["seq"] == 1
+        socket.send(json.dumps({"type": "slide", "seq": 2, "step": {"step": "mix"}}))
+        assert heard(socket, lambda m: not isinstance(m, bytes) and m["type"] == "error")["seq"] == 2
+    assert studio.http.get(f"/api/sessions/{id}").json()["at"] == 0
