@@ -152,6 +152,23 @@ class Session:
             raise BadConfig(f"this session's history has entries 0 to {len(self._history) - 1}, got {at}")
         self._at = at
 
+    def restore(self, history: Sequence[Recipe], at: int) -> None:
+        """Take up an editing that was kept: all its recipes, the untouched one first, and where in it we are.
+
+        Raises:
+            BadConfig: of another generator, or no such entry. BadLatent and others: a step that does not fit.
+        """
+        for recipe in history:
+            if recipe.fingerprint != self.recipe.fingerprint:
+                raise BadConfig(
+                    f"this editing was done with {recipe.model!r} ({recipe.fingerprint[:12]}), the session uses "
+                    f"{self.recipe.model!r} ({self.recipe.fingerprint[:12]})"
+                )
+            self._parts(recipe)
+        if not 0 <= at < len(history):
+            raise BadConfig(f"this editing has entries 0 to {len(history) - 1}, got {at}")
+        self._history, self._at = list(history), at
+
     def do(self, step: LatentStep) -> None:
         """Add a step at the end; where a region is set, it applies there only."""
         if self.region is not None and region_of(step) is None:

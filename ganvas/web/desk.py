@@ -24,6 +24,7 @@ from ganvas.images.photo import Photo
 from ganvas.session import AUTOS, Session
 from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job
+from ganvas.web.keepsake import Keepsake, keepsake_of
 from ganvas.web.pictures import fitted, jpeg
 
 WAITING_EVENTS = 64  # of one watcher; one that does not read loses the oldest previews
@@ -72,6 +73,7 @@ class Desk:
         self.state = "faces"
         self.face: int | None = None
         self.recipe: dict[str, Any] | None = None  # that the opened file carried
+        self.kept: Keepsake | None = None  # the editing that it carried
         self.version = 0
         self.result: tuple[bytes, str, str] | None = None  # what was rendered last: bytes, type, name
         self.slide: dict[str, Any] | None = None  # the latest that was asked for and not painted yet
@@ -109,12 +111,17 @@ class Desk:
 
     def close(self) -> None:
         """Let go of everything."""
-        self.photo = self.session = self.result = self.slide = None
+        self.photo = self.session = self.result = self.slide = self.kept = None
         self._views.clear()
         if self.original is not None:
             self.original.unlink(missing_ok=True)
         for watcher in list(self.watchers):
             watcher.tell(({"type": "closed"}, None))
+
+    def keepsake(self) -> bytes:
+        """The session as a file; see keepsake.py."""
+        original = None if self.original is None else self.original.read_bytes()
+        return keepsake_of(self.ready(), original=original, name=self.name, face=self.face)
 
     # -- what it shows
 
@@ -174,6 +181,7 @@ def state_of(desk: Desk) -> dict[str, Any]:
         "face": desk.face,
         "model": desk.model,
         "recipe": desk.recipe,
+        "resumable": desk.kept is not None,
     }
     return plain | (_nothing_done() if session is None else _done(session))
 

@@ -47,6 +47,8 @@ def server_config(config: StudioConfig) -> uvicorn.Config:
     """How uvicorn is to serve the studio."""
     return uvicorn.Config(
         make_app(config),
+        host=config.host,
+        port=config.port,
         log_level="warning",
         access_log=False,
         server_header=False,

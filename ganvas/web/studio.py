@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from starlette.exceptions import HTTPException
 
+from ganvas.checks import check_ws
 from ganvas.editing.recipe import Recipe
 from ganvas.errors import BadConfig, FetchError
 from ganvas.features.faces import choose_face
@@ -28,6 +30,7 @@ from ganvas.web.config import StudioConfig
 from ganvas.web.desk import Desk, own_folder, recipe_as_data
 from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job, Jobs
+from ganvas.web.keepsake import ZIP_START, Keepsake, read_keepsake, without_keepsake
 from ganvas.web.shelf import Shelf
 from ganvas.web.uploads import Uploads
 
@@ -46,6 +49,7 @@ class Studio:
         self.desks: dict[str, Desk] = {}
         self.uploads = Uploads(config.uploads)
         self._folder = own_folder()
+        self._tidying = False
 
     @property
     def folder(self) -> Path:
@@ -108,6 +112,19 @@ class Studio:
         self.jobs.cancel_of(desk.id)
         self.jobs.forget_of(desk.id)
         desk.close()
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Hand memory back, soon, and once for all that was closed meanwhile."""
+        if not self._tidying:
+            self._tidying = True
+            with contextlib.suppress(HTTPException):
+                self.jobs.ask(self._give_back)
+                return
+            self._tidying = False
+
+    def _give_back(self) -> None:
+        self._tidying = False
         give_back()
 
     def sweep(self) -> None:
@@ -128,14 +145,34 @@ class Studio:
         Raises:
             BadImage, BadConfig, HTTPException: see `read_image`, `Shelf.find`, `enter`.
         """
+        kept = read_keepsake(data, upload_bytes=self.config.upload_bytes)
+        if kept is not None and data.startswith(ZIP_START):  # a session's file: there is no picture but the original
+            if kept.original is None:
+                return self._open_kept_seed(kept)
+            data, name = kept.original, kept.name
         photo = read_image(data, max_pixels=self.config.upload_pixels)
         chosen = self._generator_name(model)
         faces, needs_face = self._faces(photo, chosen)
         desk = Desk(photo, model=chosen or "", faces=faces, needs_face=needs_face)
-        desk.name, desk.recipe = name, recipe_as_data(photo.recipe)
-        desk.original = self.folder / f"{desk.id}.original"
+        desk.name, desk.recipe, desk.kept = name, recipe_as_data(photo.recipe), kept
+        if kept is not None and desk.recipe is None:
+            desk.recipe = recipe_as_data(kept.recipe.to_json())
         self.enter(desk)
-        desk.original.write_bytes(data)
+        self._keep_original(desk, data)
+        return desk
+
+    def _keep_original(self, desk: Desk, data: bytes) -> None:
+        desk.original = self.folder / f"{desk.id}.original"
+        desk.original.write_bytes(without_keepsake(data))
+
+    def _open_kept_seed(self, kept: Keepsake) -> Desk:
+        desk = self.open_seed(kept.recipe.seed, model=kept.recipe.model, truncation_psi=kept.recipe.truncation_psi)
+        try:
+            desk.ready().restore(kept.history, kept.at)
+        except BaseException:
+            self.leave(desk)
+            raise
+        desk.name = kept.name
         return desk
 
     def open_seed(self, seed: int, *, model: str | None, truncation_psi: float) -> Desk:
@@ -196,12 +233,65 @@ class Studio:
                 desk.changed()
             return {"fidelity": desk.session.inversion.figures}
 
+        return self._start_opening(desk, Job("invert", work, owner=desk.id, tell=desk.tell_job))
+
+    def _start_opening(self, desk: Desk, job: Job) -> Job:
         before, desk.state = desk.state, "inverting"
         try:
-            return self.jobs.start(Job("invert", work, owner=desk.id, tell=desk.tell_job))
+            return self.jobs.start(job)
         except HTTPException:
             desk.state = before
             raise
+
+    def start_resuming(self, desk: Desk) -> Job:
+        """Queue taking up the editing that the opened file carries: nothing is searched, the photo is the original.
+
+        Raises:
+            NotReady: it carries none, or is being opened already. FetchError, BadConfig: its model is not here.
+        """
+        kept = desk.kept
+        if kept is None or desk.state == "inverting":
+            raise NotReady("this file carries no editing that could be taken up, or it is being opened already")
+        name = self._model_of(kept)
+
+        def work(job: Job) -> dict[str, Any]:
+            try:
+                self._resume(desk, kept, name)
+            finally:
+                desk.state = "ready" if desk.session is not None else "faces"
+                desk.changed()
+            return {"fidelity": kept.inversion.figures}
+
+        return self._start_opening(desk, Job("resume", work, owner=desk.id, tell=desk.tell_job))
+
+    def _model_of(self, kept: Keepsake) -> str:
+        """By the name in its recipe; whether it is the same model is told by the fingerprint when it is read."""
+        known = self.shelf.known()
+        name = kept.recipe.model if kept.recipe.model in known else self.shelf.first()
+        if name is None or not known[name].here:
+            raise FetchError(f"this was edited with the model {kept.recipe.model[:80]!r}: fetch it first")
+        return name
+
+    def _resume(self, desk: Desk, kept: Keepsake, name: str) -> None:
+        G, eyes = self.shelf.get(name, task="generate"), self.shelf.eyes()
+        if kept.original is None:
+            session: Session = open_seed(
+                kept.recipe.seed, model=G, name=name, truncation_psi=kept.recipe.truncation_psi
+            )
+        else:
+            photo = read_image(kept.original, max_pixels=self.config.upload_pixels)
+            check_ws(kept.inversion.ws, who="this editing", num_ws=G.num_ws, w_dim=G.w_dim)
+            first = kept.history[0]
+            session = open_session(photo, model=G, effort=first.effort, inversion=kept.inversion, eyes=eyes)
+        session.restore(kept.history, kept.at)
+        desk.faces, desk.needs_face = tuple(self._faces(session.photo, name)[0]), kept.face is not None
+        desk.face = kept.face if kept.face is not None and kept.face < len(desk.faces) else None
+        desk.photo, desk.session, desk.kept, desk.model, desk.name = session.photo, session, None, name, kept.name
+        if desk.original is not None:
+            desk.original.unlink(missing_ok=True)
+            desk.original = None
+        if kept.original is not None:
+            self._keep_original(desk, kept.original)
 
     def _search(self, desk: Desk, job: Job, *, face: int | None, effort: str, crop: Crop | None) -> Session:
         photo = desk.opened()

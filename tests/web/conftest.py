@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 
 import ganvas
 from ganvas.editing.directions import Direction, save_directions
+from ganvas.inversion.optimise import EFFORTS
 from ganvas.web.config import StudioConfig
 from ganvas.web.serve import server_config
 from ganvas.weights import store
@@ -31,6 +32,15 @@ def ganvas_home(tmp_path_factory):
         home = tmp_path_factory.mktemp("ganvas_home")
         patch.setenv("GANVAS_HOME", str(home))
         yield home
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_searches():
+    """Inversions of ten steps: what they find is tested elsewhere."""
+    few = tuple(replace(stage, steps=steps) for stage, steps in zip(EFFORTS["fast"], (3, 3, 4), strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(EFFORTS, "fast", few)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +62,7 @@ def workplace(tmp_path_factory, ganvas_home):
 
 @pytest.fixture(scope="module")
 def config(workplace):
-    return StudioConfig(port=0, runs=workplace / "runs", data_root=workplace, idle_sec=600)
+    return StudioConfig(port=0, runs=workplace / "runs", data_root=workplace, idle_sec=600, sessions=64)
 
 
 @pytest.fixture(scope="module")

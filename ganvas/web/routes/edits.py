@@ -16,6 +16,7 @@ from ganvas.editing.recipe import Recipe, step_of_data
 from ganvas.images.encode import encode_image
 from ganvas.web.desk import state_of
 from ganvas.web.jobs import Job
+from ganvas.web.keepsake import into_png
 from ganvas.web.routes.common import ADesk, AStudio, on_device, started
 from ganvas.web.routes.sessions import Body, download_name
 
@@ -42,6 +43,7 @@ class Rendering(Body):
 
     format: str = "png"
     quality: int = Field(95, ge=1, le=100)
+    editing: bool = True  # of a PNG: the original and the whole editing go along, so that it can be taken up again
 
 
 @router.post("/set")
@@ -132,8 +134,12 @@ async def render(asked: Rendering, desk: ADesk, studio: AStudio) -> dict[str, An
         job.message = "writing"
         background = "white" if kind == "JPEG" else None
         data = encode_image(picture, kind, quality=asked.quality, background=background)
+        whole = into_png(data, desk.keepsake()) if asked.editing and kind == "PNG" else data
+        carries = len(data) < len(whole) <= studio.config.upload_bytes  # what could not be opened again is no use
+        data = whole if carries else data
         desk.result = (data, media_type, download_name(desk, suffix))
-        return {"bytes": len(data), "width": picture.width, "height": picture.height, "name": desk.result[2]}
+        size = {"bytes": len(data), "width": picture.width, "height": picture.height}
+        return size | {"name": desk.result[2], "editing": carries}
 
     return started(studio.jobs.start(Job("render", work, owner=desk.id, tell=desk.tell_job)))
 
@@ -144,7 +150,17 @@ async def result(desk: ADesk) -> Response:
     await asyncio.sleep(0)
     if desk.result is None:
         raise HTTPException(404, "nothing has been rendered since the last change: POST render first")
-    data, media_type, name = desk.result
+    return _download(*desk.result)
+
+
+@router.get("/editing.ganvas")
+async def editing(desk: ADesk, studio: AStudio) -> Response:
+    """The session as a file to be opened again: the original, what was found in the model, everything done to it."""
+    data = await on_device(studio, desk.keepsake)
+    return _download(data, "application/vnd.ganvas.session+zip", download_name(desk, ".ganvas"))
+
+
+def _download(data: bytes, media_type: str, name: str) -> Response:
     plain = name.encode("ascii", "replace").decode().replace("?", "_")
     disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"
     return Response(data, media_type=media_type, headers={"content-disposition": disposition})

@@ -52,6 +52,7 @@ class Inversion(Body):
     crop: Square | None = None
     model: str | None = None
     recipe: dict[str, Any] | None = None  # to be replayed afterwards
+    resume: bool = False  # take up the editing that the opened file carries, instead
 
 
 @router.post("")
@@ -105,7 +106,9 @@ def close(desk: ADesk, studio: AStudio) -> dict[str, Any]:
 
 @router.post("/{id}/invert")
 async def invert(asked: Inversion, desk: ADesk, studio: AStudio) -> dict[str, Any]:
-    """Bring the photo into the model. A job; its result has the fidelity."""
+    """Bring the photo into the model, or take up the editing that its file carries. A job."""
+    if asked.resume:
+        return started(studio.start_resuming(desk))
     crop = None if asked.crop is None else Crop(**asked.crop.model_dump())
     return started(
         studio.start_inversion(
