@@ -22,6 +22,7 @@ from torch import Tensor
 from ganvas.checks import check_mask
 from ganvas.editing.blend import Change, blend_change, lay_over, paste_change
 from ganvas.editing.directions import Direction, load_directions
+from ganvas.editing.finish import PLAIN, Finish, Translate, Upscale
 from ganvas.editing.mix import Mix, latent_text
 from ganvas.editing.recipe import Recipe
 from ganvas.editing.regions import (
@@ -54,6 +55,8 @@ from ganvas.inversion.optimise import OnStep, invert
 from ganvas.inversion.pivotal import with_delta
 from ganvas.inversion.result import Inversion
 from ganvas.models.protocol import latents_from_seeds
+from ganvas.translation import translate
+from ganvas.upscaling.upscale import resized, upscale
 from ganvas.weights import store
 from ganvas.weights.checkpoint import fingerprint
 from ganvas.weights.load import load
@@ -118,6 +121,8 @@ class Session:
         self.eyes: EfficientNetLite0 | None = None  # for the guard; set by open_session where the weights are here
         self.face: Face | None = None  # the one that was found and chosen
         self.region: Region | None = None  # where the steps to come apply; see set_region
+        self.network: Callable[[str], Any] = load  # names in finishing steps → networks
+        self._rendered: Photo | None = None  # what was rendered last
         self._screens: dict[float, Photo] = {}  # share of the size → the photo made smaller
         self._targets: dict[int, Tensor] = {}  # size → the photo's own crop
         self._tuned: dict[tuple[float, bytes], Any] = {}  # share of the tuning, styles → the generator with them
@@ -184,6 +189,8 @@ class Session:
         inner = unwrapped(step)
         if isinstance(inner, Stylise) and not inner.fingerprint:
             inner = replace(inner, fingerprint=self._style(inner.style, "").fingerprint)
+        if isinstance(inner, (Upscale, Translate)):
+            self._check_finish(inner)
         recipe = self.recipe.placed(inner, region=region_of(step) or self.region)
         self._parts(recipe)
         return recipe
@@ -364,6 +371,8 @@ class Session:
                 f"this recipe was made with {recipe.model!r} ({recipe.fingerprint[:12]}), the session uses "
                 f"{self.recipe.model!r} ({self.recipe.fingerprint[:12]})"
             )
+        for step in finishes_of(recipe):
+            self._check_finish(step)
         self._take(replace(self.recipe, steps=recipe.steps))
 
     @torch.no_grad()
@@ -383,30 +392,90 @@ class Session:
         Args:
             longest_px: of the longer side; a smaller photo stays as it is.
         """
+        if self._is_rendered:  # its finish is there already
+            assert self._rendered is not None
+            return _averaged(self._rendered.img, min(1.0, longest_px / max(self._rendered.size)))
         share = min(1.0, longest_px / max(self.photo.size))
         if share not in self._screens:
             self._screens.clear()
             self._screens[share] = Photo(img=_averaged(self.photo.img, share))
         small, crop = self._screens[share], self.crop.scaled(share)
-        if not self.recipe.steps:
-            return small.img
+        if not self._latent_steps(self.recipe):
+            return self._translated(small.img)
         whole = self.generator.img_resolution
         size = max(1, whole // max(1, int(whole / crop.side)))
-        return paste_change(small, crop, self._change(self._parts(self.recipe), size, precision="fast")).img
+        change = self._change(self._parts(self.recipe), size, precision="fast")
+        return self._translated(paste_change(small, crop, change).img)
+
+    @property
+    def _is_rendered(self) -> bool:
+        """Is the finish of the recipe in force at hand?"""
+        return self._rendered is not None and self._rendered.recipe == self.recipe.to_json()
+
+    def _translated(self, img: Tensor) -> Tensor:
+        """A picture of the screen in the domain that the recipe asks for; larger pixels would not show there."""
+        photo = Photo(img=img)
+        for step in finishes_of(self.recipe):
+            photo = self._finish(photo, step, None) if isinstance(step, Translate) else photo
+        return photo.img
 
     @torch.no_grad()
-    def render(self) -> Photo:
+    def render(self, *, on_step: Callable[[int, int], Any] | None = None) -> Photo:
         """The whole photo with its changes; pixels that no change reaches are the original's, bit for bit.
 
+        Args:
+            on_step: called with (steps done, steps in all) while a finish (upscaling, translation) runs; what it raises
+                stops the work.
+
         Returns:
-            A photo of the original's size, depth and metadata that carries the recipe.
+            A photo of the original's size (larger where the recipe says so), depth and metadata, with its recipe.
         """
         recipe = self.recipe.to_json()
-        if not self.recipe.steps:
-            return self.photo.with_img(self.photo.img, recipe=recipe)
+        if self._rendered is not None and self._rendered.recipe == recipe:
+            return self._rendered
+        self._rendered = None
+        rendered = replace(self._finished(self._painted_photo(), on_step), recipe=recipe)
+        if finishes_of(self.recipe):  # those take long; all else is quick
+            self._rendered = rendered
+        return rendered
+
+    def _painted_photo(self) -> Photo:
+        """Before the finish."""
+        if not self._latent_steps(self.recipe):
+            return self.photo.with_img(self.photo.img)
         size = self.generator.img_resolution
         change = self._change(self._parts(self.recipe), size, precision="exact")
-        return replace(paste_change(self.photo, self.crop, change), recipe=recipe)
+        return paste_change(self.photo, self.crop, change)
+
+    def _finished(self, photo: Photo, on_step: Callable[[int, int], Any] | None = None) -> Photo:
+        for step in finishes_of(self.recipe):
+            photo = self._finish(photo, step, on_step)
+        return photo
+
+    def _finish(self, photo: Photo, step: Finish, on_step: Callable[[int, int], Any] | None) -> Photo:
+        if step.model == PLAIN:
+            return resized(photo, scale=step.scale) if isinstance(step, Upscale) else photo
+        net = self.network(step.model)
+        if isinstance(step, Upscale):
+            return upscale(photo, model=net, scale=step.scale, strength=step.strength, on_step=on_step)
+        return translate(photo, model=net, strength=step.strength, direction=step.direction, on_step=on_step)
+
+    def _check_finish(self, step: Finish) -> None:
+        """Says now that its network is not there, not when the photo is saved."""
+        if step.model != PLAIN:
+            self.network(step.model)
+
+    def _latent_steps(self, recipe: Recipe) -> list[LatentStep]:
+        return [step for step in recipe.steps if not isinstance(unwrapped(step), (Upscale, Translate))]
+
+    @property
+    def result_size(self) -> tuple[int, int]:
+        """(width, height) of what `render` gives."""
+        width, height = self.photo.size
+        for step in finishes_of(self.recipe):
+            if isinstance(step, Upscale):
+                width, height = (max(1, round(side * step.scale)) for side in (width, height))
+        return width, height
 
     @torch.no_grad()
     def render_crop(self) -> Photo:
@@ -561,6 +630,18 @@ class Session:
             return _smallest(effect, goal, direction.high if upward else direction.low)
 
 
+def finishes_of(recipe: Recipe) -> list[Finish]:
+    """The steps of a recipe that come after painting.
+
+    Raises:
+        BadConfig: one that is limited to a region: they are of the whole photo.
+    """
+    found = [step for step in recipe.steps if isinstance(unwrapped(step), (Upscale, Translate))]
+    if any(region_of(step) is not None for step in found):
+        raise BadConfig("upscale and translate are of the whole photo: take the region out of that step")
+    return [unwrapped(step) for step in found]
+
+
 def _averaged(img: Tensor, share: float) -> Tensor:
     """The picture made smaller by area; share 1 = as it is."""
     if share == 1:
@@ -659,9 +740,8 @@ def open_session(
 class SeedSession(Session):
     """A picture of the generator's own being edited: there is no photo to keep, so the whole picture is the result."""
 
-    @torch.no_grad()
-    def render(self) -> Photo:
-        """The edited picture as the generator paints it; see `Session.render`."""
+    def _painted_photo(self) -> Photo:
+        """As the generator paints it, all of it."""
         return self.render_crop()
 
     def _pasted(self, parts: Sequence[Part], resolution: int) -> Tensor:
@@ -670,7 +750,10 @@ class SeedSession(Session):
     @torch.no_grad()
     def on_screen(self, *, longest_px: int) -> Tensor:
         """The edited picture, quickly; see `Session.on_screen`."""
-        return self.preview(resolution=min(longest_px, self.generator.img_resolution))
+        if self._is_rendered:
+            return super().on_screen(longest_px=longest_px)
+        img = self.preview(resolution=min(longest_px, self.generator.img_resolution))
+        return self._translated(img)
 
 
 def open_seed(

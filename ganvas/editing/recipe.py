@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.checks import check_known
+from ganvas.editing.finish import Translate, Upscale
 from ganvas.editing.mix import Mix
 from ganvas.editing.regions import Region, Within, region_of, regions_of, unwrapped
 from ganvas.editing.step import LatentStep, Move, step_from_dict, step_to_dict
@@ -22,7 +23,7 @@ MAX_BYTES = 1_000_000
 MAX_STEPS = 1_000
 
 # The one place where a name in a recipe becomes code.
-STEPS: dict[str, type] = {Mix.name: Mix, Move.name: Move, Stylise.name: Stylise}
+STEPS: dict[str, type] = {step.name: step for step in (Mix, Move, Stylise, Translate, Upscale)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +75,13 @@ class Recipe:
         return self._with(kept, lambda step: isinstance(step, Stylise) and step.style == style.style, region)
 
     def placed(self, step: LatentStep, *, region: Region | None = None) -> Recipe:
-        """The recipe with a step where it belongs: a slider, a mix or a style takes the place of what it was before (or
-        is taken out at 0), anything else goes to the end. A step that names a region of its own keeps it."""
+        """The recipe with a step where it belongs: a slider, a mix, a style or a finish takes the place of what it was
+        before (or is taken out where it does nothing), anything else goes to the end.
+
+        Args:
+            step: one that names a region of its own keeps it.
+            region: where it applies; a finish is of the whole photo.
+        """
         region, inner = region_of(step) or region, unwrapped(step)
         if isinstance(inner, Move) and inner.layers is None and inner.space is None:
             return self.with_move(inner.direction, inner.amount, keep=inner.keep, region=region)
@@ -83,6 +89,9 @@ class Recipe:
             return self.with_mix(inner, region=region)
         if isinstance(inner, Stylise):
             return self.with_style(inner, region=region)
+        if isinstance(inner, (Upscale, Translate)):
+            kept = None if (inner.scale == 1 if isinstance(inner, Upscale) else inner.strength == 0) else inner
+            return self._with(kept, lambda step: isinstance(step, type(inner)), None)
         return self.then(inner if region is None else Within(inner, region))
 
     def _with(self, step: LatentStep | None, replaces: Callable[[Any], bool], region: Region | None) -> Recipe:

@@ -17,6 +17,7 @@ from ganvas.errors import BadConfig, BadImage
 from ganvas.images.photo import Photo
 from ganvas.images.transparency import spread_colours
 from ganvas.models.protocol import PRECISIONS, Upscaler
+from ganvas.upscaling.resample import Axis, resampled
 from ganvas.upscaling.tiles import Enlargement, OnStep, Tiler, check_tiling, sees_whole_picture, tile_for
 from ganvas.weights.interpolate import interpolate_networks
 from ganvas.weights.load import load
@@ -94,6 +95,31 @@ def upscale(
         scale=scale, strength=strength, tile=tile, tile_pad=tile_pad, lock_colours=lock_colours, precision=precision
     )
     return Upscaling(photo, upscaler(model, denoise=denoise), config).whole(on_step)
+
+
+def resized(photo: Photo, *, scale: float) -> Photo:
+    """A larger photo by resampling alone (Lanczos): no network, no new detail.
+
+    Args:
+        photo: any.
+        scale: of width and height, 1 … 64.
+
+    Raises:
+        BadConfig: a scale outside.
+    """
+    config = UpscaleConfig(scale=scale)
+    height, width = (max(1, round(side * (config.scale or 1))) for side in photo.img.shape[2:])
+    down, across = (
+        Axis(source_px=before, result_px=after)
+        for before, after in zip(photo.img.shape[2:], (height, width), strict=True)
+    )
+    img, alpha = (
+        None if one is None else resampled(one, down, across, (0, 0, height, width), (0, 0))
+        for one in (photo.img, photo.alpha)
+    )
+    assert img is not None
+    larger = photo.with_img(img.clamp(-1, 1), alpha=None if alpha is None else alpha.clamp(0, 1))
+    return replace(larger, palette=None)
 
 
 def upscaler(model: Any, *, denoise: float | None = None) -> Any:

@@ -27,6 +27,7 @@ class StudioConfig:
     upload_bytes: int = 64 * MEBI  # of one file
     upload_pixels: int = 40_000_000  # of one photo
     pixels_in_all: int = 120_000_000  # of all photos that are open
+    result_pixels: int = 64_000_000  # of an enlarged photo
     sessions: int = 8  # open at once
     idle_sec: float = 3600.0  # without a request; then a session is closed
     vanish_sec: float = 30.0  # without a connection, after there was one; then its jobs are stopped

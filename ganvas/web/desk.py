@@ -189,7 +189,7 @@ def state_of(desk: Desk) -> dict[str, Any]:
 def _nothing_done() -> dict[str, Any]:
     return {
         "crop": None, "fidelity": None, "directions": [], "steps": [], "history": [], "at": 0, "can_undo": False,
-        "can_redo": False, "region": None,
+        "can_redo": False, "region": None, "result": None,
     }  # fmt: skip
 
 
@@ -204,6 +204,7 @@ def _done(session: Session) -> dict[str, Any]:
         "at": session.at,
         "can_undo": session.at > 0,
         "can_redo": session.at < len(session.history) - 1,
+        "result": {"width": session.result_size[0], "height": session.result_size[1]},
         "region": None if session.region is None else {"feather_px": round(session.region.feather * crop.side, 1)},
     }
 

@@ -15,6 +15,7 @@ import torch
 from starlette.exceptions import HTTPException
 
 from ganvas.checks import check_ws
+from ganvas.editing.finish import Translate, Upscale
 from ganvas.editing.recipe import Recipe
 from ganvas.errors import BadConfig, FetchError
 from ganvas.features.faces import choose_face
@@ -187,6 +188,7 @@ class Studio:
         G = self.shelf.get(chosen, task="generate")
         session = open_seed(seed, model=G, name=chosen, truncation_psi=truncation_psi)
         desk = Desk(session.photo, model=chosen)
+        session.network = self.network
         desk.name, desk.session, desk.state = f"seed-{seed}", session, "ready"
         return self.enter(desk)
 
@@ -283,6 +285,7 @@ class Studio:
             check_ws(kept.inversion.ws, who="this editing", num_ws=G.num_ws, w_dim=G.w_dim)
             first = kept.history[0]
             session = open_session(photo, model=G, effort=first.effort, inversion=kept.inversion, eyes=eyes)
+        session.network = self.network
         session.restore(kept.history, kept.at)
         desk.faces, desk.needs_face = tuple(self._faces(session.photo, name)[0]), kept.face is not None
         desk.face = kept.face if kept.face is not None and kept.face < len(desk.faces) else None
@@ -313,8 +316,12 @@ class Studio:
             photo, model=G, effort=effort, face=None if desk.face is None else desk.face + 1, inversion=found, eyes=eyes
         )
         session.named(desk.model)
-        session.face = chosen
+        session.face, session.network = chosen, self.network
         return session
+
+    def network(self, name: str) -> Any:
+        """An upscaler or translator for a finishing step; what a recipe names is looked up, never opened as a path."""
+        return self.shelf.get(name, task=self.shelf.find(name).task)
 
     def _inverted(self, desk: Desk, job: Job, G: Any, crop: Crop, *, effort: str, eyes: Any) -> Inversion:
         target = crop.cut(desk.opened().img, resolution=G.img_resolution)
@@ -327,6 +334,27 @@ class Studio:
 
         found = invert(target, G, effort=effort, eyes=eyes, on_step=on_step)
         return replace(found, crop=(crop.x, crop.y, crop.side, crop.angle_deg))
+
+
+def finish(desk: Desk, step: Upscale | Translate, job: Job, *, most_pixels: int) -> dict[str, Any]:
+    """A finishing step with its work done at once: what is saved later is at hand. Stopped half-way, nothing was done.
+
+    Raises:
+        BadConfig: no such model, or too large a result. Stopped: cancelled.
+    """
+    session = desk.ready()
+    before = session.history, session.at
+    session.put(step)
+    try:
+        width, height = session.result_size
+        if width * height > most_pixels:
+            raise BadConfig(f"the result would have {width} x {height} pixels; up to {most_pixels:,} are made here")
+        session.render(on_step=job.step)
+    except BaseException:
+        session.restore(*before)
+        raise
+    desk.changed()
+    return {"width": width, "height": height}
 
 
 def give_back() -> None:

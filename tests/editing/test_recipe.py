@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ganvas.editing.directions import Direction
+from ganvas.editing.finish import Translate, Upscale
 from ganvas.editing.mix import Mix, latent_text
 from ganvas.editing.recipe import STEPS, Recipe
 from ganvas.editing.step import Bench, Move
@@ -14,6 +15,8 @@ EXAMPLES = {
     "mix": Mix(latent=latent_text(torch.randn(1, 3, 8)), part="colour", layers=(1, 2), strength=0.5, origin="you.jpg"),
     "move": Move(direction="smile", amount=1.5, layers=(4, 5, 6), keep=("age",)),
     "stylise": Stylise(style="ink", strength=0.5, fingerprint="0" * 64),
+    "translate": Translate(model="vintage", strength=0.5),
+    "upscale": Upscale(model="realesr-animevideov3", scale=3),
 }
 
 

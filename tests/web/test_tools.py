@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from ganvas.editing.stylise import Style, save_style
+from ganvas.models import build
 from ganvas.weights.checkpoint import fingerprint
 
 from .conftest import heard, pixels_of, png
@@ -106,3 +107,51 @@ def test_a_strength_is_tried_while_it_moves(studio, id):
         socket.send(json.dumps({"type": "slide", "seq": 2, "step": {"step": "mix"}}))
         assert heard(socket, lambda m: not isinstance(m, bytes) and m["type"] == "error")["seq"] == 2
     assert studio.http.get(f"/api/sessions/{id}").json()["at"] == 0
+
+
+def test_a_result_is_enlarged_as_one_step_that_can_be_undone(studio, id):
+    studio.post(f"{id}/set", direction="smile", amount=2)
+    job = studio.wait(studio.post(f"{id}/upscale", model=None, scale=2))
+    assert job["result"] == {"width": 180, "height": 120}
+    state = studio.http.get(f"/api/sessions/{id}").json()
+    assert state["result"] == {"width": 180, "height": 120} and (state["width"], state["height"]) == (90, 60)
+    large = pixels_of(studio.saved(id, format="png").content)
+    assert large.shape == (120, 180, 3)
+    screen = studio.http.get(f"/api/sessions/{id}/photo.jpg", params={"size": 180})
+    assert Image.open(io.BytesIO(screen.content)).size == (180, 120)
+    assert studio.post(f"{id}/undo")["result"] == {"width": 90, "height": 60}
+    small = pixels_of(studio.saved(id, format="png").content).astype(float)
+    mean = large.reshape(60, 2, 90, 2, 3).mean(axis=(1, 3))
+    assert np.abs(mean - small).mean() < 3
+
+
+def test_an_upscaler_of_ones_own_and_a_translator(studio, id, monkeypatch):
+    torch.manual_seed(0)
+    networks = {
+        "realesr-animevideov3": build("srvgg", scale=2, num_feat=4, num_conv=1).eval(),
+        "vintage": build("cyclegan", ngf=4, n_blocks=1).eval(),
+    }
+    monkeypatch.setattr(studio.inside.shelf, "get", lambda name, task: networks[name])
+    job = studio.wait(studio.post(f"{id}/upscale", model="realesr-animevideov3", scale=2))
+    assert job["state"] == "done", job
+    job = studio.wait(studio.post(f"{id}/translate", model="vintage", strength=0.5))
+    assert job["state"] == "done", job
+    state = studio.http.get(f"/api/sessions/{id}").json()
+    assert [step["step"] for step in state["steps"]] == ["upscale", "translate"]
+    assert state["result"] == {"width": 180, "height": 120}
+    assert pixels_of(studio.saved(id, format="png").content).shape == (120, 180, 3)
+    assert studio.wait(studio.post(f"{id}/translate", model="vintage", strength=0))["state"] == "done"
+    assert len(studio.http.get(f"/api/sessions/{id}").json()["steps"]) == 1
+
+
+def test_what_cannot_be_finished_says_so_and_leaves_nothing(studio, id):
+    studio.post(f"{id}/upscale", 422, model="nothing", scale=2)
+    studio.post(f"{id}/upscale", 422, model="../../etc/passwd", scale=2)
+    studio.post(f"{id}/upscale", 422, model=None, scale=1000)
+    job = studio.wait(studio.post(f"{id}/upscale", model="realesr-animevideov3", scale=2))
+    assert job["state"] == "failed" and job["error"]["kind"] == "FetchError"
+    step = {"step": "upscale", "model": "realesr-animevideov3"}
+    recipe = studio.http.get(f"/api/sessions/{id}/recipe").json() | {"steps": [step]}
+    assert studio.http.put(f"/api/sessions/{id}/recipe", json=recipe).status_code == 503
+    state = studio.http.get(f"/api/sessions/{id}").json()
+    assert state["steps"] == [] and state["at"] == 0

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from ganvas.editing.recipe import Recipe, step_of_data
+from ganvas.errors import BadConfig
 from ganvas.images.encode import encode_image
 from ganvas.web.desk import state_of
 from ganvas.web.jobs import Job
@@ -129,7 +130,9 @@ async def render(asked: Rendering, desk: ADesk, studio: AStudio) -> dict[str, An
 
     def work(job: Job) -> dict[str, Any]:
         job.message = "painting"
-        picture = session.render()
+        if session.result_size[0] * session.result_size[1] > studio.config.result_pixels:
+            raise BadConfig(f"a result of {session.result_size} pixels is too large for this studio: enlarge it less")
+        picture = session.render(on_step=job.step)
         job.step(1, 2)
         job.message = "writing"
         background = "white" if kind == "JPEG" else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Body
 from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse
 
 from ganvas import __version__
 from ganvas.web.jobs import Job
@@ -14,6 +16,7 @@ from ganvas.web.shelf import Known, Shelf
 from ganvas.weights import catalogue
 
 router = APIRouter(prefix="/api")
+SAMPLE = Path(__file__).parents[2] / "samples" / "astronaut.jpg"
 
 
 @router.get("/info", tags=["studio"])
@@ -37,6 +40,12 @@ def info(studio: AStudio) -> dict[str, Any]:
         "default_model": shelf.first(),
         "sessions_open": len(studio.desks),
     }
+
+
+@router.get("/sample.jpg", tags=["studio"])
+def sample() -> FileResponse:
+    """A photo to try things on; see ganvas/samples/README.md for whose it is."""
+    return FileResponse(SAMPLE, media_type="image/jpeg", filename="astronaut.jpg", content_disposition_type="inline")
 
 
 @router.get("/models", tags=["models"])

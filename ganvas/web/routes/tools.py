@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from torch import Tensor
 
+from ganvas.editing.finish import PLAIN, Translate, Upscale
 from ganvas.editing.regions import BITMAP_PX, Region, Stroke
 from ganvas.editing.stylise import known_styles
 from ganvas.errors import BadMask
@@ -18,10 +19,11 @@ from ganvas.images.encode import encode_image
 from ganvas.images.files import read_image
 from ganvas.images.photo import Photo
 from ganvas.session import Session
-from ganvas.web.desk import state_of
+from ganvas.web.desk import Desk, state_of
 from ganvas.web.jobs import Job
 from ganvas.web.routes.common import ADesk, AStudio, on_device, started
 from ganvas.web.routes.sessions import Body
+from ganvas.web.studio import Studio, finish
 from ganvas.web.uploads import reading_form
 
 router = APIRouter(prefix="/api", tags=["tools"])
@@ -158,6 +160,46 @@ async def mix_photo(request: Request, desk: ADesk, studio: AStudio) -> dict[str,
         return {"step": "mix", "part": step.part, "strength": step.strength}
 
     return started(studio.jobs.start(Job("mix", work, owner=desk.id, tell=desk.tell_job)))
+
+
+class Enlarging(Body):
+    """How much larger, and with which upscaler; null = resampling alone."""
+
+    model: str | None = None
+    scale: float = 2.0
+    strength: float = 1.0
+
+
+class Translating(Body):
+    """Into which domain."""
+
+    model: str
+    strength: float = 1.0
+    direction: str | None = None
+
+
+@router.post("/sessions/{id}/upscale")
+async def enlarge(asked: Enlarging, desk: ADesk, studio: AStudio) -> dict[str, Any]:
+    """Make the result larger. A job that ends as one step; scale 1 takes it out again."""
+    return _finishing(studio, desk, Upscale(model=asked.model or PLAIN, scale=asked.scale, strength=asked.strength))
+
+
+@router.post("/sessions/{id}/translate")
+async def translate(asked: Translating, desk: ADesk, studio: AStudio) -> dict[str, Any]:
+    """Show the result in another domain. A job that ends as one step; strength 0 takes it out again."""
+    return _finishing(studio, desk, Translate(**asked.model_dump()))
+
+
+def _finishing(studio: Studio, desk: Desk, step: Upscale | Translate) -> dict[str, Any]:
+    desk.ready()
+    if step.model != PLAIN:
+        studio.shelf.find(step.model, task=step.name)
+
+    def work(job: Job) -> dict[str, Any]:
+        job.message = f"{step.name} with {step.model}"
+        return finish(desk, step, job, most_pixels=studio.config.result_pixels)
+
+    return started(studio.jobs.start(Job(step.name, work, owner=desk.id, tell=desk.tell_job)))
 
 
 @router.get("/styles")
