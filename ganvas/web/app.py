@@ -15,10 +15,11 @@ from starlette.staticfiles import StaticFiles
 
 from ganvas import __version__
 from ganvas.errors import GanvasError
+from ganvas.web.batch import sweep_batches
 from ganvas.web.config import StudioConfig
 from ganvas.web.errors import error_answer, invalid_answer
 from ganvas.web.guard import Guard
-from ganvas.web.routes import edits, events, info, sessions, tools
+from ganvas.web.routes import batch, directions, edits, events, info, sessions, tools, training
 from ganvas.web.studio import Studio
 
 PAGE = Path(__file__).parent / "page"
@@ -47,7 +48,7 @@ def make_app(config: StudioConfig | None = None) -> FastAPI:
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _answer)
-    for module in (info, sessions, edits, tools, events):
+    for module in (directions, training, batch, info, sessions, edits, tools, events):
         app.include_router(module.router)
     if PAGE.is_dir():
         app.mount("/static", StaticFiles(directory=PAGE), name="static")
@@ -71,6 +72,7 @@ async def _sweep(studio: Studio) -> None:
     while True:
         await asyncio.sleep(min(SWEEP_SEC, studio.config.idle_sec / 4))
         studio.sweep()
+        sweep_batches(studio)
 
 
 async def _answer(request: Request, error: Exception) -> Response:

@@ -7,6 +7,7 @@ import ctypes
 import gc
 import sys
 import time
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from starlette.exceptions import HTTPException
 
 from ganvas.checks import check_ws
+from ganvas.editing.directions import Direction
 from ganvas.editing.finish import Translate, Upscale
 from ganvas.editing.recipe import Recipe
 from ganvas.errors import BadConfig, FetchError
@@ -33,6 +35,7 @@ from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job, Jobs
 from ganvas.web.keepsake import ZIP_START, Keepsake, read_keepsake, without_keepsake
 from ganvas.web.shelf import Shelf
+from ganvas.web.trainers import Trainers
 from ganvas.web.uploads import Uploads
 
 PREVIEW_PX = 256
@@ -47,7 +50,10 @@ class Studio:
         self.config = config
         self.jobs = Jobs(waiting=config.waiting_jobs)
         self.shelf = Shelf(runs=config.runs, own=config.model)
+        self.trainers = Trainers(data_root=config.data_root, runs=config.runs)
         self.desks: dict[str, Desk] = {}
+        self.samples: OrderedDict[tuple[str, int, int], torch.Tensor] = OrderedDict()  # model, seed, size → picture
+        self.searches: OrderedDict[str, tuple[str, list[Direction]]] = OrderedDict()  # job → model, what was found
         self.uploads = Uploads(config.uploads)
         self._folder = own_folder()
         self._tidying = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.datastructures import UploadFile
@@ -31,6 +32,10 @@ class Form:
 
     async def files(self, name: str, *, limit: int, most: int) -> list[tuple[str, bytes]]:
         """(name, bytes) of all files of a field; errors as `file`."""
+        return [one async for one in self.each(name, limit=limit, most=most)]
+
+    async def each(self, name: str, *, limit: int, most: int) -> AsyncIterator[tuple[str, bytes]]:
+        """The same, one after the other."""
         found = [one for one in self.data.getlist(name) if isinstance(one, UploadFile)]
         if not found:
             raise HTTPException(400, f"a file is expected in the form's field {name!r}")
@@ -41,7 +46,8 @@ class Form:
                 raise HTTPException(413, f"{plain_name(one.filename)} is too large: up to {limit:,} bytes are taken")
             if not one.size:
                 raise HTTPException(400, f"{plain_name(one.filename)} is empty (0 bytes)")
-        return [(plain_name(one.filename), await one.read()) for one in found]
+        for one in found:
+            yield plain_name(one.filename), await one.read()
 
     def text(self, name: str, default: str | None = None) -> str | None:
         """A plain field."""
@@ -85,8 +91,11 @@ class reading_form:
         HTTPException: 400 not a form, 408 too slow, 413 too large, 429 too many at once.
     """
 
-    def __init__(self, request: Request, uploads: Uploads, config: StudioConfig, *, files: int = 1):
+    def __init__(
+        self, request: Request, uploads: Uploads, config: StudioConfig, *, files: int = 1, patience: float = 1
+    ):
         self.request, self.uploads, self.config, self.most = request, uploads, config, files
+        self.patience = patience
         self._form: Any = None
 
     async def __aenter__(self) -> Form:
@@ -97,7 +106,7 @@ class reading_form:
         await self.uploads.enter()
         try:
             reading = self.request.form(max_files=self.most, max_fields=MOST_FIELDS, max_part_size=2**20)
-            self._form = await asyncio.wait_for(reading, self.config.upload_sec)
+            self._form = await asyncio.wait_for(reading, self.config.upload_sec * self.patience)
         except BaseException as error:
             self.uploads.leave()
             if isinstance(error, (asyncio.TimeoutError, TimeoutError)):

@@ -1,0 +1,91 @@
+"""One recipe over many photos: a job, and a zip at its end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ganvas.editing.recipe import Recipe
+from ganvas.errors import GanvasError, Stopped
+from ganvas.images.encode import encode_image
+from ganvas.images.files import read_image
+from ganvas.session import open_session
+from ganvas.web.errors import error_as_data
+from ganvas.web.jobs import Job
+from ganvas.web.studio import Studio
+
+KEPT_AS = {"JPEG": ("JPEG", ".jpg"), "WEBP": ("WEBP", ".webp")}  # all else becomes PNG
+RESULT = "result.zip"
+
+
+def batch_folder(studio: Studio, id: str) -> Path:
+    """Where a batch's photos and its result lie."""
+    return studio.folder / f"batch-{id}"
+
+
+def run_batch(
+    studio: Studio, job: Job, photos: Sequence[tuple[str, Path]], recipe: Recipe, *, effort: str, quality: int
+) -> dict[str, Any]:
+    """Every photo through the recipe; one that fails is named and does not stop the rest.
+
+    Returns:
+        `done`: names in the zip; `failed`: name and error of each other.
+    """
+    name = recipe.model if recipe.model in studio.shelf.known() else studio.shelf.first()
+    G, eyes = studio.shelf.get(name or "faces", task="generate"), studio.shelf.eyes()
+    done: list[str] = []
+    failed: list[dict[str, Any]] = []
+    folder = batch_folder(studio, job.id)
+    with zipfile.ZipFile(folder / f".{RESULT}", "w", zipfile.ZIP_STORED) as archive:
+        for at, (title, path) in enumerate(photos):
+            job.message = f"{title} ({at + 1} of {len(photos)})"
+
+            def on_step(step: int, total: int, *_: object, at: int = at) -> None:
+                job.step(at + step / max(total, 1), len(photos))
+
+            try:
+                photo = read_image(path.read_bytes(), max_pixels=studio.config.upload_pixels)
+                face = recipe.face if studio.shelf.finder() is not None else None
+                session = open_session(
+                    photo, model=G, effort=effort, face=face, finder=studio.shelf.finder(), eyes=eyes, on_step=on_step
+                )
+                session.named(name or "")
+                session.network = studio.network
+                session.replay(recipe)
+                kind, suffix = KEPT_AS.get(photo.format or "", ("PNG", ".png"))
+                edited = session.render(on_step=on_step)
+                data = encode_image(replace(edited, path=None), kind, quality=quality, background=_behind(kind))
+                done.append(_free(f"{Path(title).stem}-ganvas{suffix}", done))
+                archive.writestr(done[-1], data)
+            except Stopped:
+                raise
+            except (GanvasError, MemoryError) as error:
+                failed.append({"name": title, "error": error_as_data(error)})
+            finally:
+                path.unlink(missing_ok=True)
+        archive.writestr("recipe.json", json.dumps(json.loads(recipe.to_json()), indent=2, ensure_ascii=False))
+    (folder / f".{RESULT}").replace(folder / RESULT)
+    return {"done": done, "failed": failed}
+
+
+def _behind(kind: str) -> str | None:
+    return "white" if kind == "JPEG" else None
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    """Two photos of one name do not overwrite each other."""
+    stem, suffix = Path(name).stem, Path(name).suffix
+    return next(n for n in (name, *(f"{stem}-{i}{suffix}" for i in range(2, len(taken) + 3))) if n not in taken)
+
+
+def sweep_batches(studio: Studio) -> None:
+    """Results that nobody fetched go after the time that sessions have."""
+    for folder in studio.folder.glob("batch-*"):
+        if time.time() - folder.stat().st_mtime > studio.config.idle_sec:
+            shutil.rmtree(folder, ignore_errors=True)

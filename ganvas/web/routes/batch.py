@@ -1,0 +1,61 @@
+"""Several photos at once: apply one recipe to all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse
+
+from ganvas.editing.recipe import Recipe
+from ganvas.web.batch import RESULT, batch_folder, run_batch
+from ganvas.web.errors import NotReady
+from ganvas.web.jobs import Job
+from ganvas.web.routes.common import EFFORTS, AStudio, started
+from ganvas.web.uploads import reading_form
+
+router = APIRouter(prefix="/api/batch", tags=["batch"])
+MOST_BATCHES = 3
+
+
+@router.post("")
+async def batch(request: Request, studio: AStudio) -> dict[str, Any]:
+    """Form: `photos` (several), `recipe` (JSON), `effort`, `quality`. A job; its result names what failed and why."""
+    if len(list(studio.folder.glob("batch-*"))) >= MOST_BATCHES:
+        raise HTTPException(429, f"{MOST_BATCHES} batches are kept here already: fetch their results, or wait")
+    most = studio.config.batch_photos
+    async with reading_form(request, studio.uploads, studio.config, files=most, patience=10) as form:
+        data = form.json("recipe")
+        if data is None:
+            raise HTTPException(400, "a recipe is expected in the form's field 'recipe'")
+        recipe = Recipe.from_json(json.dumps(data))
+        effort, quality = form.text("effort") or recipe.effort, int(form.number("quality", 95) or 95)
+        if effort not in EFFORTS:
+            raise HTTPException(422, f"effort is one of {', '.join(EFFORTS)}, got {effort[:20]!r}")
+        field = "photos" if "photos" in form.data else "photos[]"
+        job = Job("batch", lambda job: run_batch(studio, job, kept, recipe, effort=effort, quality=quality))
+        folder = batch_folder(studio, job.id)
+        folder.mkdir()
+        try:
+            kept: list[tuple[str, Path]] = []
+            async for name, photo in form.each(field, limit=studio.config.upload_bytes, most=most):
+                kept.append((name, folder / f"{len(kept)}.photo"))
+                kept[-1][1].write_bytes(photo)
+            return started(studio.jobs.start(job))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+@router.get("/{id}/result.zip")
+def result(id: str, studio: AStudio) -> FileResponse:
+    """The edited photos and the recipe."""
+    job = studio.jobs.find(id)
+    file = batch_folder(studio, job.id) / RESULT
+    if job.kind != "batch" or not file.is_file():
+        raise NotReady("this batch is not done")
+    return FileResponse(file, media_type="application/zip", filename="ganvas-batch.zip")
