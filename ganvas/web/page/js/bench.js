@@ -141,6 +141,7 @@ async function sharpen() {
     if (state.session?.version !== version) return;
     shown = version;
     pictures.after = after;
+    document.getElementById("stage").dataset.version = version; // for whoever waits for it, such as the page's tests
     if (!slide.busy && !slide.next && !state.job) pictures.live = null;
     repaint();
   } catch (error) {
@@ -165,6 +166,12 @@ const slide = { seq: 0, busy: null, next: null };
 /** Show where a direction would lead; nothing is remembered until `setAmount`. */
 export function previewAmount(direction, amount) {
   slide.next = { direction, amount, keep: keepFor(direction), since: performance.now() };
+  slideOn();
+}
+
+/** Show what a step would do, such as a style at another strength; nothing is remembered until `doStep`. */
+export function previewStep(step) {
+  slide.next = { step, since: performance.now() };
   slideOn();
 }
 
@@ -198,6 +205,7 @@ export const undo = () => state.session?.can_undo && ask(post, "/undo");
 export const redo = () => state.session?.can_redo && ask(post, "/redo");
 export const goTo = (at) => ask(post, "/goto", { at });
 export const doStep = async (step, fields) => {
+  slide.next = null;
   const answer = await post(here("/do"), { step, ...fields });
   if (answer.kind) await work(answer);
   else take(answer);
@@ -220,13 +228,14 @@ export async function resumeEditing() {
 /** Pull points to places, in pixels of the photo. */
 export const drag = async (points, targets) => work(await post(here("/drag"), { points, targets }));
 
-export const setRegion = async (mask, feather_px) => take(await send(here("/region"), { mask, feather_px }));
+/** Edits that follow keep to this mask; those of the region that is set move along when it changes its shape. */
+export const setRegion = async (mask, feather_px) => take(await send(here("/region"), { mask, feather_px, reshape: state.session.region ? 1 : 0 }));
 export const clearRegion = async () => take(await remove(here("/region")));
 export const readRegion = () => picture(here("/region.png"), { v: state.session.version });
 
 export const enlarge = async (model, scale) => work(await post(here("/upscale"), { model, scale }));
 export const translate = async (model) => work(await post(here("/translate"), { model }));
-export const mixPhoto = async (photo, layers, strength) => work(await send(here("/mix-photo"), { photo, layers, strength }));
+export const mixPhoto = async (photo, part, strength) => work(await send(here("/mix-photo"), { photo, part, strength }));
 
 // Out.
 

@@ -136,7 +136,7 @@ export const EN = {
   "drag.start": "Start pulling",
   "drag.stop": "Stop here",
 
-  "brush.hint": "Paint where the photo may change. Everything else stays as it is.",
+  "brush.hint": "Paint where edits may act. Take the region away when you are done: what was edited in it stays in it.",
   "brush.paint": "Paint",
   "brush.erase": "Erase",
   "brush.size": "Size",
@@ -144,7 +144,7 @@ export const EN = {
   "region.quick": "Parts of the face",
   "region.invert": "Swap inside and outside",
   "region.clear": "Remove region",
-  "region.limits": "Only the painted region may change.",
+  "region.limits": "New edits keep to the painted region.",
   "place.face": "Face",
   "place.eyes": "Eyes",
   "place.mouth": "Mouth",

@@ -136,7 +136,7 @@ export const KO = {
   "drag.start": "끌기 시작",
   "drag.stop": "여기서 멈추기",
 
-  "brush.hint": "바뀌어도 되는 곳을 칠하세요. 나머지는 그대로 남습니다.",
+  "brush.hint": "편집할 곳을 칠하세요. 끝나면 영역을 없애세요. 그 안에서 한 편집은 그 안에만 남습니다.",
   "brush.paint": "칠하기",
   "brush.erase": "지우기",
   "brush.size": "크기",
@@ -144,7 +144,7 @@ export const KO = {
   "region.quick": "얼굴 부위",
   "region.invert": "안팎 바꾸기",
   "region.clear": "영역 없애기",
-  "region.limits": "칠한 영역만 바뀝니다.",
+  "region.limits": "이제부터의 편집은 칠한 영역 안에서만 이루어집니다.",
   "place.face": "얼굴",
   "place.eyes": "눈",
   "place.mouth": "입",

@@ -113,7 +113,7 @@ class Row {
     this.range.addEventListener("keydown", (event) => this.key(event, step));
     this.figure.addEventListener("change", () => this.typed());
     this.figure.addEventListener("dblclick", () => this.letGo(0));
-    this.figure.addEventListener("keydown", (event) => event.key === "Enter" && this.typed());
+    this.figure.addEventListener("keydown", (event) => this.figureKey(event));
   }
 
   /** Arrows move by a step ("any" lets the browser choose one that is too large), Delete resets. */
@@ -127,6 +127,12 @@ class Row {
     this.range.value = reset ? 0 : Number(this.range.value) + ways[event.key];
     this.range.dispatchEvent(new Event("input"));
     this.range.dispatchEvent(new Event("change"));
+  }
+
+  /** Enter takes what was typed and goes to the slider, so that Ctrl+Z is about the photo again; Escape forgets it. */
+  figureKey(event) {
+    if (event.key === "Escape") this.figure.value = this.last.amount;
+    if (event.key === "Enter" || event.key === "Escape") this.range.focus();
   }
 
   typed() {

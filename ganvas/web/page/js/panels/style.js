@@ -1,7 +1,7 @@
 // Style: take shape or colours from another picture, a taught style, a translator.
 
 import { get, send } from "../api.js";
-import { doStep, mixPhoto, translate } from "../bench.js";
+import { doStep, mixPhoto, previewStep, translate } from "../bench.js";
 import { openDialog } from "../dialog.js";
 import { el, field, fill, freshId, icon, iconButton, segments, select } from "../dom.js";
 import { t } from "../i18n/index.js";
@@ -30,64 +30,96 @@ function whenReady(...buttons) {
   follow();
 }
 
-function percent(label, value, onvalue) {
-  const made = slider(label, { min: 0, max: 100, step: 1 }, (now) => {
+/** A slider of percents: `ontry` while it moves, `onset` when it is let go; both get 0 … 1. */
+function percent(value, ontry, onset) {
+  const made = slider(t("style.strength"), { min: 0, max: 100, step: 1 }, (now) => {
     made.output.value = `${now} %`;
-    onvalue(now / 100);
+    ontry(now / 100);
   });
-  made.input.value = value * 100;
-  made.output.value = `${Math.round(value * 100)} %`;
-  return made.node;
+  made.input.addEventListener("change", () => onset(Number(made.input.value) / 100));
+  made.show = (share) => {
+    made.input.value = share * 100;
+    made.output.value = `${Math.round(share * 100)} %`;
+  };
+  made.show(value);
+  return made;
+}
+
+/** The last of the photo's steps of that kind, ready to be done again with another strength. */
+function present(kind, fits = () => true) {
+  const found = state.session?.steps?.findLast((one) => one.step === kind && fits(one));
+  if (!found) return null;
+  const { index, label, region, ...step } = found;
+  return step;
+}
+
+/** A strength that changes a step which is there, while it is moved; else it is only wanted. */
+function strengthOf(find, wanted) {
+  const again = (share, act) => {
+    wanted.strength = share;
+    const step = find();
+    if (step) act({ ...step, strength: share });
+  };
+  const made = percent(wanted.strength, (share) => again(share, previewStep), (share) => again(share, telling(({ step, ...fields }) => doStep(step, fields))));
+  const follow = () => {
+    const step = find();
+    if (step && document.activeElement !== made.input) made.show((wanted.strength = step.strength));
+  };
+  watch(["session"], follow);
+  return { node: made.node, follow };
 }
 
 // Mix.
 
 function mixSection() {
-  const wanted = { layers: "colour", strength: 0.7 };
+  const wanted = { part: "colour", strength: 0.7 };
+  const strength = strengthOf(() => present("mix", (one) => one.part === wanted.part), wanted);
   const seed = el("input", { type: "number", min: 0, step: 1, value: 7, "aria-label": t("start.seed"), class: "short" });
   const roll = iconButton("seed", t("start.roll"), () => (seed.value = Math.floor(Math.random() * 100_000)), { class: "small" });
-  const fromSeed = el("button", { type: "button", "data-mix": "seed", onclick: telling(() => doStep("mix", { seed: Math.floor(Number(seed.value) || 0), layers: wanted.layers, strength: wanted.strength })) }, t("style.mix.seed"));
-  const fromPhoto = el("button", { type: "button", "data-mix": "photo", onclick: () => choosePicture(telling((file) => mixPhoto(file, wanted.layers, wanted.strength))) }, icon("photo"), t("style.mix.photo"));
+  const mixSeed = telling(() => doStep("mix", { seed: Math.max(0, Math.floor(Number(seed.value) || 0)), ...wanted }));
+  const fromSeed = el("button", { type: "button", "data-mix": "seed", onclick: mixSeed }, t("style.mix.seed"));
+  const fromPhoto = el("button", { type: "button", "data-mix": "photo", onclick: () => choosePicture(telling((file) => mixPhoto(file, wanted.part, wanted.strength))) }, icon("photo"), t("style.mix.photo"));
   whenReady(fromSeed, fromPhoto);
-  return section(
-    "mix",
-    el("p", { class: "hint" }, t("style.mix.hint")),
-    segments(t("style.what"), [["shape", t("style.shape")], ["colour", t("style.colour")], ["all", t("style.all")]], wanted.layers, (value) => (wanted.layers = value)),
-    percent(t("style.strength"), wanted.strength, (value) => (wanted.strength = value)),
-    el("div", { class: "row" }, fromPhoto),
-    el("div", { class: "row" }, seed, roll, fromSeed),
-  );
+  const parts = segments(t("style.what"), [["shape", t("style.shape")], ["colour", t("style.colour")], ["all", t("style.all")]], wanted.part, (value) => {
+    wanted.part = value;
+    strength.follow();
+  });
+  return section("mix", el("p", { class: "hint" }, t("style.mix.hint")), parts, strength.node, el("div", { class: "row" }, seed, roll, fromSeed), el("div", { class: "row" }, fromPhoto));
 }
 
 // Taught styles.
 
 function taughtSection() {
   const wanted = { strength: 1 };
+  const strength = strengthOf(() => present("stylise"), wanted);
   const list = el("div", { class: "cards" });
   const teach = el("button", { type: "button", onclick: () => choosePicture(openTeach) }, icon("plus"), t("style.teach"));
   whenReady(teach);
-  const load = async () => {
-    try {
-      const answer = await get("/api/styles", state.session?.model ? { model: state.session.model } : {});
-      const styles = answer.styles ?? answer;
-      fill(list, styles.length ? styles.map((style) => card(style, wanted)) : el("p", { class: "hint" }, t("style.none")));
-    } catch (error) {
-      if (error.status !== 404) complain(error);
-    }
-  };
-  let model = null;
+  const load = telling(async () => {
+    if (!state.session) return;
+    const styles = await get("/api/styles", { id: state.session.id });
+    fill(list, styles.length ? styles.map((style) => card(style, wanted)) : el("p", { class: "hint" }, t("style.none")));
+    strength.node.hidden = !styles.length;
+  });
+  let shown = null;
   watch(["session", "tab"], () => {
-    if (state.tab !== "style" || !state.session || model === state.session.model) return;
-    model = state.session.model;
+    const now = `${state.session?.id} ${state.session?.state}`;
+    if (state.tab !== "style" || state.session?.state !== "ready" || shown === now) return;
+    shown = now;
     load();
   });
   document.addEventListener("styles", load);
-  return section("taught", list, percent(t("style.strength"), 1, (value) => (wanted.strength = value)), teach);
+  return section("taught", list, strength.node, teach);
 }
 
 function card(style, wanted) {
-  const button = el("button", { type: "button", class: "choice", onclick: telling(() => doStep("stylise", { style: style.name, strength: wanted.strength })) }, icon("style"), el("span", {}, style.name), style.about && el("small", {}, style.about));
+  const about = style.facts?.about ?? style.facts?.example;
+  const apply = telling(() => doStep("stylise", { style: style.name, strength: wanted.strength }));
+  const button = el("button", { type: "button", class: "choice", onclick: apply }, icon("style"), el("span", {}, style.name), about && el("small", {}, about));
   whenReady(button);
+  const follow = () => button.setAttribute("aria-pressed", String(Boolean(present("stylise", (one) => one.style === style.name))));
+  watch(["session"], follow);
+  follow();
   return button;
 }
 

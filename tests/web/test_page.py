@@ -1,0 +1,503 @@
+"""The studio's page in a real browser: Chromium without a window, a studio with a tiny generator, nothing mocked."""
+
+import io
+import json
+import os
+import re
+import shutil
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .conftest import changed, pixels_of, png
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright (extra [dev])")
+expect = sync_api.expect
+PAGE = Path(__file__).parents[2] / "ganvas" / "web" / "page"
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+LONG_MS = 20_000  # the machine may be busy
+expect.set_options(timeout=LONG_MS)
+
+
+@pytest.fixture(scope="module")
+def config(config):
+    """Room for every test's photo: nobody closes them."""
+    return changed(config, sessions=60)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_api.sync_playwright() as play:
+        options = {"args": ["--no-sandbox"]} if os.geteuid() == 0 else {}
+        browser = play.chromium.launch(executable_path=CHROMIUM, **options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, studio):
+    """open_page(**context) → a page of the studio; what the browser complains about fails the test."""
+    contexts, complaints = [], []
+
+    def start(**how):
+        how = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", "accept_downloads": True} | how
+        contexts.append(chromium.new_context(**how))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(LONG_MS)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
+        page.goto(studio.url)
+        page.wait_for_selector("html[data-ready]")
+        return page
+
+    start.complaints = complaints
+    yield start
+    for context in contexts:
+        context.close()
+    assert not complaints
+
+
+@pytest.fixture
+def page(open_page):
+    return open_page()
+
+
+@pytest.fixture
+def ready(page, studio):
+    """A page with a picture of seed 1, ready to be edited."""
+    seed(page, studio, 1)
+    return page
+
+
+def seed(page, studio, number):
+    page.get_by_role("spinbutton", name="Seed").fill(str(number))
+    page.get_by_role("button", name="Create").click()
+    expect(slider(page, "Smile")).to_be_visible()
+    settled(page, studio)
+
+
+def slider(page, name):
+    return page.get_by_role("slider", name=name, exact=True)
+
+
+def drop(page, *files):
+    """Drop files (name, bytes, type) on the page."""
+    made = page.evaluate_handle(
+        """files => {
+            const transfer = new DataTransfer();
+            for (const [name, bytes, type] of files)
+                transfer.items.add(new File([new Uint8Array(bytes)], name, { type }));
+            return transfer;
+        }""",
+        [[name, list(data), kind] for name, data, kind in files],
+    )
+    page.dispatch_event("body", "drop", {"dataTransfer": made})
+
+
+def session_of(page):
+    """The session's id, as the tab keeps it over a reload."""
+    return json.loads(page.evaluate("sessionStorage.getItem('session')"))["id"]
+
+
+def state_of(page, studio):
+    return studio.http.get(f"/api/sessions/{session_of(page)}").json()
+
+
+def settled(page, studio):
+    """No job is shown, and the sharp picture of what the server has is on the stage."""
+    expect(page.locator("#foot .job")).to_be_hidden()
+    until(page, lambda: page.locator("#stage").get_attribute("data-version") == str(state_of(page, studio)["version"]))
+    page.wait_for_timeout(100)
+
+
+def until(page, condition):
+    deadline = time.monotonic() + LONG_MS / 1000
+    while not condition():
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(50)
+
+
+def after(page, studio, act):
+    """Do something that changes the session, and wait until the page shows it."""
+    version = state_of(page, studio)["version"]
+    act()
+    until(page, lambda: state_of(page, studio)["version"] > version)
+    settled(page, studio)
+
+
+def seen(page):
+    """What is on the canvas, as pixels."""
+    return pixels_of(page.locator("#canvas").screenshot()).astype(float)
+
+
+def far(a, b):
+    return np.abs(a - b).mean()
+
+
+def set_amount(page, studio, name, amount):
+    figure = page.get_by_role("spinbutton", name=f"{name}, amount")
+    figure.fill(str(amount))
+    after(page, studio, lambda: figure.press("Enter"))
+
+
+def save(page, studio, format="PNG"):
+    """The saved file: (name, bytes)."""
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("radio", name=format).check(force=True)
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save to disk").click()
+    settled(page, studio)
+    return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
+
+
+def stage_place(page, x, y):
+    """A place of the photo (0 … 1) on the screen."""
+    box = page.locator("#stage").bounding_box()
+    side = min(box["width"], box["height"]) - 2 * min(24, box["width"] * 0.03)
+    return box["x"] + box["width"] / 2 + (x - 0.5) * side, box["y"] + box["height"] / 2 + (y - 0.5) * side
+
+
+def test_a_photo_is_opened_edited_saved_and_taken_up_again(page, studio):
+    drop(page, ("holiday.png", png(64, 64), "image/png"))
+    expect(slider(page, "Smile")).to_be_visible()
+    settled(page, studio)
+    expect(page.get_by_text(re.compile(r"\d dB"))).to_be_visible()  # how faithful the inversion is
+    original = seen(page)
+
+    set_amount(page, studio, "Smile", 2.5)
+    smiling = seen(page)
+    assert far(original, smiling) > 1
+    page.keyboard.press("Escape")
+    page.locator("#stage").focus()
+    page.keyboard.down("Tab")
+    page.wait_for_timeout(100)
+    assert far(original, seen(page)) < far(original, smiling) / 4  # held: the original
+    page.keyboard.up("Tab")
+
+    set_amount(page, studio, "Age", -2)
+    both = seen(page)
+    after(page, studio, lambda: page.keyboard.press("Control+z"))
+    assert far(seen(page), smiling) < far(smiling, both) / 4
+    after(page, studio, lambda: page.keyboard.press("Control+Shift+Z"))
+    assert far(seen(page), both) < 0.5
+
+    name, data = save(page, studio)
+    assert name == "holiday-ganvas.png"
+    drop(page, ("holiday-ganvas.png", data, "image/png"))
+    page.get_by_role("button", name="Go on editing").click()
+    expect(page.get_by_role("spinbutton", name="Smile, amount")).to_have_value("2.5")
+    settled(page, studio)
+    assert far(seen(page), both) < 0.5
+    assert np.array_equal(pixels_of(save(page, studio)[1]), pixels_of(data))
+    page.get_by_role("tab", name="History").click()
+    after(page, studio, page.get_by_role("button", name="Photo as opened").click)
+    assert far(seen(page), original) < 0.5
+
+
+def test_a_slider_shows_while_it_moves_and_is_remembered_when_let_go(ready, studio):
+    box = slider(ready, "Smile").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    before = seen(ready)
+    ready.mouse.move(x, y)
+    ready.mouse.down()
+    ready.mouse.move(x + 100, y, steps=6)
+    ready.wait_for_function("performance.getEntriesByName('slide').length > 0")
+    ready.wait_for_timeout(300)
+    assert far(before, seen(ready)) > 0.5
+    assert state_of(ready, studio)["at"] == 0  # nothing is remembered yet
+    after(ready, studio, ready.mouse.up)
+    state = state_of(ready, studio)
+    assert state["at"] == 1 and state["directions"][0]["amount"] > 1
+    after(ready, studio, slider(ready, "Smile").dblclick)
+    expect(ready.get_by_role("spinbutton", name="Smile, amount")).to_have_value("0")
+    assert state_of(ready, studio)["steps"] == []
+
+
+def test_sliders_by_keyboard_and_what_is_kept_still(ready, studio):
+    ready.get_by_role("button", name="Keep “Age” still while others move").click()
+    slider(ready, "Smile").focus()
+    after(ready, studio, lambda: [ready.keyboard.press("Shift+ArrowRight") for _ in range(5)])
+    state = state_of(ready, studio)
+    assert state["at"] == 1  # one step for a burst of keys
+    assert state["steps"][0]["keep"] == ["age"]
+    after(ready, studio, lambda: ready.keyboard.press("Delete"))
+    assert state_of(ready, studio)["steps"] == []
+
+
+def test_the_dividing_line_parts_before_and_after(ready, studio):
+    before = seen(ready)
+    set_amount(ready, studio, "Smile", 2.5)
+    after = seen(ready)
+    ready.keyboard.press("Escape")
+    ready.get_by_role("button", name="Compare before and after").click()
+    line = ready.get_by_role("slider", name="Dividing line between before and after")
+    line.focus()
+    ready.keyboard.press("End")
+    ready.wait_for_timeout(100)
+    assert far(seen(ready), before) < far(before, after) / 3
+    ready.keyboard.press("Home")
+    ready.wait_for_timeout(100)
+    assert far(seen(ready), after) < far(before, after) / 3
+
+
+def test_zoom_and_pan(ready):
+    figure = ready.locator("#foot button", has_text="%").last
+    fitted = figure.inner_text()
+    ready.mouse.move(*stage_place(ready, 0.5, 0.5))
+    ready.mouse.wheel(0, -300)
+    expect(figure).not_to_have_text(fitted)
+    still = seen(ready)
+    ready.locator("#stage").focus()
+    ready.keyboard.down(" ")
+    ready.mouse.down()
+    ready.mouse.move(*stage_place(ready, 0.7, 0.6), steps=3)
+    ready.mouse.up()
+    ready.keyboard.up(" ")
+    ready.wait_for_timeout(100)
+    assert far(seen(ready), still) > 1
+    ready.keyboard.press("0")
+    expect(figure).to_have_text(fitted)
+
+
+def test_a_reload_loses_nothing(ready, studio):
+    set_amount(ready, studio, "Smile", 1.5)
+    shown, id = seen(ready), session_of(ready)
+    ready.reload()
+    expect(ready.get_by_role("spinbutton", name="Smile, amount")).to_have_value("1.5")
+    settled(ready, studio)
+    assert session_of(ready) == id
+    assert far(seen(ready), shown) < 0.5
+
+
+def test_a_dropped_connection_comes_back(open_page, studio):
+    page = open_page()
+    sockets = []
+
+    def through(socket):
+        sockets.append(socket)
+        socket.connect_to_server()
+
+    page.route_web_socket(re.compile(r"/events"), through)
+    seed(page, studio, 2)
+    sockets[0].close()
+    expect(page.get_by_text("Connection lost")).to_be_visible()
+    expect(page.get_by_text("Connection lost")).to_be_hidden()
+    assert len(sockets) == 2
+    box = slider(page, "Smile").bounding_box()
+    after(page, studio, lambda: page.mouse.click(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2))
+    assert state_of(page, studio)["at"] == 1
+
+
+def test_what_is_no_photo_is_refused_in_words(open_page):
+    page = open_page()
+    drop(page, ("notes.png", b"these are no pixels", "image/png"))
+    expect(page.get_by_role("alert")).to_contain_text("not")
+    expect(page.get_by_role("heading", name="Drop a photo here")).to_be_visible()
+    assert page.evaluate("document.activeElement === document.body")  # the message took no focus
+    open_page.complaints[:] = [said for said in open_page.complaints if "status of 4" not in said]
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WebP"])
+def test_other_formats_carry_the_recipe_too(ready, studio, format):
+    set_amount(ready, studio, "Smile", 1.5)
+    name, data = save(ready, studio, format)
+    assert name.endswith({"JPEG": ".jpg", "WebP": ".webp"}[format])
+    assert Image.open(io.BytesIO(data)).format == format.upper()
+    assert b"ganvas-recipe-1" in data
+
+
+def test_both_languages(ready, studio):
+    set_amount(ready, studio, "Smile", 1.5)
+    ready.get_by_role("button", name="한국어").click()
+    assert ready.evaluate("document.documentElement.lang") == "ko"
+    expect(ready.get_by_role("slider", name="미소", exact=True)).to_be_visible()
+    expect(ready.get_by_role("tab", name="기록")).to_be_visible()
+    expect(ready.get_by_role("spinbutton", name="미소 값")).to_have_value("1.5")
+    ready.reload()
+    expect(ready.get_by_role("slider", name="미소", exact=True)).to_be_visible()  # the choice is kept
+    ready.get_by_role("button", name="English").click()
+    expect(slider(ready, "Smile")).to_be_visible()
+
+
+def test_the_browsers_language_and_colours_are_taken(open_page):
+    page = open_page(locale="ko-KR", color_scheme="dark")
+    expect(page.get_by_role("heading", name="여기에 사진을 놓으세요")).to_be_visible()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.get_by_role("button", name="밝은 화면 / 어두운 화면").click()
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+
+
+def test_the_tables_of_texts_are_complete(page):
+    tables = page.evaluate(
+        """async () => [(await import("/static/js/i18n/en.js")).EN, (await import("/static/js/i18n/ko.js")).KO]"""
+    )
+    english, korean = tables
+    assert english.keys() == korean.keys()
+    for name, text in english.items():
+        assert sorted(re.findall(r"{\w+}", text)) == sorted(re.findall(r"{\w+}", korean[name])), name
+    used = {name for file in PAGE.rglob("*.js") for name in re.findall(r'\bt\("([^"]+)"', file.read_text("utf-8"))}
+    assert used - english.keys() == set()
+
+
+def test_a_narrow_page_holds_everything(open_page, studio):
+    page = open_page(viewport={"width": 390, "height": 844}, has_touch=True)
+    seed(page, studio, 1)
+    for name in ("Adjust", "Style", "Enlarge", "History"):
+        page.get_by_role("tab", name=name).click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(page.get_by_role("button", name="Save", exact=True)).to_be_in_viewport()
+    for name in ("Directions", "Training", "Models"):
+        page.locator("nav").get_by_role("button").nth(["Directions", "Training", "Models"].index(name) + 1).click()
+        expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+        assert page.evaluate("document.querySelector('#workshop').scrollWidth") <= 390
+
+
+def test_whatever_can_be_used_has_a_name(ready, studio):
+    nameless = """() => [...document.querySelectorAll("button, input, select, [role=slider], a")].filter(node =>
+        node.checkVisibility() && !(node.getAttribute("aria-label") || node.innerText?.trim() || node.labels?.length)
+    ).map(node => node.outerHTML)"""
+    for tool in ("Pull points", "Paint a region", "Move the view"):
+        ready.get_by_role("button", name=tool, exact=True).click()
+        for tab in ("Adjust", "Style", "Enlarge", "History"):
+            ready.get_by_role("tab", name=tab).click()
+            assert ready.evaluate(nameless) == []
+    for area in ("Directions", "Training", "Models"):
+        ready.get_by_role("navigation").get_by_role("button", name=area).click()
+        settled(ready, studio)
+        assert ready.evaluate(nameless) == []
+
+
+def test_the_models_panel_shows_the_licence_before_it_fetches(page):
+    page.get_by_role("navigation").get_by_role("button", name="Models").click()
+    card = page.locator("[data-model=faces]")
+    expect(card).to_contain_text("non-commercial")
+    card.get_by_role("button", name="Fetch").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("StyleGAN2, FFHQ 1024")  # what it was made from
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_be_hidden()
+
+
+def test_points_are_pulled_live_and_the_pull_is_one_step(ready, studio):
+    ready.get_by_role("button", name="Pull points").click()
+    for x, y in ((0.4, 0.5), (0.6, 0.5)):
+        ready.mouse.click(*stage_place(ready, x, y))
+    handle, target = (ready.locator(f".point.{end}") for end in ("handle", "target"))
+    expect(handle).to_have_count(1)
+    expect(target).to_have_count(1)
+    target.focus()
+    for _ in range(3):
+        ready.keyboard.press("ArrowDown")  # the keyboard moves a point by a pixel of the photo
+    expect(ready.locator("[data-options=drag] .end.target")).to_contain_text(re.compile(r"^19, 19$"))
+    before = seen(ready)
+    after(ready, studio, ready.get_by_role("button", name="Start pulling").click)
+    assert state_of(ready, studio)["at"] == 1
+    assert far(before, seen(ready)) > 0.2
+    ready.get_by_role("tab", name="History").click()
+    expect(ready.get_by_role("button", name="Points pulled")).to_have_attribute("aria-current", "step")
+    after(ready, studio, lambda: ready.keyboard.press("Control+z"))
+    assert far(before, seen(ready)) < 0.5
+
+
+def test_a_painted_region_limits_what_follows(ready, studio):
+    before = seen(ready)
+    ready.get_by_role("button", name="Paint a region").click()
+    for _ in range(8):
+        ready.keyboard.press("]")
+    paint(ready, (0.05, 0.2), (0.3, 0.2), (0.3, 0.8), (0.05, 0.8))
+    until(ready, lambda: state_of(ready, studio)["region"])
+    ready.get_by_role("button", name="Move the view", exact=True).click()
+    ready.keyboard.press("m")  # hide it
+    set_amount(ready, studio, "Smile", 3)
+    change = np.abs(seen(ready) - before).mean(axis=2)
+    height, width = change.shape
+    inside, outside = (
+        change[height // 4 : -height // 4, int(width * a) : int(width * b)].mean() for a, b in halves(ready)
+    )
+    assert inside > 2 > 0.5 > outside
+    ready.get_by_role("button", name="Paint a region").click()
+    ready.keyboard.press("Control+z")  # takes the stroke back, not the slider
+    assert state_of(ready, studio)["at"] == 1
+    until(ready, lambda: state_of(ready, studio)["region"] is None)
+
+
+def test_a_region_outlives_a_reload(ready, studio):
+    ready.get_by_role("button", name="Paint a region").click()
+    paint(ready, (0.4, 0.4), (0.6, 0.6))
+    until(ready, lambda: state_of(ready, studio)["region"])
+    settled(ready, studio)
+    shown = seen(ready)
+    ready.reload()
+    expect(slider(ready, "Smile")).to_be_visible()
+    settled(ready, studio)
+    ready.get_by_role("button", name="Paint a region").click()
+    ready.wait_for_timeout(300)
+    assert far(seen(ready), shown) < 3
+
+
+def paint(page, *places):
+    """A stroke through places of the photo."""
+    page.mouse.move(*stage_place(page, *places[0]))
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*stage_place(page, *place), steps=5)
+    page.mouse.up()
+    page.mouse.move(*stage_place(page, 0.99, 0.01))
+
+
+def halves(page):
+    """Where the left and the right part of the photo lie, as shares of the stage's width."""
+    box = page.locator("#stage").bounding_box()
+    spots = [(stage_place(page, x, 0.5)[0] - box["x"]) / box["width"] for x in (0.1, 0.25, 0.6, 0.9)]
+    return (spots[0], spots[1]), (spots[2], spots[3])
+
+
+def test_colours_of_another_picture_at_any_strength(ready, studio):
+    before = seen(ready)
+    ready.get_by_role("tab", name="Style").click()
+    after(ready, studio, ready.get_by_role("button", name="From this seed").click)
+    assert far(before, seen(ready)) > 0.5
+    strength = ready.locator("[data-section=mix]").get_by_role("slider", name="Strength")
+    assert state_of(ready, studio)["steps"][0]["strength"] == 0.7
+    strength.focus()
+    after(ready, studio, lambda: ready.keyboard.press("Home"))
+    assert state_of(ready, studio)["steps"] == []
+    assert far(before, seen(ready)) < 0.5
+
+
+def test_the_photo_is_enlarged_as_a_step(ready, studio):
+    ready.get_by_role("tab", name="Enlarge").click()
+    expect(ready.get_by_text("64 × 64")).to_be_visible()
+    after(ready, studio, ready.get_by_role("button", name="Enlarge").click)
+    assert Image.open(io.BytesIO(save(ready, studio)[1])).size == (64, 64)
+    after(ready, studio, ready.get_by_role("button", name="Undo").click)
+    assert Image.open(io.BytesIO(save(ready, studio)[1])).size == (32, 32)
+
+
+def test_a_recipe_goes_over_several_photos(ready, studio):
+    set_amount(ready, studio, "Smile", 2)
+    drop(ready, ("a.png", png(40, 40), "image/png"), ("b.png", png(50, 40, seed=2), "image/png"))
+    with ready.expect_download() as waiting:
+        ready.get_by_role("button", name="Apply to all 2").click()
+    with zipfile.ZipFile(waiting.value.path()) as packed:
+        sizes = sorted(Image.open(packed.open(name)).size for name in packed.namelist() if name.endswith(".png"))
+    assert sizes == [(40, 40), (50, 40)]
+
+
+def test_a_recipe_file_goes_out_and_in(ready, studio):
+    set_amount(ready, studio, "Smile", 2)
+    ready.get_by_role("tab", name="History").click()
+    with ready.expect_download() as waiting:
+        ready.get_by_role("button", name="Save recipe").click()
+    recipe = Path(waiting.value.path()).read_bytes()
+    assert json.loads(recipe)["steps"][0]["amount"] == 2
+    after(ready, studio, ready.get_by_role("button", name="Photo as opened").click)
+    after(ready, studio, lambda: drop(ready, ("smile.recipe.json", recipe, "application/json")))
+    assert state_of(ready, studio)["steps"][0]["amount"] == 2
