@@ -78,6 +78,7 @@ function leave() {
   loading?.abort();
   clearTimeout(settle);
   socket = null;
+  delete document.getElementById("stage").dataset.version;
   Object.assign(slide, { busy: null, next: null });
 }
 
@@ -240,8 +241,8 @@ export const mixPhoto = async (photo, part, strength) => work(await send(here("/
 // Out.
 
 /** The whole photo at full size as a file: {blob, name}. */
-export async function render(format, quality) {
-  await work(await post(here("/render"), { format, quality }));
+export async function render(format, quality, editing = false) {
+  await work(await post(here("/render"), { format, quality, editing }));
   return download(here("/result"));
 }
 
@@ -251,6 +252,9 @@ export const replay = async (data) => {
   if (answer.kind) await work(answer);
   else take(answer);
 };
+
+/** Original, latents and history as a file of their own: {blob, name}. */
+export const editing = () => download(here("/editing.ganvas"));
 
 /** The address of the edited square, small; for thumbnails. */
 export const thumbnail = (size) => url(here("/preview.jpg"), { size, v: state.session.version });

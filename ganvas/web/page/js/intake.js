@@ -10,7 +10,7 @@ import { state, update } from "./state.js";
 import { complain, telling, toast } from "./toast.js";
 import { onFace } from "./tools/faces.js";
 
-const PICTURES = "image/*,.heic,.heif,.avif,.tif,.tiff";
+const PICTURES = "image/*,.heic,.heif,.avif,.tif,.tiff,.ganvas";
 export const choice = { model: null, effort: "fast" }; // what the start card says
 
 /** The browser's dialog for files. */

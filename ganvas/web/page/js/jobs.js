@@ -17,6 +17,7 @@ export function follow(job, onProgress = () => {}) {
   return new Promise((resolve, reject) => {
     let timer = null;
     const news = (now) => {
+      if (!followed.has(job.id)) return; // it has ended meanwhile
       onProgress(now);
       if (!OVER.includes(now.state)) return;
       followed.delete(job.id);

@@ -1,6 +1,6 @@
 // What was done, in order: click to go back (or forth again).
 
-import { goTo, recipe } from "../bench.js";
+import { editing, goTo, recipe } from "../bench.js";
 import { el, fill, icon } from "../dom.js";
 import { known, t } from "../i18n/index.js";
 import { chooseFile, take } from "../intake.js";
@@ -27,15 +27,21 @@ export function historyTab() {
   watch(["session", "job"], follow);
   follow();
   const out = el("button", { type: "button", onclick: telling(saveRecipe) }, icon("save"), t("recipe.save"));
+  const whole = el("button", { type: "button", onclick: telling(saveEditing) }, icon("save"), t("editing.save"));
   const into = el("button", { type: "button", onclick: () => chooseFile(".json", (file) => take([file])) }, icon("open"), t("recipe.load"));
   document.addEventListener("language", follow);
-  return [list, el("div", { class: "row bottom" }, out, into)];
+  return [list, el("div", { class: "row bottom" }, out, into), el("div", { class: "row bottom" }, whole), el("p", { class: "hint" }, t("editing.hint"))];
 }
 
 function button(entry, index, at) {
   const place = index === at ? "step" : "false";
   const label = el("span", {}, words(entry));
   return el("button", { type: "button", "aria-current": place, class: index > at ? "undone" : "", disabled: Boolean(state.job), onclick: telling(() => goTo(index)) }, icon(DRAWINGS[entry.step] ?? "check"), label, entry.detail && el("small", {}, entry.detail));
+}
+
+async function saveEditing() {
+  const { blob, name } = await editing();
+  saveAs(blob, name || "photo.ganvas");
 }
 
 async function saveRecipe() {
