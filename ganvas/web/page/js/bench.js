@@ -4,10 +4,11 @@ import { ApiError, download, get, picture, post, put, remove, send, url } from "
 import { cancel, follow, tell } from "./jobs.js";
 import { Socket } from "./socket.js";
 import { state, update, watch } from "./state.js";
-import { complain } from "./toast.js";
+import { complain, telling } from "./toast.js";
+import { view } from "./canvas/view.js";
 
 const KEPT = "session"; // in sessionStorage: a reload takes the same session up again
-const SCREEN_PX = 1600; // longest side of the photo as it is shown
+const SCREEN_PX = [1600, 4096]; // longest side of the photo as it is shown: fitted, and zoomed in
 const SETTLE_MS = 250; // after the last change, before the sharp picture is asked for
 
 /** The pictures that are shown: the photo before and after, and the newest preview over it. */
@@ -17,6 +18,8 @@ let socket = null;
 let loading = null; // AbortController of the sharp picture on its way
 let shown = -1; // version of `pictures.after`
 let settle = null;
+let sized = SCREEN_PX[0]; // what the pictures were fetched at
+let closer = null;
 
 const here = (rest = "") => `/api/sessions/${state.session.id}${rest}`;
 const repaint = () => document.dispatchEvent(new Event("repaint"));
@@ -56,7 +59,7 @@ async function begin(session, name) {
   const full = session.at === undefined ? { ...session, ...(await get(`/api/sessions/${session.id}`)) } : session;
   update({ session: full, name, keep: new Set(full.directions?.flatMap((one) => one.keep ?? []) ?? []), compare: "after", job: null });
   listen();
-  pictures.before = await picture(here("/photo.jpg"), { which: "before", size: SCREEN_PX });
+  await lookBefore();
   document.dispatchEvent(new Event("opened"));
   repaint();
   if (full.state === "ready") await sharpen();
@@ -127,6 +130,26 @@ export const stopJob = () => state.job && cancel(state.job);
 
 // Pictures.
 
+/** How large the photo is needed for the screen: as a rule 1600 pixels, more when it is zoomed in. */
+function screenSize() {
+  const { width, height } = state.session;
+  const [fitted, large] = SCREEN_PX;
+  return Math.max(width, height) * view.scale * devicePixelRatio > fitted ? large : fitted;
+}
+
+async function lookBefore() {
+  sized = screenSize();
+  pictures.before = await picture(here("/photo.jpg"), { which: "before", size: sized, v: state.session.version });
+}
+
+/** Zoomed in beyond what was fetched: fetch more of it. */
+const lookCloser = telling(async () => {
+  if (!state.session || !pictures.before || state.job || screenSize() <= sized) return;
+  await lookBefore();
+  repaint();
+  if (state.session.state === "ready") await sharpen();
+});
+
 function sharpenSoon() {
   clearTimeout(settle);
   settle = setTimeout(() => sharpen().catch(complain), SETTLE_MS);
@@ -138,7 +161,7 @@ async function sharpen() {
   loading = new AbortController();
   const { version } = state.session;
   try {
-    const after = await picture(here("/photo.jpg"), { which: "after", size: SCREEN_PX, v: version }, loading.signal);
+    const after = await picture(here("/photo.jpg"), { which: "after", size: screenSize(), v: version }, loading.signal);
     if (state.session?.version !== version) return;
     shown = version;
     pictures.after = after;
@@ -222,7 +245,7 @@ export async function bringIn(face, effort, more = {}) {
 /** Take a saved picture's editing up again: its original, its latents, its history. */
 export async function resumeEditing() {
   await work(await post(here("/invert"), { resume: true }));
-  pictures.before = await picture(here("/photo.jpg"), { which: "before", size: SCREEN_PX, v: state.session.version });
+  await lookBefore();
   repaint();
 }
 
@@ -234,8 +257,11 @@ export const setRegion = async (mask, feather_px) => take(await send(here("/regi
 export const clearRegion = async () => take(await remove(here("/region")));
 export const readRegion = () => picture(here("/region.png"), { v: state.session.version });
 
-export const enlarge = async (model, scale) => work(await post(here("/upscale"), { model, scale }));
-export const translate = async (model) => work(await post(here("/translate"), { model }));
+/** Enlarge the result; scale 1 takes the enlargement out again. */
+export const enlarge = async (model, scale, strength) => work(await post(here("/upscale"), { model, scale, strength }));
+
+/** Repaint the result; strength 0 takes that out again. */
+export const translate = async (model, strength) => work(await post(here("/translate"), { model, strength }));
 export const mixPhoto = async (photo, part, strength) => work(await send(here("/mix-photo"), { photo, part, strength }));
 
 // Out.
@@ -259,4 +285,8 @@ export const editing = () => download(here("/editing.ganvas"));
 /** The address of the edited square, small; for thumbnails. */
 export const thumbnail = (size) => url(here("/preview.jpg"), { size, v: state.session.version });
 
+document.addEventListener("zoomed", () => {
+  clearTimeout(closer);
+  closer = setTimeout(lookCloser, SETTLE_MS);
+});
 watch(["session"], repaint);

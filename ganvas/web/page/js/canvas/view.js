@@ -51,6 +51,7 @@ export function zoomAt(x, y, factor) {
   view.scale = scale;
   view.fitted = false;
   changed();
+  document.dispatchEvent(new Event("zoomed"));
 }
 
 /** Zoom about the middle of the stage; 1 = a photo pixel is a stage pixel. */

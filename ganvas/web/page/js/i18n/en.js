@@ -170,12 +170,14 @@ export const EN = {
   "style.translate.hint": "Networks that repaint the whole photo.",
   "style.translate.none": "No translator is here yet.",
   "style.translate.go": "Apply",
+  "style.translate.out": "Take the translator out again",
 
   "enlarge.hint": "More pixels for the whole photo, your edits included.",
   "enlarge.scale": "How much larger",
   "enlarge.plain": "Without a model (Lanczos)",
   "enlarge.none": "No upscaling model is here yet: the photo is enlarged by plain interpolation, without new detail.",
   "enlarge.go": "Enlarge",
+  "enlarge.out": "Take the enlargement out",
 
   "history.open": "Photo as opened",
   "step.move": "Slider",
@@ -236,6 +238,7 @@ export const EN = {
   "job.directions": "Looking for directions",
   "job.learn": "Learning",
   "job.style": "Learning the style",
+  "job.resume": "Taking the editing up again",
   "job.replay": "Applying the recipe",
   "left.sec": "{n} s left",
   "left.min": "{n} min left",

@@ -170,12 +170,14 @@ export const KO = {
   "style.translate.hint": "사진 전체를 다른 방식으로 다시 그리는 모델입니다.",
   "style.translate.none": "아직 변환 모델이 없습니다.",
   "style.translate.go": "적용",
+  "style.translate.out": "변환 빼기",
 
   "enlarge.hint": "편집한 내용을 포함해 사진 전체의 픽셀을 늘립니다.",
   "enlarge.scale": "확대 배율",
   "enlarge.plain": "모델 없이 (Lanczos)",
   "enlarge.none": "아직 확대 모델이 없습니다. 새로운 세부 묘사 없이 단순 보간으로 확대합니다.",
   "enlarge.go": "확대하기",
+  "enlarge.out": "확대 빼기",
 
   "history.open": "처음 연 사진",
   "step.move": "슬라이더",
@@ -236,6 +238,7 @@ export const KO = {
   "job.directions": "방향을 찾는 중",
   "job.learn": "배우는 중",
   "job.style": "스타일을 배우는 중",
+  "job.resume": "편집을 이어받는 중",
   "job.replay": "레시피를 적용하는 중",
   "left.sec": "{n}초 남음",
   "left.min": "{n}분 남음",

@@ -151,14 +151,19 @@ function openTeach(example) {
 
 function translatorSection() {
   const models = () => hereFor("translate");
-  const box = el("div", {});
+  const wanted = { strength: 1 };
+  const strength = percent(wanted.strength, (share) => (wanted.strength = share), () => {});
+  const box = el("div", { class: "group" });
   const follow = () => {
     const here = models();
     if (!here.length) return fill(box, el("p", { class: "hint" }, t("style.translate.none")), el("button", { type: "button", class: "quiet", onclick: () => update({ area: "models" }) }, t("start.models")));
     const model = select(here.map((one) => [one.name, one.name]), here[0].name, null, { "aria-label": t("style.translate") });
-    const go = el("button", { type: "button", onclick: telling(() => translate(model.value)) }, t("style.translate.go"));
+    const go = el("button", { type: "button", onclick: telling(() => translate(model.value, wanted.strength)) }, t("style.translate.go"));
+    const out = iconButton("close", t("style.translate.out"), telling(() => translate(present("translate").model, 0)));
     whenReady(go);
-    fill(box, el("div", { class: "row" }, model, go));
+    watch(["session"], () => (out.hidden = !present("translate")));
+    out.hidden = !present("translate");
+    fill(box, el("div", { class: "row" }, model, go, out), strength.node);
   };
   watch(["models"], follow);
   follow();
