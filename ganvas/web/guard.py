@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ganvas.web.config import LOCAL, MEBI, StudioConfig
 from ganvas.web.errors import error_answer
+from ganvas.weights.store import megabytes
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 SMALL_BODY = 2 * MEBI  # of everything that carries no file
@@ -55,7 +56,8 @@ class Guard:
         if refusal is not None:
             return await _refuse(scope, receive, _with_headers(scope, send), refusal)
         if scope["type"] == "http":
-            await self.app(scope, _counted(receive, self._limit(scope)), _with_headers(scope, send))
+            body = _Body(receive, self._limit(scope))
+            await self.app(scope, body.receive, _with_headers(scope, send, body))
         else:
             await self.app(scope, receive, send)
 
@@ -104,7 +106,7 @@ class Guard:
 
 def too_large(limit: int) -> HTTPException:
     """413."""
-    return HTTPException(413, f"this is too much at once: up to {limit / MEBI:,.0f} MiB are taken here")
+    return HTTPException(413, f"this is too much at once: up to {megabytes(limit)} are taken here")
 
 
 def _takes_files(path: str) -> bool:
@@ -129,26 +131,37 @@ def _is_address(name: str) -> bool:
 
 def _same(origin: str, host: str) -> bool:
     """Scheme, name and port of the page are those of the call."""
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
-    seen = 0
+class _Body:
+    """A body that is counted while it is read."""
 
-    async def counting() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > limit:
-            raise too_large(limit)
+    def __init__(self, receive: Receive, limit: int):
+        self._receive, self._limit, self._seen = receive, limit, 0
+        self.read = False  # to its end
+
+    async def receive(self) -> Message:
+        """The next part.
+
+        Raises:
+            HTTPException: 413, it is longer than it may be.
+        """
+        message = await self._receive()
+        self._seen += len(message.get("body", b""))
+        self.read = not message.get("more_body", False)
+        if self._seen > self._limit:
+            raise too_large(self._limit)
         return message
 
-    return counting
 
-
-def _with_headers(scope: Scope, send: Send) -> Send:
+def _with_headers(scope: Scope, send: Send, body: _Body | None = None) -> Send:
     private = scope["path"].startswith("/api")
+    has_body = any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -157,8 +170,8 @@ def _with_headers(scope: Scope, send: Send) -> Send:
                 headers.setdefault(name, value)
             if private:
                 headers.setdefault("cache-control", "no-store")
-            if message["status"] == 413:
-                headers["connection"] = "close"
+            if message["status"] >= 400 and has_body and (body is None or not body.read):
+                headers["connection"] = "close"  # the rest of what was refused need not come
         await send(message)
 
     return sending
