@@ -19,6 +19,7 @@ from ganvas.web.batch import sweep_batches
 from ganvas.web.config import StudioConfig
 from ganvas.web.errors import error_answer, invalid_answer
 from ganvas.web.guard import Guard
+from ganvas.web.manual import manual
 from ganvas.web.routes import batch, directions, edits, events, info, sessions, tools, training
 from ganvas.web.studio import Studio
 
@@ -53,6 +54,7 @@ def make_app(config: StudioConfig | None = None) -> FastAPI:
     if PAGE.is_dir():
         app.mount("/static", StaticFiles(directory=PAGE), name="static")
     app.add_api_route("/", _front, include_in_schema=False)
+    app.add_api_route("/docs", lambda: manual(app), include_in_schema=False)
     return app
 
 

@@ -18,7 +18,7 @@ from ganvas.images.encode import encode_image
 from ganvas.web.desk import state_of
 from ganvas.web.jobs import Job
 from ganvas.web.keepsake import into_png
-from ganvas.web.routes.common import ADesk, AStudio, on_device, started
+from ganvas.web.routes.common import ADesk, AStudio, changing, on_device, started
 from ganvas.web.routes.sessions import Body, download_name
 
 router = APIRouter(prefix="/api/sessions/{id}", tags=["editing"])
@@ -50,7 +50,7 @@ class Rendering(Body):
 @router.post("/set")
 async def set_slider(asked: Slider, desk: ADesk, studio: AStudio) -> dict[str, Any]:
     """Move a slider; the answer is the new state, or a job where the amount is to be found ("auto")."""
-    session = desk.ready()
+    session = changing(studio, desk)
     if isinstance(asked.amount, str):
 
         def work(job: Job) -> dict[str, Any]:
@@ -72,7 +72,7 @@ async def do(asked: dict[str, Any], desk: ADesk, studio: AStudio) -> dict[str, A
     A slider, a mix of the same part or a style of the same name replaces what it was before; strength or amount 0 takes
     it out.
     """
-    session, step = desk.ready(), step_of_data(asked)
+    session, step = changing(studio, desk), step_of_data(asked)
     await on_device(studio, lambda: session.put(step))
     desk.changed()
     return state_of(desk)
@@ -81,7 +81,7 @@ async def do(asked: dict[str, Any], desk: ADesk, studio: AStudio) -> dict[str, A
 @router.post("/undo")
 async def undo(desk: ADesk, studio: AStudio) -> dict[str, Any]:
     """Take the last change back."""
-    await on_device(studio, desk.ready().undo)
+    await on_device(studio, changing(studio, desk).undo)
     desk.changed()
     return state_of(desk)
 
@@ -89,7 +89,7 @@ async def undo(desk: ADesk, studio: AStudio) -> dict[str, Any]:
 @router.post("/redo")
 async def redo(desk: ADesk, studio: AStudio) -> dict[str, Any]:
     """Do again what was taken back."""
-    await on_device(studio, desk.ready().redo)
+    await on_device(studio, changing(studio, desk).redo)
     desk.changed()
     return state_of(desk)
 
@@ -97,7 +97,7 @@ async def redo(desk: ADesk, studio: AStudio) -> dict[str, Any]:
 @router.post("/goto")
 async def goto(asked: Goto, desk: ADesk, studio: AStudio) -> dict[str, Any]:
     """Go to an entry of the history."""
-    session = desk.ready()
+    session = changing(studio, desk)
     await on_device(studio, lambda: session.goto(asked.at))
     desk.changed()
     return state_of(desk)
@@ -113,7 +113,7 @@ def recipe(desk: ADesk) -> dict[str, Any]:
 @router.put("/recipe")
 async def replay(asked: dict[str, Any], desk: ADesk, studio: AStudio) -> dict[str, Any]:
     """Apply another recipe's steps to this photo."""
-    session, recipe = desk.ready(), Recipe.from_json(json.dumps(asked))
+    session, recipe = changing(studio, desk), Recipe.from_json(json.dumps(asked))
     await on_device(studio, lambda: session.replay(recipe))
     desk.changed()
     return state_of(desk)

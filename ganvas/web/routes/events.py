@@ -16,6 +16,7 @@ from ganvas.errors import BadConfig
 from ganvas.session import PREVIEW_PX
 from ganvas.web.desk import Desk, Watcher, state_of
 from ganvas.web.errors import error_as_data
+from ganvas.web.routes.common import changing
 from ganvas.web.studio import Studio
 
 router = APIRouter()
@@ -96,7 +97,7 @@ def _read(text: str) -> dict[str, Any]:
 
 def _slide(studio: Studio, desk: Desk, message: dict[str, Any]) -> None:
     """The latest wins: while one waits to be painted, a newer one takes its place."""
-    desk.ready()
+    changing(studio, desk)
     waits, desk.slide = desk.slide is not None, message
     if not waits:
         studio.jobs.ask(lambda: _paint(desk))

@@ -21,7 +21,7 @@ from ganvas.images.photo import Photo
 from ganvas.session import Session
 from ganvas.web.desk import Desk, state_of
 from ganvas.web.jobs import Job
-from ganvas.web.routes.common import ADesk, AStudio, on_device, started
+from ganvas.web.routes.common import ADesk, AStudio, changing, on_device, started
 from ganvas.web.routes.sessions import Body
 from ganvas.web.studio import Studio, finish
 from ganvas.web.uploads import reading_form
@@ -51,7 +51,7 @@ class Strokes(Body):
 async def set_region(request: Request, desk: ADesk, studio: AStudio) -> dict[str, Any]:
     """Edits that follow keep to this part: a form with `mask` (a picture laid over the whole photo, white = may change)
     and `feather_px`, or strokes as JSON. With `reshape` the edits in the present region move along with it."""
-    session = desk.ready()
+    session = changing(studio, desk)
     if request.headers.get("content-type", "").startswith("application/json"):
         asked = _strokes(await request.body())
         strokes = [_stroke(one) for one in asked.strokes]
@@ -82,7 +82,7 @@ async def set_region(request: Request, desk: ADesk, studio: AStudio) -> dict[str
 @router.delete("/sessions/{id}/region")
 async def clear_region(desk: ADesk, studio: AStudio) -> dict[str, Any]:
     """Edits that follow apply everywhere again; those that were limited stay so."""
-    session = desk.ready()
+    session = changing(studio, desk)
     await on_device(studio, lambda: session.set_region(None))
     desk.changed()
     return state_of(desk)
@@ -147,7 +147,7 @@ def _shown(session: Session) -> bytes:
 @router.post("/sessions/{id}/mix-photo")
 async def mix_photo(request: Request, desk: ADesk, studio: AStudio) -> dict[str, Any]:
     """Take colours, shape or all of another photo: form fields `photo`, `part`, `strength`. A job, one step."""
-    session = desk.ready()
+    session = changing(studio, desk)
     async with reading_form(request, studio.uploads, studio.config) as form:
         data = await form.file("photo", limit=studio.config.upload_bytes)
         part, strength = form.text("part", "all") or "all", form.number("strength", 1.0)
@@ -191,7 +191,7 @@ async def translate(asked: Translating, desk: ADesk, studio: AStudio) -> dict[st
 
 
 def _finishing(studio: Studio, desk: Desk, step: Upscale | Translate) -> dict[str, Any]:
-    desk.ready()
+    changing(studio, desk)
     if step.model != PLAIN:
         studio.shelf.find(step.model, task=step.name)
 
