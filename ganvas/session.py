@@ -22,6 +22,7 @@ from torch import Tensor
 from ganvas.checks import check_mask
 from ganvas.editing.blend import Change, blend_change, lay_over, paste_change
 from ganvas.editing.directions import Direction, load_directions
+from ganvas.editing.drag import DragConfig, Dragged, OnDrag, drag, latent_spread
 from ganvas.editing.finish import PLAIN, Finish, Translate, Upscale
 from ganvas.editing.mix import Mix, latent_text
 from ganvas.editing.recipe import Recipe
@@ -38,7 +39,7 @@ from ganvas.editing.regions import (
     unwrapped,
 )
 from ganvas.editing.step import Bench, Edited, LatentStep, run_steps
-from ganvas.editing.styles import paint
+from ganvas.editing.styles import paint, styled
 from ganvas.editing.stylise import Style, Stylise, find_style, sum_of_deltas
 from ganvas.errors import BadConfig, BadLatent, BadMask
 from ganvas.features.efficientnet import EfficientNetLite0, eyes_if_here, feature_distance
@@ -126,6 +127,7 @@ class Session:
         self._screens: dict[float, Photo] = {}  # share of the size → the photo made smaller
         self._targets: dict[int, Tensor] = {}  # size → the photo's own crop
         self._tuned: dict[tuple[float, bytes], Any] = {}  # share of the tuning, styles → the generator with them
+        self._spread: Tensor | None = None  # of natural latents, once a drag has asked for it
         self._styles: dict[str, Style] = {}  # those that were asked for, by name
         self._calm: dict[float, float] = {}  # share of the tuning → strain of the unedited face
         self._lately: dict[tuple[float, int, bytes], Tensor] = {}  # share, size, latent → picture
@@ -344,6 +346,72 @@ class Session:
         step = Stylise(style=style, fingerprint=self._style(style, "").fingerprint, strength=strength)
         self._take(self.recipe.with_style(step, region=self.region))
         return step
+
+    def drag(
+        self,
+        points: Tensor | Sequence[Sequence[float]],
+        targets: Tensor | Sequence[Sequence[float]],
+        *,
+        region: Region | Tensor | Iterable[Stroke] | None = None,
+        config: DragConfig | None = None,
+        on_step: OnDrag | None = None,
+    ) -> Dragged:
+        """Pull points of the photo to places; one step of the recipe, which replays what was found.
+
+        Args:
+            points: [P, 2] handles, (x, y) in pixels of the photo.
+            targets: [P, 2] where they shall go.
+            region: where the photo may change, as for `set_region`; None = the region that is set, if one is.
+            config: how; None = the defaults.
+            on_step: called with (step, steps at most, the edited crop so far [1, 3, px, px], points [P, 2] so far in
+                pixels of the photo). Returning True stops: what was reached is kept. What it raises leaves the photo
+                as it was; a `Stopped` carries what was reached as its `state`.
+
+        Returns:
+            How far it came; its points are in pixels of the photo.
+
+        Raises:
+            BadMask: points outside the square that the model sees, or a region that does not fit.
+            BadConfig: a generator without feature maps, or too many points. Stopped: raised by on_step.
+        """
+        where = self.region if region is None else self._carried(region, None)
+        applied = [step for step in self._latent_steps(self.recipe) if region_of(step) in (None, where)]
+        edited = run_steps(applied, self.inversion.ws, self._bench)
+        # What an edit is painted with; see _share.
+        generator = self._with_tuning(edited, SHARES[0] if self.eyes is not None and self.inversion.delta else 1.0)
+        size = generator.img_resolution
+        handles, goals = (self.crop.carry(one, resolution=size) for one in (points, targets))
+        if self._spread is None:
+            self._spread = latent_spread(self.generator)
+        with styled(generator, edited.shift):
+            found = drag(
+                edited.ws,
+                generator,
+                handles,
+                goals,
+                mask=None if where is None else where.mask(BITMAP_PX),
+                spread=self._spread,
+                config=config,
+                on_step=None if on_step is None else self._told(on_step, where),
+            )
+        self._take(self.recipe.then(found.step if where is None else Within(found.step, where)))
+        return found._replace(points=self.crop.carry_back(found.points, resolution=size))
+
+    def _told(self, on_step: OnDrag, region: Region | None) -> OnDrag:
+        """The generator's pictures and points as the photo's: laid over what the crop shows now."""
+        first: list[Tensor] = []
+
+        def told(step: int, total: int, img: Tensor, points: Tensor) -> bool | None:
+            px = img.shape[3]
+            if not first:
+                first.extend([self.preview(resolution=px), img])
+            shown, before = first
+            mask = superellipse(px) * (1 if region is None else region.mask(px))
+            now = lay_over(shown, blend_change(shown, before, img, mask))
+            at = self.crop.carry_back(points, resolution=self.generator.img_resolution)
+            return on_step(step, total, now, at)
+
+        return told
 
     def undo(self) -> bool:
         """Take the last change back; False if there is none."""

@@ -7,11 +7,12 @@ import torch
 
 import ganvas
 from ganvas.editing.directions import Direction, save_directions
+from ganvas.editing.drag import Drag, DragConfig
 from ganvas.editing.recipe import Recipe
-from ganvas.editing.regions import Stroke
+from ganvas.editing.regions import Stroke, Within
 from ganvas.editing.step import Edited, Move
 from ganvas.editing.styles import paint
-from ganvas.errors import BadConfig, BadLatent, BadMask, NoFace
+from ganvas.errors import BadConfig, BadLatent, BadMask, NoFace, Stopped
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
@@ -336,3 +337,65 @@ def test_the_photo_is_cut_once_however_often_it_is_previewed(session, monkeypatc
         session.set("smile", amount)
         session.preview(resolution=16)
     assert len(cut) == 1
+
+
+def _pulled(session, **options):
+    config = DragConfig(steps=3, stop_px=0.01, feature_px=16, lr=0.1)
+    return session.drag([[40, 30]], [[44, 30]], config=config, **options)
+
+
+def test_a_drag_is_one_step_that_is_undone_and_replayed_bit_for_bit(session, generator, photo, found):
+    session.set("age", 1)
+    before = session.render().img
+    result = _pulled(session)
+    assert result.points.shape == (1, 2)
+    assert len(session.recipe.steps) == 2 and isinstance(session.recipe.steps[1], Drag)
+    assert session.recipe.steps[1].points == ((0.41667, 0.5),)  # the middle square is 60 px wide and begins at 15
+    dragged = session.render().img
+    assert not torch.equal(dragged, before)
+    again = open_session(photo, model=generator, inversion=found)
+    again.replay(Recipe.from_json(session.recipe.to_json()))
+    assert torch.equal(again.render().img, dragged)
+    session.undo()
+    assert torch.equal(session.render().img, before)
+    session.redo()
+    assert torch.equal(session.render().img, dragged)
+
+
+def test_a_drag_shows_how_far_it_is_on_the_photo(session):
+    session.set("smile", 1)
+    edited, told = session.preview(resolution=32), []
+    _pulled(session, on_step=lambda step, total, img, points: told.append((step, img, points)))
+    assert [step for step, *_ in told] == [0, 1, 2, 3]
+    assert torch.allclose(told[0][1], edited, atol=1e-6), "nothing has moved yet"
+    assert not torch.allclose(told[3][1], edited, atol=1e-3)
+    assert told[0][2][0].tolist() == pytest.approx([40, 30], abs=1e-3)
+
+
+def test_a_drag_in_a_region_changes_nothing_outside(session, photo):
+    result = _pulled(session, region=_dot(40, 30, 10))
+    step = session.recipe.steps[0]
+    assert isinstance(step, Within) and step.step == result.step
+    changed = (session.render().img != photo.img).any(dim=1)[0].any(dim=0).nonzero()
+    assert len(changed) and changed.min() >= 25 and changed.max() <= 55
+    assert session.region is None, "the region of a drag is its own"
+    session.set_region(_dot(40, 30, 12))
+    _pulled(session)
+    assert session.recipe.steps[1].region == session.region
+
+
+def test_a_cancelled_drag_leaves_the_photo_as_it_was(session):
+    def cancel(step, total, img, points):
+        if step == 2:
+            raise Stopped("enough")
+
+    with pytest.raises(Stopped) as stopped:
+        _pulled(session, on_step=cancel)
+    assert session.recipe.steps == ()
+    session.do(stopped.value.state.step)  # whoever wants it after all
+    assert len(session.recipe.steps) == 1
+
+
+def test_a_drag_beside_the_square_is_refused(session):
+    with pytest.raises(BadMask, match="points lie in the picture"):
+        session.drag([[5, 5]], [[40, 30]])

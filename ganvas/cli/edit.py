@@ -12,6 +12,7 @@ from ganvas.cli.choices import one_of
 from ganvas.cli.console import Progress
 from ganvas.cli.fetch import have
 from ganvas.cli.machine import prepare_machine
+from ganvas.cli.places import check_region, parse_drag, region_from
 
 if TYPE_CHECKING:
     from ganvas.session import Session
@@ -33,6 +34,15 @@ def edit(
         list[str] | None,
         typer.Option("--set", help="smile=1.5, age=-1, smile=auto (until it smiles) or smile=-auto; may be repeated."),
     ] = None,
+    drags: Annotated[
+        list[str] | None,
+        typer.Option("--drag", help="Pull a point of the photo: 120,80:135,80 (from x,y to x,y); may be repeated."),
+    ] = None,
+    region: Annotated[
+        list[str] | None,
+        typer.Option(help="Change only here: 120,80,40 (a circle: x,y,radius; may be repeated), or a picture as mask."),
+    ] = None,
+    feather: Annotated[float | None, typer.Option(min=0, help="How soft the region's edge is, in pixels.")] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="A catalogue name, or the path of any generator.")
     ] = "faces",
@@ -55,8 +65,11 @@ def edit(
     Example: [bold]ganvas edit me.jpg -o me-smiling.png --set smile=1.5 --set age=-1[/bold]
     """
     wishes = [parse_change(text) for text in changes or []]
-    if not wishes and recipe is None:
-        raise typer.BadParameter("nothing to do: add --set smile=1.5 or --recipe FILE")
+    pulls = [parse_drag(text) for text in drags or []]
+    if not wishes and not pulls and recipe is None:
+        raise typer.BadParameter("nothing to do: add --set smile=1.5, --drag 120,80:135,80 or --recipe FILE")
+    if region:
+        check_region(region)
     kept = tuple(name for name in keep.replace(" ", "").split(",") if name)
 
     from ganvas.images.files import format_of, write_image
@@ -70,15 +83,30 @@ def edit(
     say_figures(session)
     if recipe is not None:
         session.replay(read_recipe(recipe))
+    if region:
+        session.set_region(region_from(region, session.photo), feather_px=feather)
     for direction, amount in wishes:
         set_to = session.set(direction, amount, keep=kept)
         if isinstance(amount, str):
             typer.echo(f"{direction}: {set_to:+.2f}")
+    if pulls:
+        pull(session, pulls)
     result = session.render() if paste_back else session.render_crop()
     write_image(result, output)
     typer.echo(f"saved: {output}")
     if save_recipe is not None:
         typer.echo(f"recipe: {session.recipe.save(save_recipe)}")
+
+
+def pull(session: Session, pulls: list[tuple[list[float], list[float]]]) -> None:
+    """All points at once, with a bar; says how far they came."""
+    with Progress("pulling") as progress:
+        found = session.drag([handle for handle, _ in pulls], [target for _, target in pulls], on_step=progress.step)
+    places = ", ".join(f"{x:.0f},{y:.0f}" for x, y in found.points.tolist())
+    typer.echo(
+        f"pulled to {places} in {found.steps} steps"
+        + ("" if found.arrived else ": the model's pictures do not follow further")
+    )
 
 
 def parse_change(text: str) -> tuple[str, float | str]:

@@ -127,7 +127,7 @@ def latent_text(ws: Tensor) -> str:
     return base64.b64encode(half.tobytes()).decode()
 
 
-def latent_from_text(text: str) -> Tensor:
+def latent_from_text(text: str, *, what: str = "mix's latent") -> Tensor:
     """The flat numbers [rows · w_dim] that `latent_text` wrote, as float32.
 
     Raises:
@@ -137,9 +137,9 @@ def latent_from_text(text: str) -> Tensor:
         raw = base64.b64decode(text if len(text) <= MAX_TEXT else "!", validate=True)
         flat = np.frombuffer(raw, dtype="<f2").astype(np.float32)
     except (binascii.Error, ValueError) as error:
-        raise BadConfig(f"mix's latent is base64 of float16 numbers, got {text[:40]!r} ({error})") from error
+        raise BadConfig(f"{what} is base64 of float16 numbers, got {text[:40]!r} ({error})") from error
     if not len(flat) or not np.isfinite(flat).all():
-        raise BadConfig("mix's latent holds no numbers, or some that are not finite")
+        raise BadConfig(f"{what} holds no numbers, or some that are not finite")
     return torch.from_numpy(flat)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.checks import check_known
+from ganvas.editing.drag import Drag
 from ganvas.editing.finish import Translate, Upscale
 from ganvas.editing.mix import Mix
 from ganvas.editing.regions import Region, Within, region_of, regions_of, unwrapped
@@ -23,7 +24,7 @@ MAX_BYTES = 1_000_000
 MAX_STEPS = 1_000
 
 # The one place where a name in a recipe becomes code.
-STEPS: dict[str, type] = {step.name: step for step in (Mix, Move, Stylise, Translate, Upscale)}
+STEPS: dict[str, type] = {step.name: step for step in (Drag, Mix, Move, Stylise, Translate, Upscale)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -224,6 +224,20 @@ def _box_mean(rows: Tensor, wide: int) -> Tensor:
     return (sums[:, wide:] - sums[:, :-wide]) / wide
 
 
+def lightness(img: Tensor, alpha: Tensor | None = None) -> Tensor:
+    """The mask in a picture: white = edit, black = keep, and keep where it is transparent.
+
+    Args:
+        img: [1, C, H, W] in [-1, 1].
+        alpha: [1, 1, H, W] in [0, 1], its transparency; None = it has none.
+
+    Returns:
+        [1, 1, H, W].
+    """
+    light = ((img.mean(dim=1, keepdim=True) + 1) / 2).clamp(0, 1)
+    return light if alpha is None else light * alpha
+
+
 def invert(mask: Tensor) -> Tensor:
     """Edit what was kept, keep what was edited."""
     return 1 - mask

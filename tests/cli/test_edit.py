@@ -1,5 +1,6 @@
 """ganvas edit on a tiny generator: what is typed, what is written, what is refused."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,8 @@ from ganvas.cli.edit import parse_change, say_figures
 from ganvas.cli.main import app
 from ganvas.editing.directions import Direction, save_directions
 from ganvas.editing.recipe import Recipe
-from ganvas.errors import BadConfig, FetchError, GanvasError
+from ganvas.editing.regions import region_of, unwrapped
+from ganvas.errors import BadConfig, BadMask, FetchError, GanvasError
 from ganvas.features.faces import Face
 from ganvas.images.files import read_image
 from ganvas.weights import store
@@ -151,3 +153,47 @@ def test_a_hard_face_is_told_beforehand(capsys, nose, size, says):
     assert "psnr_db 29" in told
     assert ("note" in told) == (says is not None)
     assert says is None or says in told
+
+
+def test_points_are_pulled_within_a_region(model, photo, tmp_path):
+    result = run(
+        *("edit", photo, "-o", tmp_path / "out.png", "--model", model, "--effort", "fast"),
+        *("--drag", "28,20:31,20", "--region", "30,20,6", "--feather", "1", "--save-recipe", tmp_path / "r.json"),
+    )
+    assert re.search(r"pulled to \d+,\d+ in \d+ steps", result.output)
+    step = Recipe.load(tmp_path / "r.json").steps[0]
+    assert unwrapped(step).points == ((0.45, 0.5),)  # the middle square begins at 10 and is 40 wide
+    assert region_of(step).strokes[0].points == ((0.5, 0.5),)
+    old, new = np.asarray(Image.open(photo)), np.asarray(Image.open(tmp_path / "out.png"))
+    assert (new[:, :21] == old[:, :21]).all() and (new[:, 39:] == old[:, 39:]).all()
+    run("edit", photo, "-o", tmp_path / "b.png", "--recipe", tmp_path / "r.json", "--model", model, "--effort", "fast")
+    assert (np.asarray(Image.open(tmp_path / "b.png")) == new).all()
+
+
+def test_a_picture_can_be_the_region(model, photo, tmp_path):
+    mask = np.zeros((40, 60), dtype=np.uint8)
+    mask[:, 30:] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    common = ("--model", model, "--effort", "fast", "--set", "wide=2")
+    run("edit", photo, "-o", tmp_path / "out.png", "--region", tmp_path / "mask.png", "--feather", "0", *common)
+    old, new = np.asarray(Image.open(photo)), np.asarray(Image.open(tmp_path / "out.png"))
+    assert (new[:, :28] == old[:, :28]).all()
+    assert (new[:, 31:50] != old[:, 31:50]).any()
+    Image.fromarray(mask[:30]).save(tmp_path / "small.png")
+    with pytest.raises(BadMask, match="photo's size"):
+        run("edit", photo, "-o", tmp_path / "out.png", "--region", tmp_path / "small.png", *common)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--drag", "28,20>31,20"), "120,80:135,80"),
+        (("--drag", "28,20"), "120,80:135,80"),
+        (("--set", "wide=1", "--region", "nowhere.png"), "120,80,40"),
+        (("--set", "wide=1", "--region", "1,2,3", "--region", "1,2"), "120,80,40"),
+    ],
+)
+def test_a_place_that_cannot_be_read_is_wrong_usage(photo, tmp_path, options, says):
+    result = run("edit", photo, "-o", tmp_path / "out.png", *options)
+    assert result.exit_code == 2
+    assert says in " ".join(result.output.replace("│", " ").split())

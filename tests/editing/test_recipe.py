@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ganvas.editing.directions import Direction
+from ganvas.editing.drag import Drag
 from ganvas.editing.finish import Translate, Upscale
 from ganvas.editing.mix import Mix, latent_text
 from ganvas.editing.recipe import STEPS, Recipe
@@ -12,6 +13,7 @@ from ganvas.editing.stylise import Stylise
 from ganvas.errors import BadConfig
 
 EXAMPLES = {
+    "drag": Drag(points=((0.4, 0.5),), targets=((0.45, 0.5),), rows=2, offset=latent_text(torch.randn(1, 2, 8))),
     "mix": Mix(latent=latent_text(torch.randn(1, 3, 8)), part="colour", layers=(1, 2), strength=0.5, origin="you.jpg"),
     "move": Move(direction="smile", amount=1.5, layers=(4, 5, 6), keep=("age",)),
     "stylise": Stylise(style="ink", strength=0.5, fingerprint="0" * 64),

@@ -17,6 +17,7 @@ from ganvas.editing.stylise import known_styles
 from ganvas.errors import BadMask
 from ganvas.images.encode import encode_image
 from ganvas.images.files import read_image
+from ganvas.images.masks import lightness
 from ganvas.images.photo import Photo
 from ganvas.session import Session
 from ganvas.web.desk import Desk, state_of
@@ -116,8 +117,7 @@ def _stroke(brush: Brush) -> Stroke:
 def _mask(data: bytes) -> Tensor:
     """[1, 1, h, w] in [0, 1]: how light the picture is, and nothing where it is transparent."""
     picture = read_image(data, max_pixels=MASK_PIXELS)
-    light = picture.img.mean(dim=1, keepdim=True).add(1).div(2)
-    return light if picture.alpha is None else light * picture.alpha
+    return lightness(picture.img, picture.alpha)
 
 
 def _region_of(session: Session, mask: Tensor, feather_px: float | None) -> Region:
