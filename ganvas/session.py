@@ -444,14 +444,27 @@ class Session:
         self._take(replace(self.recipe, steps=recipe.steps))
 
     @torch.no_grad()
-    def preview(self, *, resolution: int = PREVIEW_PX, recipe: Recipe | None = None) -> Tensor:
+    def preview(
+        self, *, resolution: int = PREVIEW_PX, recipe: Recipe | None = None, share: float | None = None
+    ) -> Tensor:
         """The edited crop, quickly: [1, 3, resolution, resolution], pasted back as `render` would.
 
         Args:
             resolution: of the crop's picture.
             recipe: one to try on, while a slider is moving; None = what has been done.
+            share: of the tuning, where the caller knows it (see `share_of`): half the work. None = as the edit bears.
         """
-        return self._pasted(self._parts(self.recipe if recipe is None else recipe), resolution)
+        return self._pasted(self._parts(self.recipe if recipe is None else recipe), resolution, share)
+
+    @torch.no_grad()
+    def share_of(self, recipe: Recipe) -> float:
+        """With how much of its tuning the generator paints a recipe: what the guard finds that the edit bears."""
+        return self._least_share(self._parts(recipe))
+
+    @property
+    def first_share(self) -> float:
+        """What the guard tries first, and mostly finds: good enough while a slider moves."""
+        return SHARES[0] if self.eyes is not None and self.inversion.delta else 1.0
 
     @torch.no_grad()
     def on_screen(self, *, longest_px: int) -> Tensor:
@@ -602,9 +615,9 @@ class Session:
             del self._targets[next(iter(self._targets))]
         return target
 
-    def _change(self, parts: Sequence[Part], size: int, *, precision: str) -> Change:
+    def _change(self, parts: Sequence[Part], size: int, *, precision: str, share: float | None = None) -> Change:
         """What goes back into the photo, by the generator with as much of its tuning as the edit bears."""
-        share = self._least_share(parts)
+        share = self._least_share(parts) if share is None else share
         before = self._picture(self._plain, share, size, precision=precision)
         after = self._collage(parts, share, size, precision=precision)
         return blend_change(self._target(size), before, after, superellipse(size) * self._reach(parts, size))
@@ -652,8 +665,8 @@ class Session:
             del self._tuned[next(iter(self._tuned))]
         return made
 
-    def _pasted(self, parts: Sequence[Part], resolution: int) -> Tensor:
-        return lay_over(self._target(resolution), self._change(parts, resolution, precision="fast"))
+    def _pasted(self, parts: Sequence[Part], resolution: int, share: float | None = None) -> Tensor:
+        return lay_over(self._target(resolution), self._change(parts, resolution, precision="fast", share=share))
 
     def _least_share(self, parts: Sequence[Part]) -> float:
         return min(self._share(part.edited) for part in parts)
@@ -812,7 +825,7 @@ class SeedSession(Session):
         """As the generator paints it, all of it."""
         return self.render_crop()
 
-    def _pasted(self, parts: Sequence[Part], resolution: int) -> Tensor:
+    def _pasted(self, parts: Sequence[Part], resolution: int, share: float | None = None) -> Tensor:
         return coloured(self._collage(parts, 1.0, resolution, precision="fast"))
 
     @torch.no_grad()

@@ -399,3 +399,13 @@ def test_a_cancelled_drag_leaves_the_photo_as_it_was(session):
 def test_a_drag_beside_the_square_is_refused(session):
     with pytest.raises(BadMask, match="points lie in the picture"):
         session.drag([[5, 5]], [[40, 30]])
+
+
+def test_a_preview_with_the_share_that_the_guard_would_find_is_the_same(session):
+    recipe = session.recipe.with_move("smile", 2)
+    share = session.share_of(recipe)
+    assert share == session.first_share == 1.0  # no eyes here, so no guard
+    full = session.preview(resolution=32, recipe=recipe)
+    assert torch.equal(session.preview(resolution=32, recipe=recipe, share=share), full)
+    assert not torch.equal(session.preview(resolution=32, recipe=recipe, share=0.25), full)
+    assert session.recipe.steps == ()

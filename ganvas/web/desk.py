@@ -76,6 +76,7 @@ class Desk:
         self.kept: Keepsake | None = None  # the editing that it carried
         self.version = 0
         self.result: tuple[bytes, str, str] | None = None  # what was rendered last: bytes, type, name
+        self.share: float | None = None  # of the tuning, as the guard found it for what was slid last
         self.slide: dict[str, Any] | None = None  # the latest that was asked for and not painted yet
         self.watchers: set[Watcher] = set()
         self.watched = False

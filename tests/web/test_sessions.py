@@ -192,3 +192,22 @@ def test_a_closed_session_is_gone(studio):
     assert studio.http.delete(f"/api/sessions/{opened['id']}").status_code == 200
     assert studio.http.get(f"/api/sessions/{opened['id']}").status_code == 404
     assert not list(studio.inside.folder.glob(f"{opened['id']}*"))
+
+
+def test_a_slide_that_breaks_is_shown_again_with_less_of_the_tuning(studio, id, monkeypatch):
+    session = studio.inside.desks[id].session
+    monkeypatch.setattr(type(session), "first_share", 0.5)
+    monkeypatch.setattr(session, "share_of", lambda recipe: 0.25 if recipe.amount("smile") > 2 else 0.5)
+    with studio.socket(id) as socket:
+
+        def pictures_of(amount, seq):
+            socket.send(json.dumps({"type": "slide", "direction": "smile", "amount": amount, "seq": seq}))
+            heard(socket, lambda m: not isinstance(m, bytes) and m.get("seq") == seq)
+            return socket.recv(timeout=5)
+
+        first = pictures_of(3, 1)
+        again = heard(socket, lambda m: not isinstance(m, bytes) and m["type"] == "preview")
+        assert again["seq"] == 1 and socket.recv(timeout=5) != first
+        assert pictures_of(3, 2) != first  # what was found is remembered
+        with pytest.raises(TimeoutError):
+            socket.recv(timeout=0.5)

@@ -11,9 +11,9 @@ from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ganvas.editing.recipe import step_of_data
+from ganvas.editing.recipe import Recipe, step_of_data
 from ganvas.errors import BadConfig
-from ganvas.session import PREVIEW_PX
+from ganvas.session import PREVIEW_PX, Session
 from ganvas.web.desk import Desk, Watcher, state_of
 from ganvas.web.errors import error_as_data
 from ganvas.web.routes.common import changing
@@ -100,7 +100,7 @@ def _slide(studio: Studio, desk: Desk, message: dict[str, Any]) -> None:
     changing(studio, desk)
     waits, desk.slide = desk.slide is not None, message
     if not waits:
-        studio.jobs.ask(lambda: _paint(desk))
+        studio.jobs.ask(lambda: _paint(studio, desk))
 
 
 def _step_of(message: dict[str, Any]) -> Any:
@@ -111,7 +111,9 @@ def _step_of(message: dict[str, Any]) -> Any:
     return step_of_data({"step": "move", **fields})
 
 
-def _paint(desk: Desk) -> None:
+def _paint(studio: Studio, desk: Desk) -> None:
+    """At once with the share of the tuning that held last; whether it holds here is looked at when nothing newer waits,
+    and where it does not, the picture comes again."""
     message, desk.slide = desk.slide, None
     if message is None or desk.session is None:
         return
@@ -120,6 +122,17 @@ def _paint(desk: Desk) -> None:
         session = desk.session
         recipe = session.tried(_step_of(message))
         size = min(PREVIEW_PX, session.generator.img_resolution)
-        desk.tell_preview(session.preview(resolution=size, recipe=recipe), seq=seq)
+        share = session.first_share if desk.share is None else desk.share
+        desk.tell_preview(session.preview(resolution=size, recipe=recipe, share=share), seq=seq)
     except Exception as error:
         desk.tell({"type": "error", "seq": seq, **error_as_data(error)})
+    else:
+        studio.jobs.ask(lambda: _check_share(desk, session, recipe, size, share, seq))
+
+
+def _check_share(desk: Desk, session: Session, recipe: Recipe, size: int, share: float, seq: Any) -> None:
+    if desk.slide is not None or desk.session is not session:
+        return
+    desk.share = session.share_of(recipe)
+    if desk.share != share and recipe.steps:
+        desk.tell_preview(session.preview(resolution=size, recipe=recipe, share=desk.share), seq=seq)
