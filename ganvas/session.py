@@ -379,6 +379,7 @@ class Session:
         edited = run_steps(applied, self.inversion.ws, self._bench)
         # What an edit is painted with; see _share.
         generator = self._with_tuning(edited, SHARES[0] if self.eyes is not None and self.inversion.delta else 1.0)
+        generator = with_delta(generator, {})  # its own copy: what is painted meanwhile is not shifted twice
         size = generator.img_resolution
         handles, goals = (self.crop.carry(one, resolution=size) for one in (points, targets))
         if self._spread is None:

@@ -154,10 +154,10 @@ class Desk:
         if self.watchers:
             self.tell({"type": "state", **state_of(self)})
 
-    def tell_preview(self, img: Tensor, *, job: str | None = None, seq: int | None = None) -> None:
+    def tell_preview(self, img: Tensor, *, job: str | None = None, seq: int | None = None, **more: Any) -> None:
         """A picture while something moves."""
         if self.watchers:
-            head = {"type": "preview", "w": img.shape[3], "h": img.shape[2], "job": job, "seq": seq}
+            head = {"type": "preview", "w": img.shape[3], "h": img.shape[2], "job": job, "seq": seq, **more}
             self.tell(head, jpeg(img.detach().float().clamp(-1, 1)))
 
     def changed(self) -> None:

@@ -155,3 +155,38 @@ def test_what_cannot_be_finished_says_so_and_leaves_nothing(studio, id):
     assert studio.http.put(f"/api/sessions/{id}/recipe", json=recipe).status_code == 503
     state = studio.http.get(f"/api/sessions/{id}").json()
     assert state["steps"] == [] and state["at"] == 0
+
+
+def test_points_are_pulled_as_one_step(studio, id):
+    pull = {"points": [[40, 30]], "targets": [[48, 30]], "steps": 4}
+    with studio.socket(id) as socket:
+        job = studio.post(f"{id}/drag", **pull)
+        preview = heard(socket, lambda m: not isinstance(m, bytes) and m["type"] == "preview")
+        assert preview["job"] == job["id"] and len(preview["points"]) == 1
+    done = studio.wait(job)
+    assert done["state"] == "done", done
+    assert done["result"]["steps"] <= 4
+    state = studio.http.get(f"/api/sessions/{id}").json()
+    assert [step["step"] for step in state["steps"]] == ["drag"] and state["at"] == 1
+    assert changed_columns(studio, id).any()
+    assert studio.post(f"{id}/undo")["steps"] == []
+
+
+def test_a_drag_that_is_stopped_keeps_what_was_reached(studio, id):
+    with studio.socket(id) as socket:
+        job = studio.post(f"{id}/drag", points=[[40, 30]], targets=[[48, 30]], steps=400)
+        heard(socket, lambda m: not isinstance(m, bytes) and m["type"] == "preview")
+        studio.post(f"{id}/set", 409, direction="smile", amount=1)  # meanwhile nothing else changes the photo
+        studio.http.delete(f"/api/jobs/{job['id']}")
+    done = studio.wait(job)
+    assert done["state"] == "done" and done["result"]["steps"] < 400
+    assert studio.http.get(f"/api/sessions/{id}").json()["at"] == 1
+
+
+def test_points_that_are_none(studio, id):
+    studio.post(f"{id}/drag", 422, points=[[40, 30]], targets=[])
+    studio.post(f"{id}/drag", 422, points=[[40, 30]], targets=[[1, 2], [3, 4]])
+    studio.post(f"{id}/drag", 422, points=[[40]], targets=[[1]])
+    studio.post(f"{id}/drag", 422, points=[[1, 1]] * 50, targets=[[2, 2]] * 50)
+    job = studio.wait(studio.post(f"{id}/drag", points=[[4000, 30]], targets=[[48, 30]]))
+    assert job["state"] == "failed" and job["error"]["kind"] == "BadMask"

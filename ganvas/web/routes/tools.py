@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from fastapi import APIRouter, Request
+from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from torch import Tensor
 
+from ganvas.editing.drag import MAX_POINTS, DragConfig
 from ganvas.editing.finish import PLAIN, Translate, Upscale
 from ganvas.editing.regions import BITMAP_PX, Region, Stroke
 from ganvas.editing.stylise import known_styles
@@ -142,6 +145,52 @@ def _shown(session: Session) -> bytes:
     back = crop.warp_back(session.region.mask(BITMAP_PX), window) * crop.coverage(window)
     window.of(whole).copy_(back.clamp(0, 1))
     return encode_image(Photo(img=(whole * 2 - 1).expand(-1, 3, -1, -1), space="grey"), "PNG")
+
+
+class Pull(Body):
+    """Handles and where they shall go, [[x, y], …] in pixels of the photo."""
+
+    points: list[list[float]] = Field(min_length=1, max_length=MAX_POINTS)
+    targets: list[list[float]] = Field(min_length=1, max_length=MAX_POINTS)
+    steps: int = Field(80, ge=1, le=400)
+
+
+@router.post("/sessions/{id}/drag")
+async def drag(asked: Pull, desk: ADesk, studio: AStudio) -> dict[str, Any]:
+    """Pull points to places, within the region if one is set. A job that ends as one step; stopped, it keeps what was
+    reached. Its previews say where the points are."""
+    session = changing(studio, desk)
+    _check_points(asked)
+    config = DragConfig(steps=asked.steps)
+
+    def work(job: Job) -> dict[str, Any]:
+        job.message = "pulling"
+
+        def on_step(step: int, total: int, img: Tensor, points: Tensor) -> bool:
+            desk.tell_preview(img, job=job.id, points=_rounded(points))
+            if job.stopping.is_set():
+                return True
+            job.step(step, total)
+            return False
+
+        found = session.drag(asked.points, asked.targets, config=config, on_step=on_step)
+        desk.changed()
+        arrived = {"arrived": found.arrived, "steps": found.steps, "distance_px": round(found.distance_px, 2)}
+        return arrived | {"points": _rounded(found.points)}
+
+    return started(studio.jobs.start(Job("drag", work, owner=desk.id, tell=desk.tell_job)))
+
+
+def _check_points(asked: Pull) -> None:
+    pairs = [*asked.points, *asked.targets]
+    if len(asked.points) != len(asked.targets) or not all(len(pair) == 2 for pair in pairs):
+        raise BadMask("a drag has as many targets as points, each [x, y] in pixels of the photo")
+    if not all(math.isfinite(number) for pair in pairs for number in pair):
+        raise BadMask("a drag's points are finite numbers")
+
+
+def _rounded(points: Tensor) -> list[list[float]]:
+    return [[round(x, 2), round(y, 2)] for x, y in points.tolist()]
 
 
 @router.post("/sessions/{id}/mix-photo")
