@@ -40,6 +40,7 @@ from ganvas.ops.allocator import keep_freed_memory
 from ganvas.training import bench as own
 from ganvas.training.config import TrainConfig
 from ganvas.training.distributed import join
+from ganvas.training.generator_loop import one_step
 from ganvas.training.pair import build_pair
 from ganvas.training.presets import PRESETS
 from ganvas.training.run import MemoryRun
@@ -197,16 +198,7 @@ class Ganvas:
 
     def __call__(self) -> None:
         """One step of both networks."""
-        bench = self.bench
-        batch = bench.draw()
-        bench.discriminator_step(batch)
-        if bench.penalty_is_due():
-            bench.penalty_step(batch)
-        if bench.generator_is_due():
-            bench.generator_step(batch)
-            if bench.path_length_is_due():
-                bench.path_length_step(batch)
-        bench.average()
+        one_step(self.bench, self.bench.draw())
 
 
 class Noise:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.checks import check_img, check_known, check_labels, check_ws, check_z
-from ganvas.errors import BadConfig, BadImage
+from ganvas.errors import BadConfig, BadImage, BadInput
 from ganvas.models.protocol import NOISE_MODES, PRECISIONS, GeneratorModule, Network, StyleLayer, truncate
 from ganvas.ops.equalized import (
     GAINS,
@@ -607,14 +607,15 @@ class DiscriminatorEpilogue(nn.Module):
         self.fc = EqualizedLinear(c * 4**2, c, activation="lrelu")
         self.out = EqualizedLinear(c, cmap_dim or 1)
 
-    def forward(self, x: Tensor | None, img: Tensor | None, cmap: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor | None, img: Tensor | None, cmap: Tensor | None, *, batches: int = 1) -> Tensor:
         """x [N, C, 4, 4], img [N, 3, 4, 4] or None, cmap [N, cmap_dim] or None → [N]."""
         if img is not None:
             y = self.fromrgb(img)
             x = y if x is None else x + y
         assert x is not None
         if self.num_channels > 0:
-            x = minibatch_std(x, group_size=self.group_size, num_channels=self.num_channels)
+            size, count = self.group_size, self.num_channels
+            x = torch.cat([minibatch_std(y, group_size=size, num_channels=count) for y in x.chunk(batches)])
         x = self.out(self.fc(self.conv(x).flatten(1)))  # [N, 1] or [N, cmap_dim]
         if cmap is None:
             return x.squeeze(1)
@@ -649,25 +650,30 @@ class StyleGAN2Discriminator(Network):
             )
         self.b4 = DiscriminatorEpilogue(config, cmap_dim=cmap_dim)
 
-    def forward(self, img: Tensor, c: Tensor | None = None) -> Tensor:
+    def forward(self, img: Tensor, c: Tensor | None = None, *, batches: int = 1) -> Tensor:
         """Judge pictures.
 
         Args:
             img: [N, img_channels, img_resolution, img_resolution] in [-1, 1].
             c: [N, c_dim] labels of a conditional discriminator.
+            batches: so many batches of equal length, one behind the other, are in img: the minibatch standard
+                deviation compares pictures with those of their own batch only, so each is judged as if it were alone.
 
         Returns:
             [N] logits: positive = real.
 
         Raises:
             BadImage, BadLatent: a wrong shape.
+            BadInput: a number of pictures that cannot be so many equal batches.
         """
         self._check(img, c)
+        if batches < 1 or len(img) % batches:
+            raise BadInput(f"discriminator cannot part {len(img)} pictures into {batches} equal batches.")
         x = None
         rest: Tensor | None = img
         for res in self.block_resolutions:
             x, rest = self.get_submodule(f"b{res}")(x, rest)
-        return self.b4(x, rest, self.mapping(None, c) if self.c_dim > 0 else None)
+        return self.b4(x, rest, self.mapping(None, c) if self.c_dim > 0 else None, batches=batches)
 
     def _check(self, img: Tensor, c: Tensor | None) -> None:
         check_img(img, who="discriminator", channels=self.img_channels)

@@ -1,6 +1,6 @@
 """The bench on which one step of training is done: the networks with everything that must survive a stop.
 
-`generator_loop.train` says in which order its methods are called. Randomness is drawn anew at every step from (seed,
+`generator_loop.one_step` says in which order its methods are called. Randomness is drawn anew at every step from (seed,
 attempt, pictures seen, place in the batch), never from what came before, and the sampler is a pure function: hence a
 run that was stopped, or killed, goes on as if it had not been.
 """
@@ -243,8 +243,7 @@ class Bench(Workbench):
             fake = self._fakes(z, c, rng)
             real.requires_grad_(steep and config.r1_gamma > 0)
             fake.img.requires_grad_(steep and config.r2_gamma > 0)
-            real_logits, rebuilding = self._judge_reals(real, c, rng)
-            fake_logits = self._judge(fake, c, rng)
+            real_logits, fake_logits, rebuilding = self._judge_both(real, fake, c, rng, apart=steep)
             each = self.loss.discriminator(real_logits, fake_logits, rng=rng)
             above = real_logits - (self.loss.neutral or 0.0)  # of the logit at which D cannot tell
             self.tally.add(loss_D=each, logit_real=real_logits, logit_fake=fake_logits, sign_real=above.sign())
@@ -430,6 +429,16 @@ class Bench(Workbench):
 
     def _judge(self, shown: Shown, c: Tensor | None, rng: torch.Generator) -> Tensor:
         return self.pair.judge(self._dressed(shown, rng), c)
+
+    def _judge_both(
+        self, real: Tensor, fake: Shown, c: Tensor | None, rng: torch.Generator, *, apart: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Logits of reals and of fakes, and how well the reals were rebuilt; `apart`, each can be differentiated."""
+        if apart or not self.pair.judges_apart:
+            real_logits, rebuilding = self._judge_reals(real, c, rng)
+            return real_logits, self._judge(fake, c, rng), rebuilding
+        dressed_real, dressed_fake = self._dressed(Shown(real), rng).img, self._dressed(fake, rng).img
+        return *self.pair.judge_together(dressed_real, dressed_fake, c), None
 
     def _judge_reals(self, real: Tensor, c: Tensor | None, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
         shown = self._dressed(Shown(real), rng)

@@ -7,6 +7,8 @@ them hold the same weights at all times. Randomness is drawn for micro-batches, 
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +49,10 @@ def join(device: str | torch.device = "auto") -> World:
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     place = _place(str(device), int(os.environ.get("LOCAL_RANK", "0")))
     if size > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=_PATIENCE)
+        backend = "nccl" if place.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=_PATIENCE)
+        if backend == "gloo":
+            atexit.register(_part)  # after an error, too; nccl would wait for those that are still at work
     if place.type == "cuda":
         torch.cuda.set_device(place)
     return World(rank=rank, size=size, device=place)
@@ -67,8 +72,19 @@ def _place(device: str, local_rank: int) -> torch.device:
 
 
 def leave(world: World) -> None:
-    """Part from the others at the end."""
-    if world.size > 1 and dist.is_initialized():
+    """Part from the others at the end, when all have come there."""
+    if world.size > 1:
+        with contextlib.suppress(RuntimeError):  # the others may have come and closed the line before gloo heard of it
+            dist.barrier()
+        _part()
+
+
+def _part() -> None:
+    """End the group while Python is still whole.
+
+    Its threads hold tensors; one that lets go of them when the interpreter is half gone aborts the process (SIGABRT).
+    """
+    if dist.is_initialized():
         dist.destroy_process_group()
 
 
@@ -131,9 +147,3 @@ def same_start(networks: Iterable[nn.Module], world: World) -> None:
     for network in networks:
         for tensor in network.state_dict().values():
             dist.broadcast(tensor, src=0)
-
-
-def wait(world: World) -> None:
-    """Go on only when all have come here."""
-    if world.size > 1:
-        dist.barrier()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ganvas.datasets.pictures import Pictures, open_pictures
 from ganvas.errors import BadConfig, BadImage, BadInput
-from ganvas.training.bench import Bench
+from ganvas.training.bench import Batch, Bench
 from ganvas.training.config import TrainConfig, schedule_length_kimg
 from ganvas.training.distributed import World, join, leave, same_start
 from ganvas.training.gallery import Gallery
@@ -103,17 +103,27 @@ def train(
             while not watch.is_over(bool(asked)):
                 batch = bench.draw()
                 watch.at_work()
-                bench.discriminator_step(batch)
-                if bench.penalty_is_due():
-                    bench.penalty_step(batch)
-                if bench.generator_is_due():
-                    bench.generator_step(batch)
-                    if bench.path_length_is_due():
-                        bench.path_length_step(batch)
-                bench.average()
+                one_step(bench, batch)
                 watch.after_step()
     leave(world)
     return watch.trained()
+
+
+def one_step(bench: Bench, batch: Batch) -> None:
+    """Both networks learn from one batch."""
+    # The discriminator.
+    bench.discriminator_step(batch)
+    if bench.penalty_is_due():
+        bench.penalty_step(batch)
+
+    # The generator.
+    if bench.generator_is_due():
+        bench.generator_step(batch)
+        if bench.path_length_is_due():
+            bench.path_length_step(batch)
+
+    # Averages, augmentation, counters.
+    bench.average()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

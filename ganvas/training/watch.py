@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 
 from ganvas.errors import BadConfig, BrokenWeights, GanvasError, Stopped
-from ganvas.training.distributed import World, any_says, wait
+from ganvas.training.distributed import World, any_says
 from ganvas.training.run import MemoryRun, Run, eta_sec, open_run, read_record
 from ganvas.training.watchdog import Finding, Remedy, Vitals, Watchdog
 
@@ -291,7 +291,6 @@ class Watch:
             self._show()
         if self.world.leads:
             self.gallery.close()
-        wait(self.world)
 
     def _note(self, status: str, words: str) -> None:
         if self.world.leads:

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ganvas.errors import BadConfig, BadImage, BadLatent
+from ganvas.errors import BadConfig, BadImage, BadInput, BadLatent
 from ganvas.models import build, stylegan2
 from ganvas.models.stylegan2 import (
     MappingNetwork,
@@ -481,6 +481,36 @@ def test_minibatch_std_of_awkward_batches():
     x = torch.randn(5, 4, 2, 2)
     assert torch.equal(minibatch_std(x, group_size=None), minibatch_std(x, group_size=5))
     assert (minibatch_std(torch.ones(4, 4, 2, 2))[:, -1] < 1e-3).all(), "a collapsed batch is recognised"
+
+
+@pytest.mark.parametrize("group", [4, 3, None])
+@pytest.mark.parametrize("n", [4, 6])
+def test_batches_judged_in_one_pass_do_not_see_each_other(n, group):
+    """One pass over two batches gives the logits and the gradients of two passes, and no gradient from one to another.
+
+    For n = 6 the largest group of one batch is 3, that of both together would be 4.
+    """
+    D = discriminator(mbstd_group_size=group, mbstd_num_channels=2, c_dim=3).double().requires_grad_(True)
+    a, b = torch.randn(2, n, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+    c = torch.eye(3, dtype=torch.float64)[torch.arange(n) % 3]
+    weights = torch.randn(2 * n, dtype=torch.float64)
+    apart = torch.cat([D(a, c), D(b, c)])
+    together = D(torch.cat([a, b]), torch.cat([c, c]), batches=2)
+    torch.testing.assert_close(together, apart, rtol=1e-10, atol=1e-12)
+    slopes = [
+        torch.autograd.grad((logits * weights).sum(), [*D.parameters()], retain_graph=True)
+        for logits in (together, apart)
+    ]
+    torch.testing.assert_close(*slopes, rtol=1e-9, atol=1e-12)
+    (other,) = torch.autograd.grad(together[:n].sum(), b, retain_graph=True)
+    assert not other.any()
+    assert not torch.allclose(D(torch.cat([a, b]), torch.cat([c, c])), apart), "as one batch they would be judged so"
+
+
+def test_pictures_that_are_no_equal_batches_are_refused():
+    for batches in (0, 2):
+        with pytest.raises(BadInput, match="3 pictures"):
+            discriminator()(torch.randn(3, 3, 16, 16), batches=batches)
 
 
 def test_an_r1_penalty_has_the_gradients_of_the_definition():

@@ -28,13 +28,22 @@ from ganvas.training.generator_loop import train
 train(tiny.pictures(), config=tiny.config(**CHANGES), folder=sys.argv[1], device="cpu")
 """
 
+# What was registered first runs last at the end, so this looks when `join`'s own parting is done.
+FAILING_CHILD = """
+import atexit, sys, torch.distributed as dist
+atexit.register(lambda: print("still joined" if dist.is_initialized() else "parted"))
+from ganvas.training.distributed import join
+assert join("cpu").size == 2 and dist.is_initialized()
+raise ValueError("planted")
+"""
 
-def start(folder, rank, size, port):
+
+def start(folder, rank, size, port, child=CHILD):
     root = Path(__file__).parents[2]
     addresses = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": str(size)}
     environment = {**os.environ, **addresses, "LOCAL_RANK": str(rank), "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", CHILD, str(folder)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=root)
+    command, pipe = [sys.executable, "-c", child, str(folder)], subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=root)
 
 
 def free_port():
@@ -59,6 +68,16 @@ def test_two_processes_give_what_one_gives(tmp_path):
     for mine, theirs in zip(read_log(tmp_path / "one"), read_log(tmp_path / "two"), strict=True):
         assert mine["loss_D"] == pytest.approx(theirs["loss_D"], rel=1e-3)
         assert mine["sign_real"] == pytest.approx(theirs["sign_real"])
+
+
+def test_a_process_that_fails_parts_from_the_others_before_python_ends(tmp_path):
+    """Else gloo's threads may abort it (SIGABRT) and hide what was wrong."""
+    port = free_port()
+    pair = [start(tmp_path, rank, 2, port, FAILING_CHILD) for rank in range(2)]
+    for process in pair:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 1 and "ValueError: planted" in err, err
+        assert out.split() == ["parted"]
 
 
 def test_one_process_alone_has_nothing_to_average():

@@ -10,6 +10,7 @@ from torch import nn
 from ganvas.errors import BadConfig, BadImage, BadInput, GanvasError, Stopped
 from ganvas.training.config import TrainConfig
 from ganvas.training.generator_loop import train
+from ganvas.training.pair import Pair, Shown
 from ganvas.training.presets import PRESETS
 from tests.training import tiny
 
@@ -99,6 +100,27 @@ def test_gradients_accumulate_to_those_of_the_whole_batch():
     parts = train(tiny.pictures(), config=dataclasses.replace(config, micro_batch=2), device="cpu")
     for a, b in zip(whole.generator.parameters(), parts.generator.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-4)
+
+
+def test_one_pass_over_reals_and_fakes_teaches_what_two_passes_teach(monkeypatch):
+    """For a StyleGAN2; minibatch standard deviation, augmentation and labels aside, all there is."""
+    config = tiny.config(augment="fixed", augment_p=0.5, mixing=0.9, total_kimg=0.024, beta1=0.5)
+    together = train(tiny.pictures(), config=config, device="cpu")
+    calls = []
+
+    def apart(pair, real, fake, c):
+        calls.append(len(real))
+        return pair.judge(Shown(real), c), pair.judge(Shown(fake), c)
+
+    monkeypatch.setattr(Pair, "judge_together", apart)
+    twice = train(tiny.pictures(), config=config, device="cpu")
+    assert calls == [4] * 6, "every step of the discriminator went through it"
+    for one, two in zip(together.log, twice.log, strict=True):
+        assert one["loss_D"] == pytest.approx(two["loss_D"], rel=1e-4)
+    for name in ("discriminator", "generator"):
+        pairs = zip(getattr(together, name).parameters(), getattr(twice, name).parameters(), strict=True)
+        for a, b in pairs:
+            torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-4)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
