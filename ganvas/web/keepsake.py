@@ -18,6 +18,7 @@ import dataclasses
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,15 +73,14 @@ def keepsake_of(session: Session, *, original: bytes | None, name: str, face: in
         name: what the photo is called.
         face: which of its faces, from 0.
     """
-    first = max(0, min(len(session.history) - MOST_ENTRIES, session.at))
-    history = session.history[first : first + MOST_ENTRIES]
+    history, at = kept_history(session.history, session.at)
     found = session.inversion
     card: dict[str, Any] = {
         "format": FORMAT,
         "name": name,
         "face": face,
         "seed": isinstance(session, SeedSession),
-        "at": session.at - first,
+        "at": at,
         "history": [json.loads(recipe.to_json()) for recipe in history],
         "inversion": {fact: getattr(found, fact) for fact in _FACTS},
     }
@@ -94,6 +94,26 @@ def keepsake_of(session: Session, *, original: bytes | None, name: str, face: in
         if original is not None:
             members.writestr(_member(ORIGINAL), original)
     return file.getvalue()
+
+
+def kept_history(history: Sequence[Recipe], at: int) -> tuple[list[Recipe], int]:
+    """As much of a history as a file holds: the untouched beginning, what is in force, and what is nearest to it.
+
+    Args:
+        history: all of it.
+        at: which entry is in force.
+
+    Returns:
+        The entries that are kept, and which of them is in force.
+    """
+    sizes = [len(recipe.to_json().encode()) for recipe in history]
+    chosen, room = {0, at}, MOST[CARD] // 2 - sizes[0] - sizes[at]
+    for i in sorted(range(len(history)), key=lambda i: abs(i - at)):
+        if i not in chosen and len(chosen) < MOST_ENTRIES and sizes[i] <= room:
+            chosen.add(i)
+            room -= sizes[i]
+    kept = sorted(chosen)
+    return [history[i] for i in kept], kept.index(at)
 
 
 def _member(name: str) -> zipfile.ZipInfo:

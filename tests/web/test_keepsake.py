@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganvas.editing.recipe import Recipe
 from ganvas.errors import BadImage
 from ganvas.images.sixteen import png_chunk
-from ganvas.web.keepsake import CHUNK, into_png, read_keepsake
+from ganvas.web.keepsake import CARD, CHUNK, MOST, MOST_ENTRIES, into_png, kept_history, read_keepsake
 
 from .conftest import pixels_of, png
 
@@ -98,6 +99,22 @@ def test_a_picture_from_a_seed_comes_back(studio):
     beside = studio.http.get(f"/api/sessions/{state['id']}/editing.ganvas").content
     opened = studio.open(beside)
     assert opened["state"] == "ready" and opened["steps"][0]["amount"] == 2
+
+
+def test_a_long_history_keeps_its_beginning_and_what_is_near():
+    history = [Recipe(seed=seed) for seed in range(500)]
+    kept, at = kept_history(history, 400)
+    assert len(kept) == MOST_ENTRIES
+    assert kept[0] is history[0] and kept[at] is history[400]
+    assert kept[at + 1] is history[401] and kept[at - 1] is history[399]
+    assert kept_history(history[:3], 1) == (history[:3], 1)
+
+
+def test_large_recipes_do_not_outgrow_the_file(monkeypatch):
+    monkeypatch.setitem(MOST, CARD, 4000)
+    history = [Recipe(seed=seed, source="x" * 300) for seed in range(30)]
+    kept, at = kept_history(history, 29)
+    assert kept[0] is history[0] and kept[at] is history[29] and 2 <= len(kept) < 8
 
 
 def rewritten(kept, *, packed=False, **members):
