@@ -2,8 +2,8 @@
 
     python tools/draw_portrait.py ganvas/samples/astronaut.jpg --how print -o print.png
 
-Three hands: "print" (a few flat inks under thick lines), "pencil" (grey hatching on paper) and "dots" (a halftone in two
-inks). Lines are after Winnemöller, Kyprianidis and Olsen 2012, "XDoG: An eXtended difference-of-Gaussians compendium".
+Three hands: "print" (a few flat inks under thick lines), "pencil" (hatching on paper) and "dots" (a halftone in one
+ink). Lines are after Winnemöller, Kyprianidis and Olsen 2012, "XDoG: An eXtended difference-of-Gaussians compendium".
 """
 
 from __future__ import annotations

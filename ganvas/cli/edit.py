@@ -43,6 +43,13 @@ def edit(
         typer.Option(help="Change only here: 120,80,40 (a circle: x,y,radius; may be repeated), or a picture as mask."),
     ] = None,
     feather: Annotated[float | None, typer.Option(min=0, help="How soft the region's edge is, in pixels.")] = None,
+    mixes: Annotated[
+        list[str] | None,
+        typer.Option("--mix", help="colour=you.jpg, shape=7 (a seed), all=you.npz:0.7 (strength); may be repeated."),
+    ] = None,
+    styles: Annotated[
+        list[str] | None, typer.Option("--style", help="ink or ink=0.7: a style of 'ganvas stylise'; may be repeated.")
+    ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="A catalogue name, or the path of any generator.")
     ] = "faces",
@@ -66,8 +73,11 @@ def edit(
     """
     wishes = [parse_change(text) for text in changes or []]
     pulls = [parse_drag(text) for text in drags or []]
-    if not wishes and not pulls and recipe is None:
-        raise typer.BadParameter("nothing to do: add --set smile=1.5, --drag 120,80:135,80 or --recipe FILE")
+    mixtures, painted = [parse_mix(text) for text in mixes or []], [parse_style(text) for text in styles or []]
+    if not (wishes or pulls or mixtures or painted or recipe):
+        raise typer.BadParameter(
+            "nothing to do: add --set smile=1.5, --drag 120,80:135,80, --mix colour=you.jpg, --style NAME or --recipe FILE"
+        )
     if region:
         check_region(region)
     kept = tuple(name for name in keep.replace(" ", "").split(",") if name)
@@ -85,12 +95,17 @@ def edit(
         session.replay(read_recipe(recipe))
     if region:
         session.set_region(region_from(region, session.photo), feather_px=feather)
+    for part, reference, strength in mixtures:
+        with Progress(f"taking {part} from {reference}") as progress:
+            session.mix(reference, part=part, strength=strength, on_step=progress.step)
     for direction, amount in wishes:
         set_to = session.set(direction, amount, keep=kept)
         if isinstance(amount, str):
             typer.echo(f"{direction}: {set_to:+.2f}")
     if pulls:
         pull(session, pulls)
+    for style, strength in painted:
+        session.stylise(style, strength)
     result = session.render() if paste_back else session.render_crop()
     write_image(result, output)
     typer.echo(f"saved: {output}")
@@ -119,6 +134,33 @@ def parse_change(text: str) -> tuple[str, float | str]:
     if not match:
         raise typer.BadParameter(f"a change is written as smile=1.5, smile=auto or smile=-auto; cannot read {text!r}")
     return match[1], match[2] or float(match[3])
+
+
+def parse_mix(text: str) -> tuple[str, Path | int, float]:
+    """`colour=you.jpg:0.7` → ("colour", Path("you.jpg"), 0.7); a number for the picture is a seed.
+
+    Raises:
+        typer.BadParameter: anything else; exit status 2.
+    """
+    match = re.fullmatch(r"(all|colour|shape)=(.+?)(?::(0(?:\.\d*)?|1(?:\.0*)?|\.\d+))?", text.strip())
+    if not match:
+        raise typer.BadParameter(
+            f"a mix is written as colour=you.jpg, shape=7 or all=you.npz:0.7 (strength 0 to 1); cannot read {text!r}"
+        )
+    strength = 1.0 if match[3] is None else float(match[3])
+    return match[1], int(match[2]) if match[2].isdigit() else Path(match[2]), strength
+
+
+def parse_style(text: str) -> tuple[str, float]:
+    """`ink=0.7` → ("ink", 0.7); `ink` → ("ink", 1.0).
+
+    Raises:
+        typer.BadParameter: anything else; exit status 2.
+    """
+    match = re.fullmatch(r"([\w-]+)(?:=(0(?:\.\d*)?|1(?:\.0*)?|\.\d+))?", text.strip())
+    if not match:
+        raise typer.BadParameter(f"a style is written as ink, or ink=0.7 (strength 0 to 1); cannot read {text!r}")
+    return match[1], 1.0 if match[2] is None else float(match[2])
 
 
 def say_figures(session: Session) -> None:

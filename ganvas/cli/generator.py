@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ganvas.cli.choices import parse_numbers
+from ganvas.cli.console import Progress
 from ganvas.cli.machine import prepare_machine
 
 if TYPE_CHECKING:
@@ -50,6 +53,28 @@ def map_seeds(G: Any, seeds: list[int], *, trunc: float, label: int | None) -> T
     from ganvas.models.protocol import latents_from_seeds
 
     return map_z(G, latents_from_seeds(seeds, G.z_dim), trunc=trunc, label=label)
+
+
+def map_pictures(G: Any, text: str, *, what: str, trunc: float, label: int | None) -> Tensor:
+    """ws [N, num_ws, w_dim] of seeds, photos and inversions in one list: `0-3,me.jpg,you.npz`.
+
+    Raises:
+        typer.BadParameter: neither numbers nor files. GanvasError: as `map_seeds` and `find_reference`.
+    """
+    import torch
+
+    from ganvas.features.efficientnet import eyes_if_here
+    from ganvas.inversion.framing import find_reference
+
+    found = []
+    for one in text.split(","):
+        if Path(one.strip()).suffix:
+            with Progress(f"finding {Path(one).name} in the model") as progress:
+                inversion = find_reference(one.strip(), G, eyes=eyes_if_here(), on_step=progress.step)
+            found.append(inversion.ws.to(G.device))
+        else:
+            found.append(map_seeds(G, parse_numbers(one, what=what), trunc=trunc, label=label))
+    return torch.cat(found)
 
 
 def map_z(G: Any, z: Tensor, *, trunc: float, label: int | None) -> Tensor:

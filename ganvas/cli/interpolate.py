@@ -9,7 +9,7 @@ import typer
 
 from ganvas.cli.choices import parse_numbers
 from ganvas.cli.console import track
-from ganvas.cli.generator import Class, Model, NoiseMode, Precision, Truncation, map_seeds, map_z, open_generator
+from ganvas.cli.generator import Class, Model, NoiseMode, Precision, Truncation, map_pictures, map_z, open_generator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def interpolate(
     model: Model = "faces",
-    seeds: Annotated[str, typer.Option(help="Seeds to pass, in this order.")] = "0-3",
+    seeds: Annotated[
+        str, typer.Option(help="Pictures to pass, in this order: seeds, photos, .npz of 'ganvas invert'; 0-3,me.npz.")
+    ] = "0-3",
     frames: Annotated[int, typer.Option(min=2, help="Pictures in the whole loop.")] = 120,
     fps: Annotated[float, typer.Option(min=0.1, help="Pictures shown a second.")] = 30,
     trunc: Truncation = 0.7,
@@ -35,15 +37,13 @@ def interpolate(
 
     Example: [bold]ganvas interpolate --model faces --seeds 0-3 --frames 120 --output walk.mp4[/bold]
     """
-    numbers = parse_numbers(seeds, what="seeds")
-
     import torch
 
     from ganvas.images.animation import check_animation, write_animation
 
     check_animation(output)
     G = open_generator(model)
-    path = _path(G, numbers, frames=frames, trunc=trunc, label=label)
+    path = _path(G, seeds, frames=frames, trunc=trunc, label=label)
     with torch.no_grad():
         pictures = (
             G.synthesis(ws[None], noise_mode=noise_mode, resolution=resolution, precision=precision).clamp(-1, 1)
@@ -53,12 +53,13 @@ def interpolate(
     typer.echo(f"animation: {output}, {frames / fps:.1f} seconds")
 
 
-def _path(G: Any, seeds: list[int], *, frames: int, trunc: float, label: int | None) -> Tensor:
+def _path(G: Any, seeds: str, *, frames: int, trunc: float, label: int | None) -> Tensor:
     """[frames, num_ws, w_dim]: through W where there is a mapping network, else along the sphere of z."""
     from ganvas.editing.walk import walk
     from ganvas.models.protocol import latents_from_seeds
 
     if G.num_ws > 1:
-        return walk(map_seeds(G, seeds, trunc=trunc, label=label), frames=frames)
-    z = walk(latents_from_seeds(seeds, G.z_dim)[:, None], frames=frames, on_sphere=True)[:, 0]
+        return walk(map_pictures(G, seeds, what="seeds", trunc=trunc, label=label), frames=frames)
+    numbers = parse_numbers(seeds, what="seeds")
+    z = walk(latents_from_seeds(numbers, G.z_dim)[:, None], frames=frames, on_sphere=True)[:, 0]
     return map_z(G, z, trunc=trunc, label=label)

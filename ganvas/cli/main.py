@@ -24,6 +24,7 @@ from ganvas.cli.mix import mix
 from ganvas.cli.models import models
 from ganvas.cli.runs import runs
 from ganvas.cli.studio import studio
+from ganvas.cli.stylise import stylise
 from ganvas.cli.train import train
 from ganvas.cli.translate import translate
 from ganvas.cli.tune import tune
@@ -61,6 +62,7 @@ app.command()(edit)
 app.command()(evaluate)
 app.command()(generate)
 app.command()(mix)
+app.command()(stylise)
 app.command()(interpolate)
 app.command()(invert)
 app.command()(upscale)

@@ -7,18 +7,27 @@ from typing import Annotated
 
 import typer
 
-from ganvas.cli.choices import parse_numbers
+from ganvas.cli.choices import one_of, parse_numbers
 from ganvas.cli.console import track
-from ganvas.cli.generator import Class, Model, NoiseMode, Precision, Truncation, map_seeds, open_generator
+from ganvas.cli.generator import Class, Model, NoiseMode, Precision, Truncation, map_pictures, open_generator
 
 
 def mix(
     model: Model = "faces",
-    rows: Annotated[str, typer.Option(help="Seeds down the side: pictures.")] = "0-3",
-    cols: Annotated[str, typer.Option(help="Seeds along the top: styles.")] = "4-7",
+    rows: Annotated[
+        str, typer.Option(help="Pictures down the side: seeds, photos, .npz of 'ganvas invert'; 0-3,me.jpg.")
+    ] = "0-3",
+    cols: Annotated[str, typer.Option(help="Pictures along the top, whose styles are taken: 4-7,you.jpg.")] = "4-7",
+    part: Annotated[
+        str,
+        typer.Option(
+            callback=one_of("colour", "shape", "all"), help="What comes from the column: colour, shape or all."
+        ),
+    ] = "colour",
     layers: Annotated[
-        str | None, typer.Option(help="Rows of ws that come from the column, such as 8-17; default: the later half.")
+        str | None, typer.Option(help="Rows of ws that come from the column, such as 8-17, instead of a part's.")
     ] = None,
+    strength: Annotated[float, typer.Option(min=0, max=1, help="How strongly, 0 to 1.")] = 1.0,
     trunc: Truncation = 0.7,
     label: Class = None,
     noise_mode: NoiseMode = "const",
@@ -29,12 +38,11 @@ def mix(
 
     Example: [bold]ganvas mix --model faces --rows 0-3 --cols 4-7 --layers 12-22 -o mix.png[/bold]
     """
-    row_seeds, column_seeds = parse_numbers(rows, what="rows"), parse_numbers(cols, what="cols")
     chosen = None if layers is None else parse_numbers(layers, what="layers")
 
     import torch
 
-    from ganvas.editing.mix import mixing_sheet
+    from ganvas.editing.mix import mixing_sheet, rows_of
     from ganvas.errors import BadConfig
     from ganvas.images.files import write_image
     from ganvas.images.sheet import grid
@@ -42,10 +50,10 @@ def mix(
     G = open_generator(model)
     if G.num_ws == 1:
         raise BadConfig(f"{model} has a single latent row, so there are no layers to mix; try 'ganvas interpolate'")
-    chosen = list(range(G.num_ws // 2, G.num_ws)) if chosen is None else chosen
-    row_ws = map_seeds(G, row_seeds, trunc=trunc, label=label)
-    column_ws = map_seeds(G, column_seeds, trunc=trunc, label=label)
-    mixed = mixing_sheet(row_ws, column_ws, chosen)  # [R, C, num_ws, w_dim]
+    chosen = rows_of(part, G) if chosen is None else chosen
+    row_ws = map_pictures(G, rows, what="rows", trunc=trunc, label=label)
+    column_ws = map_pictures(G, cols, what="cols", trunc=trunc, label=label)
+    mixed = mixing_sheet(row_ws, column_ws, chosen, strength=strength)  # [R, C, num_ws, w_dim]
     cells = [None, *column_ws]
     for row, line in zip(row_ws, mixed, strict=True):
         cells += [row, *line]

@@ -200,13 +200,14 @@ def mix_styles(ws: Tensor, style: Tensor, layers: Iterable[int], *, strength: fl
     return mixed
 
 
-def mixing_sheet(row_ws: Tensor, column_ws: Tensor, layers: Iterable[int]) -> Tensor:
+def mixing_sheet(row_ws: Tensor, column_ws: Tensor, layers: Iterable[int], *, strength: float = 1) -> Tensor:
     """Every row's picture in every column's style.
 
     Args:
         row_ws: [R, num_ws, w_dim] pictures down the side.
         column_ws: [C, num_ws, w_dim] styles along the top.
         layers: the rows of ws that come from the column.
+        strength: 0 = nothing of the column, 1 = its rows entirely.
 
     Returns:
         [R, C, num_ws, w_dim].
@@ -214,7 +215,7 @@ def mixing_sheet(row_ws: Tensor, column_ws: Tensor, layers: Iterable[int]) -> Te
     shape = (len(row_ws), len(column_ws), *row_ws.shape[1:])
     pictures = row_ws[:, None].expand(shape).flatten(0, 1)
     styles = column_ws[None].expand(shape).flatten(0, 1)
-    return mix_styles(pictures, styles, layers).view(shape)
+    return mix_styles(pictures, styles, layers, strength=strength).view(shape)
 
 
 def check_layers(layers: Iterable[int], *, num_ws: int) -> list[int]:

@@ -3,12 +3,14 @@
     example ──invert──► w of the face as the generator would paint it
     w, its late rows now and then those of other faces ──generator──► should all look like the example
 
-Whatever the late rows say, the generator learns to answer with the example's paint; the early rows, which say whose face
-it is, keep their meaning, so other faces come out painted alike.
+Whatever the late rows say, the generator learns to answer with the example's paint; the early rows, which say whose
+face it is, keep their meaning, so other faces come out painted alike. So that they stay who they are, every few steps
+another face is painted, and its features (eyes, mouth, outlines: brightness against its surroundings) are compared with
+those that the untaught generator gives it; in the paper nothing does that.
 
-Paper: Chong and Forsyth 2022, "JoJoGAN: One Shot Face Stylization". Theirs compares features of a discriminator over 300
-steps on a GPU; here they are those of EfficientNet-Lite0 (where its weights are on this computer, else differences of
-neighbouring pixels stand in), only layers from 16 px on learn, in steps of their own spread, and large ones in thin
+Paper: Chong and Forsyth 2022, "JoJoGAN: One Shot Face Stylization". Theirs compares features of a discriminator over
+300 steps on a GPU; here they are those of EfficientNet-Lite0 (where its weights are on this computer, else differences
+of neighbouring pixels stand in), only layers from 32 px on learn, in steps of their own spread, and large ones in thin
 factors (Hu et al. 2021, "LoRA").
 """
 
@@ -18,7 +20,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -38,6 +40,7 @@ from ganvas.inversion.likeness import Likeness, LikenessConfig
 from ganvas.inversion.optimise import invert
 from ganvas.inversion.pivotal import spread, tunable
 from ganvas.models.protocol import latents_from_seeds
+from ganvas.training.watch import asked_to_stop
 from ganvas.weights.checkpoint import fingerprint
 
 BETAS = (0.0, 0.99)  # the paper's
@@ -54,20 +57,24 @@ class StyleConfig:
     steps: int = 150
     lr: float = 0.006  # a step, in standard deviations of each tensor's own entries
     px: int = 256  # the size compared, at most the generator's own
-    from_px: int = 16  # layers that paint below this size stay: they say where things are
+    from_px: int = 32  # layers that paint below this size stay: they say where things are, and whose face it is
     keep_colour: bool = False  # learn brightness, lines and texture only; colours stay the picture's own
     mixing: float = 0.8  # share of steps in which the late rows are another face's
     features: float = 1.0  # weight of the perceptual distance; 0 = off
     pixels: float = 0.5  # of the mean difference of pixels
     coarse: float = 1.0  # of the squared difference at 64 and 32 px
+    detail: float = 0.5  # weight of all this in a piece of the whole picture, where that is larger than px
+    structure: float = 1.0  # weight of other faces' own features; 0 = off
+    structure_every: int = 3  # steps
     effort: str = "standard"  # of the inversion of the example
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.px, self.from_px) < 1 or not self.lr > 0:
-            raise BadConfig(f"steps, px, from_px and lr of a style must be positive, got {self}")
-        if not 0 <= self.mixing <= 1 or min(self.features, self.pixels, self.coarse) < 0:
-            raise BadConfig("mixing is a share from 0 to 1; features, pixels and coarse are weights of 0 or more")
+        if min(self.steps, self.px, self.from_px, self.structure_every) < 1 or not self.lr > 0:
+            raise BadConfig(f"steps, px, from_px, structure_every and lr of a style must be positive, got {self}")
+        weights = self.features, self.pixels, self.coarse, self.detail, self.structure
+        if not 0 <= self.mixing <= 1 or min(weights) < 0:
+            raise BadConfig(f"mixing is a share from 0 to 1, and weights are 0 or more, got {self}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +85,7 @@ class Progress:
     step: int
     steps: int
     sec: float  # since the beginning
+    sec_left: float | None = None  # of this stage, by its speed so far
     loss: float | None = None
     generator: Any = None  # as taught so far: for previews, not to be changed
 
@@ -105,8 +113,8 @@ def teach_style(
         config: how.
         eyes: EfficientNet-Lite0, for the perceptual part.
         ws: latents of the examples, [1, num_ws, w_dim] each, where they are known; None = they are searched for.
-        on_step: called after every step. Returning True, or raising `Stopped`, ends the teaching: what was learnt so
-            far is the result, marked as unfinished.
+        on_step: called after every step. Returning True, raising `Stopped`, or Ctrl-C ends the teaching: what was
+            learnt so far is the result, marked as unfinished. A second Ctrl-C interrupts at once.
         facts: more for the style's card.
 
     Returns:
@@ -126,9 +134,9 @@ def teach_style(
     if not pictures:
         raise BadImage("teach_style needs an example, got none")
     rows_of("colour", generator)  # a family without rows says so before the work
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), asked_to_stop() as asked:
         torch.manual_seed(config.seed)
-        lesson = _Lesson(pictures, generator, config, eyes, on_step)
+        lesson = _Lesson(pictures, generator, config, eyes, on_step, asked)
         finished = lesson.find(ws) and lesson.teach()
     kept = {
         "made_by": f"ganvas {__version__}",
@@ -152,21 +160,25 @@ class _Lesson:
         config: StyleConfig,
         eyes: EfficientNetLite0 | None,
         on_step: OnProgress | None,
+        asked: list[int],
     ):
-        self.config, self.generator, self.on_step, self.eyes = config, generator, on_step, eyes
-        self.started_sec, self.step, self.loss = time.monotonic(), 0, None
-        self.pictures = [shrunk(img.to(generator.device), generator.img_resolution) for img in pictures]
+        self.config, self.generator, self.on_step, self.eyes, self.asked = config, generator, on_step, eyes, asked
+        self.started_sec, self.step = time.monotonic(), 0
+        self.loss: float | None = None
+        self.begun_sec: dict[str, tuple[float, int]] = {}
+        self.pictures = [sized(img.to(generator.device), generator.img_resolution) for img in pictures]
         self.px = min(config.px, generator.img_resolution)
-        weights = LikenessConfig(pixels=config.pixels, coarse=config.coarse, features=config.features, centre=0.5)
-        self.goals = [Likeness(self.seen(img), eyes=eyes, config=weights) for img in self.pictures]
+        self.weights = LikenessConfig(pixels=config.pixels, coarse=config.coarse, features=config.features, centre=0)
+        self.goals = [
+            Likeness(self.seen(shrunk(img, self.px)), eyes=eyes, config=self.weights) for img in self.pictures
+        ]
         self.learner = Learner(generator, from_px=config.from_px)
         self.random = torch.Generator().manual_seed(config.seed)
         self.rows = rows_of("colour", generator)
         self.ws: list[Tensor] = []
 
     def seen(self, img: Tensor) -> Tensor:
-        """At the size compared; without its colours where those are to stay."""
-        img = shrunk(img, self.px)
+        """Without its colours, where those are to stay."""
         return luma(img).expand_as(img) if self.config.keep_colour else img
 
     def find(self, ws: Sequence[Tensor] | None) -> bool:
@@ -193,14 +205,25 @@ class _Lesson:
         return goes_on
 
     def told(self, stage: str, step: int, steps: int) -> bool:
-        """Report; False where that says stop."""
-        if self.on_step is None:
-            return True
-        sec = time.monotonic() - self.started_sec
+        """Report; False where that, Ctrl-C or a polite kill says stop."""
+        if self.on_step is None or self.asked:
+            return not self.asked
+        now = time.monotonic()
+        self.begun_sec.setdefault(stage, (now, step))
+        began_sec, first = self.begun_sec[stage]
+        left_sec = (now - began_sec) / (step - first) * (steps - step) if step > first else None
         generator = self.learner.generator if stage == "teaching" else None
         try:
             return not self.on_step(
-                Progress(stage=stage, step=step, steps=steps, sec=sec, loss=self.loss, generator=generator)
+                Progress(
+                    stage=stage,
+                    step=step,
+                    steps=steps,
+                    sec=now - self.started_sec,
+                    sec_left=left_sec,
+                    loss=self.loss,
+                    generator=generator,
+                )
             )
         except Stopped:
             return False
@@ -209,17 +232,15 @@ class _Lesson:
         """All steps; False where it was stopped, or left the finite numbers."""
         config = self.config
         optimiser = torch.optim.Adam(self.learner.groups(config.lr), betas=BETAS)
-        bad = 0
+        bad = 0  # steps in a row
         while self.step < config.steps:
             for group in optimiser.param_groups:
                 group["lr"] = group["full"] * _rate(self.step, config.steps)
             optimiser.zero_grad(set_to_none=True)
-            which = self.step % len(self.goals)
-            img = self.learner.generator.synthesis(self.latent(which), precision="fast").float()
-            loss = self.goals[which](self.seen(img))
-            if config.keep_colour:
-                loss = loss + self.colours_kept(img, which)
+            loss = self.unlikeness(self.step % len(self.goals))
             loss.backward()
+            if config.structure and self.step % config.structure_every == 0:
+                self.estrangement().backward()
             if not self.learner.sound(loss):
                 bad += 1
                 if bad == BAD_STEPS:
@@ -235,29 +256,52 @@ class _Lesson:
             raise BadConfig(f"this teaching has no finite loss from its first step on; lower lr ({config.lr})")
         return bad < BAD_STEPS
 
+    def unlikeness(self, which: int) -> Tensor:
+        """How far an example's face is painted from it: as a whole, in a piece of its detail, and in its colours."""
+        ws = self.latent(which)
+        img = self.painted(self.learner.generator, ws)
+        loss = self.goals[which](self.seen(shrunk(img, self.px)))
+        if self.config.detail and img.shape[3] > self.px:
+            top, left = torch.randint(img.shape[3] - self.px + 1, (2,), generator=self.random).tolist()
+            ours, theirs = (x[:, :, top : top + self.px, left : left + self.px] for x in (img, self.pictures[which]))
+            piece = Likeness(self.seen(theirs), eyes=self.eyes, config=self.weights)
+            loss = loss + self.config.detail * piece(self.seen(ours))
+        if self.config.keep_colour:
+            with torch.no_grad():
+                plain = self.painted(self.generator, ws)
+            loss = loss + COLOUR_WEIGHT * colours_apart(img, plain)
+        return loss
+
+    def estrangement(self) -> Tensor:
+        """How far another face has become another person's."""
+        ws = self.other(int(torch.randint(2**31, (1,), generator=self.random)))
+        with torch.no_grad():
+            plain = self.painted(self.generator, ws)
+        img = self.painted(self.learner.generator, ws)
+        loss = self.config.structure * structure_apart(img, plain)
+        return loss + COLOUR_WEIGHT * colours_apart(img, plain) if self.config.keep_colour else loss
+
+    @staticmethod
+    def painted(generator: Any, ws: Tensor) -> Tensor:
+        """ws [1, num_ws, w_dim] → the whole picture, quickly."""
+        img: Tensor = generator.synthesis(ws, precision="fast").float()
+        return img
+
     def latent(self, which: int) -> Tensor:
         """The example's latent, most times with the late rows of another face."""
         ws = self.ws[which].clone()
         seed = int(torch.randint(2**31, (1,), generator=self.random))
         if torch.rand(1, generator=self.random) < self.config.mixing:
             ws[:, self.rows] = self.other(seed)[:, self.rows]
-        self.asked = ws
         return ws
 
     @torch.no_grad()
     def other(self, seed: int) -> Tensor:
-        """A random face's ws."""
+        """A random face's ws, a little truncated."""
         z = latents_from_seeds([seed], self.generator.z_dim, device=self.generator.device)
         c_dim = self.generator.c_dim
         c = F.one_hot(torch.tensor([seed % c_dim]), c_dim).to(z) if c_dim else None
-        return self.generator.mapping(z, c)
-
-    def colours_kept(self, img: Tensor, which: int) -> Tensor:
-        """How far the colours, seen coarsely, are from what the untaught generator paints for the same latent."""
-        with torch.no_grad():
-            plain = shrunk(self.generator.synthesis(self.asked, precision="fast").float(), COLOUR_PX)
-        ours = shrunk(img, COLOUR_PX)
-        return COLOUR_WEIGHT * F.mse_loss(ours - luma(ours), plain - luma(plain))
+        return self.generator.mapping(z, c, truncation_psi=0.8)
 
     @torch.no_grad()
     def figures(self) -> dict[str, float]:
@@ -266,7 +310,7 @@ class _Lesson:
         if not self.ws:
             return made
         for when, generator in (("before", self.generator), ("after", self.learner.generator)):
-            img = self.seen(generator.synthesis(self.ws[0]).clamp(-1, 1))
+            img = self.seen(shrunk(generator.synthesis(self.ws[0]).clamp(-1, 1), self.px))
             made[f"loss_{when}"] = round(self.goals[0](img).item(), 4)
             if self.eyes is not None:
                 made[f"feature_distance_{when}"] = round(self.goals[0].feature_distance(img).item(), 4)
@@ -274,7 +318,42 @@ class _Lesson:
 
 
 COLOUR_PX, COLOUR_WEIGHT = 32, 4.0
+STRUCTURE_PX, AROUND_PX = 128, 9
 LUMA = (0.299, 0.587, 0.114)
+
+
+def colours_apart(a: Tensor, b: Tensor) -> Tensor:
+    """How far the colours of two pictures are apart, seen coarsely and apart from brightness; one number, 0 or more."""
+    a, b = shrunk(a, COLOUR_PX), shrunk(b, COLOUR_PX)
+    return F.mse_loss(a - luma(a), b - luma(b))
+
+
+def structure_apart(img: Tensor, plain: Tensor) -> Tensor:
+    """How differently two pictures rise and fall in brightness around each place, where the second does at all.
+
+    1 − the correlation in windows of AROUND_PX at STRUCTURE_PX, averaged over places by the contrast of the second: 0
+    where every edge lies where it lay, whatever its tone; 1 where nothing is related; 2 for a negative.
+    """
+    a, b = (luma(shrunk(x, STRUCTURE_PX)) for x in (img, plain))
+    mean_a, mean_b = (_around(x) for x in (a, b))
+    var_a, var_b = (_around(x * x) - m * m for x, m in ((a, mean_a), (b, mean_b)))
+    floor = 1e-4
+    alike = (_around(a * b) - mean_a * mean_b) / ((var_a.clamp(min=0) + floor) * (var_b.clamp(min=0) + floor)).sqrt()
+    weight = var_b.clamp(min=0).sqrt()
+    return 1 - (weight * alike).sum() / (weight.sum() + floor)
+
+
+def sized(img: Tensor, px: int) -> Tensor:
+    """[1, C, S, S] → [1, C, px, px]: smaller by area, larger by cubic interpolation."""
+    img = shrunk(img, px)
+    if img.shape[3] == px:
+        return img
+    return F.interpolate(img, (px, px), mode="bicubic", align_corners=False).clamp(-1, 1)
+
+
+def _around(x: Tensor) -> Tensor:
+    """The mean of each place's surroundings, [N, 1, H, W]."""
+    return F.avg_pool2d(x, AROUND_PX, stride=1, padding=AROUND_PX // 2, count_include_pad=False)
 
 
 def luma(img: Tensor) -> Tensor:
@@ -310,7 +389,7 @@ class Thin(nn.Module):
 
 
 class Learner:
-    """A copy of a generator in which the layers that paint learn, and what they have learnt as a small set of tensors."""
+    """A copy of a generator in which the layers that paint learn; what they have learnt is a small set of tensors."""
 
     def __init__(self, generator: Any, *, from_px: int, max_numbers: int = MAX_NUMBERS):
         self.parent = generator
@@ -323,7 +402,8 @@ class Learner:
         self.thin: dict[str, Thin] = {}
         for name, parameter in chosen.items():
             if self.rank is None or parameter.numel() < SMALL:
-                self.whole[name] = parameter.requires_grad_()
+                parameter.requires_grad_()
+                self.whole[name] = parameter
             else:
                 self.thin[name] = self._taken_apart(name, parameter)
 
@@ -370,10 +450,7 @@ def _rank_for(chosen: dict[str, nn.Parameter], max_numbers: int) -> int | None:
     left = max_numbers - sum(size for size in sizes if size < SMALL)
     each = sum(p.shape[0] + p.numel() // p.shape[0] for p in chosen.values() if p.numel() >= SMALL)
     if left < each:
-        raise BadConfig(f"this generator is too large for a style file of {2 * max_numbers / 1e6:.0f} MB: raise from_px")
+        raise BadConfig(
+            f"this generator is too large for a style file of {2 * max_numbers / 1e6:.0f} MB: raise from_px"
+        )
     return min(64, left // each)
-
-
-def longer(config: StyleConfig, **changes: Any) -> StyleConfig:
-    """The config with changes; None leaves a field as it is."""
-    return replace(config, **{name: value for name, value in changes.items() if value is not None})

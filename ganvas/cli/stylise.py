@@ -1,0 +1,247 @@
+"""ganvas stylise: teach a generator a style from one picture; join generators that have one parent."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ganvas.cli.choices import one_of
+from ganvas.cli.console import Progress as Bar
+from ganvas.cli.fetch import have
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganvas.training.style_loop import Progress
+
+SHOWN_SEEDS = (1, 4, 7)
+SHOWN_PX = 256
+LINE_SEC = 10.0  # between two lines where nobody watches
+SAVE_SEC = 20.0  # between two previews
+
+
+def stylise(
+    example: Annotated[
+        list[Path] | None, typer.Option(help="A picture in the style, with a face as the model knows them.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What the style will be called, such as ink.")] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "-m", help="A catalogue name, or the path of a stylegan2, stylegan3 or mobilestylegan."
+        ),
+    ] = "faces",
+    keep_colour: Annotated[
+        bool, typer.Option("--keep-colour", help="Learn lines, light and texture; colours stay each picture's own.")
+    ] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="How long to teach; default 150.")] = None,
+    align: Annotated[
+        str,
+        typer.Option(
+            callback=one_of("auto", "faces", "centre"),
+            help="faces: find the face in the example; centre: its middle square; auto: the face where one is found.",
+        ),
+    ] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed and example give the same style.")] = 0,
+    preview: Annotated[
+        Path | None, typer.Option(help="Where the preview goes while it learns; default: beside the style.")
+    ] = None,
+    swap: Annotated[
+        str | None, typer.Option(help="Instead: take this generator's coarse layers (a file, a name, or a style) …")
+    ] = None,
+    blend: Annotated[str | None, typer.Option(help="Instead: mix all layers of this one …")] = None,
+    other: Annotated[str | None, typer.Option("--with", help="… and of this one.")] = None,
+    at: Annotated[float, typer.Option(help="--swap: the size in pixels where they meet.")] = 32,
+    width: Annotated[float, typer.Option(min=0, help="--swap: how smoothly, in doublings; 0 = a hard cut.")] = 1,
+    share: Annotated[float, typer.Option(min=0, max=1, help="--blend: of the first.")] = 0.5,
+    add: Annotated[Path | None, typer.Option(help="Instead: take somebody's style file into your own.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Instead: show the styles on this computer.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write the style (or the joined generator) here.")
+    ] = None,
+) -> None:
+    """Teach a generator to paint like one picture; 'ganvas edit PHOTO --style NAME' then paints in it.
+
+    Example: [bold]ganvas stylise --model faces --example drawing.png --name ink[/bold]
+    """
+    wishes = [bool(example), swap is not None, blend is not None, add is not None, listed]
+    if sum(wishes) != 1:
+        raise typer.BadParameter("one thing at a time: --example PICTURE --name NAME, --swap, --blend, --add or --list")
+    if swap is not None or blend is not None:
+        if other is None or output is None:
+            raise typer.BadParameter("two generators are joined by --swap (or --blend) A --with B -o OUT.safetensors")
+        _join(swap, blend, other, model=model, at=at, width=width, share=share, output=output)
+    elif add is not None:
+        _add(add, name)
+    elif listed:
+        _list()
+    else:
+        if name is None:
+            raise typer.BadParameter("a style needs a name: --name ink")
+        _teach(
+            example or [], name, model=model, keep_colour=keep_colour, steps=steps, align=align, seed=seed,
+            preview=preview, output=output,
+        )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Teaching
+
+
+def _teach(
+    examples: list[Path], name: str, *, model: str, keep_colour: bool, steps: int | None, align: str, seed: int,
+    preview: Path | None, output: Path | None,
+) -> None:  # fmt: skip
+    from ganvas.cli.generator import open_generator
+    from ganvas.editing.stylise import check_style_name, save_style, styles_folder
+    from ganvas.features.efficientnet import eyes_if_here
+    from ganvas.images.files import format_of
+    from ganvas.training.style_loop import StyleConfig, teach_style
+    from ganvas.weights.store import sha256_of
+
+    check_style_name(name)
+    have((model, "mtcnn", "efficientnet-lite0"))
+    styles_folder().mkdir(parents=True, exist_ok=True)
+    preview = preview or styles_folder() / f"{name}.png"
+    format_of(preview)
+    G = open_generator(model)
+    squares = [_square(path, G, align) for path in examples]
+    config = StyleConfig(keep_colour=keep_colour, seed=seed, steps=steps or StyleConfig().steps)
+    facts = {"model": model, "examples": [{"file": path.name, "sha256": sha256_of(path)} for path in examples]}
+    with _Voice(G, squares, preview) as voice:
+        style = teach_style(squares, G, name=name, config=config, eyes=eyes_if_here(), on_step=voice, facts=facts)
+    if not style.tensors:
+        typer.echo("stopped before anything was learnt; nothing is saved")
+        raise typer.Exit(1)
+    for path in [None, output] if output is not None else [None]:
+        saved = save_style(style, path)
+        typer.echo(f"style: {saved}, {saved.stat().st_size / 1e6:.1f} MB")
+    figures = ", ".join(f"{key} {value:g}" for key, value in style.facts["figures"].items())
+    typer.echo(
+        f"{style.facts['steps']} steps{'' if style.facts['finished'] else ' (stopped; kept as it is)'}: {figures}"
+    )
+    typer.echo(f"look at {preview}; paint in it: ganvas edit PHOTO -o OUT.png --style {name}")
+
+
+def _square(path: Path, G: Any, align: str) -> Tensor:
+    """The part of an example to learn from; a drawing in which no face is found is taken by its middle."""
+    from ganvas.errors import NoFace
+    from ganvas.inversion.framing import square_of
+
+    try:
+        return square_of(path, G, align=align)[0]
+    except NoFace:
+        if align == "faces":
+            raise
+        typer.echo(f"note: no face is found in {path.name}, so its middle square is taken; cut it like a portrait")
+        return square_of(path, G, align="centre")[0]
+
+
+class _Voice:
+    """How far it is, on one line; and a picture of it now and then."""
+
+    def __init__(self, G: Any, squares: list[Tensor], preview: Path):
+        self.G, self.squares, self.preview = G, squares, preview
+        self._terminal = sys.stderr.isatty()
+        self._line_sec = self._saved_sec = 0.0
+
+    def __enter__(self) -> _Voice:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._terminal:
+            sys.stderr.write("\n")
+
+    def __call__(self, at: Progress) -> None:
+        """After every step."""
+        now, last = time.monotonic(), at.step == at.steps
+        left_sec = at.sec_left
+        line = f"{at.stage} {at.step}/{at.steps}" + (f" · loss {at.loss:.3f}" if at.loss is not None else "")
+        line += "" if left_sec is None else f" · ETA {round(left_sec) // 60}:{round(left_sec) % 60:02}"
+        if self._terminal:
+            sys.stderr.write("\r" + line.ljust(79))
+            sys.stderr.flush()
+        elif last or now - self._line_sec >= LINE_SEC:
+            self._line_sec = now
+            print(line, file=sys.stderr, flush=True)
+        if at.generator is not None and (last or now - self._saved_sec >= SAVE_SEC):
+            self._saved_sec = now
+            self._show(at.generator)
+
+    def _show(self, generator: Any) -> None:
+        """The examples and some faces: above as they are, below in the style as learnt so far."""
+        import torch
+
+        from ganvas.images.files import write_image
+        from ganvas.images.sheet import grid
+        from ganvas.inversion.exits import shrunk
+        from ganvas.models.protocol import latents_from_seeds
+
+        with torch.no_grad():
+            z = latents_from_seeds(SHOWN_SEEDS, self.G.z_dim)
+            c = torch.eye(self.G.c_dim)[[0] * len(z)] if self.G.c_dim else None
+            ws = self.G.mapping(z, c, truncation_psi=0.7)
+            lines = [
+                torch.cat([self.squares[0], *(one.synthesis(w[None], precision="fast").float() for w in ws)])
+                for one in (self.G, generator)
+            ]
+        small = shrunk(torch.cat(lines).clamp(-1, 1), SHOWN_PX)
+        write_image(grid(small, columns=1 + len(ws)), self.preview)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Joining, taking in, listing
+
+
+def _join(
+    swap: str | None, blend: str | None, other: str, *, model: str, at: float, width: float, share: float, output: Path
+) -> None:
+    from ganvas.editing.stylise import swap_layers
+    from ganvas.weights.checkpoint import save
+    from ganvas.weights.interpolate import interpolate_networks
+
+    with Bar("joining"):
+        a, b = (_generator(text, model) for text in (swap or blend, other))
+        made = swap_layers(a, b, at_px=at, width=width) if swap is not None else interpolate_networks(a, b, share)
+        saved = save(made, output)
+    typer.echo(f"saved: {saved}; look at it: ganvas generate --model {saved} --seeds 0-7 --grid sheet.png")
+
+
+def _generator(text: str | None, model: str) -> Any:
+    """A file or catalogue name; or the name of a style, which is `model` painting in it."""
+    from ganvas.cli.generator import open_generator
+    from ganvas.editing.stylise import known_styles, with_style
+    from ganvas.weights.checkpoint import fingerprint
+
+    assert text is not None
+    if not Path(text).exists() and text in known_styles():
+        parent = open_generator(model)
+        style = known_styles(fingerprint(parent)).get(text)
+        if style is not None:
+            return with_style(parent, style)
+    return open_generator(text)
+
+
+def _add(path: Path, name: str | None) -> None:
+    from dataclasses import replace
+
+    from ganvas.editing.stylise import load_style, save_style
+
+    style = load_style(path)
+    saved = save_style(replace(style, name=name or style.name))
+    typer.echo(f"style: {saved}, for {style.facts.get('model', 'a generator')} ({style.parent[:12]})")
+
+
+def _list() -> None:
+    from ganvas.editing.stylise import known_styles, styles_folder
+
+    styles = known_styles()
+    for name, style in styles.items():
+        files = ", ".join(str(one.get("file")) for one in style.facts.get("examples", []) if isinstance(one, dict))
+        typer.echo(f"{name}: for {style.facts.get('model', 'a generator')} ({style.parent[:12]}), from {files or '?'}")
+    if not styles:
+        typer.echo(f"no styles in {styles_folder()}; teach one with --example PICTURE --name NAME")
