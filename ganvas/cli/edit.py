@@ -76,7 +76,7 @@ def edit(
     mixtures, painted = [parse_mix(text) for text in mixes or []], [parse_style(text) for text in styles or []]
     if not (wishes or pulls or mixtures or painted or recipe):
         raise typer.BadParameter(
-            "nothing to do: add --set smile=1.5, --drag 120,80:135,80, --mix colour=you.jpg, --style NAME or --recipe FILE"
+            "nothing to do: add --set smile=1.5, --drag 120,80:135,80, --mix colour=you.jpg, --style NAME or --recipe"
         )
     if region:
         check_region(region)
