@@ -29,6 +29,7 @@ MOST_ENTRIES = 20_000  # of a folder that is looked at
 CONSOLE = "console.log"
 LOG_LINES, LOG_BYTES = 40, 64 * 1024
 NICE = 10
+STOPPED_CODES = (130, -signal.SIGINT, -signal.SIGTERM)
 STATES = {"finished": "done", "killed": "stopped"}
 
 
@@ -148,7 +149,7 @@ class Trainers:
                 found[state.folder.name] = self._brief(state)
         for name in self._children:
             if name not in found:
-                found[name] = {"name": name, "state": "running" if self._alive(name) else "failed", "kimg": 0.0}
+                found[name] = {"name": name, "state": self._before_the_first_line(name), "kimg": 0.0}
         return list(reversed(found.values()))
 
     def one(self, name: str) -> dict[str, Any]:
@@ -187,6 +188,12 @@ class Trainers:
             **plain,
             "words": words_of(Exception(state.words)),
         }
+
+    def _before_the_first_line(self, name: str) -> str:
+        """Of a run that has not written its record: it starts, was stopped while it did, or could not."""
+        if self._alive(name):
+            return "running"
+        return "stopped" if self._children[name].returncode in STOPPED_CODES else "failed"
 
     def _alive(self, name: str) -> bool:
         return name in self._children and self._children[name].poll() is None
