@@ -274,6 +274,7 @@ _MARKS |= {"BtoA": "BtoA", "B2A": "BtoA", "G_BA": "BtoA", "G_B": "BtoA"}
 _OTHER = {"AtoB": "BtoA", "A2B": "B2A", "G_AB": "G_BA", "G_A": "G_B"}
 _OTHER |= {there: here for here, there in _OTHER.items()}
 _MARK = re.compile("|".join(sorted(_MARKS, key=len, reverse=True)))
+_JUDGE = re.compile(r"(^|_|net)D(_|$)")  # a discriminator
 _LONE = re.compile(r"(.*_)?net_G|model")  # pix2pix's `latest_net_G.pth`, and a model.safetensors
 _WEIGHTS = (".safetensors", ".pth", ".pt")
 
@@ -332,7 +333,7 @@ def _in_folder(folder: Path, direction: str | None) -> Path:
     found: dict[str | None, list[Path]] = {}
     for path in folder.iterdir():
         mark = _MARK.search(path.stem)
-        if path.suffix in _WEIGHTS and (mark or _LONE.fullmatch(path.stem)):
+        if path.suffix in _WEIGHTS and not _JUDGE.search(path.stem) and (mark or _LONE.fullmatch(path.stem)):
             found.setdefault(_MARKS[mark[0]] if mark else None, []).append(path)
     ways = [direction] if direction is not None else [*DIRECTIONS, None]
     files = next((found[way] for way in ways if way in found), None)

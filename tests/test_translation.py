@@ -269,7 +269,7 @@ def files(folder, *names):
         (["5_net_G_B.pth", "40_net_G_B.pth", "40_net_D_B.pth"], "BtoA", "40_net_G_B.pth"),
         (["5_net_G_B.pth", "latest_net_G_B.pth"], "BtoA", "latest_net_G_B.pth"),
         (["latest_net_G.pth", "latest_net_D.pth"], None, "latest_net_G.pth"),
-        (["netG_A2B.pth", "netG_B2A.pth"], "BtoA", "netG_B2A.pth"),
+        (["netG_A2B.pth", "netG_B2A.pth", "netD_B2A.pth", "x_D_B2A.pth"], "BtoA", "netG_B2A.pth"),
     ],
 )
 def test_the_file_of_a_folder_that_goes_the_way(tmp_path, names, direction, chosen):

@@ -26,6 +26,7 @@ from ganvas.cli.runs import runs
 from ganvas.cli.studio import studio
 from ganvas.cli.stylise import stylise
 from ganvas.cli.train import train
+from ganvas.cli.train_translator import train_translator
 from ganvas.cli.translate import translate
 from ganvas.cli.tune import tune
 from ganvas.cli.upscale import upscale
@@ -68,6 +69,7 @@ app.command()(invert)
 app.command()(upscale)
 app.command()(translate)
 app.command()(train)
+app.command("train-translator")(train_translator)
 app.command()(tune)
 app.command()(runs)
 app.command()(studio)

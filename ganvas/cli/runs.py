@@ -18,7 +18,7 @@ def runs(
     from rich.console import Console
     from rich.table import Column, Table
 
-    from ganvas.cli.train import _clock
+    from ganvas.cli.train import clock
     from ganvas.training.run import list_runs
 
     found = list_runs(outdir)
@@ -35,10 +35,10 @@ def runs(
             run.status,
             run.preset,
             f"{run.kimg:g} of {run.total_kimg:g}",
-            _clock(60 * run.minutes),
+            clock(60 * run.minutes),
             f"{run.img_per_sec:.1f}",
             "" if run.fd is None else f"{run.fd:.1f}",
-            "" if run.eta_sec is None else _clock(run.eta_sec),
+            "" if run.eta_sec is None else clock(run.eta_sec),
         )
     Console(width=None if Console().is_terminal else 160).print(table)
     for run in found:

@@ -114,7 +114,7 @@ class Request:
             start = for_transfer(shaped_like(replace(start, resolution=None), self.init_from))
         elif self.preset in PRESETS and PRESETS[self.preset].transfer_only:
             _refuse_from_scratch(self.preset)
-        chosen = apply_settings(replace(start, **changed), _pairs(settings))
+        chosen = apply_settings(replace(start, **changed), pairs_of(settings))
         if self.config is not None or not self.preset.startswith("style-"):
             return chosen
         fitted = rescaled(chosen, PRESETS[self.preset].config)
@@ -159,7 +159,7 @@ class Request:
         self.preset, self.why = choose(
             resolution=natural_resolution(source) if base is None else base.img_resolution,
             count=len(source.items),
-            device=_kind_of(self.device),
+            device=kind_of_device(self.device),
             minutes=self.minutes,
             base_family=None if base is None else base.family,
         )
@@ -183,22 +183,25 @@ class Request:
     def folder(self, asked: str) -> Path:
         """Of the run: the same request finds the same folder again."""
         assert self.data is not None
-        return self.outdir / (self.name or f"{_plain(self.data)}-{_plain(Path(asked))}")
-
-    def command(self) -> str:
-        """What to type to go on."""
-        import shlex
-
-        return "ganvas " + " ".join(shlex.quote(word) for word in sys.argv[1:])
+        return self.outdir / (self.name or f"{plain_name(self.data)}-{plain_name(Path(asked))}")
 
 
-def _plain(path: Path) -> str:
+def command_typed() -> str:
+    """What was typed, and is typed again to go on."""
+    import shlex
+
+    return "ganvas " + " ".join(shlex.quote(word) for word in sys.argv[1:])
+
+
+def plain_name(path: Path) -> str:
+    """The name of a folder or file as a part of another name."""
     import re
 
     return re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().stem).strip("-") or "run"
 
 
-def _pairs(settings: list[str]) -> dict[str, str]:
+def pairs_of(settings: list[str]) -> dict[str, str]:
+    """--set name=value, several."""
     pairs = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -208,7 +211,8 @@ def _pairs(settings: list[str]) -> dict[str, str]:
     return pairs
 
 
-def _kind_of(device: str) -> str:
+def kind_of_device(device: str) -> str:
+    """`auto` as it comes out here; `cuda:1` as `cuda`."""
     import torch
 
     if device != "auto":
@@ -255,7 +259,7 @@ def _run(request: Request, config: TrainConfig) -> None:
         "preset": request.preset,
         "asked": "auto" if request.why else request.preset,
         "init_from": request.init_from,
-        "command": request.command(),
+        "command": command_typed(),
         "data": {"path": str(request.data), "report": list(pictures.report)},
     }
     try:
@@ -294,12 +298,12 @@ def _length(config: TrainConfig) -> str:
 
 
 def _farewell(request: Request, done: Any, folder: Path) -> None:
-    print(f"{done.nimg / 1000:g} kimg in {_clock(done.sec)}: {folder}")
+    print(f"{done.nimg / 1000:g} kimg in {clock(done.sec)}: {folder}")
     if done.finished:
         print(f"look at {folder / 'report.html'}; new pictures: ganvas generate --model {folder / 'model.safetensors'}")
         print("longer: the same command with a larger --kimg or --minutes")
     else:
-        print(f"saved. To go on: {request.command()}")
+        print(f"saved. To go on: {command_typed()}")
 
 
 class Voice:
@@ -338,13 +342,16 @@ def _progress(status: Status, line: dict[str, Any]) -> str:
     """`12.4 kimg · 51.2 img/s · D 1.12 · G 0.93 · p 0.08 · ETA 24:10`"""
     parts = [f"{status.nimg / 1000:.1f} kimg", f"{status.img_per_sec:.1f} img/s"]
     parts += [f"{name} {line[key]:.2f}" for name, key in (("D", "loss_D"), ("G", "loss_G")) if key in line]
+    parts += [f"pixels {line['pixel']:.4f}"] if "pixel" in line else []
+    parts += [f"PSNR {line['psnr']:.2f} ({line['psnr_gain']:+.2f})"] if "psnr" in line else []
     parts += [f"p {line['p']:.2f}"] if line.get("p") else []
     parts += [f"diversity {line['diversity']:.2f}"] if "diversity" in line else []
-    parts.append("ETA …" if status.eta_sec is None else f"ETA {_clock(status.eta_sec)}")
+    parts.append("ETA …" if status.eta_sec is None else f"ETA {clock(status.eta_sec)}")
     return " · ".join(parts)
 
 
-def _clock(sec: float) -> str:
+def clock(sec: float) -> str:
+    """`3:05`, `1:02:09`."""
     minutes, seconds = divmod(round(sec), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageColor, JpegImagePlugin
@@ -24,6 +24,7 @@ from ganvas.images.tensors import from_pixels, to_pixels
 
 FILTER = "Lanczos"
 CROPS = ("center", "pad")
+HALVES = ("left", "right")
 MAX_RESOLUTION = 4096
 
 Aligner = Callable[[Tensor], Sequence[Crop]]  # img [1, 3, H, W] → the squares worth having; may raise BadImage, NoFace
@@ -54,11 +55,14 @@ class Fit:
     background: str = "white"  # behind transparency and beside padded photos
     channels: int = 3  # 3 = colour (a grey photo gets three equal channels), 1 = grey
     smallest: int | None = None  # leave out photos with fewer pixels across; None = half the resolution
+    half: str | None = None  # "left" or "right": only that half of each photo, where two stand side by side
 
     def __post_init__(self) -> None:
         if not 4 <= self.resolution <= MAX_RESOLUTION:
             raise BadConfig(f"a data set has a resolution of 4 to {MAX_RESOLUTION:,} pixels, got {self.resolution}")
         check_known(self.crop, CROPS, what="crop")
+        if self.half is not None:
+            check_known(self.half, HALVES, what="half")
         if self.channels not in (1, 3):
             raise BadConfig(f"pictures have 1 (grey) or 3 (colour) channels, got {self.channels}")
         self._background()
@@ -80,7 +84,8 @@ class Fit:
 
     def settings(self) -> dict[str, object]:
         """Everything that the numbers depend on."""
-        return asdict(self) | {"smallest": self.at_least_px, "filter": FILTER}
+        said = asdict(self) | {"smallest": self.at_least_px, "filter": FILTER}
+        return said if self.half is not None else {name: value for name, value in said.items() if name != "half"}
 
     def read(self, data: bytes, *, name: str) -> tuple[np.ndarray, Facts]:
         """The contents of a picture file → (uint8 [C, R, R], what the file was).
@@ -91,8 +96,13 @@ class Fit:
         size = self._worth_shrinking(data)
         photo = decoded(data, name=name, at_least_px=2 * self.resolution if size else None)
         facts = _facts(photo, size)
+        if self.half is None:
+            self.check_size(facts, name=name)
+            return self.fitted(photo.img, photo.alpha), facts
+        facts = replace(facts, width=facts.width // 2)
         self.check_size(facts, name=name)
-        return self.fitted(photo.img, photo.alpha), facts
+        side = slice(0, photo.width // 2) if self.half == "left" else slice(photo.width - photo.width // 2, None)
+        return self.fitted(photo.img[..., side], None if photo.alpha is None else photo.alpha[..., side]), facts
 
     def read_aligned(self, data: bytes, align: Aligner, *, name: str) -> tuple[list[np.ndarray], Facts]:
         """The same where `align` says which squares are wanted; each becomes a picture.

@@ -136,6 +136,7 @@ def open_pictures(
     background: str = "white",
     channels: int = 3,
     smallest: int | None = None,
+    half: str | None = None,
 ) -> Pictures:
     """Open a folder or an archive of pictures of any size as a training set.
 
@@ -155,6 +156,7 @@ def open_pictures(
         background: the colour behind transparent and beside padded photos.
         channels: 3, or 1 for grey.
         smallest: leave out photos with fewer pixels across; None = half the resolution.
+        half: "left" or "right" = only that half of each photo: pairs that stand side by side.
 
     Raises:
         BadInput: nothing there, nothing usable, a hostile archive, or labels that do not fit.
@@ -171,6 +173,7 @@ def open_pictures(
         background=background,
         channels=channels,
         smallest=smallest,
+        half=half,
     )
     store, description, notes = _stored(source, fit, cache, on_step)
     if not description.names:
@@ -345,6 +348,8 @@ def _summary(source: Source, fit: Fit, description: Description, used: int, aske
     chosen = "" if asked is not None else " (chosen: nine in ten are as large)"
     lines = [f"{used:,} of {len(source.items):,} pictures in {source.path}, at {resolution} x {resolution}{chosen}"]
     odd = sum(not each.square for each in facts)
+    if fit.half is not None:
+        lines.append(f"of each, the {fit.half} half")
     if odd:
         how = "cut to their middle square" if fit.crop == "center" else f"padded with {fit.background} to a square"
         lines.append(f"{odd:,} are not square: {how}")

@@ -1,0 +1,274 @@
+"""Training a translator, whole: `train_translator`, and what a run shows of itself.
+
+What a step does stands in `translator_bench.py`; what watches over it, in `watch.py`; what is kept of it, in `run.py`.
+A run's folder holds `AtoB.safetensors`, and `BtoA.safetensors` where both ways are learnt: `ganvas translate -n FOLDER`
+takes it at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganvas.datasets.domains import Domains, domains_of, open_domains
+from ganvas.datasets.pictures import OnStep as OnRead, Pictures
+from ganvas.errors import BadConfig, BadInput
+from ganvas.images.sheet import captioned, grid
+from ganvas.training.distributed import join, leave
+from ganvas.training.figures import open_tensorboard, plot_log, write_sheet
+from ganvas.training.losses import l1
+from ganvas.training.report import write_report
+from ganvas.training.run import MemoryRun, read_record
+from ganvas.training.translator_bench import OTHER, TranslatorBench
+from ganvas.training.translator_config import TranslatorConfig
+from ganvas.training.watch import OnStep, Watch, asked_to_stop, held, opened, own_randomness
+from ganvas.training.watchdog import Finding
+from ganvas.weights.checkpoint import save
+
+SHOWN = 6  # pictures on the sheet, of each domain
+SHEET_PX = 1536  # a sheet is no longer than this: fewer pictures on it
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedTranslator:
+    """What came of a run."""
+
+    translators: dict[str, Any]  # by direction: the averaged ones, in eval mode
+    discriminators: dict[str, Any]
+    nimg: int
+    sec: float
+    finished: bool  # False: stopped before what it was asked for; the same call goes on
+    folder: Path | None
+    log: list[dict[str, Any]]  # of a run without a folder; the others have log.jsonl
+
+
+def train_translator(
+    data: Any,
+    *,
+    config: TranslatorConfig | None = None,
+    folder: str | Path | None = None,
+    on_step: OnStep | None = None,
+    device: str = "auto",
+    facts: Mapping[str, Any] | None = None,
+) -> TrainedTranslator:
+    """Let a network learn to show pictures of one collection as if they were of another.
+
+    Args:
+        data: a folder with trainA and trainB, or train (see `open_domains`), `Domains`, or the two domains as tensors
+            uint8 [N, 3, R, R] (or `Pictures`); of pairs, in the same order.
+        config: what to do; None = `TranslatorConfig()`. Presets: `ganvas.training.translator_config`.
+        folder: of the run; an interrupted run in it goes on. None = nothing is written.
+        on_step: called with a `Status` after every step; may raise Stopped.
+        device: "auto" (CUDA, MPS, else the CPU), "cpu", "cuda", …
+        facts: what else should stand in run.json (JSON values).
+
+    Returns:
+        The averaged translators by direction. Ctrl-C ends a run early: it is saved, `finished` is False.
+
+    Raises:
+        BadConfig, BadInput: settings and pictures that do not fit.
+        GanvasError: the watchdog has given up; the message says why, and the last good state is kept.
+        Stopped: on_step asked for it; saved, with a `TrainedTranslator` as its `state`.
+    """
+    config = _settled(config or TranslatorConfig(), folder)
+    world = join(device)
+    if world.size > 1:
+        raise BadConfig("a translator is trained by one process; start it without torchrun")
+
+    # The pictures.
+    domains, kept = as_domains(data, config).parted(config.kept_back)
+    told = {"fingerprint": domains.fingerprint, "count": len(domains.rows_a), "count_B": len(domains.rows_b)}
+    told |= {"resolution": domains.img_resolution, "report": list(domains.report)}
+
+    # The folder: a new run, or one that goes on.
+    run, goes_on = opened(folder, config, told, facts or {}, world)
+    with held(run, world), own_randomness(config.seed, world):
+        bench = TranslatorBench(config, domains, kept, world=world, run=run)
+        watch = TranslatorWatch(bench, TranslatorGallery(bench), on_step, run.load() if goes_on else None)
+
+        # The loop.
+        with asked_to_stop() as asked, watch.to_the_end(asked):
+            while not watch.is_over(bool(asked)):
+                batch = bench.draw()
+                watch.at_work()
+                if config.pairing == "paired":
+                    bench.paired_step(batch)
+                else:
+                    bench.unpaired_step(batch)
+                bench.average()
+                watch.after_step()
+    leave(world)
+    return watch.trained()
+
+
+def as_domains(data: Any, config: TranslatorConfig, *, on_step: OnRead | None = None) -> Domains:
+    """Domains from whatever was handed over; `on_step` hears (pictures read, pictures in all) of each collection.
+
+    Raises:
+        BadInput, BadImage: nothing that can be learnt from.
+    """
+    paired = config.pairing == "paired"
+    if isinstance(data, Domains):
+        if data.paired != paired:
+            raise BadInput(f"pairing={config.pairing}, but the pictures are {'paired' if data.paired else 'unpaired'}")
+        return data
+    if isinstance(data, (str, Path)):
+        return open_domains(data, resolution=config.loaded_px, paired=paired, on_step=on_step)
+    if not isinstance(data, Sequence) or len(data) != 2:
+        raise BadInput(
+            "train_translator expects a folder with trainA and trainB (or train), Domains, or two sets of pictures "
+            f"(A, B), got {type(data).__name__}"
+        )
+    a, b = (each if isinstance(each, Pictures) else Pictures.from_pixels(each) for each in data)
+    return domains_of(a, b, paired=paired)
+
+
+def _settled(config: TranslatorConfig, folder: str | Path | None) -> TranslatorConfig:
+    """The schedule's length written down, so that a longer budget does not bend a schedule that has begun."""
+    if config.schedule_kimg is not None:
+        return config
+    before = None
+    if folder is not None and (Path(folder) / "run.json").exists():
+        before = read_record(Path(folder))["config"].get("schedule_kimg")
+    return replace(config, schedule_kimg=before or config.total_kimg)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What watches over the loop
+
+
+class TranslatorWatch(Watch):
+    """What watches over a translator."""
+
+    bench: TranslatorBench
+
+    def trained(self) -> TrainedTranslator:
+        """What there is now."""
+        bench = self.bench
+        return TrainedTranslator(
+            translators={way: net.eval() for way, net in bench.translators.items()},
+            discriminators={way: bench.D[way].eval() for way in bench.config.ways},
+            nimg=bench.nimg,
+            sec=bench.sec,
+            finished=self.finished,
+            folder=self.run.folder,
+            log=self.run.lines if isinstance(self.run, MemoryRun) else [],
+        )
+
+    def advice(self, finding: Finding) -> str:
+        """What to try when the same trouble came back after its remedy."""
+        return _ADVICE.get(finding.trouble, "Look at the sheets and the curves.")
+
+    def less_memory(self) -> str:
+        """The same training with smaller batches, or smaller pictures."""
+        half = max(self.config.batch_size // 2, 1)
+        return (
+            f"not enough memory for {self.config.batch_size} pictures of {self.config.resolution} px at once on "
+            f"{self.world.device}. Try --set batch_size={half} or a smaller --resolution, under another --name"
+        )
+
+
+_ADVICE = {
+    "nan": "Try lower learning rates (g_lr, d_lr), or precision=exact.",
+    "exploding": "Try lower learning rates (g_lr, d_lr).",
+    "collapse": "Try more pictures, a larger cycle (unpaired) or l1 (paired), or a lower d_lr.",
+    "d_wins": "Try a lower d_lr, or more pictures.",
+}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a run shows
+
+
+class TranslatorGallery:
+    """Weights and a sheet of pictures that were kept back, whenever it is time; nothing for a run without a folder."""
+
+    def __init__(self, bench: TranslatorBench):
+        self.bench, self.folder = bench, bench.run.folder
+        self._tensorboard = open_tensorboard(self.folder) if self.folder else None
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """A line of the log, for TensorBoard."""
+        if self._tensorboard is not None:
+            self._tensorboard.write(line)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Weights and a sheet into the folder; of pairs, how far the answers are from the examples, for the log.
+
+        Raises:
+            OSError, BadConfig: the folder cannot be written.
+        """
+        bench = self.bench
+        if self.folder is not None:
+            (self.folder / "snapshots").mkdir(exist_ok=True)
+            name = f"{round(bench.nimg / 1000):06d}"
+            facts = {"trained_kimg": bench.nimg / 1000, "trained_on": bench.run.record.get("data", {})}
+            for way, net in bench.translators.items():
+                save(net, self.folder / "snapshots" / f"{name}-{way}.safetensors", half=True, direction=way, **facts)
+                save(net, self.folder / f"{way}.safetensors", direction=way, **facts)
+            write_sheet(self.sheet(), self.folder / f"fakes-{name}.jpg")
+            bench.run.note(next_steps=self._next_steps())
+            self._draw()
+        return self._measured()
+
+    def close(self) -> None:
+        """The last figures of a run that has ended."""
+        if self.folder is not None:
+            self._draw()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
+    def _draw(self) -> None:
+        assert self.folder is not None
+        plot_log(self.folder)
+        write_report(self.folder)
+
+    def _measured(self) -> dict[str, Any]:
+        """L1 of pairs that were kept back, in [-1, 1]."""
+        bench = self.bench
+        if bench.config.pairing != "paired" or bench.kept is bench.domains:
+            return {}
+        way, shown = bench.config.direction, bench.looked_at(len(bench.kept.rows_a))
+        made = bench.translate(bench.translators[way], shown.asked(way))
+        return {"l1_kept_back": round(float(l1(made, shown.answer(way)).mean()), 5)}
+
+    def sheet(self) -> Tensor:
+        """Rows of A | A to B | and back | B | B to A | and back; of pairs, of question | answer | example."""
+        bench, config = self.bench, self.bench.config
+        shown = bench.looked_at(max(1, min(SHOWN, SHEET_PX // config.resolution)))
+        nets, columns = bench.translators, []
+        for way in config.ways:
+            asked, made = shown.asked(way), bench.translate(nets[way], shown.asked(way))
+            columns += [(way[0], asked), (f"{way[0]} to {way[-1]}", made)]
+            if config.pairing == "paired":
+                columns.append((way[-1], shown.answer(way)))
+            else:
+                columns.append(("and back", bench.translate(nets[OTHER[way]], made)))
+        return titled([img.cpu() for _, img in columns], [name for name, _ in columns])
+
+    def _next_steps(self) -> list[list[str]]:
+        import shlex
+
+        of = f"-n {shlex.quote(str(self.folder))}"
+        return [
+            [f"Pictures, {way}", f"ganvas translate -i IN -o OUT {of} --direction {way}"]
+            for way in self.bench.config.ways
+        ]
+
+
+def titled(columns: Sequence[Tensor], names: Sequence[str]) -> Tensor:
+    """Pictures side by side, a column each, with the columns' names below: [1, 3, H, W]."""
+    rows = min(len(img) for img in columns)
+    last = captioned(torch.stack([img[rows - 1] for img in columns]), names, columns=len(columns))
+    if rows == 1:
+        return last
+    gap_px = (last.shape[3] - sum(img.shape[3] for img in columns)) // max(len(columns) - 1, 1)
+    above = grid(
+        torch.stack([img[row] for row in range(rows - 1) for img in columns]), columns=len(columns), gap_px=gap_px
+    )
+    return torch.cat([above, above.new_ones(1, 3, gap_px, above.shape[3]), last], dim=2)
