@@ -148,6 +148,8 @@ class Bench(Workbench):
         run: where states and figures are kept.
     """
 
+    config: TrainConfig
+
     def __init__(
         self,
         G: nn.Module,
