@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ganvas import __version__
+from ganvas.cli.batch import batch
 from ganvas.cli.console import say_error
 from ganvas.cli.dataset import dataset
 from ganvas.cli.demo import demo
@@ -60,6 +61,7 @@ def options(
 
 app.command()(demo)
 app.command()(edit)
+app.command()(batch)
 app.command()(evaluate)
 app.command()(generate)
 app.command()(mix)

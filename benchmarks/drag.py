@@ -1,0 +1,184 @@
+"""Do dragged points arrive, how long does it take, and does the rest stay?
+
+    python benchmarks/drag.py                                   # faces, pictures of 256 px
+    python benchmarks/drag.py --px 128 --tasks 20
+    python benchmarks/drag.py --model runs/mine/model.safetensors --px 64
+    python benchmarks/drag.py --targets anywhere                # also where no natural picture has them
+
+A task is as in the paper (section 4.2): a facial landmark of one random picture, and as its target the place where
+another random picture has that landmark, 10 to 25 px away at 256 px. `--targets anywhere` takes a random direction
+instead, which in pictures that were aligned by eyes and mouth is often a place where no such point ever lies.
+
+Two distances are told. "tracker" is what the drag itself believes. "landmark" is independent of it: the finder of
+faces (MTCNN), which the drag never sees, looks at the finished picture. It errs by itself; "its own error" is how far
+its landmarks scatter when the same picture is shifted by a pixel or two.
+
+"outside": the same drags with a circle around handle and target as the region; the mean change of the generator's own
+picture outside, in levels of 255. (Pasted back into a photo it is 0: the photo's own pixels stay.)
+
+Seconds are processor seconds of one thread, so that a busy machine does not change them, with a picture after every
+step as the studio shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganvas.editing.drag import DragConfig, Dragged, drag, latent_spread, picture
+from ganvas.editing.step import Bench
+from ganvas.features.faces import FaceFinder
+from ganvas.images.files import write_image
+from ganvas.images.masks import brush
+from ganvas.images.photo import Photo
+from ganvas.models.protocol import latents_from_seeds
+from ganvas.ops.allocator import keep_freed_memory
+from ganvas.weights.load import load
+
+FINDER_PX = 256
+NEAR, FAR = 10 / 256, 25 / 256
+REGION_PX = 48  # radius at 256 px
+SHIFTS = ((1, 0), (0, 1), (-2, 1), (1, -2))
+
+
+@dataclass
+class Task:
+    """Pull a landmark of a picture to a place; places in sides of the picture."""
+
+    ws: Tensor
+    landmark: int
+    handle: Tensor
+    target: Tensor
+
+
+def landmarks(img: Tensor, finder: FaceFinder) -> Tensor | None:
+    """[5, 2] in sides of the picture; None where no face is seen."""
+    large = img if img.shape[-1] == FINDER_PX else F.interpolate(img, (FINDER_PX, FINDER_PX), mode="bicubic")
+    faces = finder.find(large.clamp(-1, 1))
+    return max(faces, key=lambda face: face.size_px).points.float() / FINDER_PX if faces else None
+
+
+def tasks(generator: Any, count: int, px: int, finder: FaceFinder, *, anywhere: bool, psi: float) -> list[Task]:
+    """The first `count` that the seeds from 1000 give."""
+    random = torch.Generator().manual_seed(0)
+    found: list[Task] = []
+    known: list[tuple[Tensor, Tensor]] = []
+    seed = 1000
+    while len(found) < count:
+        ws = generator.mapping(latents_from_seeds([seed], generator.z_dim), truncation_psi=psi)
+        seed += 1
+        here = landmarks(picture(generator, ws, px), finder)
+        if here is None:
+            continue
+        for there in [there for _, there in known] if not anywhere else [here]:
+            which = int(torch.randint(5, (1,), generator=random))
+            target = there[which] if not anywhere else here[which] + _step(random)
+            if NEAR <= (target - here[which]).norm() <= FAR:
+                found.append(Task(ws, which, here[which][None], target[None]))
+                break
+        known.append((ws, here))
+    return found[:count]
+
+
+def _step(random: torch.Generator) -> Tensor:
+    angle, far = torch.rand(2, generator=random).tolist()
+    length = NEAR + far * (FAR - NEAR)
+    return length * torch.tensor([2 * torch.pi * angle]).expand(2).add(torch.tensor([0.0, torch.pi / 2])).cos()
+
+
+def own_error(images: list[Tensor], finder: FaceFinder) -> float:
+    """How far the finder's landmarks scatter under shifts, in sides of the picture."""
+    errors = []
+    for img in images:
+        plain, px = landmarks(img, finder), img.shape[-1]
+        for dx, dy in SHIFTS:
+            moved = landmarks(torch.roll(img, (dy, dx), dims=(2, 3)), finder)
+            if plain is not None and moved is not None:
+                errors.append((moved - plain - torch.tensor([dx, dy]) / px).norm(dim=1).mean().item())
+    return sum(errors) / max(1, len(errors))
+
+
+def pulled(task: Task, generator: Any, spread: Tensor, config: DragConfig, mask: Tensor | None = None) -> Dragged:
+    """One drag, with previews."""
+    size = generator.img_resolution
+    return drag(
+        task.ws,
+        generator,
+        task.handle * size,
+        task.target * size,
+        mask=mask,
+        spread=spread,
+        config=config,
+        on_step=lambda *_: None,
+    )
+
+
+def around(task: Task) -> Tensor:
+    """The region of a drag: a brush from the handle to the target, [1, 1, 256, 256]."""
+    line = torch.cat([task.handle, task.target]) * FINDER_PX
+    return brush(FINDER_PX, FINDER_PX, line, radius_px=REGION_PX)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="faces")
+    parser.add_argument("--px", type=int, default=256, help="of the pictures, and of all distances")
+    parser.add_argument("--tasks", type=int, default=20)
+    parser.add_argument("--targets", choices=("natural", "anywhere"), default="natural")
+    parser.add_argument("--psi", type=float, default=0.7, help="truncation of the random pictures")
+    parser.add_argument("--region-tasks", type=int, default=20, help="how many are done once more within a region")
+    parser.add_argument("--pictures", type=Path, help="write before and after of each task into this folder")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    generator = load(args.model).requires_grad_(False)
+    finder, spread, config = FaceFinder(), latent_spread(generator), DragConfig(px=args.px)
+    todo = tasks(generator, args.tasks, args.px, finder, anywhere=args.targets == "anywhere", psi=args.psi)
+    shown = [picture(generator, task.ws, args.px) for task in todo]
+    print(f"its own error: {own_error(shown[:8], finder) * args.px:.2f} px")
+    pulled(todo[0], generator, spread, DragConfig(px=args.px, steps=1))  # the first call of a process is slow
+    rows = []
+    for number, task in enumerate(todo):
+        started = time.process_time()
+        found = pulled(task, generator, spread, config)
+        seconds = time.process_time() - started
+        after = picture(generator, found.step.apply(task.ws, Bench(None, {}.__getitem__)), args.px)
+        seen = landmarks(after, finder)
+        off = float("nan") if seen is None else (seen[task.landmark] - task.target[0]).norm().item() * args.px
+        outside = float("nan")
+        if number < args.region_tasks:
+            mask = around(task)
+            held = pulled(task, generator, spread, config, mask)
+            kept = picture(generator, held.step.apply(task.ws, Bench(None, {}.__getitem__)), args.px)
+            free = F.interpolate(mask, (args.px, args.px), mode="area") == 0
+            outside = (kept - shown[number]).abs().mean(dim=1, keepdim=True)[free].mean().item() * 127.5
+        begun = (task.target - task.handle).norm().item() * args.px
+        rows.append((begun, found.steps, found.distance_px, off, seconds, outside, float(found.arrived)))
+        print(
+            f"{number:3d}: {begun:5.1f} px → tracker {found.distance_px:5.2f}, landmark {off:5.2f} px, "
+            f"{found.steps:3d} steps, {seconds:5.1f} s, outside {outside:5.2f}",
+            flush=True,
+        )
+        if args.pictures is not None:
+            args.pictures.mkdir(parents=True, exist_ok=True)
+            write_image(Photo(img=torch.cat([shown[number], after], dim=3)), args.pictures / f"{number:03d}.png")
+    table = torch.tensor(rows)
+    mean, worst = table.nanmean(dim=0), table.nan_to_num(0).max(dim=0).values
+    unseen = int(table[:, 3].isnan().sum())
+    print(
+        f"{args.model} {args.px} px, {len(rows)} tasks ({args.targets}): {mean[0]:.1f} px away; arrived "
+        f"{int(table[:, 6].sum())}; tracker {mean[2]:.2f} px (worst {worst[2]:.2f}); landmark {mean[3]:.2f} px (worst "
+        f"{worst[3]:.2f}, median {table[:, 3].nanmedian():.2f}; no face seen in {unseen}); {mean[1]:.0f} steps; "
+        f"{mean[4]:.1f} s (worst {worst[4]:.1f}); outside {mean[5]:.2f}/255"
+    )
+
+
+if __name__ == "__main__":
+    main()

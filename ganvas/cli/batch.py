@@ -1,0 +1,175 @@
+"""ganvas batch: one recipe over a folder of photos, here or on the machines of a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ganvas.cli.choices import one_of
+from ganvas.cli.edit import read_recipe
+from ganvas.cli.fetch import have
+from ganvas.cli.machine import prepare_machine
+
+if TYPE_CHECKING:
+    from ganvas.editing.recipe import Recipe
+    from ganvas.images.folders import Task
+
+
+def batch(
+    in_dir: Annotated[Path, typer.Argument(help="A folder of photos.")],
+    out_dir: Annotated[Path, typer.Argument(help="Where the results go, under the same names.")],
+    recipe: Annotated[Path, typer.Option(help="What to do: JSON, or a picture that ganvas saved.")],
+    engine: Annotated[
+        str,
+        typer.Option(
+            callback=one_of("local", "ray"), help="local = one photo after the other, ray = on all its nodes."
+        ),
+    ] = "local",
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results that are there.")] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Where the recipe's generator is; else by the recipe's name.")
+    ] = None,
+    effort: Annotated[
+        str | None,
+        typer.Option(
+            callback=one_of("fast", "standard", "best"), help="fast, standard or best; else as in the recipe."
+        ),
+    ] = None,
+    face: Annotated[int | None, typer.Option(min=1, help="Which face of each photo; else as in the recipe.")] = None,
+    suffix: Annotated[str, typer.Option(help="Added to the names of results.")] = "",
+    ext: Annotated[
+        str,
+        typer.Option(callback=one_of("auto", "png", "jpg", "webp", "tif"), help="auto = as the photo is, png, jpg, …"),
+    ] = "auto",
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders in the folder, too.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Photos at once, with --engine ray.")] = 2,
+) -> None:
+    """Do the same to many photos. One that cannot be done is named at the end, and stops nothing.
+
+    Example: [bold]ganvas batch photos smiling --recipe smile.json --skip-existing[/bold]
+    """
+    from ganvas.cli.pictures import Report
+    from ganvas.editing.regions import unwrapped
+    from ganvas.errors import BadConfig
+    from ganvas.images.folders import tasks
+
+    if not in_dir.is_dir():
+        raise BadConfig(f"{in_dir} is not a folder; for one photo: ganvas edit PHOTO -o OUT --recipe {recipe}")
+    wanted = read_recipe(recipe)
+    todo = tasks(in_dir, out_dir, suffix=suffix, ext=ext, recursive=recursive)
+    name = model or wanted.model
+    have((name, "mtcnn", "efficientnet-lite0", *(getattr(unwrapped(step), "model", "") for step in wanted.steps)))
+    settings = Settings(name, wanted.to_json(), effort or wanted.effort, face or wanted.face)
+    make: Callable[..., Path]
+    if engine == "ray":
+        started = [task for task in todo if not (skip_existing and task.target.exists())]
+        make = OnRay(settings, started, workers=workers).finished
+    else:
+        prepare_machine()
+        make = Editor(settings).edit
+    Report(todo, make, skip_existing=skip_existing).run()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is done to each photo; plain data, so that it can be sent."""
+
+    model: str
+    recipe: str
+    effort: str
+    face: int | None
+
+
+class Editor:
+    """Opens photos, applies the recipe, writes the results; the model is loaded once."""
+
+    def __init__(self, settings: Settings):
+        from ganvas.editing.recipe import Recipe
+        from ganvas.features.efficientnet import eyes_if_here
+        from ganvas.weights.load import load
+
+        self.settings = settings
+        self.recipe: Recipe = Recipe.from_json(settings.recipe)
+        self.generator, self.eyes = load(settings.model), eyes_if_here()
+
+    def edit(self, task: Task, on_step: Callable[..., Any] | None = None) -> Path:
+        """One photo.
+
+        Returns:
+            The file written.
+        """
+        from ganvas.images.files import read_image, write_image
+        from ganvas.images.folders import check_fits, target_for
+        from ganvas.session import open_session
+
+        photo = read_image(task.source)
+        target = target_for(photo, task.target)
+        session = open_session(
+            photo,
+            model=self.generator,
+            effort=self.settings.effort,
+            face=self.settings.face,
+            eyes=self.eyes,
+            on_step=on_step,
+        )
+        session.named(self.settings.model)
+        session.replay(self.recipe)
+        check_fits(target, *session.result_size)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return write_image(session.render(), target)
+
+    def tried(self, task: Task) -> tuple[Path | None, str]:
+        """`edit`, with what went wrong as text: errors do not travel well between machines."""
+        from ganvas.errors import GanvasError
+
+        try:
+            return self.edit(task), ""
+        except (GanvasError, OSError, MemoryError) as error:
+            return None, str(error)
+
+
+class OnRay:
+    """The same on a Ray cluster (RAY_ADDRESS), or on this machine where there is none.
+
+    Every node must see the same folders, and have the weights.
+
+    Args:
+        settings: as for an Editor.
+        todo: all photos; work on them begins at once.
+        workers: how many Editors, each with its own copy of the model.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+    """
+
+    def __init__(self, settings: Settings, todo: Sequence[Task], *, workers: int):
+        from ganvas.errors import MissingExtra
+
+        try:
+            import ray
+        except ImportError as error:
+            raise MissingExtra("--engine ray", "ray") from error
+        self.ray = ray
+        ray.init(ignore_reinit_error=True, include_dashboard=False, log_to_driver=False)
+        editors = [ray.remote(Editor).remote(settings) for _ in range(min(workers, max(1, len(todo))))]
+        self.answers = {task: editors[i % len(editors)].tried.remote(task) for i, task in enumerate(todo)}
+
+    def finished(self, task: Task, on_step: Callable[..., Any] | None = None) -> Path:
+        """Wait for one photo.
+
+        Raises:
+            GanvasError: it could not be done, or its worker died.
+        """
+        from ganvas.errors import GanvasError
+
+        try:
+            path, why = self.ray.get(self.answers[task])
+        except self.ray.exceptions.RayError as error:
+            raise GanvasError(f"{task.source}: the worker failed: {str(error).splitlines()[-1]}") from error
+        if path is None:
+            raise GanvasError(why)
+        return Path(path)
