@@ -20,6 +20,7 @@ from ganvas.editing.recipe import Recipe, step_as_data
 from ganvas.editing.regions import region_of, unwrapped
 from ganvas.editing.step import Move, step_to_dict
 from ganvas.features.faces import Face
+from ganvas.images.crop import Crop
 from ganvas.images.photo import Photo
 from ganvas.session import AUTOS, Session
 from ganvas.web.errors import NotReady
@@ -72,6 +73,7 @@ class Desk:
         self.session: Session | None = None
         self.state = "faces"
         self.face: int | None = None
+        self.crop: Crop | None = None  # of the search that runs
         self.recipe: dict[str, Any] | None = None  # that the opened file carried
         self.kept: Keepsake | None = None  # the editing that it carried
         self.version = 0
@@ -184,12 +186,13 @@ def state_of(desk: Desk) -> dict[str, Any]:
         "recipe": desk.recipe,
         "resumable": desk.kept is not None,
     }
-    return plain | (_nothing_done() if session is None else _done(session))
+    return plain | (_nothing_done(desk.crop) if session is None else _done(session))
 
 
-def _nothing_done() -> dict[str, Any]:
+def _nothing_done(crop: Crop | None) -> dict[str, Any]:
     return {
-        "crop": None, "fidelity": None, "directions": [], "steps": [], "history": [], "at": 0, "can_undo": False,
+        "crop": None if crop is None else crop_as_data(crop),
+        "fidelity": None, "directions": [], "steps": [], "history": [], "at": 0, "can_undo": False,
         "can_redo": False, "region": None, "result": None,
     }  # fmt: skip
 
@@ -197,7 +200,7 @@ def _nothing_done() -> dict[str, Any]:
 def _done(session: Session) -> dict[str, Any]:
     crop = session.crop
     return {
-        "crop": {"x": crop.x, "y": crop.y, "side": crop.side, "angle_deg": crop.angle_deg},
+        "crop": crop_as_data(crop),
         "fidelity": {name: _rounded(value) for name, value in session.inversion.figures.items()},
         "directions": [_direction(session, name) for name in session.directions],
         "steps": [{"index": i, "label": label_of(s), **step_as_data(s)} for i, s in enumerate(session.recipe.steps)],
@@ -260,6 +263,11 @@ def label_of(step: Any) -> str:
     fields = {key: value for key, value in step_to_dict(step).items() if key != "step"}
     said = [str(value) for value in fields.values() if isinstance(value, (str, int, float)) and str(value) != ""]
     return " ".join([step.name, *(word for word in said[:2] if len(word) <= 24)])
+
+
+def crop_as_data(crop: Crop) -> dict[str, float]:
+    """A square in the photo."""
+    return {"x": crop.x, "y": crop.y, "side": crop.side, "angle_deg": crop.angle_deg}
 
 
 def face_as_data(face: Face) -> dict[str, Any]:

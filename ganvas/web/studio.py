@@ -316,6 +316,8 @@ class Studio:
             middle = Crop(x=photo.width / 2, y=photo.height / 2, side=min(photo.size))
             crop = middle if chosen is None else Crop.from_landmarks(chosen.points)
         job.message = "finding the face in the model" if chosen is not None else "finding the picture in the model"
+        desk.crop = crop
+        desk.tell_state()  # from now on the page knows where previews belong
         found = self._inverted(desk, job, G, crop, effort=effort, eyes=eyes)
         desk.face = None if chosen is None else desk.faces.index(chosen)
         session = open_session(

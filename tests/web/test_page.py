@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -209,7 +210,7 @@ def test_a_slider_shows_while_it_moves_and_is_remembered_when_let_go(ready, stud
     ready.mouse.move(x, y)
     ready.mouse.down()
     ready.mouse.move(x + 100, y, steps=6)
-    ready.wait_for_function("performance.getEntriesByName('slide').length > 0")
+    until(ready, lambda: ready.evaluate("performance.getEntriesByName('slide').length"))
     ready.wait_for_timeout(300)
     assert far(before, seen(ready)) > 0.5
     assert state_of(ready, studio)["at"] == 0  # nothing is remembered yet
@@ -354,7 +355,7 @@ def test_a_narrow_page_holds_everything(open_page, studio):
         page.get_by_role("tab", name=name).click()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
     expect(page.get_by_role("button", name="Save", exact=True)).to_be_in_viewport()
-    for name in ("Directions", "Models"):
+    for name in ("Directions", "Training", "Models"):
         page.locator("nav").get_by_role("button").nth(["Directions", "Training", "Models"].index(name) + 1).click()
         expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
         assert page.evaluate("document.querySelector('#workshop').scrollWidth") <= 390
@@ -369,7 +370,7 @@ def test_whatever_can_be_used_has_a_name(ready, studio):
         for tab in ("Adjust", "Style", "Enlarge", "History"):
             ready.get_by_role("tab", name=tab).click()
             assert ready.evaluate(nameless) == []
-    for area in ("Directions", "Models"):
+    for area in ("Directions", "Training", "Models"):
         ready.get_by_role("navigation").get_by_role("button", name=area).click()
         settled(ready, studio)
         assert ready.evaluate(nameless) == []
@@ -459,3 +460,79 @@ def test_a_recipe_file_goes_out_and_in(ready, studio):
     after(ready, studio, ready.get_by_role("button", name="Photo as opened").click)
     after(ready, studio, lambda: drop(ready, ("smile.recipe.json", recipe, "application/json")))
     assert state_of(ready, studio)["steps"][0]["amount"] == 2
+
+
+def test_a_recipe_goes_over_several_photos(ready, studio):
+    set_amount(ready, studio, "Smile", 2)
+    drop(ready, ("a.png", png(40, 40), "image/png"), ("b.png", png(50, 40, seed=2), "image/png"))
+    with ready.expect_download(timeout=3 * LONG_MS) as waiting:
+        ready.get_by_role("button", name="Apply to all 2").click()
+    with zipfile.ZipFile(waiting.value.path()) as packed:
+        sizes = sorted(Image.open(packed.open(name)).size for name in packed.namelist() if name.endswith(".png"))
+    assert sizes == [(40, 40), (50, 40)]
+
+
+def test_directions_are_looked_for_and_kept_as_sliders(ready):
+    ready.get_by_role("navigation").get_by_role("button", name="Directions").click()
+    ready.get_by_role("spinbutton", name="How many").fill("3")
+    ready.get_by_role("button", name="Look", exact=True).click()
+    expect(ready.get_by_role("img", name="A direction in each row")).to_be_visible()
+    ready.get_by_role("textbox", name="Name of direction 2").fill("turn_left")
+    ready.get_by_role("button", name="Keep the named").click()
+    expect(ready.get_by_text("Saved: turn_left")).to_be_visible()
+    ready.get_by_role("navigation").get_by_role("button", name="Photo").click()
+    expect(slider(ready, "turn left")).to_be_visible()
+
+
+def test_a_slider_is_learnt_from_likes(page):
+    page.get_by_role("navigation").get_by_role("button", name="Directions").click()
+    page.get_by_role("radio", name="By likes").check(force=True)
+    pictures = page.locator(".sample")
+    expect(pictures).to_have_count(24)
+    for number in range(20):
+        pictures.nth(number).focus()
+        page.keyboard.press("l" if number % 2 else "d")
+    expect(pictures.nth(1)).to_have_attribute("aria-label", "Picture 1, liked")
+    page.get_by_role("textbox", name="Name of the slider").fill("odd")
+    page.get_by_role("button", name="Learn", exact=True).click()
+    expect(page.get_by_role("article").get_by_text("AUC")).to_be_visible()
+    expect(page.get_by_role("table", name="What else it moves")).to_contain_text("Smile")
+
+
+def test_a_run_is_started_watched_and_stopped(page, workplace):
+    folder = workplace / "pictures"
+    folder.mkdir()
+    for seed in range(12):
+        (folder / f"{seed}.png").write_bytes(png(64, 64, seed=seed))
+    page.get_by_role("navigation").get_by_role("button", name="Training").click()
+    page.get_by_role("button", name="Choose a folder").click()
+    page.get_by_role("dialog").get_by_role("button", name="pictures").click()
+    expect(page.get_by_role("dialog")).to_contain_text("12 pictures")
+    page.get_by_role("button", name="Use this folder").click()
+    page.get_by_role("button", name="Start training").click()
+    card = page.locator("[data-run=pictures-auto]")
+    expect(card).to_contain_text("Running")
+    expect(card).to_contain_text("64 px", timeout=6 * LONG_MS)  # it has begun
+    card.get_by_role("button", name="Stop").click()
+    expect(card).to_contain_text(re.compile("Stopped|Done"), timeout=6 * LONG_MS)
+
+
+def test_points_are_pulled_live_and_the_pull_is_one_step(ready, studio):
+    ready.get_by_role("button", name="Pull points").click()
+    for x, y in ((0.4, 0.5), (0.6, 0.5)):
+        ready.mouse.click(*stage_place(ready, x, y))
+    handle, target = (ready.locator(f".point.{end}") for end in ("handle", "target"))
+    expect(handle).to_have_count(1)
+    expect(target).to_have_count(1)
+    target.focus()
+    for _ in range(3):
+        ready.keyboard.press("ArrowDown")  # the keyboard moves a point by a pixel of the photo
+    expect(ready.locator("[data-options=drag] .end.target")).to_contain_text(re.compile(r"^19, 19$"))
+    before = seen(ready)
+    after(ready, studio, ready.get_by_role("button", name="Start pulling").click)
+    assert state_of(ready, studio)["at"] == 1
+    assert far(before, seen(ready)) > 0.2
+    ready.get_by_role("tab", name="History").click()
+    expect(ready.get_by_role("button", name="Points pulled")).to_have_attribute("aria-current", "step")
+    after(ready, studio, lambda: ready.keyboard.press("Control+z"))
+    assert far(before, seen(ready)) < 0.5

@@ -166,7 +166,10 @@ async function sharpen() {
     shown = version;
     pictures.after = after;
     document.getElementById("stage").dataset.version = version; // for whoever waits for it, such as the page's tests
-    if (!slide.busy && !slide.next && !state.job) pictures.live = null;
+    if (!slide.busy && !slide.next && !state.job) {
+      pictures.live = null;
+      slide.open = false;
+    }
     repaint();
   } catch (error) {
     if (error.name !== "AbortError") throw error;
@@ -174,9 +177,12 @@ async function sharpen() {
 }
 
 function showPreview(bitmap, header) {
+  if (Number.isInteger(header.seq) && (!slide.open || header.seq < slide.seen)) return; // it was overtaken
+  if (Number.isInteger(header.seq)) slide.seen = header.seq;
   pictures.live = bitmap;
+  if (header.points) document.dispatchEvent(new CustomEvent("pulled", { detail: header.points }));
   repaint();
-  if (header.seq !== undefined && header.seq !== null && header.seq === slide.busy?.seq) {
+  if (slide.busy && header.seq === slide.busy.seq) {
     performance.measure("slide", { start: slide.busy.since, end: performance.now() });
     slide.busy = null;
     slideOn();
@@ -185,7 +191,7 @@ function showPreview(bitmap, header) {
 
 // Sliders: one preview on its way at a time, and of those that wait only the newest.
 
-const slide = { seq: 0, busy: null, next: null };
+const slide = { seq: 0, seen: 0, busy: null, next: null, open: false };
 
 /** Show where a direction would lead; nothing is remembered until `setAmount`. */
 export function previewAmount(direction, amount) {
@@ -204,6 +210,7 @@ function slideOn() {
   const { since, ...wanted } = slide.next;
   slide.next = null;
   slide.seq += 1;
+  slide.open = true;
   if (socket?.send({ type: "slide", seq: slide.seq, ...wanted })) slide.busy = { seq: slide.seq, since };
 }
 

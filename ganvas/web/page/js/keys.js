@@ -6,6 +6,7 @@ import { holdSpace, stageKey } from "./canvas/stage.js";
 import { fit, zoomBy, zoomTo } from "./canvas/view.js";
 import { copyResult } from "./panels/save.js";
 import { openSave } from "./panels/save.js";
+import { zoomToFace } from "./panels/rail.js";
 import { openHelp } from "./panels/help.js";
 import { choosePhotos } from "./intake.js";
 import { announce } from "./say.js";
@@ -38,6 +39,7 @@ export const KEYS = [
   ["S", "compare.split", "s", false, false, () => state.session && update({ compare: state.compare === "split" ? "after" : "split" })],
   ["0", "zoom.fit", "0", false, false, fit],
   ["1", "zoom.full", "1", false, false, () => zoomTo(1 / devicePixelRatio)],
+  ["F", "zoom.face", "f", false, false, zoomToFace],
   ["+", "zoom.in", "+", false, false, () => zoomBy(1.25)],
   ["−", "zoom.out", "-", false, false, () => zoomBy(0.8)],
   ["Esc", "key.escape", "escape", false, false, escape],

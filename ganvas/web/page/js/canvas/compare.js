@@ -43,5 +43,15 @@ line.addEventListener("keydown", (event) => {
   moveTo(ways[event.key]);
 });
 
+let before = state.compare;
+
+/** The line begins in the middle of what is seen of the photo. */
+function begin() {
+  const now = state.compare;
+  if (now === "split" && before !== "split" && state.session) moveTo(toPhoto(overlay.clientWidth / 2, 0)[0] / state.session.width);
+  before = now;
+}
+
+watch(["compare"], begin);
 document.addEventListener("painted", place);
 watch(["compare", "session"], place);

@@ -38,9 +38,11 @@ export function fit() {
 
 /** Show a square of the photo (centre and side) as large as fits. */
 export function fitSquare({ x, y, side }) {
+  if (!stage) return;
   const scale = Math.min(stage.width, stage.height) / (side * 1.15);
   Object.assign(view, { scale, x: stage.width / 2 - x * scale, y: stage.height / 2 - y * scale, fitted: false });
   changed();
+  document.dispatchEvent(new Event("zoomed"));
 }
 
 /** Zoom so that the place under the pointer stays there. */

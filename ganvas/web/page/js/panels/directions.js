@@ -11,6 +11,7 @@ import { generatorsHere } from "./models.js";
 
 const A_PAGE = 24; // pictures to mark at a time
 const SAMPLE_PX = 128;
+const NAME = "[A-Za-z0-9_\\-]+"; // what a slider may be called
 const LEAST = 8; // marks of each kind that learning takes
 
 export function directionsArea() {
@@ -75,12 +76,13 @@ function findPart(chosen) {
 
 /** The sheet, and beside each of its rows a field for its name. */
 function sheetOf(job, found) {
-  const names = found.rows.map((row) => el("input", { type: "text", maxlength: 64, placeholder: `${row.index}`, "aria-label": t("directions.name", { n: row.index }), "data-row": row.index }));
+  const names = found.rows.map((row) => el("input", { type: "text", maxlength: 64, pattern: NAME, placeholder: `${row.index}`, "aria-label": t("directions.name", { n: row.index }), "data-row": row.index }));
   const keep = el("button", { type: "button", class: "primary" }, icon("save"), t("directions.keep"));
   keep.addEventListener(
     "click",
     telling(async () => {
       const given = Object.fromEntries(names.filter((input) => input.value.trim()).map((input) => [input.dataset.row, input.value.trim()]));
+      if (!names.every((input) => input.reportValidity())) return;
       if (!Object.keys(given).length) return complain({ kind: "Nothing", message: String(t("directions.unnamed")), hint: String(t("directions.unnamed.hint")) });
       const { saved } = await post("/api/directions/keep", { job: job.id, names: given });
       toast(t("directions.saved", { names: (saved ?? Object.values(given)).join(", ") }), String(t("directions.saved.hint")));
@@ -97,7 +99,7 @@ function markPart(chosen) {
   let first = 0;
   const grid = el("div", { class: "samples", role: "group", "aria-label": t("directions.samples") });
   const tally = el("p", { class: "tally", role: "status" });
-  const name = el("input", { type: "text", maxlength: 64, id: "learn-name", required: true });
+  const name = el("input", { type: "text", maxlength: 64, pattern: NAME, id: "learn-name", required: true });
   const keep = el("input", { type: "text", id: "learn-keep", placeholder: "age, smile" });
   const learn = el("button", { type: "button", class: "primary" }, icon("wand"), t("directions.learn"));
   const result = el("div", { class: "learnt" });
@@ -182,6 +184,6 @@ function cardOf(found) {
     { class: "card" },
     el("div", { class: "card-head" }, el("strong", {}, found.name), el("span", { class: "spring" }), found.auc !== undefined && el("span", { class: "number", title: t("directions.auc.hint") }, `AUC ${Number(found.auc).toFixed(2)}`)),
     found.sheet && el("img", { class: "sheet", src: url(found.sheet), alt: t("directions.sheet") }),
-    rows.length > 0 && [el("h3", { id }, t("directions.leakage")), el("table", { class: "leakage", "aria-labelledby": id }, el("tbody", {}, rows)), el("p", { class: "hint" }, t("directions.leakage.hint"))],
+    rows.length > 0 && [el("h3", { id }, t("directions.leakage")), el("table", { class: "leakage", "aria-labelledby": id }, el("tbody", {}, rows)), el("p", { class: "hint" }, t(found.leakage[0].angle ? "directions.leakage.angle" : "directions.leakage.hint"))],
   );
 }

@@ -45,7 +45,7 @@ function trainForm(started) {
   folder.addEventListener("click", () =>
     chooseFolder((chosen, pictures) => {
       wanted.data = chosen;
-      fill(folder, icon("folder"), el("span", {}, chosen || "."), el("small", { class: "number" }, t("training.pictures", { n: pictures })));
+      fill(folder, icon("folder"), el("span", {}, chosen || "."), pictures === null ? null : el("small", { class: "number" }, t("training.pictures", { n: pictures })));
       go.disabled = false;
     }),
   );
@@ -71,7 +71,7 @@ function trainForm(started) {
     "form",
     { class: "card train-form", onsubmit: submit },
     el("h2", {}, t("training.new")),
-    field(t("training.folder"), folder, t("training.folder.hint")),
+    el("div", { class: "field" }, el("span", { class: "label" }, t("training.folder")), folder, el("small", { class: "hint" }, t("training.folder.hint"))),
     field(t("training.preset"), preset),
     told,
     field(t("training.minutes"), minutes, t("training.minutes.hint")),
@@ -90,7 +90,12 @@ function chooseFolder(chosen) {
     const here = await get("/api/folders", { under });
     fill(path, icon("folder"), el("span", {}, here.under || "."), el("span", { class: "spring" }), el("span", { class: "number" }, t("training.pictures", { n: here.pictures })));
     const up = here.parent !== null && here.parent !== undefined ? [{ name: "..", path: here.parent }] : [];
-    fill(list, [...up, ...here.folders].map((one) => el("li", {}, folderButton(one, () => walk(one.path)))));
+    const pack = (one) => {
+      close();
+      chosen(one.path, null);
+    };
+    const archives = (here.archives ?? []).map((one) => el("li", {}, folderButton(one, () => pack(one))));
+    fill(list, [...up, ...here.folders].map((one) => el("li", {}, folderButton(one, () => walk(one.path)))), archives);
     use.disabled = !here.pictures;
     use.onclick = () => {
       close();

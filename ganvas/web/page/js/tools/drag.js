@@ -151,6 +151,11 @@ function line(pair) {
   return node;
 }
 
+/** While the server pulls: the handles are where it has them now. */
+document.addEventListener("pulled", ({ detail }) => {
+  pairs.filter((pair) => pair.target).forEach((pair, index) => (pair.handle = detail[index] ?? pair.handle));
+  document.dispatchEvent(new Event("pairs"));
+});
 document.addEventListener("painted", place);
 document.addEventListener("opened", clearPairs);
 watch(["tool", "job", "session"], place);
