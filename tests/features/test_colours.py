@@ -73,8 +73,14 @@ def test_hair_beside_the_chin_is_long():
     brown = (70, 40, 20)
     long = colours_of(painted((HAIR, brown), *((part, brown) for part in SIDES)))["hair_long"]
     short = colours_of(painted((HAIR, brown)))["hair_long"]
-    assert long > short
-    assert long.item() == pytest.approx(0, abs=1)
+    assert long.item() > 10
+    assert short.item() == pytest.approx(-long.item(), abs=0.1)
+
+
+def test_a_wall_of_the_hairs_colour_is_no_long_hair():
+    brown = (70, 40, 20)
+    before_a_wall = colours_of(painted(((0.0, 1.0, 0.0, 1.0), brown)))["hair_long"]
+    assert before_a_wall.item() == pytest.approx(0, abs=0.1)
 
 
 def test_size_does_not_matter_and_names_are_known():
