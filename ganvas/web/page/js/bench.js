@@ -183,7 +183,8 @@ function showPreview(bitmap, header) {
   if (header.points) document.dispatchEvent(new CustomEvent("pulled", { detail: header.points }));
   repaint();
   if (slide.busy && header.seq === slide.busy.seq) {
-    performance.measure("slide", { start: slide.busy.since, end: performance.now() });
+    const { since } = slide.busy;
+    requestAnimationFrame(() => performance.measure("slide", { start: since, end: performance.now() })); // it is painted now
     slide.busy = null;
     slideOn();
   }
