@@ -190,3 +190,24 @@ def test_points_that_are_none(studio, id):
     studio.post(f"{id}/drag", 422, points=[[1, 1]] * 50, targets=[[2, 2]] * 50)
     job = studio.wait(studio.post(f"{id}/drag", points=[[4000, 30]], targets=[[48, 30]]))
     assert job["state"] == "failed" and job["error"]["kind"] == "BadMask"
+
+
+def test_a_style_is_taught_from_one_picture(studio, id):
+    files = {"photo": ("drawing.png", png(seed=3), "image/png")}
+    fields = {"name": "chalk", "model": "runs/tiny", "steps": "3"}
+    answer = studio.http.post("/api/styles", files=files, data=fields)
+    assert answer.status_code == 200, answer.text
+    job = studio.wait(answer.json())
+    assert job["state"] == "done", job
+    assert job["result"]["name"] == "chalk"
+    assert "chalk" in [style["name"] for style in studio.http.get("/api/styles", params={"id": id}).json()]
+    assert studio.post(f"{id}/do", step="stylise", style="chalk", strength=1)["steps"][0]["style"] == "chalk"
+    assert studio.http.post("/api/styles", files=files, data=fields | {"name": "../x"}).status_code == 422
+
+
+def test_teaching_that_is_stopped_keeps_nothing(studio):
+    files = {"photo": ("drawing.png", png(seed=3), "image/png")}
+    job = studio.http.post("/api/styles", files=files, data={"name": "oil", "model": "runs/tiny"}).json()
+    studio.http.delete(f"/api/jobs/{job['id']}")
+    assert studio.wait(job)["state"] == "cancelled"
+    assert "oil" not in [style["name"] for style in studio.http.get("/api/styles").json()]

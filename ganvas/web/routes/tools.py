@@ -16,13 +16,15 @@ from torch import Tensor
 from ganvas.editing.drag import MAX_POINTS, DragConfig
 from ganvas.editing.finish import PLAIN, Translate, Upscale
 from ganvas.editing.regions import BITMAP_PX, Region, Stroke
-from ganvas.editing.stylise import known_styles
-from ganvas.errors import BadMask
+from ganvas.editing.stylise import check_style_name, known_styles, save_style
+from ganvas.errors import BadMask, NoFace, Stopped
 from ganvas.images.encode import encode_image
 from ganvas.images.files import read_image
 from ganvas.images.masks import lightness
 from ganvas.images.photo import Photo
+from ganvas.inversion.framing import square_of
 from ganvas.session import Session
+from ganvas.training.style_loop import Progress, StyleConfig, teach_style
 from ganvas.web.desk import Desk, state_of
 from ganvas.web.jobs import Job
 from ganvas.web.routes.common import ADesk, AStudio, changing, on_device, started
@@ -33,6 +35,8 @@ from ganvas.web.uploads import reading_form
 router = APIRouter(prefix="/api", tags=["tools"])
 MASK_PIXELS = 40_000_000
 SHOWN_MASK_PX = 1024
+MOST_STYLE_STEPS = 1000
+FINDING_SHARE = 0.25  # of teaching a style: looking for the example
 
 
 class Brush(Body):
@@ -261,3 +265,45 @@ def styles(studio: AStudio, id: str | None = None) -> list[dict[str, Any]]:
         {"name": one.name, "facts": {key: value for key, value in one.facts.items() if isinstance(value, plain)}}
         for one in known_styles(parent).values()
     ]
+
+
+@router.post("/styles")
+async def teach(request: Request, studio: AStudio) -> dict[str, Any]:
+    """Teach a generator to paint like one picture: form fields `photo`, `name`, `model`, `keep_colour`, `steps`.
+
+    A job of some minutes; stopped early, nothing is kept.
+    """
+    async with reading_form(request, studio.uploads, studio.config) as form:
+        title, data = (await form.files("photo", limit=studio.config.upload_bytes, most=1))[0]
+        name, model = form.text("name") or "", form.text("model") or studio.shelf.first() or "faces"
+        keep_colour, steps = form.text("keep_colour") in ("1", "true"), form.whole("steps")
+    check_style_name(name)
+    studio.shelf.find(model, task="generate")
+    steps = StyleConfig.steps if steps is None else min(steps, MOST_STYLE_STEPS)
+    config = StyleConfig(keep_colour=keep_colour, steps=steps)
+    return started(studio.jobs.start(Job("style", lambda job: _taught(studio, job, data, title, name, model, config))))
+
+
+def _taught(
+    studio: Studio, job: Job, data: bytes, title: str, name: str, model: str, config: StyleConfig
+) -> dict[str, Any]:
+    photo = read_image(data, max_pixels=studio.config.upload_pixels)
+    G = studio.shelf.get(model, task="generate")
+    try:
+        example, _ = square_of(photo, G, finder=studio.shelf.finder())
+    except NoFace:  # a drawing: its middle
+        example, _ = square_of(photo, G, align="centre")
+
+    def on_step(at: Progress) -> None:
+        finding = at.stage == "finding"
+        job.message = "finding the example in the model" if finding else "teaching"
+        share = at.step / max(at.steps, 1)
+        job.step(FINDING_SHARE * share if finding else FINDING_SHARE + (1 - FINDING_SHARE) * share, 1)
+
+    facts = {"model": model, "examples": [{"file": title}]}
+    style = teach_style(example, G, name=name, config=config, eyes=studio.shelf.eyes(), on_step=on_step, facts=facts)
+    if job.stopping.is_set():
+        raise Stopped("teaching was stopped; nothing is kept")
+    save_style(style)
+    figures = {key: value for key, value in style.facts.get("figures", {}).items() if isinstance(value, (int, float))}
+    return {"name": style.name, "figures": figures}
