@@ -38,7 +38,11 @@ def stylise(
     keep_colour: Annotated[
         bool, typer.Option("--keep-colour", help="Learn lines, light and texture; colours stay each picture's own.")
     ] = False,
-    steps: Annotated[int | None, typer.Option(min=1, help="How long to teach; default 150.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="How long to teach; default 120.")] = None,
+    from_px: Annotated[
+        int | None,
+        typer.Option(min=1, help="Size from which layers learn: 32 = bolder, less like the person; default 64."),
+    ] = None,
     align: Annotated[
         str,
         typer.Option(
@@ -83,8 +87,8 @@ def stylise(
         if name is None:
             raise typer.BadParameter("a style needs a name: --name ink")
         _teach(
-            example or [], name, model=model, keep_colour=keep_colour, steps=steps, align=align, seed=seed,
-            preview=preview, output=output,
+            example or [], name, model=model, keep_colour=keep_colour, steps=steps, from_px=from_px, align=align,
+            seed=seed, preview=preview, output=output,
         )  # fmt: skip
 
 
@@ -93,8 +97,8 @@ def stylise(
 
 
 def _teach(
-    examples: list[Path], name: str, *, model: str, keep_colour: bool, steps: int | None, align: str, seed: int,
-    preview: Path | None, output: Path | None,
+    examples: list[Path], name: str, *, model: str, keep_colour: bool, steps: int | None, from_px: int | None,
+    align: str, seed: int, preview: Path | None, output: Path | None,
 ) -> None:  # fmt: skip
     from ganvas.cli.generator import open_generator
     from ganvas.editing.stylise import check_style_name, save_style, styles_folder
@@ -110,7 +114,7 @@ def _teach(
     format_of(preview)
     G = open_generator(model)
     squares = [_square(path, G, align) for path in examples]
-    config = StyleConfig(keep_colour=keep_colour, seed=seed, steps=steps or StyleConfig().steps)
+    config = StyleConfig(keep_colour=keep_colour, seed=seed, from_px=from_px, steps=steps or StyleConfig().steps)
     facts = {"model": model, "examples": [{"file": path.name, "sha256": sha256_of(path)} for path in examples]}
     with _Voice(G, squares, preview) as voice:
         style = teach_style(squares, G, name=name, config=config, eyes=eyes_if_here(), on_step=voice, facts=facts)

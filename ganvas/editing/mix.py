@@ -41,14 +41,14 @@ class Mix:
     """
 
     name: ClassVar[str] = "mix"
-    seed: int | None = None
-    latent: str = ""
-    part: str = "all"
-    layers: tuple[int, ...] | None = None
-    strength: float = 1.0
-    truncation_psi: float = 0.7
-    label: int | None = None
-    origin: str = ""
+    seed: int | None = None  # of the other picture
+    latent: str = ""  # the other picture, where it has no seed
+    part: str = "all"  # all, colour or shape
+    layers: tuple[int, ...] | None = None  # rows of ws, instead of a part's
+    strength: float = 1.0  # 0 … 1
+    truncation_psi: float = 0.7  # of a seed
+    label: int | None = None  # class of a seed, for a conditional generator
+    origin: str = ""  # the other picture's name
 
     def __post_init__(self) -> None:
         if (self.seed is None) == (not self.latent):

@@ -51,9 +51,9 @@ class Stylise:
     """
 
     name: ClassVar[str] = "stylise"
-    style: str
-    strength: float = 1.0
-    fingerprint: str = ""
+    style: str  # its name
+    strength: float = 1.0  # 0 … 1
+    fingerprint: str = ""  # which one is meant; empty = whichever has the name
 
     def __post_init__(self) -> None:
         check_style_name(self.style)

@@ -10,7 +10,7 @@ those that the untaught generator gives it; in the paper nothing does that.
 
 Paper: Chong and Forsyth 2022, "JoJoGAN: One Shot Face Stylization". Theirs compares features of a discriminator over
 300 steps on a GPU; here they are those of EfficientNet-Lite0 (where its weights are on this computer, else differences
-of neighbouring pixels stand in), only layers from 32 px on learn, in steps of their own spread, and large ones in thin
+of neighbouring pixels stand in), only layers from 64 px on learn, in steps of their own spread, and large ones in thin
 factors (Hu et al. 2021, "LoRA").
 """
 
@@ -30,7 +30,7 @@ from torch.nn.utils import parametrize
 
 from ganvas import __version__
 from ganvas.checks import check_img
-from ganvas.editing.mix import rows_of
+from ganvas.editing.mix import COLOUR_PX, rows_of
 from ganvas.editing.stylise import DOWN, UP, Style, check_style_name
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.features.efficientnet import EfficientNetLite0
@@ -54,23 +54,25 @@ BAD_STEPS = 5  # so many in a row that are not finite end the teaching
 class StyleConfig:
     """How a style is taught."""
 
-    steps: int = 150
+    steps: int = 120
     lr: float = 0.006  # a step, in standard deviations of each tensor's own entries
     px: int = 256  # the size compared, at most the generator's own
-    from_px: int = 32  # layers that paint below this size stay: they say where things are, and whose face it is
+    # Layers that paint below this size stay: they say where things are, and whose face it is. None = 64, or half of a
+    # generator below 128 px. Lower: more of the example, less of the person.
+    from_px: int | None = None
     keep_colour: bool = False  # learn brightness, lines and texture only; colours stay the picture's own
     mixing: float = 0.8  # share of steps in which the late rows are another face's
     features: float = 1.0  # weight of the perceptual distance; 0 = off
     pixels: float = 0.5  # of the mean difference of pixels
     coarse: float = 1.0  # of the squared difference at 64 and 32 px
     detail: float = 0.5  # weight of all this in a piece of the whole picture, where that is larger than px
-    structure: float = 1.0  # weight of other faces' own features; 0 = off
-    structure_every: int = 3  # steps
+    structure: float = 3.0  # weight of other faces' own features; 0 = off
+    structure_every: int = 2  # steps
     effort: str = "standard"  # of the inversion of the example
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.px, self.from_px, self.structure_every) < 1 or not self.lr > 0:
+        if min(self.steps, self.px, self.from_px or 1, self.structure_every) < 1 or not self.lr > 0:
             raise BadConfig(f"steps, px, from_px, structure_every and lr of a style must be positive, got {self}")
         weights = self.features, self.pixels, self.coarse, self.detail, self.structure
         if not 0 <= self.mixing <= 1 or min(weights) < 0:
@@ -172,7 +174,8 @@ class _Lesson:
         self.goals = [
             Likeness(self.seen(shrunk(img, self.px)), eyes=eyes, config=self.weights) for img in self.pictures
         ]
-        self.learner = Learner(generator, from_px=config.from_px)
+        from_px = config.from_px or min(COLOUR_PX, generator.img_resolution // 2)
+        self.learner = Learner(generator, from_px=from_px)
         self.random = torch.Generator().manual_seed(config.seed)
         self.rows = rows_of("colour", generator)
         self.ws: list[Tensor] = []
@@ -317,14 +320,14 @@ class _Lesson:
         return made
 
 
-COLOUR_PX, COLOUR_WEIGHT = 32, 4.0
+SEEN_PX, COLOUR_WEIGHT = 32, 4.0
 STRUCTURE_PX, AROUND_PX = 128, 9
 LUMA = (0.299, 0.587, 0.114)
 
 
 def colours_apart(a: Tensor, b: Tensor) -> Tensor:
     """How far the colours of two pictures are apart, seen coarsely and apart from brightness; one number, 0 or more."""
-    a, b = shrunk(a, COLOUR_PX), shrunk(b, COLOUR_PX)
+    a, b = shrunk(a, SEEN_PX), shrunk(b, SEEN_PX)
     return F.mse_loss(a - luma(a), b - luma(b))
 
 
