@@ -168,4 +168,7 @@ def _run(config: TranslatorConfig, data: Path, folder: Path, *, preset: str, dev
     print(f"look at {folder / 'report.html'}")
     for way in config.ways:
         print(f"translate: ganvas translate -i IN -o OUT -n {folder} --direction {way}")
-    print("longer: the same command with a larger --kimg or --minutes")
+    if done.nimg < 1000 * config.total_kimg:
+        print("longer: the same command with a larger --minutes")
+    else:
+        print("longer: another run with a larger --kimg and another --name; this one's learning rates have come to 0")

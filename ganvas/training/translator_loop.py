@@ -129,13 +129,23 @@ def as_domains(data: Any, config: TranslatorConfig, *, on_step: OnRead | None = 
 
 
 def _settled(config: TranslatorConfig, folder: str | Path | None) -> TranslatorConfig:
-    """The schedule's length written down, so that a longer budget does not bend a schedule that has begun."""
-    if config.schedule_kimg is not None:
-        return config
-    before = None
-    if folder is not None and (Path(folder) / "run.json").exists():
-        before = read_record(Path(folder))["config"].get("schedule_kimg")
-    return replace(config, schedule_kimg=before or config.total_kimg)
+    """The schedule's length written down, so that a longer budget does not bend a schedule that has begun.
+
+    Raises:
+        BadConfig: the run should go on beyond its schedule, where the learning rates are 0.
+    """
+    if config.schedule_kimg is None:
+        before = None
+        if folder is not None and (Path(folder) / "run.json").exists():
+            before = read_record(Path(folder))["config"].get("schedule_kimg")
+        config = replace(config, schedule_kimg=before or config.total_kimg)
+    assert config.schedule_kimg is not None
+    if config.decay_from < 1 and config.total_kimg > config.schedule_kimg:
+        raise BadConfig(
+            f"the learning rates of this run come down to 0 at {config.schedule_kimg:g} thousand pictures; more would "
+            "change nothing. Go on to there, or begin a longer run under another --name."
+        )
+    return config
 
 
 # ---------------------------------------------------------------------------------------------------------------------

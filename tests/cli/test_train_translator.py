@@ -37,15 +37,18 @@ def folders(root, *names, beside=False):
 def test_without_pairs_and_the_same_command_goes_on(tmp_path):
     data, out = folders(tmp_path / "blobs", "trainA", "trainB"), tmp_path / "runs"
     command = ["--dataroot", data, "--outdir", out, "--set", "generator.n_blocks=1", *SMALL]
-    first = run(*command, "--kimg", "0.004")
+    first = run(*command, "--kimg", "0.008", "--minutes", "0.00001")
     assert first.code == 0 and "preset: cyclegan-64-cpu, both ways, without pairs" in first.text
     folder = out / "blobs-cyclegan-64-cpu"
     assert f"ganvas translate -i IN -o OUT -n {folder} --direction BtoA" in first.text
-    assert look(folder).kimg == 0.004 and (folder / "BtoA.safetensors").is_file()
+    assert look(folder).kimg < 0.008 and (folder / "BtoA.safetensors").is_file()
+    assert "a larger --minutes" in first.text
     again = run(*command, "--kimg", "0.008")
-    assert again.code == 0 and look(folder).kimg == 0.008
+    assert again.code == 0 and look(folder).kimg == 0.008 and "another --name" in again.text
     repeated = run("--config", folder, "--name", "twin", "--outdir", out)
     assert repeated.code == 0 and look(out / "twin").kimg == 0.008
+    with pytest.raises(BadConfig, match="come down to 0"):
+        run(*command, "--kimg", "0.02")
 
 
 @pytest.mark.parametrize(

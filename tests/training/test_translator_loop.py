@@ -176,6 +176,16 @@ def test_rates_stay_and_then_go_down_in_a_line():
     assert config(total_kimg=1, decay_from=1).rate(1000) == 1
 
 
+def test_beyond_the_schedule_there_is_nothing_to_learn(tmp_path):
+    train_translator(domains(), config=config(total_kimg=0.004), folder=tmp_path / "x", device="cpu")
+    with pytest.raises(BadConfig, match=r"come down to 0 at 0\.004 thousand"):
+        train_translator(domains(), config=config(total_kimg=0.008), folder=tmp_path / "x", device="cpu")
+    even = config(total_kimg=0.004, decay_from=1.0)
+    train_translator(domains(), config=even, folder=tmp_path / "y", device="cpu")
+    longer = dataclasses.replace(even, total_kimg=0.008)
+    assert train_translator(domains(), config=longer, folder=tmp_path / "y", device="cpu").nimg == 8
+
+
 # ------------------------------------------------------------------------------------------------ a run
 
 
