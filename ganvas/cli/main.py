@@ -28,6 +28,7 @@ from ganvas.cli.studio import studio
 from ganvas.cli.stylise import stylise
 from ganvas.cli.train import train
 from ganvas.cli.train_translator import train_translator
+from ganvas.cli.train_upscaler import train_upscaler
 from ganvas.cli.translate import translate
 from ganvas.cli.tune import tune
 from ganvas.cli.upscale import upscale
@@ -72,6 +73,7 @@ app.command()(upscale)
 app.command()(translate)
 app.command()(train)
 app.command("train-translator")(train_translator)
+app.command("train-upscaler")(train_upscaler)
 app.command()(tune)
 app.command()(runs)
 app.command()(studio)

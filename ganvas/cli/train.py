@@ -211,6 +211,33 @@ def pairs_of(settings: list[str]) -> dict[str, str]:
     return pairs
 
 
+def record_of(path: Path, kind: str) -> dict[str, Any]:
+    """--config run.json, of a run of this kind.
+
+    Raises:
+        BadConfig: it is the record of something else.
+    """
+    from ganvas.errors import BadConfig
+    from ganvas.training.run import kind_of, read_record
+
+    record = read_record(path if path.is_dir() else path.parent)
+    if kind_of(record) != kind:
+        wanted = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+        raise BadConfig(f"{path} is the record of a {kind_of(record)}, not of {wanted}")
+    return record
+
+
+def path_in(record: dict[str, Any]) -> Path | None:
+    """Where a run's pictures lay."""
+    said = record.get("data", {}).get("path")
+    return None if said is None else Path(said)
+
+
+def folder_of(outdir: Path, name: str | None, data: Path, preset: str) -> Path:
+    """Of a run: the same request finds the same folder again."""
+    return outdir / (name or f"{plain_name(data)}-{preset}")
+
+
 def kind_of_device(device: str) -> str:
     """`auto` as it comes out here; `cuda:1` as `cuda`."""
     import torch

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganvas.cli.choices import one_of
+from ganvas.cli.train import folder_of, path_in, record_of
 
 if TYPE_CHECKING:
     from ganvas.training.translator_config import TranslatorConfig
@@ -52,8 +53,8 @@ def train_translator(
     """
     if show:
         return _show_presets()
-    record = {} if config is None else _record(config)
-    data = data or _path_in(record)
+    record = {} if config is None else record_of(config, "translator")
+    data = data or path_in(record)
     if data is None:
         raise typer.BadParameter("which pictures? --dataroot DIR", param_hint="--dataroot")
 
@@ -67,7 +68,7 @@ def train_translator(
     changed = {"total_kimg": kimg, "minutes": minutes, "resolution": resolution, "seed": seed, "direction": direction}
     changed = {key: value for key, value in changed.items() if value is not None}
     chosen = _config(record, preset, paired, changed, settings or [])
-    folder = _folder(outdir, name, data, preset)
+    folder = folder_of(outdir, name, data, preset)
     if dry_run:
         print(f"preset: {preset}\nrun: {folder}")
         for key, value in chosen.to_json().items():
@@ -82,26 +83,6 @@ def _show_presets() -> None:
     width = max(map(len, PRESETS))
     for name, preset in PRESETS.items():
         print(f"{name:{width}}  {preset.about} [{preset.result}]")
-
-
-def _record(path: Path) -> dict[str, Any]:
-    """--config run.json.
-
-    Raises:
-        BadConfig: it is the record of something else.
-    """
-    from ganvas.errors import BadConfig
-    from ganvas.training.run import kind_of, read_record
-
-    record = read_record(path if path.is_dir() else path.parent)
-    if kind_of(record) != "translator":
-        raise BadConfig(f"{path} is the record of a {kind_of(record)}, not of a translator")
-    return record
-
-
-def _path_in(record: dict[str, Any]) -> Path | None:
-    said = record.get("data", {}).get("path")
-    return None if said is None else Path(said)
 
 
 def _chosen_preset(preset: str, data: Path, paired: bool | None, device: str) -> str:
@@ -131,13 +112,6 @@ def _config(
     if "resolution" in changed:
         start = resized(start, changed.pop("resolution"))
     return apply_settings(replace(start, **changed), pairs_of(settings))
-
-
-def _folder(outdir: Path, name: str | None, data: Path, preset: str) -> Path:
-    """Of the run: the same request finds the same folder again."""
-    from ganvas.cli.train import plain_name
-
-    return outdir / (name or f"{plain_name(data)}-{preset}")
 
 
 def _run(config: TranslatorConfig, data: Path, folder: Path, *, preset: str, device: str) -> None:

@@ -20,6 +20,7 @@ from ganvas.models.img2img import ImageToImage, reach_px
 from ganvas.models.protocol import SizeRules
 
 ACTIVATIONS = ("prelu", "relu", "leakyrelu")
+LAST_SCALE = 0.1  # of the last layer's first weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,13 @@ def _activation(act: str, width: int) -> nn.Module:
     return nn.ReLU(in_place) if act == "relu" else nn.LeakyReLU(0.1, in_place)
 
 
+def bilinear_taps(scale: int) -> Tensor:
+    """What each of the scale² pixels that one becomes takes of its 3×3 neighbours: [scale², 3, 3], rows first."""
+    off = (torch.arange(scale) + 0.5) / scale - 0.5  # of the new pixel's middle from the old one's
+    line = torch.stack([(-off).clamp(min=0), 1 - off.abs(), off.clamp(min=0)], dim=1)  # [scale, 3]
+    return torch.einsum("ya,xb->yxab", line, line).reshape(scale**2, 3, 3)
+
+
 class SRVGG(ImageToImage):
     """img → img `scale` times larger.
 
@@ -65,6 +73,31 @@ class SRVGG(ImageToImage):
         for _ in range(config.num_conv):
             body += [nn.Conv2d(width, width, 3, padding=1), _activation(config.act, width)]
         self.body = nn.Sequential(*body, nn.Conv2d(width, config.img_channels * config.scale**2, 3, padding=1))
+        self.init_weights()
+
+    @torch.no_grad()
+    def init_weights(self) -> None:
+        """Kaiming's scheme; the picture goes through the first feature maps and begins as its bilinear enlargement.
+
+        With PyTorch's own default the picture has faded to a millionth after 16 layers, and learning waits for it. As
+        it is never negative, the activations leave it as it is; the last layer has to learn only what is missing.
+        """
+        slope = {"prelu": 0.25, "relu": 0.0, "leakyrelu": 0.1}[self.config.act]
+        *inner, last = (module for module in self.body if isinstance(module, nn.Conv2d))
+        for conv in (*inner, last):
+            nn.init.kaiming_normal_(conv.weight, a=slope)
+            conv.bias.zero_()
+        last.weight *= LAST_SCALE
+        if self.config.num_feat < self.img_channels:
+            return  # too narrow to carry it
+        for conv in inner:
+            for channel in range(self.img_channels):
+                conv.weight[channel] = 0
+                conv.weight[channel, channel, 1, 1] = 1
+        for channel, weight in enumerate(last.weight.view(self.img_channels, self.scale**2, -1, 3, 3)):
+            weight[:, : self.img_channels] = 0
+            weight[:, channel] = bilinear_taps(self.scale)
+            weight[:, channel, 1, 1] -= 1  # the nearest pixel is added in any case
 
     def transform(self, img: Tensor) -> Tensor:
         """img [N, C, H, W] in [-1, 1] → [N, C, H·scale, W·scale]."""

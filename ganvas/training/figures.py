@@ -32,6 +32,9 @@ MOST_EVENTS = 12  # drawn and listed; the log has all
 # Title, and which numbers of the log it shows under which name.
 PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     ("Distance to the data (FD-EffNet)", {"fd": "distance"}),
+    ("PSNR beside bicubic, dB", {"psnr_gain": "RGB", "psnr_y_gain": "luma"}),
+    ("SSIM beside bicubic", {"ssim_gain": "RGB"}),
+    ("Pixel loss", {"pixel": "pixel loss"}),
     ("Losses", {"loss_D": "discriminator", "loss_G": "generator"}),
     ("What the discriminator says", {"logit_real": "of reals", "logit_fake": "of fakes"}),
     ("Augmentation and overfitting", {"p": "augmentation p", "sign_real": "mean sign of D on reals"}),
@@ -42,7 +45,7 @@ PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     ("Speed, pictures per second", {"img_per_sec": "img/s"}),
 )
 _FINE_AT_ZERO = {"bad_share"}  # nothing to see while it is
-_NOT_CURVES = {"nimg", "kimg", "sec", "event", *(key for _, names in PANELS for key in names)}
+_NOT_CURVES = {"nimg", "kimg", "sec", "event", "psnr", "psnr_y", "ssim", *(key for _, names in PANELS for key in names)}
 
 
 def write_sheet(img: Tensor, path: Path | str, *, columns: int | None = None) -> Path:

@@ -123,6 +123,7 @@ def _overview(
         ("time left", _duration(state.eta_sec) if state else ""),
         ("preset", str(record.get("preset", ""))),
         ("FD-EffNet", _last(rows, "fd", "{:,.1f}") + _best(rows)),
+        ("PSNR", _last(rows, "psnr", "{:.2f} dB") + _last(rows, "psnr_gain", " ({:+.2f} beside bicubic)")),
     ]
     shown = "".join(f"<div><dt>{_e(key)}</dt><dd>{_e(value)}</dd></div>" for key, value in tiles if value)
     return f"{heading}{said}<dl class=tiles>{shown}</dl>"

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig, WeightsError
-from ganvas.models.protocol import Generator, Network
+from ganvas.models.protocol import Generator, Network, Upscaler
 from ganvas.training.config import TrainConfig
+from ganvas.training.upscaler_config import UpscalerConfig
 from ganvas.weights.load import load
 
 FEWEST_SHARED = 0.5  # of the generator's numbers: below, it is another network
@@ -146,3 +147,44 @@ def shaped_like(config: TrainConfig, source: str | Path) -> TrainConfig:
         discriminator={**judging, **config.discriminator},
         resolution=config.resolution or theirs.img_resolution,
     )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Upscalers
+
+
+def upscaler_like(config: UpscalerConfig, source: str | Path) -> UpscalerConfig:
+    """The config with the network of a file: its family, width and depth.
+
+    Raises:
+        BadConfig: the file holds no upscaler that can be trained, or one of another scale.
+        WeightsError: it cannot be read.
+    """
+    theirs: Any = load(source)
+    kind: Any = getattr(theirs, "family", "network")
+    if not isinstance(theirs, Upscaler):
+        raise BadConfig(f"{source} holds no upscaler but a {kind}")
+    check_known(kind, ("srvgg", "rrdbnet"), what="family to train")
+    if theirs.scale != config.scale or theirs.img_channels != 3:
+        raise BadConfig(
+            f"{source} makes {theirs.img_channels} channels {theirs.scale} times larger, this run trains 3 channels "
+            f"and ×{config.scale}: --set scale={theirs.scale}, or another file"
+        )
+    known: dict[str, Any] = asdict(theirs.config)  # type: ignore[attr-defined]
+    fields = {name: value for name, value in known.items() if name not in ("img_channels", "scale")}
+    return replace(config, family=kind, generator=fields)
+
+
+def start_upscaler(G: nn.Module, D: nn.Module | None, source: str | Path) -> Start:
+    """Copy the weights of an upscaler's file, and of the discriminator beside it, into fresh networks.
+
+    Args:
+        G: as `upscaler_like` has it.
+        D: may be None.
+        source: a file or a catalogue name.
+    """
+    lines = take_over(G, load(source), who="upscaler")[1]
+    judge = None if D is None else _discriminator_of(source)
+    if D is not None and judge is not None:
+        lines += take_over(D, judge, who="discriminator")[1]
+    return Start(source=str(source), lines=tuple(lines))

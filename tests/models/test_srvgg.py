@@ -49,6 +49,24 @@ def test_without_detail_it_repeats_pixels():
     assert torch.allclose(net(img), img.repeat_interleave(2, 2).repeat_interleave(2, 3), atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@torch.no_grad()
+def test_before_training_it_enlarges_bilinearly(scale):
+    net = SRVGG(SRVGGConfig(num_feat=8, num_conv=4, scale=scale, act="leakyrelu")).eval()
+    net.body[-1].weight[:, 3:] = 0  # what is random in it
+    img = torch.rand(1, 3, 7, 6) * 2 - 1
+    expected = F.interpolate(img, scale_factor=scale, mode="bilinear")
+    inside = (slice(None), slice(None), slice(scale, -scale), slice(scale, -scale))  # around the picture it is black
+    assert torch.allclose(net(img)[inside], expected[inside], atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_deep_fresh_network_still_sees_its_input():
+    net = SRVGG(SRVGGConfig(num_feat=16, num_conv=16, act="leakyrelu")).eval()
+    inner = net.body[:-1](torch.rand(1, 3, 16, 16))
+    assert 0.1 < float(inner[:, 3:].std()) < 10
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [({"act": "gelu"}, "known: leakyrelu, prelu, relu"), ({"scale": 0}, "≥ 1"), ({"num_conv": -1}, "≥ 0")],
