@@ -2,6 +2,7 @@
 
     python benchmarks/upscaling.py                      # everything, some minutes on one core
     python benchmarks/upscaling.py speed seams          # some of it
+    python benchmarks/upscaling.py quality --photos DIR # PSNR and SSIM of compact-x4 beside bicubic on your photos
     python benchmarks/upscaling.py ncnn                 # needs: pip install ncnn
 
 Weights come from the catalogue (`ganvas models get realesrgan-x4plus` once). Times are the best of several, by
@@ -27,12 +28,15 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import ganvas
+from ganvas.datasets.crops import enlarged, shrunk, to_multiple
 from ganvas.images.files import write_image
 from ganvas.images.folders import Task
 from ganvas.images.photo import Photo
 from ganvas.images.tensors import from_pixels
 from ganvas.models.srvgg import SRVGG, SRVGGConfig
 from ganvas.ops.allocator import keep_freed_memory
+from ganvas.training.upscaler_config import UpscalerConfig
+from ganvas.training.upscaler_loop import as_photos, enlarge, figures_of
 from ganvas.upscaling.folders import upscale_file
 from ganvas.upscaling.tiles import overlap_for
 from ganvas.upscaling.upscale import LIGHT, STRONG, UpscaleConfig, upscale, upscaler
@@ -40,6 +44,7 @@ from ganvas.weights import catalogue
 
 SAMPLE = Path(ganvas.__file__).parent / "samples" / "astronaut.jpg"
 PRECISIONS = ("exact", "fast")
+QUICK = "realesr-animevideov3"
 
 
 def sample(size: int, *, top: int = 0, left: int = 130) -> Tensor:
@@ -61,16 +66,39 @@ def best_sec(ways: dict[str, Callable[[], object]], rounds: int = 5) -> dict[str
 
 
 def speed() -> None:
-    """128 → 512 px by both models, the networks alone and the whole of `upscale`."""
+    """128 → 512 px by three models, the networks alone and the whole of `upscale`."""
     photo = Photo(img=sample(128))
-    nets = {name: ganvas.load(name) for name in (LIGHT, STRONG)}
+    nets = {name: ganvas.load(name) for name in (LIGHT, QUICK, STRONG)}
     for name, net in nets.items():
         ways: dict[str, Callable[[], object]] = {}
         for precision in PRECISIONS:
             ways[f"network {precision}"] = partial(_run, net, photo.img, precision)
             ways[f"upscale {precision}"] = partial(upscale, photo, model=net, precision=precision)
-        for way, seconds in best_sec(ways, rounds=5 if name == LIGHT else 2).items():
+        for way, seconds in best_sec(ways, rounds=2 if name == STRONG else 5).items():
             print(f"{name:22} {way:16} 128 → 512 px: {seconds:7.3f} s")
+
+
+def quality(photos: Path) -> None:
+    """compact-x4 beside Pillow's bicubic: each photo of a folder is made four times smaller, and large again."""
+    net, config = ganvas.load(LIGHT), UpscalerConfig(low_px=8)
+    opened = as_photos(photos, config)
+    rows = []
+    headings = "".join(f"{name:>9}{'bicubic':>9}" for name in ("PSNR", "SSIM", "luma"))
+    print(f"{'a border of 4 px left out':30}{headings}")
+    for index, name in enumerate(opened.names):
+        truth = to_multiple(opened.whole(index), 4)
+        low = shrunk(truth, 4)
+        ours, plain = (figures_of([made], [truth], 4) for made in (enlarge(net, low), enlarged(low, 4)))
+        rows.append([found[key] for key in ("psnr", "ssim", "psnr_y") for found in (ours, plain)])
+        _say_row(name, rows[-1])
+    _say_row("mean", np.mean(rows, axis=0).tolist())
+    mean = np.mean(rows, axis=0)
+    print(f"gain: {mean[0] - mean[1]:+.2f} dB, SSIM {mean[2] - mean[3]:+.4f}, luma {mean[4] - mean[5]:+.2f} dB")
+
+
+def _say_row(name: str, row: list[float]) -> None:
+    a, b, c, d, e, f = row
+    print(f"{name[:29]:30}{a:9.2f}{b:9.2f}{c:9.4f}{d:9.4f}{e:9.2f}{f:9.2f}")
 
 
 def _run(net: torch.nn.Module, img: Tensor, precision: str) -> Tensor:
@@ -93,7 +121,7 @@ def ncnn() -> None:
     """The same weights, the same picture, the same threads: how near, and how fast beside ncnn."""
     import ncnn as theirs
 
-    for name in (LIGHT, STRONG):
+    for name in (QUICK, STRONG):
         stem = catalogue.resolve(name).with_suffix("")
         network = theirs.Net()
         network.opt.num_threads = torch.get_num_threads()
@@ -185,18 +213,21 @@ def big(side: int) -> None:
 
 def main() -> None:
     """Read the command line."""
-    parts = {"speed": speed, "compact": compact, "ncnn": ncnn, "seams": seams, "memory": memory}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*parts, []], help="which; none = all but ncnn")
+    names = ("speed", "quality", "compact", "ncnn", "seams", "memory")
+    parser.add_argument("parts", nargs="*", choices=[*names, []], help="which; none = all but ncnn")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--big", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--photos", type=Path, default=SAMPLE.parent, help="of quality; default: the sample photo")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()
     if options.big:
         big(options.big)
         return
-    for part in options.parts or [name for name in parts if name != "ncnn"]:
+    parts = {"speed": speed, "compact": compact, "ncnn": ncnn, "seams": seams, "memory": memory}
+    parts["quality"] = partial(quality, options.photos)
+    for part in options.parts or [name for name in names if name != "ncnn"]:
         parts[part]()
 
 

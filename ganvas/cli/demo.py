@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
     from ganvas.images.crop import Crop
     from ganvas.images.photo import Photo
+    from ganvas.upscaling.tiles import OnStep
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "astronaut.jpg"
 WEIGHTS = ("faces", "mtcnn", "efficientnet-lite0")
 SHEET_PX = 384
+UPSCALED = "smile"  # whose face is made larger at the end
+FACE_PX = 512  # at most, before
 EDITS: tuple[tuple[str, str, float], ...] = (
     ("smile", "smile", 2.0),
     ("serious", "smile", -3.0),
@@ -33,7 +36,7 @@ def demo(
     photo: Annotated[Path | None, typer.Option(help="A photo of your own instead of the sample.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="You have seen the licences; do not ask.")] = False,
 ) -> None:
-    """Put a photo in, make it smile, make it older, get the photo back: with weights fetched once.
+    """Put a photo in, make it smile, make it older, get the photo back, larger: with weights fetched once.
 
     Example: [bold]ganvas demo --outdir ganvas-demo[/bold]
     """
@@ -58,11 +61,23 @@ def demo(
     for name, picture in pictures.items():
         write_image(picture, outdir / f"{name.split()[0]}.png")
     write_image(_sheet(pictures, session.crop), outdir / "sheet.png")
+    smiling = next(picture for name, picture in pictures.items() if name.startswith(UPSCALED))
+    with Progress("upscaling the face") as progress:
+        write_image(_larger_face(smiling, session.crop, progress.step), outdir / "upscaled.png")
     typer.echo(f"pictures: {', '.join(sorted(file.name for file in outdir.glob('*.png')))} in {outdir}")
     typer.echo("next, with a photo of yours:")
     typer.echo("  ganvas edit me.jpg -o me-smiling.png --set smile=1.5 --set age=-1")
     typer.echo("  ganvas edit other.jpg -o other-smiling.png --recipe me-smiling.png")
     typer.echo("  ganvas generate --seeds 0-7 --grid people.png")
+
+
+def _larger_face(photo: Photo, crop: Crop, on_step: OnStep) -> Photo:
+    """The face, four times larger, by the upscaler that comes with ganvas."""
+    from ganvas.images.photo import Photo
+    from ganvas.upscaling.upscale import LIGHT, upscale
+
+    face = crop.cut(photo.img, resolution=min(round(crop.side), FACE_PX))
+    return upscale(Photo(img=face), model=LIGHT, on_step=on_step)
 
 
 def _sheet(pictures: dict[str, Photo], crop: Crop) -> Tensor:

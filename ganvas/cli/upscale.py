@@ -99,8 +99,8 @@ def _choice(model: str | None, denoise: float | None) -> tuple[str, float | None
         model = STRONG if has_cuda() else LIGHT
         if model == LIGHT:
             typer.echo(
-                f"model: {LIGHT}, the quick one; -n {STRONG} draws more detail into photos and takes about 30 times "
-                "as long here"
+                f"model: {LIGHT}, the quick one that comes with ganvas; -n {STRONG} draws more detail into photos, is "
+                "fetched once, and takes about 100 times as long here"
             )
     return model, 0.5 if denoise is None and model in DENOISE_PAIRS else denoise
 

@@ -22,7 +22,7 @@ from ganvas.upscaling.tiles import Enlargement, OnStep, Tiler, check_tiling, see
 from ganvas.weights.interpolate import interpolate_networks
 from ganvas.weights.load import load
 
-LIGHT = "realesr-animevideov3"  # quick on a CPU
+LIGHT = "compact-x4"  # quick on a CPU, and comes with ganvas
 STRONG = "realesrgan-x4plus"  # the better picture, at many times the work
 DENOISE_PAIRS = {"realesr-general-x4v3": "realesr-general-wdn-x4v3"}  # a network and its weak-denoising twin
 LARGEST_SCALE = 64.0

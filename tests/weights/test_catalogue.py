@@ -18,7 +18,7 @@ import pytest
 from ganvas.errors import BadConfig, FetchError, GanvasError, Stopped
 from ganvas.weights import catalogue, sources, store
 from ganvas.weights.catalogue import ENTRIES, Entry, Pedigree
-from ganvas.weights.sources import Address, KeptFile, Member, Wheel
+from ganvas.weights.sources import Address, KeptFile, Member, Shipped, Wheel
 
 WEIGHTS = b"weights " * 1000
 TRAP = "import pathlib, os; pathlib.Path(os.environ['TRAP']).write_text('code was run')\n"
@@ -421,6 +421,7 @@ def test_models_of_one_archive_come_and_go_together(index, add):
 
 def test_the_first_entries_are_there():
     assert {
+        "compact-x4",
         "faces", "realesrgan-x4plus", "realesr-animevideov3", "realesr-animevideov3-x2", "realesr-animevideov3-x3",
         "realesrgan-x4plus-anime", "vintage", "efficientnet-lite0", "mtcnn", "RealESRGAN_x4plus", "RealESRGAN_x2plus",
         "realesr-general-x4v3", "realesr-general-wdn-x4v3", "stylegan2-ffhq-1024", "stylegan2-afhqcat-512",
@@ -445,6 +446,9 @@ def test_every_entry_is_complete_and_honest(name):
         )
         assert all(m.size_bytes for m in entry.source.members)
         assert any("LICENSE" in m.name for m in entry.source.members)  # a licence stays with its weights
+    elif isinstance(entry.source, Shipped):
+        assert entry.here
+        catalogue.verify(name)
     else:
         assert entry.source.url.startswith("https://")
         assert entry.checked == catalogue.NOT_TRIED
@@ -459,6 +463,22 @@ def test_descendants_of_a_restricted_parent_are_restricted():
     """The package of `faces` is Apache-2.0; its weights are not."""
     assert ENTRIES["faces"].restricted
     assert "non-commercial" in catalogue.terms(ENTRIES["faces"])
+
+
+def test_what_ships_is_here_in_an_empty_store_and_stays(monkeypatch, tmp_path):
+    monkeypatch.setenv("GANVAS_HOME", str(tmp_path / "empty"))
+    path = catalogue.resolve("compact-x4")
+    assert path.parent == sources.SHIPPED and catalogue.get("compact-x4") == path
+    with pytest.raises(FetchError, match="part of ganvas"):
+        catalogue.remove("compact-x4")
+    assert path.exists() and not (tmp_path / "empty").exists()
+
+
+def test_what_ships_and_is_gone_is_said_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(sources, "SHIPPED", tmp_path)
+    assert not ENTRIES["compact-x4"].here
+    with pytest.raises(FetchError, match="install ganvas anew"):
+        catalogue.get("compact-x4")
 
 
 @pytest.mark.network
