@@ -237,7 +237,12 @@ PRESETS: dict[str, Preset] = {
         about="R3GAN of the paper, 256 px, several GPUs",
         result=LITERATURE,
     ),
-    "fast-64": Preset(config=_fast(64, 16, 8, snapshot_kimg=10), about="a narrow FastGAN, 64 px"),
+    "fast-64": Preset(
+        config=_fast(64, 16, 8, snapshot_kimg=10),
+        about="a narrow FastGAN, 64 px",
+        # Its discriminator learnt with the same network's features, which flatters the distance.
+        result="3,003 faces, 30 minutes on one core of a busy machine: 24 kimg, FD-EffNet 60, faces to be recognised",
+    ),
     "fast-128": Preset(config=_fast(128, 64, 16), about="FastGAN, 128 px: few pictures, one GPU", result=LITERATURE),
     "fast-256": Preset(config=_fast(256, 64, 8), about="FastGAN, 256 px: few pictures, one GPU", result=LITERATURE),
     "fast-512": Preset(config=_fast(512, 64, 8), about="FastGAN, 512 px: few pictures, one GPU", result=LITERATURE),
