@@ -1,6 +1,7 @@
 // What the page does with the photo on the bench: open, bring in, change, go back, render. One call of the API each.
 
 import { ApiError, download, get, picture, post, put, remove, send, url } from "./api.js";
+import { t } from "./i18n/index.js";
 import { cancel, follow, tell } from "./jobs.js";
 import { Socket } from "./socket.js";
 import { state, update, watch } from "./state.js";
@@ -66,14 +67,14 @@ async function begin(session, name) {
   if (old && old !== session.id) remove(`/api/sessions/${old}`).catch(() => {});
 }
 
-/** Take the photo off the bench; the server forgets it. */
-export async function closePhoto() {
+/** Take the photo off the bench; the server forgets it, unless it is gone there already. */
+export async function closePhoto({ gone = false } = {}) {
   const id = state.session?.id;
   leave();
   sessionStorage.removeItem(KEPT);
   Object.assign(pictures, { before: null, after: null, live: null });
   update({ session: null, name: "", job: null });
-  if (id) await remove(`/api/sessions/${id}`).catch(() => {});
+  if (id && !gone) await remove(`/api/sessions/${id}`).catch(() => {});
 }
 
 function leave() {
@@ -91,6 +92,10 @@ function listen() {
     close: () => {
       slide.busy = null;
       update({ connected: false });
+    },
+    gone: () => {
+      complain(new ApiError(404, { message: String(t("session.gone")), hint: String(t("session.gone.hint")) }));
+      closePhoto({ gone: true });
     },
     state: ({ type, ...session }) => take(session),
     job: ({ type, ...job }) => tell(job),

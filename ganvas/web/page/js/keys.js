@@ -9,7 +9,6 @@ import { openSave } from "./panels/save.js";
 import { zoomToFace } from "./panels/rail.js";
 import { openHelp } from "./panels/help.js";
 import { choosePhotos } from "./intake.js";
-import { announce } from "./say.js";
 import { state, update } from "./state.js";
 import { telling } from "./toast.js";
 import { t } from "./i18n/index.js";
@@ -49,14 +48,30 @@ export const KEYS = [
 const typing = (target) => target.closest?.("input:not([type=range]):not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");
 const inDialog = () => document.querySelector("dialog[open]");
 
-/** Tab shows the original while it is held on the stage or the page; elsewhere it moves the focus as always. */
-const tabPeeks = (event) => event.key === "Tab" && !event.shiftKey && state.session && [document.body, document.getElementById("stage")].includes(document.activeElement);
+const TAP_MS = 200;
+let tab = null; // since when Tab is held, and where the focus was
+
+/**
+ * Tab held = the original; tapped = on to the next control, as always. Where the keyboard already has the focus on a
+ * control, Tab is only for moving on.
+ */
+function tabPeeks(event) {
+  const at = document.activeElement;
+  const byKeyboard = at !== document.body && at.id !== "stage" && at.matches(":focus-visible");
+  return event.key === "Tab" && !event.shiftKey && state.session && state.area === "edit" && !byKeyboard;
+}
+
+function moveOn(from) {
+  const candidates = [...document.querySelectorAll("a[href], button:enabled, input:enabled, select:enabled, [tabindex='0'], summary")];
+  const after = (node) => from === document.body || from.compareDocumentPosition(node) & Node.DOCUMENT_POSITION_FOLLOWING;
+  candidates.find((node) => node.tabIndex >= 0 && node.checkVisibility() && after(node))?.focus();
+}
 
 function down(event) {
   if (event.defaultPrevented || event.isComposing || inDialog()) return;
   if (tabPeeks(event)) {
     event.preventDefault();
-    if (!event.repeat) announce(t("compare.before"));
+    tab ??= { since: performance.now(), at: document.activeElement };
     return peek(true);
   }
   if (typing(event.target) && !(event.ctrlKey || event.metaKey)) return;
@@ -79,7 +94,11 @@ function down(event) {
 const onStage = (event) => event.target === document.body || event.target.id === "stage";
 
 function up(event) {
-  if (event.key === "Tab") peek(false);
+  if (event.key === "Tab" && tab) {
+    peek(false);
+    if (performance.now() - tab.since < TAP_MS) moveOn(tab.at);
+    tab = null;
+  }
   if (event.key === " ") holdSpace(false);
 }
 

@@ -2,10 +2,11 @@
 
 import { url } from "./api.js";
 
+const GONE = 4404; // the server has no such session any more
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;
 
-/** One session's events. `handlers`: preview(bitmap, header), state(state), job(job), error(error), open(), close(). */
+/** One session's events. `handlers`: preview(bitmap, header), state(state), job(job), error(error), open(), close(), gone(). */
 export class Socket {
   constructor(session, handlers) {
     this.handlers = handlers;
@@ -23,8 +24,9 @@ export class Socket {
       this.handlers.open();
     };
     this.socket.onmessage = ({ data }) => this.receive(data);
-    this.socket.onclose = () => {
+    this.socket.onclose = ({ code }) => {
       if (this.closed) return;
+      if (code === GONE) return this.handlers.gone();
       this.handlers.close();
       this.timer = setTimeout(() => this.connect(), this.wait);
       this.wait = Math.min(LONGEST_WAIT_MS, this.wait * 2);

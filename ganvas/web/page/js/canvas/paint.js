@@ -57,6 +57,9 @@ function drawAfter() {
   const { crop } = state.session;
   if (!pictures.live || !crop) return;
   context.save();
+  context.beginPath();
+  context.rect(0, 0, state.session.width, state.session.height); // the square may reach over the edge
+  context.clip();
   context.translate(crop.x, crop.y);
   context.rotate(((crop.angle_deg ?? 0) * Math.PI) / 180);
   context.drawImage(softened(pictures.live), -crop.side / 2, -crop.side / 2, crop.side, crop.side);

@@ -243,6 +243,8 @@ export const EN = {
   "job.replay": "Applying the recipe",
   "left.sec": "{n} s left",
   "left.min": "{n} min left",
+  "session.gone": "The studio has closed this photo",
+  "session.gone.hint": "It was not used for long, or the studio was started anew. Open the photo again; a saved picture brings its editing along.",
   "socket.lost": "Connection lost; trying again",
 
   "models.here": "Here",

@@ -243,6 +243,8 @@ export const KO = {
   "job.replay": "레시피를 적용하는 중",
   "left.sec": "{n}초 남음",
   "left.min": "{n}분 남음",
+  "session.gone": "스튜디오가 이 사진을 닫았습니다",
+  "session.gone.hint": "오래 쓰지 않았거나 스튜디오가 다시 시작되었습니다. 사진을 다시 여세요. 저장한 사진은 편집 내용을 함께 불러옵니다.",
   "socket.lost": "연결이 끊겼습니다. 다시 연결하는 중입니다.",
 
   "models.here": "설치됨",
