@@ -552,3 +552,21 @@ def test_points_are_pulled_live_and_the_pull_is_one_step(ready, studio):
     expect(ready.get_by_role("button", name="Points pulled")).to_have_attribute("aria-current", "step")
     after(ready, studio, lambda: ready.keyboard.press("Control+z"))
     assert far(before, seen(ready)) < 0.5
+
+
+def test_a_saved_enlargement_is_shown_at_its_place_when_taken_up_again(ready, studio):
+    ready.get_by_role("tab", name="Enlarge").click()
+    after(ready, studio, ready.get_by_role("button", name="Enlarge", exact=True).click)
+    shown = seen(ready)
+    name, data = save(ready, studio)
+    drop(ready, (name, data, "image/png"))
+    ready.get_by_role("button", name="Go on editing").click()
+    until(ready, lambda: state_of(ready, studio)["state"] == "ready")
+    settled(ready, studio)
+    assert far(extent(seen(ready)), extent(shown)) < 2  # a photo of half the size, shown as large as before
+
+
+def extent(pixels):
+    """Where the photo begins and ends on the stage."""
+    there = np.argwhere(pixels.sum(axis=2))
+    return np.stack([there.min(axis=0), there.max(axis=0)])

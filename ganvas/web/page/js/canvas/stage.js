@@ -121,8 +121,9 @@ const measure = () => resize({ width: stage.clientWidth, height: stage.clientHei
 new ResizeObserver(measure).observe(stage);
 let photo = null;
 watch(["session"], () => {
-  if (photo !== state.session?.id) measure();
-  photo = state.session?.id;
+  const now = state.session && `${state.session.id} ${state.session.width} ${state.session.height}`; // the original may be smaller
+  if (photo !== now) measure();
+  photo = now;
   mark();
 });
 watch(["tool"], mark);
