@@ -140,9 +140,9 @@ def _by_eye(samples: int) -> np.ndarray:
     return found
 
 
-# The rows, strengths and ends below were chosen by looking at sheets, of 5,000 to 8,000 samples: rows 0-11 shape, later
-# ones colour (with them a smile reddens skin and the wall behind it); a weak ridge keeps the rest of the picture, but
-# glasses need a strong one, or they hardly come; beyond the ends pictures blur, or break.
+# The rows, strengths and ends below were chosen by looking at sheets. Rows 0-11 shape, later ones colour (with them a
+# smile reddens skin and the wall behind it). A weak ridge keeps the rest of the picture, but glasses need a strong one,
+# or they hardly come. Beyond the ends pictures blur or break (anger at 1.5, turning at 2), or it is somebody else.
 SHAPE, COLOUR, POSE = range(12), range(8, 23), range(8)
 SLIDERS = {
     "smile": Slider(
@@ -170,21 +170,21 @@ SLIDERS = {
         group="expression",
         keep=("age", "gender", "yaw", "skin_light", "smile", "hair_light", "glasses", "eyes_open"),
         rows=SHAPE,
-        high=1.5,
+        high=0.75,
     ),
     "sadness": Slider(
         score=lambda s: s["odds_sad"],
         group="expression",
         keep=("age", "gender", "yaw", "skin_light", "smile", "hair_light", "glasses", "eyes_open"),
         rows=SHAPE,
-        high=1.5,
+        high=1.0,
     ),
     "surprise": Slider(
         score=lambda s: s["odds_surprised"],
         group="expression",
         keep=("age", "gender", "yaw", "skin_light", "smile", "hair_light", "glasses", "anger"),
         rows=SHAPE,
-        high=1.5,
+        high=1.25,
     ),
     "age": Slider(
         score=lambda s: s["age"], group="age", keep=("smile", "gender", "yaw", "skin_light", "glasses"), high=2.0
@@ -194,14 +194,14 @@ SLIDERS = {
         group="age",
         keep=("smile", "age", "yaw", "skin_light", "beard", "eyes_open", "mouth_open"),
         rows=range(14),
-        high=1.5,
+        high=1.2,
     ),
-    "yaw": Slider(score=lambda s: s["yaw"], group="pose", keep=("skin_light", "hair_light"), rows=POSE, high=2.0),
+    "yaw": Slider(score=lambda s: s["yaw"], group="pose", keep=("skin_light", "hair_light"), rows=POSE, high=1.2),
     "pitch": Slider(
         score=lambda s: s["pitch"], group="pose", keep=("yaw", "smile", "age", "skin_light"), rows=POSE, high=2.0
     ),
     "hair_light": Slider(
-        score=lambda s: s["hair_light"], group="hair", keep=("age", "gender", "skin_light"), rows=COLOUR, high=1.5
+        score=lambda s: s["hair_light"], group="hair", keep=("age", "gender", "skin_light"), rows=COLOUR, high=1.2
     ),
     # The colour score sees long hair only where its colour differs from the wall's, and nothing that is learnt
     # from it makes hair longer. Marks do. Women only: among all, gender tells long hair from short nearly as well.
@@ -211,7 +211,6 @@ SLIDERS = {
         group="hair",
         keep=("age", "gender", "yaw", "smile", "skin_light", "hair_light", "glasses"),
         rows=POSE,
-        high=1.5,
     ),
     "beard": Slider(
         score=lambda s: np.where(s["age"] > ADULT, s["beard"], np.nan),
@@ -226,7 +225,7 @@ SLIDERS = {
         group="skin",
         keep=("age", "gender", "smile", "hair_light"),
         rows=COLOUR,
-        high=2.0,
+        high=1.5,
     ),
     "glasses": Slider(
         score=lambda s: s["glasses"],
@@ -279,17 +278,20 @@ def learn(arguments: argparse.Namespace) -> None:
 
 def _measured(G: Any, look: Look, direction: Direction, spread: dict[str, float], samples: int) -> Direction:
     """At the length where amount 1 moves the judge's score by one deviation of all samples; the card says what else it
-    moves. Measured on samples that were not learnt from."""
+    moves. Measured on samples that were not learnt from. What was learnt from marks keeps the unit of the fit: its
+    score is no measure."""
     seeds = range(FIRST_SEED - samples, FIRST_SEED)
     with torch.no_grad():
         ws = G.mapping(latents_from_seeds(seeds, G.z_dim), truncation_psi=PSI)
     up, down = (judged(G, look, ws, direction, a, resolution=RENDER_PX) for a in (MEASURED_AT, -MEASURED_AT))
     moved = {name: float((up[name] - down[name]).nanmean()) / 2 / MEASURED_AT / one for name, one in spread.items()}
     gain = moved[direction.name]
-    print(f"{direction.name:12s} a unit moved {gain:.2f} deviations, now 1", flush=True)
-    leakage = {name: round(shift / gain, 2) for name, shift in moved.items() if name != direction.name}
-    facts = direction.facts | {"measured_gain": round(gain, 3), "leakage": leakage}
-    return replace(direction, vector=direction.vector / gain, facts=facts)
+    print(f"{direction.name:12s} a fitted unit moves {gain:.2f} deviations", flush=True)
+    unit = 1.0 if SLIDERS[direction.name].taught else gain
+    leakage = {name: round(shift / unit, 2) for name, shift in moved.items() if name != direction.name}
+    told = "as fitted" if SLIDERS[direction.name].taught else "measured"
+    facts = direction.facts | {"unit": told, "measured_gain": round(gain, 3), "leakage": leakage}
+    return replace(direction, vector=direction.vector / unit, facts=facts)
 
 
 def _ranged(direction: Direction, held: Mapping[str, Direction]) -> Direction:

@@ -25,9 +25,9 @@ SHEET_PX = 384
 UPSCALED = "smile"  # whose face is made larger at the end
 FACE_PX = 512  # at most, before
 EDITS: tuple[tuple[str, str, float], ...] = (
-    ("smile", "smile", 2.0),
-    ("serious", "smile", -3.0),
-    ("older", "age", 3.0),
+    ("smile", "smile", 0.5),
+    ("serious", "smile", -0.8),
+    ("older", "age", 1.3),
 )
 
 

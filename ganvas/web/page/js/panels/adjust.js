@@ -7,7 +7,7 @@ import { state, update, watch } from "../state.js";
 import { complain, telling } from "../toast.js";
 import { fidelityCard } from "./fidelity.js";
 
-const GROUPS = ["expression", "age", "pose", "hair", "skin", "style", "other"];
+const GROUPS = ["expression", "age", "pose", "hair", "skin", "accessories", "style", "other"];
 const LET_GO_MS = 350; // after the last arrow key
 const SNAP = 0.04; // of the range: so near to zero is zero
 
