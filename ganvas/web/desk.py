@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import math
 import secrets
 import tempfile
 import time
@@ -24,7 +25,7 @@ from ganvas.images.crop import Crop
 from ganvas.images.photo import Photo
 from ganvas.session import AUTOS, Session
 from ganvas.web.errors import NotReady
-from ganvas.web.jobs import Job
+from ganvas.web.jobs import Job, finite
 from ganvas.web.keepsake import Keepsake, keepsake_of
 from ganvas.web.pictures import fitted, jpeg
 
@@ -214,7 +215,7 @@ def _done(session: Session) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> Any:
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+    return float(f"{value:.4g}") if isinstance(value, float) and math.isfinite(value) else finite(value)
 
 
 def _direction(session: Session, name: str) -> dict[str, Any]:

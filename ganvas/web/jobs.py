@@ -7,6 +7,7 @@ goes on.
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -87,7 +88,7 @@ class Job:
         self.state, self._started_sec = "running", time.monotonic()
         self.tell()
         try:
-            self.result = self.work(self)
+            self.result = finite(self.work(self))
         except Stopped:
             self._end("cancelled")
         except BaseException as error:
@@ -242,6 +243,15 @@ class Jobs:
                 work, future = self._quick.popleft()
             _settle(work, future)
             del work, future
+
+
+def finite(data: Any) -> Any:
+    """Plain data as JSON can have it: what is not a finite number becomes null."""
+    if isinstance(data, dict):
+        return {key: finite(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def _settle(work: Callable[[], Any], future: Future) -> None:

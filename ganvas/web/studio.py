@@ -241,7 +241,7 @@ class Studio:
                 desk.changed()
             return {"fidelity": desk.session.inversion.figures}
 
-        return self._start_opening(desk, Job("invert", work, owner=desk.id, tell=desk.tell_job))
+        return self._start_opening(desk, Job("invert", work, owner=desk.id, tell=lambda job: _tell_opening(desk, job)))
 
     def _start_opening(self, desk: Desk, job: Job) -> Job:
         before, desk.state = desk.state, "inverting"
@@ -270,7 +270,7 @@ class Studio:
                 desk.changed()
             return {"fidelity": kept.inversion.figures}
 
-        return self._start_opening(desk, Job("resume", work, owner=desk.id, tell=desk.tell_job))
+        return self._start_opening(desk, Job("resume", work, owner=desk.id, tell=lambda job: _tell_opening(desk, job)))
 
     def _model_of(self, kept: Keepsake) -> str:
         """By the name in its recipe; whether it is the same model is told by the fingerprint when it is read."""
@@ -324,7 +324,7 @@ class Studio:
             photo, model=G, effort=effort, face=None if desk.face is None else desk.face + 1, inversion=found, eyes=eyes
         )
         session.named(desk.model)
-        session.face, session.network = chosen, self.network
+        session.face, session.network, desk.share = chosen, self.network, None
         return session
 
     def network(self, name: str) -> Any:
@@ -342,6 +342,15 @@ class Studio:
 
         found = invert(target, G, effort=effort, eyes=eyes, on_step=on_step)
         return replace(found, crop=(crop.x, crop.y, crop.side, crop.angle_deg))
+
+
+def _tell_opening(desk: Desk, job: Job) -> None:
+    """A job that was cancelled before it began leaves the desk as it was."""
+    if job.state == "cancelled" and desk.state == "inverting":
+        desk.state = "ready" if desk.session is not None else "faces"
+        if desk.photo is not None:
+            desk.tell_state()
+    desk.tell_job(job)
 
 
 def finish(desk: Desk, step: Upscale | Translate, job: Job, *, most_pixels: int) -> dict[str, Any]:

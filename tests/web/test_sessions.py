@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -149,7 +150,6 @@ def test_the_latest_slide_wins(studio, id):
     inside = studio.inside
     with studio.socket(id) as socket:
         heard(socket, lambda m: m["type"] == "state")
-        import threading
 
         gate = threading.Event()
         inside.jobs.ask(lambda: gate.wait(10))  # the device is at something else
@@ -211,3 +211,15 @@ def test_a_slide_that_breaks_is_shown_again_with_less_of_the_tuning(studio, id, 
         assert pictures_of(3, 2) != first  # what was found is remembered
         with pytest.raises(TimeoutError):
             socket.recv(timeout=0.5)
+
+
+def test_an_inversion_that_is_cancelled_before_it_began_leaves_the_photo_as_it_was(studio):
+    opened, gate = studio.open(), threading.Event()
+    busy = studio.inside.jobs.ask(lambda: gate.wait(20))
+    job = studio.post(f"{opened['id']}/invert")
+    assert studio.http.get(f"/api/sessions/{opened['id']}").json()["state"] == "inverting"
+    studio.http.delete(f"/api/jobs/{job['id']}")
+    gate.set()
+    busy.result(20)
+    assert studio.http.get(f"/api/sessions/{opened['id']}").json()["state"] == "faces"
+    assert studio.wait(studio.post(f"{opened['id']}/invert"))["state"] == "done"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 from urllib.parse import quote
@@ -148,9 +147,8 @@ async def render(asked: Rendering, desk: ADesk, studio: AStudio) -> dict[str, An
 
 
 @router.get("/result")
-async def result(desk: ADesk) -> Response:
+def result(desk: ADesk) -> Response:
     """What was rendered last, as a download."""
-    await asyncio.sleep(0)
     if desk.result is None:
         raise HTTPException(404, "nothing has been rendered since the last change: POST render first")
     return _download(*desk.result)

@@ -100,7 +100,11 @@ def _slide(studio: Studio, desk: Desk, message: dict[str, Any]) -> None:
     changing(studio, desk)
     waits, desk.slide = desk.slide is not None, message
     if not waits:
-        studio.jobs.ask(lambda: _paint(studio, desk))
+        try:
+            studio.jobs.ask(lambda: _paint(studio, desk))
+        except HTTPException:  # too busy: the next one asks again
+            desk.slide = None
+            raise
 
 
 def _step_of(message: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from ganvas.editing.recipe import Recipe
 from ganvas.images.crop import Crop
 from ganvas.web.desk import Desk, state_of
+from ganvas.web.pictures import jpeg
 from ganvas.web.routes.common import EFFORTS, ADesk, AStudio, on_device, started
 from ganvas.web.studio import Studio
 from ganvas.web.uploads import plain_name, reading_form
@@ -125,8 +126,6 @@ async def invert(asked: Inversion, desk: ADesk, studio: AStudio) -> dict[str, An
 @router.get("/{id}/preview.jpg")
 async def preview(desk: ADesk, studio: AStudio, size: int = 256) -> Response:
     """The edited square, quickly."""
-    from ganvas.web.pictures import jpeg
-
     _check_size(size)
     session = desk.ready()
     size = min(size, session.generator.img_resolution)
