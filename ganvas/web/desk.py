@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.exceptions import HTTPException
 from torch import Tensor
@@ -58,6 +58,15 @@ class Watcher:
             self._events.put_nowait(event)
 
 
+class Painted(NamedTuple):
+    """What was shown last while a slider moved."""
+
+    recipe: Recipe
+    size: int
+    share: float  # of the tuning
+    seq: Any
+
+
 class Desk:
     """What belongs to one session id.
 
@@ -80,6 +89,8 @@ class Desk:
         self.version = 0
         self.result: tuple[bytes, str, str] | None = None  # what was rendered last: bytes, type, name
         self.share: float | None = None  # of the tuning, as the guard found it for what was slid last
+        self.painted: Painted | None = None
+        self.slides = 0  # asked for so far
         self.slide: dict[str, Any] | None = None  # the latest that was asked for and not painted yet
         self.watchers: set[Watcher] = set()
         self.watched = False
@@ -115,7 +126,7 @@ class Desk:
 
     def close(self) -> None:
         """Let go of everything."""
-        self.photo = self.session = self.result = self.slide = self.kept = None
+        self.photo = self.session = self.result = self.slide = self.kept = self.painted = None
         self._views.clear()
         if self.original is not None:
             self.original.unlink(missing_ok=True)

@@ -138,7 +138,8 @@ class Studio:
         """Close what nobody came back to, stop the jobs of those who vanished."""
         now = time.monotonic()
         for desk in list(self.desks.values()):
-            gone_sec = now - desk.left_sec if desk.watched and not desk.watchers else 0.0
+            last_sec = max(desk.left_sec, desk.seen_sec)  # calls without a connection count as well
+            gone_sec = now - last_sec if desk.watched and not desk.watchers else 0.0
             if not desk.watchers and now - desk.seen_sec > self.config.idle_sec:
                 self.leave(desk)
             elif gone_sec > self.config.vanish_sec:

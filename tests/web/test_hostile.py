@@ -410,13 +410,26 @@ def test_a_client_that_vanishes_in_the_middle_of_a_job(studio):
         job = studio.post(f"{opened['id']}/invert", effort="best")
         heard(listening, lambda m: not isinstance(m, bytes) and m["type"] == "preview")
         listening.socket.shutdown(socket.SHUT_RDWR)  # no goodbye
-    studio.inside.desks[opened["id"]].left_sec -= 1
     deadline = time.monotonic() + 30
     while studio.inside.jobs.find(job["id"]).state != "cancelled":
         studio.inside.sweep()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert studio.http.get(f"/api/sessions/{opened['id']}").json()["state"] == "faces"  # it may come back
+
+
+def test_a_client_without_a_connection_that_still_asks_has_not_vanished(studio):
+    opened = studio.open()
+    with studio.socket(opened["id"]):
+        pass
+    job = studio.post(f"{opened['id']}/invert", effort="best")
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        desk = studio.inside.desks[opened["id"]]
+        desk.left_sec = desk.seen_sec = time.monotonic() - 10
+        assert studio.http.get(f"/api/jobs/{job['id']}").json()["state"] != "cancelled"
+        studio.inside.sweep()
+    assert not studio.inside.jobs.find(job["id"]).stopping.is_set()
 
 
 def test_a_client_that_vanishes_in_the_middle_of_an_upload(studio):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from typing import Any
@@ -11,10 +12,10 @@ from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ganvas.editing.recipe import Recipe, step_of_data
+from ganvas.editing.recipe import step_of_data
 from ganvas.errors import BadConfig
-from ganvas.session import PREVIEW_PX, Session
-from ganvas.web.desk import Desk, Watcher, state_of
+from ganvas.session import PREVIEW_PX
+from ganvas.web.desk import Desk, Painted, Watcher, state_of
 from ganvas.web.errors import error_as_data
 from ganvas.web.routes.common import changing
 from ganvas.web.studio import Studio
@@ -22,6 +23,7 @@ from ganvas.web.studio import Studio
 router = APIRouter()
 LONGEST_MESSAGE = 16_384
 GONE = 4404
+QUIET_SEC = 0.3  # without a slide: then the guard looks
 
 
 @router.websocket("/api/sessions/{id}/events")
@@ -99,9 +101,11 @@ def _slide(studio: Studio, desk: Desk, message: dict[str, Any]) -> None:
     """The latest wins: while one waits to be painted, a newer one takes its place."""
     changing(studio, desk)
     waits, desk.slide = desk.slide is not None, message
+    desk.slides += 1
+    asyncio.get_running_loop().call_later(QUIET_SEC, _when_quiet, studio, desk, desk.slides)
     if not waits:
         try:
-            studio.jobs.ask(lambda: _paint(studio, desk))
+            studio.jobs.ask(lambda: _paint(desk))
         except HTTPException:  # too busy: the next one asks again
             desk.slide = None
             raise
@@ -115,9 +119,8 @@ def _step_of(message: dict[str, Any]) -> Any:
     return step_of_data({"step": "move", **fields})
 
 
-def _paint(studio: Studio, desk: Desk) -> None:
-    """At once with the share of the tuning that held last; whether it holds here is looked at when nothing newer waits,
-    and where it does not, the picture comes again."""
+def _paint(desk: Desk) -> None:
+    """At once, with the share of the tuning that held last; `_check_share` looks later whether it holds here."""
     message, desk.slide = desk.slide, None
     if message is None or desk.session is None:
         return
@@ -128,15 +131,25 @@ def _paint(studio: Studio, desk: Desk) -> None:
         size = min(PREVIEW_PX, session.generator.img_resolution)
         share = session.first_share if desk.share is None else desk.share
         desk.tell_preview(session.preview(resolution=size, recipe=recipe, share=share), seq=seq)
+        desk.painted = Painted(recipe, size, share, seq)
     except Exception as error:
+        desk.painted = None
         desk.tell({"type": "error", "seq": seq, **error_as_data(error)})
-    else:
-        studio.jobs.ask(lambda: _check_share(desk, session, recipe, size, share, seq))
 
 
-def _check_share(desk: Desk, session: Session, recipe: Recipe, size: int, share: float, seq: Any) -> None:
-    if desk.slide is not None or desk.session is not session:
+def _when_quiet(studio: Studio, desk: Desk, slides: int) -> None:
+    """Nothing newer came for a moment: time for a closer look."""
+    if desk.slides == slides:
+        with contextlib.suppress(HTTPException):
+            studio.jobs.ask(lambda: _check_share(desk))
+
+
+def _check_share(desk: Desk) -> None:
+    """Where the edit does not bear the share it was shown with, the picture comes again."""
+    painted, session = desk.painted, desk.session
+    if painted is None or session is None or desk.slide is not None:
         return
-    desk.share = session.share_of(recipe)
-    if desk.share != share and recipe.steps:
-        desk.tell_preview(session.preview(resolution=size, recipe=recipe, share=desk.share), seq=seq)
+    desk.share = session.share_of(painted.recipe)
+    if desk.share != painted.share and painted.recipe.steps:
+        img = session.preview(resolution=painted.size, recipe=painted.recipe, share=desk.share)
+        desk.tell_preview(img, seq=painted.seq)

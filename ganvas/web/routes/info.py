@@ -74,7 +74,10 @@ def get_model(name: str, studio: AStudio, accept_licence: bool = Body(embed=True
 @router.get("/jobs/{id}", tags=["jobs"])
 def job(id: str, studio: AStudio) -> dict[str, Any]:
     """How a job stands."""
-    return studio.jobs.find(id).as_data()
+    found = studio.jobs.find(id)
+    if found.owner in studio.desks:
+        studio.find(found.owner)  # whoever asks has not vanished
+    return found.as_data()
 
 
 @router.delete("/jobs/{id}", tags=["jobs"])
