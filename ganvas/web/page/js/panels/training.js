@@ -148,7 +148,7 @@ function showRun(card, run) {
 
 /** The same <img> again with a new address, so that nothing flickers while it loads. */
 function runPicture(card, kind, src, alt) {
-  const img = card.querySelector(`img[data-kind=${kind}]`) ?? el("img", { "data-kind": kind, class: "run-picture", loading: "lazy", hidden: true });
+  const img = card.querySelector(`img[data-kind=${kind}]`) ?? el("img", { "data-kind": kind, class: "run-picture", hidden: true });
   img.onload = () => (img.hidden = false);
   img.onerror = () => (img.hidden = true);
   img.alt = String(alt);
