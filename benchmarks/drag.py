@@ -45,6 +45,8 @@ from ganvas.weights.load import load
 FINDER_PX = 256
 NEAR, FAR = 10 / 256, 25 / 256
 REGION_PX = 48  # radius at 256 px
+STRIDE = 0.002 * (8 * 512) ** 0.5  # of the paper's 0.002, as long as the 8 rows of `faces` are moved
+RED, BLUE, WHITE = (0.7, -0.8, -0.8), (-0.7, -0.3, 1.0), (1.0, 1.0, 1.0)
 SHIFTS = ((1, 0), (0, 1), (-2, 1), (1, -2))
 
 
@@ -126,6 +128,16 @@ def around(task: Task) -> Tensor:
     return brush(FINDER_PX, FINDER_PX, line, radius_px=REGION_PX)
 
 
+def marked(img: Tensor, task: Task) -> Tensor:
+    """The picture with its handle in red and its target in blue."""
+    px = img.shape[3]
+    for place, colour in ((task.handle, RED), (task.target, BLUE)):
+        for radius, paint in ((px / 64 + 1, WHITE), (px / 64, colour)):
+            dot = brush(px, px, place * px, radius_px=radius)
+            img = img * (1 - dot) + torch.tensor(paint)[None, :, None, None] * dot
+    return img
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="faces")
@@ -133,6 +145,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=20)
     parser.add_argument("--targets", choices=("natural", "anywhere"), default="natural")
     parser.add_argument("--psi", type=float, default=0.7, help="truncation of the random pictures")
+    parser.add_argument("--plain", action="store_true", help="steps of 0.002 in the latent's numbers, as in the paper")
     parser.add_argument("--region-tasks", type=int, default=20, help="how many are done once more within a region")
     parser.add_argument("--pictures", type=Path, help="write before and after of each task into this folder")
     args = parser.parse_args()
@@ -140,6 +153,8 @@ def main() -> None:
     keep_freed_memory()
     generator = load(args.model).requires_grad_(False)
     finder, spread, config = FaceFinder(), latent_spread(generator), DragConfig(px=args.px)
+    if args.plain:
+        spread, config = torch.eye(generator.w_dim), DragConfig(px=args.px, stride=STRIDE)
     todo = tasks(generator, args.tasks, args.px, finder, anywhere=args.targets == "anywhere", psi=args.psi)
     shown = [picture(generator, task.ws, args.px) for task in todo]
     print(f"its own error: {own_error(shown[:8], finder) * args.px:.2f} px")
@@ -168,7 +183,8 @@ def main() -> None:
         )
         if args.pictures is not None:
             args.pictures.mkdir(parents=True, exist_ok=True)
-            write_image(Photo(img=torch.cat([shown[number], after], dim=3)), args.pictures / f"{number:03d}.png")
+            pair = torch.cat([marked(shown[number], task), after], dim=3)
+            write_image(Photo(img=pair), args.pictures / f"{number:03d}.png")
     table = torch.tensor(rows)
     mean, worst = table.nanmean(dim=0), table.nan_to_num(0).max(dim=0).values
     unseen = int(table[:, 3].isnan().sum())

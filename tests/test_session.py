@@ -340,7 +340,7 @@ def test_the_photo_is_cut_once_however_often_it_is_previewed(session, monkeypatc
 
 
 def _pulled(session, **options):
-    config = DragConfig(steps=3, stop_px=0.01, feature_px=16, lr=0.1)
+    config = DragConfig(steps=3, stop_px=0.01, feature_px=16, stride=1.0)
     return session.drag([[40, 30]], [[44, 30]], config=config, **options)
 
 

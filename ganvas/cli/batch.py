@@ -143,18 +143,21 @@ class OnRay:
         workers: how many Editors, each with its own copy of the model.
 
     Raises:
-        MissingExtra: Ray is not installed.
+        MissingExtra: Ray is not installed. GanvasError: it does not start, or its cluster cannot be reached.
     """
 
     def __init__(self, settings: Settings, todo: Sequence[Task], *, workers: int):
-        from ganvas.errors import MissingExtra
+        from ganvas.errors import GanvasError, MissingExtra
 
         try:
             import ray
         except ImportError as error:
             raise MissingExtra("--engine ray", "ray") from error
         self.ray = ray
-        ray.init(ignore_reinit_error=True, include_dashboard=False, log_to_driver=False)
+        try:
+            ray.init(ignore_reinit_error=True, include_dashboard=False, log_to_driver=False)
+        except Exception as error:  # a plain Exception is what Ray itself raises
+            raise GanvasError(f"Ray does not start: {error}. Without it: --engine local") from error
         editors = [ray.remote(Editor).remote(settings) for _ in range(min(workers, max(1, len(todo))))]
         self.answers = {task: editors[i % len(editors)].tried.remote(task) for i, task in enumerate(todo)}
 

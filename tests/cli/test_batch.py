@@ -117,6 +117,16 @@ def test_without_ray_its_engine_says_what_to_install(photos, recipe, tmp_path, m
         run(photos, tmp_path / "out", "--recipe", recipe, "--engine", "ray")
 
 
+def test_a_ray_that_does_not_start_is_said_in_a_line(photos, recipe, tmp_path, monkeypatch):
+    class NoCluster:
+        def init(self, **options):
+            raise Exception("the node timed out")
+
+    monkeypatch.setitem(sys.modules, "ray", NoCluster())
+    with pytest.raises(GanvasError, match=r"does not start: the node timed out.*--engine local"):
+        run(photos, tmp_path / "out", "--recipe", recipe, "--engine", "ray")
+
+
 class FakeRay:
     """Ray's few calls that are used, in this process: what the two sides say to each other is real."""
 

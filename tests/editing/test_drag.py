@@ -32,7 +32,7 @@ def test_a_blob_is_pulled_to_its_target(px, seed):
     handle = where(G, ws, 0)[None]
     angle = torch.tensor(2.0 * seed + 1)
     target = handle + 0.12 * px * torch.stack([angle.cos(), angle.sin()])
-    found = drag(ws, G, handle, target, config=DragConfig(px=px, lr=0.03, stop_px=0.5))
+    found = drag(ws, G, handle, target, config=DragConfig(px=px, stride=0.08, stop_px=0.5))
     moved = found.step.apply(ws, BENCH)
     assert found.arrived
     assert found.distance_px <= 0.5
@@ -45,7 +45,7 @@ def test_two_points_go_two_ways():
     ws = start(G)
     handles = torch.stack([where(G, ws, 0), where(G, ws, 1)])
     targets = handles + torch.tensor([[5.0, 0.0], [1.0, -4.0]])
-    found = drag(ws, G, handles, targets, config=DragConfig(lr=0.03, steps=200))
+    found = drag(ws, G, handles, targets, config=DragConfig(stride=0.08, steps=200))
     moved = found.step.apply(ws, BENCH)
     assert found.arrived
     for blob in (0, 1):
@@ -62,7 +62,9 @@ def test_what_is_masked_stays_more_where_it_was():
     mask[:, :, y - 8 : y + 9, x - 8 : x + 9] = 0
     gone = []
     for one in (None, mask):
-        found = drag(ws, G, handle, handle + torch.tensor([5.0, 2.0]), mask=one, config=DragConfig(lr=0.03, steps=200))
+        found = drag(
+            ws, G, handle, handle + torch.tensor([5.0, 2.0]), mask=one, config=DragConfig(stride=0.08, steps=200)
+        )
         assert found.distance_px < 1.5
         gone.append((where(G, found.step.apply(ws, BENCH), 1) - where(G, ws, 1)).norm().item())
     assert gone[1] < 0.7 * gone[0]
@@ -77,7 +79,7 @@ def test_it_stops_when_asked_and_keeps_what_was_reached():
         seen.append((step, total, img.shape, points[0].tolist()))
         return step == 4
 
-    found = drag(ws, G, handle, handle + 6, config=DragConfig(lr=0.03), on_step=stop_at_four)
+    found = drag(ws, G, handle, handle + 6, config=DragConfig(stride=0.08), on_step=stop_at_four)
     assert [step for step, *_ in seen] == [0, 1, 2, 3, 4]
     assert {total for _, total, *_ in seen} == {DragConfig().steps}
     assert {shape for *_, shape, _ in seen} == {(1, 3, 64, 64)}
@@ -97,7 +99,7 @@ def test_a_cancelled_drag_carries_what_it_had():
             raise Stopped("enough")
 
     with pytest.raises(Stopped) as stopped:
-        drag(ws, G, handle, handle + 6, config=DragConfig(lr=0.03), on_step=cancel)
+        drag(ws, G, handle, handle + 6, config=DragConfig(stride=0.08), on_step=cancel)
     assert stopped.value.state.steps == 3
     assert isinstance(stopped.value.state.step, Drag)
 
@@ -115,7 +117,7 @@ def test_where_nothing_can_follow_the_drag_ends_and_says_so():
     G = Blobs(64)
     ws = start(G)
     handles = torch.stack([where(G, ws, 0), where(G, ws, 2)])
-    found = drag(ws, G, handles, handles.flip(0), config=DragConfig(lr=0.03, steps=40))
+    found = drag(ws, G, handles, handles.flip(0), config=DragConfig(stride=0.08, steps=40))
     assert not found.arrived
     assert found.distance_px <= (handles[0] - handles[1]).norm().item() + 0.01  # never worse than at the beginning
 
