@@ -163,7 +163,7 @@ PRESETS: dict[str, TranslatorPreset] = {
             tick_kimg=0.25,
         ),
         about="two collections without pairs, 64 px, for a CPU",
-        result="photos and drawings, 7 minutes of one core, 4 kimg: people to be recognised both ways, L1 of a cycle 0.17",
+        result="photos and drawings, 7 minutes of one core, 4 kimg: people recognisable both ways, L1 of a cycle 0.17",
     ),
     "pix2pix-64-cpu": TranslatorPreset(
         config=replace(
