@@ -41,7 +41,7 @@ from ganvas.weights.sources import SHIPPED
 
 ABOUT_PX = 1600  # longer side that photos are shrunk to, roughly
 SCALE = 4
-BATCH, EDGE = 16, 2  # of `solve`: crops at a time, pixels at a crop's border left out
+BATCH = 16  # of `solve`: crops at a time
 RIDGE = 1e-6  # of the mean square of what the last layer sees
 
 # Which photos, by whom, under which licence (as each package's debian/copyright or metadata says).
@@ -149,8 +149,9 @@ def _equations(net: SRVGG, low: torch.Tensor, high: torch.Tensor) -> tuple[torch
     unit = (low + 1) / 2
     features = F.unfold(net.body[:-1](unit), 3, padding=1).view(len(low), -1, *low.shape[2:])
     missing = F.pixel_unshuffle((high + 1) / 2 - F.interpolate(unit, scale_factor=SCALE, mode="nearest"), SCALE)
-    inside = (slice(None), slice(None), slice(EDGE, -EDGE), slice(EDGE, -EDGE))
-    seen, wanted = (x[inside].permute(0, 2, 3, 1).flatten(0, 2) for x in (features, missing))
+    seen, wanted = (
+        x.permute(0, 2, 3, 1).flatten(0, 2) for x in (features, missing)
+    )  # edges, too: beyond them is black
     return torch.cat([seen, torch.ones(len(seen), 1)], dim=1), wanted
 
 

@@ -481,7 +481,7 @@ _ALL = (
             file=KeptFile(
                 name="compact-x4.safetensors",
                 size_bytes=395_094,
-                sha256="d876f36cdc139268dc3fad7f8f56659390d7c66bb447d69c09ed3c2a50332d34",
+                sha256="e33e37f7c32768af614a09b70c529b2fec22cff00bb0ca87820b4a4ec1d15a1b",
             )
         ),
         opens="compact-x4.safetensors",
