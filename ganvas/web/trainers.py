@@ -27,6 +27,7 @@ from ganvas.web.errors import NotReady, words_of
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MOST_ENTRIES = 20_000  # of a folder that is looked at
 CONSOLE = "console.log"
+SHEETS = {"fakes": "fakes-*.jpg", "curves": "curves.png"}  # of a run: kind → its files
 LOG_LINES, LOG_BYTES = 40, 64 * 1024
 NICE = 10
 STOPPED_CODES = (130, -signal.SIGINT, -signal.SIGTERM)
@@ -163,6 +164,7 @@ class Trainers:
             "log": _tail(folder / CONSOLE),
             "figures": lines[-1] if lines else {},
             "model": f"runs/{name}" if model else None,
+            "pictures": [kind for kind, files in SHEETS.items() if any(folder.glob(files))],
         }
 
     def picture(self, name: str, kind: str) -> Path:
@@ -172,7 +174,7 @@ class Trainers:
             HTTPException: 404, none yet.
         """
         folder = self.folder(name)
-        found = sorted(folder.glob("fakes-*.jpg" if kind == "fakes" else "curves.png"), key=_changed)
+        found = sorted(folder.glob(SHEETS[kind]), key=_changed)
         if not found:
             raise HTTPException(404, "this run has no such picture yet")
         return found[-1]

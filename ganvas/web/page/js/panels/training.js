@@ -10,6 +10,7 @@ import { complain, telling, toast } from "../toast.js";
 import { loadModels } from "./models.js";
 
 const ASK_MS = 4000;
+const FILES = { fakes: "fakes.jpg", curves: "curves.png" };
 
 export function trainingArea() {
   const runs = el("div", { class: "runs", "aria-live": "off" });
@@ -140,7 +141,7 @@ function showRun(card, run) {
   fill(
     card,
     el("div", { class: "card-head" }, el("strong", {}, run.name), el("span", { class: `badge ${run.state}` }, t(`run.${run.state}`)), el("span", { class: "spring" }), el("span", { class: "hint number" }, figures.join(" · "))),
-    el("div", { class: "run-pictures" }, runPicture(card, "fakes", address("fakes.jpg"), t("training.fakes", { name: run.name })), runPicture(card, "curves", address("curves.png"), t("training.curves", { name: run.name }))),
+    el("div", { class: "run-pictures" }, (run.pictures ?? []).map((kind) => runPicture(card, kind, address(FILES[kind]), t(`training.${kind}`, { name: run.name })))),
     run.log?.length ? el("details", { open }, el("summary", {}, t("training.log")), el("pre", {}, [run.log].flat().slice(-12).join("\n"))) : null,
     el("div", { class: "row" }, run.state === "running" && stopButton(run), run.model && editButton(run)),
   );
