@@ -58,7 +58,7 @@ def test_a_run_starts_in_its_own_process_shows_itself_and_stops(studio, pictures
     assert studio.http.post("/api/runs/mine/stop").status_code == 200
     run = wait_for(studio, lambda run: run["state"] == "stopped")
     assert "mine" in [one["name"] for one in studio.http.get("/api/runs").json()]
-    assert studio.http.post("/api/runs/mine/stop").status_code == 409
+    wait_for(studio, lambda run: studio.http.post("/api/runs/mine/stop").status_code == 409)  # its process has ended
 
 
 def wait_for(studio, wanted, *, sec=150):
