@@ -226,7 +226,11 @@ PRESETS: dict[str, Preset] = {
         result=LITERATURE,
     ),
     "r3-32-small": Preset(config=_r3_small(32, (128, 96, 64, 32), 0.05), about="a narrow R3GAN, 32 px"),
-    "r3-64-small": Preset(config=_r3_small(64, (128, 128, 96, 48, 24), 2.0), about="a narrow R3GAN, 64 px"),
+    "r3-64-small": Preset(
+        config=_r3_small(64, (128, 128, 96, 48, 24), 2.0),
+        about="a narrow R3GAN, 64 px: slow, both penalties at every step",
+        result="3,003 faces, 30 minutes on one core of a busy machine: 28 kimg, FD-EffNet 225, texture so far",
+    ),
     "r3-64": Preset(
         config=_r3(64, 256, 2.0, 40_000, micro_batch=64, schedule_kimg=20_000, ema_kimg=500),
         about="R3GAN of the paper, 64 px, several GPUs",
