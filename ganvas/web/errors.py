@@ -74,8 +74,11 @@ def status_of(error: BaseException) -> int:
 
 def error_answer(error: BaseException) -> JSONResponse:
     """The whole answer."""
-    headers = {"retry-after": "2"} if status_of(error) in (429, 503) else None
-    return JSONResponse({"error": error_as_data(error)}, status_of(error), headers=headers)
+    status = status_of(error)
+    headers = {"retry-after": "2"} if status in (429, 503) else {}
+    if status == 500:
+        headers["connection"] = "close"  # the server drops it after what it did not foresee: say so
+    return JSONResponse({"error": error_as_data(error)}, status, headers=headers)
 
 
 def invalid_answer(error: RequestValidationError) -> JSONResponse:

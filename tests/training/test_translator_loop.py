@@ -232,11 +232,12 @@ def test_what_a_run_leaves_behind_translates_at_once(tmp_path):
 
 
 def test_another_configuration_or_kind_is_refused(tmp_path):
-    train_translator(domains(), config=config(total_kimg=0.004), folder=tmp_path / "x", device="cpu")
+    short = config(total_kimg=0.004)
+    train_translator(domains(), config=short, folder=tmp_path / "x", device="cpu")
     with pytest.raises(BadConfig, match=r"cycle: 10.0 → 1.0"):
-        train_translator(domains(), config=config(cycle=1.0), folder=tmp_path / "x", device="cpu")
+        train_translator(domains(), config=dataclasses.replace(short, cycle=1.0), folder=tmp_path / "x", device="cpu")
     with pytest.raises(BadConfig, match="the pictures"):
-        train_translator(domains(20), config=config(), folder=tmp_path / "x", device="cpu")
+        train_translator(domains(20), config=short, folder=tmp_path / "x", device="cpu")
     with pytest.raises(BadConfig, match="translator"):
         ganvas.train(tiny.pictures(), config=tiny.config(), folder=tmp_path / "x", device="cpu")
 
