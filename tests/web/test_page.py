@@ -279,6 +279,7 @@ def test_tab_taken_briefly_moves_on(ready):
 
 
 def test_a_session_that_is_gone_says_so(ready, studio, open_page):
+    set_amount(ready, studio, "Smile", 1)  # its socket is open, its picture has come
     studio.http.delete(f"/api/sessions/{session_of(ready)}")
     expect(ready.get_by_role("alert")).to_contain_text("closed this photo")
     expect(ready.get_by_role("heading", name="Drop a photo here")).to_be_visible()

@@ -39,6 +39,8 @@ async def events(socket: WebSocket, id: str) -> None:
     watcher = Watcher()
     desk.watchers.add(watcher)
     desk.watched = True
+    if studio.desks.get(id) is not desk:  # it was closed just before we began to listen
+        watcher.tell(({"type": "closed"}, None))
     watcher.tell(({"type": "state", **state_of(desk)}, None))
     for job in studio.jobs.open_of(id):
         watcher.tell(({"type": "job", **job.as_data()}, None))
