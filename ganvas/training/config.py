@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from ganvas.errors import BadConfig
-from ganvas.training.settings import Settings, refuse
+from ganvas.training.settings import Settings, check_ranges, refuse
 
 Family = Literal["mlp", "dcgan", "fastgan", "stylegan2", "stylegan3", "r3gan", "own"]
 LossName = Literal["ns", "minimax", "lsgan", "hinge", "wgan", "rpgan", "ragan"]
@@ -130,15 +130,13 @@ _MAYBE_POSITIVE = ("resolution", "minutes", "micro_batch", "schedule_kimg", "ema
 
 
 def _check_numbers(config: TrainConfig) -> None:
-    for name in _POSITIVE:
-        refuse(config, name, not getattr(config, name) > 0, "more than 0")
-    for name in _NOT_NEGATIVE:
-        refuse(config, name, not getattr(config, name) >= 0, "0 or more")
-    for name in _SHARES:
-        refuse(config, name, not 0 <= getattr(config, name) <= 1, "from 0 to 1")
-    for name in _MAYBE_POSITIVE:
-        value = getattr(config, name)
-        refuse(config, name, value is not None and not value > 0, "more than 0, or none")
+    check_ranges(
+        config,
+        positive=_POSITIVE,
+        not_negative=_NOT_NEGATIVE,
+        shares=_SHARES,
+        maybe_positive=_MAYBE_POSITIVE,
+    )
     refuse(config, "ada_target", not -1 < config.ada_target < 1, "between -1 and 1")
     refuse(config, "real_target", not 0.5 < config.real_target <= 1, "above 0.5, at most 1")
     micro = config.micro_batch

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -71,6 +71,30 @@ def refuse(config: Settings, name: str, wrong: bool, want: str) -> None:
     """
     if wrong:
         raise BadConfig(f"{name} must be {want}, got {getattr(config, name)!r}")
+
+
+def check_ranges(
+    config: Settings,
+    *,
+    positive: Sequence[str],
+    not_negative: Sequence[str],
+    shares: Sequence[str],
+    maybe_positive: Sequence[str],
+) -> None:
+    """The ranges that every kind of run has, by fields' names; `maybe_positive` may also be None.
+
+    Raises:
+        BadConfig: a value out of its range.
+    """
+    for name in positive:
+        refuse(config, name, not getattr(config, name) > 0, "more than 0")
+    for name in not_negative:
+        refuse(config, name, not getattr(config, name) >= 0, "0 or more")
+    for name in shares:
+        refuse(config, name, not 0 <= getattr(config, name) <= 1, "from 0 to 1")
+    for name in maybe_positive:
+        value = getattr(config, name)
+        refuse(config, name, value is not None and not value > 0, "more than 0, or none")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig
 from ganvas.training.config import Precision
-from ganvas.training.settings import Settings, refuse
+from ganvas.training.settings import Settings, check_ranges, refuse
 
 TranslatorFamily = Literal["cyclegan", "pix2pix"]
 Pairing = Literal["unpaired", "paired"]
@@ -114,15 +114,13 @@ _MAYBE_POSITIVE = ("minutes", "ema_ramp", "schedule_kimg")
 
 
 def _check_numbers(config: TranslatorConfig) -> None:
-    for name in _POSITIVE:
-        refuse(config, name, not getattr(config, name) > 0, "more than 0")
-    for name in _NOT_NEGATIVE:
-        refuse(config, name, not getattr(config, name) >= 0, "0 or more")
-    for name in _SHARES:
-        refuse(config, name, not 0 <= getattr(config, name) <= 1, "from 0 to 1")
-    for name in _MAYBE_POSITIVE:
-        value = getattr(config, name)
-        refuse(config, name, value is not None and not value > 0, "more than 0, or none")
+    check_ranges(
+        config,
+        positive=_POSITIVE,
+        not_negative=_NOT_NEGATIVE,
+        shares=_SHARES,
+        maybe_positive=_MAYBE_POSITIVE,
+    )
     load = config.load_px
     refuse(config, "load_px", load is not None and load < config.resolution, f"at least {config.resolution}, or none")
 

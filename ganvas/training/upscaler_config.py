@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig
 from ganvas.training.config import Precision, Schedule
-from ganvas.training.settings import Settings, refuse
+from ganvas.training.settings import Settings, check_ranges, refuse
 
 UpscalerFamily = Literal["srvgg", "rrdbnet"]
 Degradation = Literal["bicubic", "real"]
@@ -109,15 +109,13 @@ _NOT_NEGATIVE = ("kept_back", "pixel_weight", "gan_weight", "perceptual_weight",
 
 
 def _check_numbers(config: UpscalerConfig) -> None:
-    for name in _POSITIVE:
-        refuse(config, name, not getattr(config, name) > 0, "more than 0")
-    for name in _NOT_NEGATIVE:
-        refuse(config, name, not getattr(config, name) >= 0, "0 or more")
-    for name in ("beta1", "beta2"):
-        refuse(config, name, not 0 <= getattr(config, name) <= 1, "from 0 to 1")
-    for name in ("minutes", "schedule_kimg", "ema_ramp"):
-        value = getattr(config, name)
-        refuse(config, name, value is not None and not value > 0, "more than 0, or none")
+    check_ranges(
+        config,
+        positive=_POSITIVE,
+        not_negative=_NOT_NEGATIVE,
+        shares=("beta1", "beta2"),
+        maybe_positive=("minutes", "schedule_kimg", "ema_ramp"),
+    )
     refuse(config, "pixel_kimg", config.pixel_kimg is not None and config.pixel_kimg < 0, "0 or more, or none")
     odd = config.gan != "none" and config.low_px * config.scale % 8 != 0
     refuse(config, "low_px", odd, "such that low_px · scale is a multiple of 8, which the discriminator halves thrice")
