@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.checks import check_mask
-from ganvas.editing.blend import Change, blend_change, lay_over, paste_change
+from ganvas.editing.blend import Change, blend_change, colour_drift, lay_over, paste_change
 from ganvas.editing.directions import Direction, load_directions
 from ganvas.editing.drag import DragConfig, Dragged, OnDrag, drag, latent_spread
 from ganvas.editing.finish import PLAIN, Finish, Translate, Upscale
@@ -49,13 +49,13 @@ from ganvas.images.crop import Crop
 from ganvas.images.files import read_image
 from ganvas.images.masks import superellipse
 from ganvas.images.photo import Photo
-from ganvas.inversion.exits import shrunk
 from ganvas.inversion.framing import find_reference, framed, is_aligned
 from ganvas.inversion.likeness import coloured
 from ganvas.inversion.optimise import OnStep, invert
 from ganvas.inversion.pivotal import with_delta
 from ganvas.inversion.result import Inversion
 from ganvas.models.protocol import latents_from_seeds
+from ganvas.ops.shrink import shrunk
 from ganvas.translation import translate
 from ganvas.upscaling.upscale import resized, upscale
 from ganvas.weights import store
@@ -127,6 +127,7 @@ class Session:
         self._screens: dict[float, Photo] = {}  # share of the size → the photo made smaller
         self._targets: dict[int, Tensor] = {}  # size → the photo's own crop
         self._tuned: dict[tuple[float, bytes], Any] = {}  # share of the tuning, styles → the generator with them
+        self._drifted: tuple[Tensor, Tensor] | None = None  # picture of the photo, and its drift from it
         self._spread: Tensor | None = None  # of natural latents, once a drag has asked for it
         self._styles: dict[str, Style] = {}  # those that were asked for, by name
         self._calm: dict[float, float] = {}  # share of the tuning → strain of the unedited face
@@ -621,7 +622,14 @@ class Session:
         share = self._least_share(parts) if share is None else share
         before = self._picture(self._plain, share, size, precision=precision)
         after = self._collage(parts, share, size, precision=precision)
-        return blend_change(self._target(size), before, after, superellipse(size) * self._reach(parts, size))
+        mask = superellipse(size) * self._reach(parts, size)
+        return blend_change(self._target(size), before, after, mask, drift=self._drift(before))
+
+    def _drift(self, before: Tensor) -> Tensor:
+        """Of the photo's crop from a picture of it; the last one is kept, since a slider asks for it at every move."""
+        if self._drifted is None or self._drifted[0] is not before:
+            self._drifted = before, colour_drift(self._target(before.shape[3]), before)
+        return self._drifted[1]
 
     def _reach(self, parts: Sequence[Part], size: int) -> Tensor | float:
         """Where a change may show: everywhere but where the picture is left as it was found."""
@@ -636,8 +644,8 @@ class Session:
             return self._seen(edited, share, size)
         return shrunk(self._painted(edited, share).clamp(-1, 1), size)
 
-    def _painted(self, edited: Edited, share: float, **options: Any) -> Tensor:
-        return paint(self._with_tuning(edited, share), edited.ws, edited.shift, **options)
+    def _painted(self, edited: Edited, share: float) -> Tensor:
+        return paint(self._with_tuning(edited, share), edited.ws, edited.shift)
 
     def _seen(self, edited: Edited, share: float, resolution: int) -> Tensor:
         """The picture, quickly: painted whole and averaged down, [1, C, resolution, resolution].
@@ -648,7 +656,9 @@ class Session:
         key = share, resolution, edited.key
         img = self._lately.pop(key, None)
         if img is None:
-            img = shrunk(self._painted(edited, share, precision="fast").float(), resolution).clamp(-1, 1)
+            generator = self._with_tuning(edited, share)
+            with styled(generator, edited.shift):
+                img = generator.averaged(edited.ws, resolution, precision="fast").float().clamp(-1, 1)
         self._lately[key] = img  # last again: the unedited picture is asked for at every move and never drops out
         if len(self._lately) > KEPT:
             del self._lately[next(iter(self._lately))]

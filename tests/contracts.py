@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ganvas.errors import BadConfig, BadImage, BadInput, BadLatent
 from ganvas.models import FAMILIES, build, protocol
+from ganvas.ops.shrink import shrunk
 
 LABELS = 3  # c_dim of the conditional variants
 
@@ -397,6 +398,16 @@ def generator_trains_all_its_parameters(case: Case) -> None:
 
 
 @torch.no_grad()
+def generator_averages_what_it_paints(case: Case) -> None:
+    """`averaged` is the whole picture made smaller, no early exit."""
+    G = case.build().eval()
+    ws = _ws(case, G, n=2)
+    img = G.synthesis(ws)
+    for px in (G.img_resolution // 4, G.img_resolution // 2, G.img_resolution, 2 * G.img_resolution):
+        assert torch.allclose(G.averaged(ws, px), shrunk(img, px), atol=1e-5 * float(img.abs().max()))
+
+
+@torch.no_grad()
 def generator_fast_is_close_to_exact(case: Case) -> None:
     G = case.build()
     ws = _ws(case, G)
@@ -771,6 +782,7 @@ GENERATOR_CHECKS: list[Check] = [
     generator_uses_its_labels,
     generator_gives_gradients_to_ws,
     generator_trains_all_its_parameters,
+    generator_averages_what_it_paints,
     generator_fast_is_close_to_exact,
     generator_fast_follows_its_weights,
     generator_exits_where_it_says,

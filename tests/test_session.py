@@ -11,7 +11,6 @@ from ganvas.editing.drag import Drag, DragConfig
 from ganvas.editing.recipe import Recipe
 from ganvas.editing.regions import Stroke, Within
 from ganvas.editing.step import Edited, Move
-from ganvas.editing.styles import paint
 from ganvas.errors import BadConfig, BadLatent, BadMask, NoFace, Stopped
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image, write_image
@@ -135,13 +134,13 @@ def test_the_preview_shows_what_the_render_will_show(session, photo):
 
 
 def test_however_often_a_slider_moves_the_unedited_picture_is_painted_once(session, monkeypatch):
-    painted = []
+    painted, averaged = [], session.generator.averaged
 
-    def counting(generator, ws, shift=None, **options):
+    def counting(ws, px, **options):
         painted.append(torch.equal(ws, session.inversion.ws))
-        return paint(generator, ws, shift, **options)
+        return averaged(ws, px, **options)
 
-    monkeypatch.setattr("ganvas.session.paint", counting)
+    monkeypatch.setattr(session.generator, "averaged", counting)
     for place in range(1, 2 * KEPT):
         session.set("smile", place / 10)
         session.preview(resolution=16)

@@ -182,8 +182,8 @@ class _Voice:
 
         from ganvas.images.files import write_image
         from ganvas.images.sheet import grid
-        from ganvas.inversion.exits import shrunk
         from ganvas.models.protocol import latents_from_seeds
+        from ganvas.ops.shrink import shrunk
 
         with torch.no_grad():
             z = latents_from_seeds(SHOWN_SEEDS, self.G.z_dim)

@@ -50,7 +50,13 @@ class Change:
 
 
 def blend_change(
-    photo: Tensor, before: Tensor, after: Tensor, mask: Tensor, *, config: BlendConfig | None = None
+    photo: Tensor,
+    before: Tensor,
+    after: Tensor,
+    mask: Tensor,
+    *,
+    drift: Tensor | None = None,
+    config: BlendConfig | None = None,
 ) -> Change:
     """What to lay over the photo so that it changes as `before` changed into `after`.
 
@@ -59,6 +65,7 @@ def blend_change(
         before: [1, 3, S, S] the generator's picture of it.
         after: [1, 3, S, S] the edited picture.
         mask: [1, 1, S, S], 1 = may change, feathered.
+        drift: `colour_drift(photo, before)`, where the caller has it: half the work.
         config: the thresholds; None = the defaults.
 
     Returns:
@@ -79,9 +86,21 @@ def blend_change(
     cross = smoothstep(gaussian_blur(size, config.cross_blur_px * scale), *config.cross_levels)
     cross = gaussian_blur(cross, config.cross_blur_px * scale)
     cover = gate * cross
-    # The generator's colours drift a little from the photo's; what is shown of the edit is moved over to them.
-    drift = gaussian_blur(photo - before, config.colour_blur_px * scale)
+    drift = colour_drift(photo, before, config=config) if drift is None else drift
     return Change(gate * (1 - cross) * difference + cover * (after + drift), cover, gate)
+
+
+def colour_drift(photo: Tensor, before: Tensor, *, config: BlendConfig | None = None) -> Tensor:
+    """How far the generator's colours are from the photo's, coarsely; what is shown of an edit is moved by so much.
+
+    Args:
+        photo, before, config: as for `blend_change`.
+
+    Returns:
+        [1, 3, S, S], to be added.
+    """
+    config = config or BlendConfig()
+    return gaussian_blur(photo - before, config.colour_blur_px * photo.shape[3] / 1024)
 
 
 def smoothstep(x: Tensor, low: float, high: float) -> Tensor:

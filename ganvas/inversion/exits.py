@@ -20,17 +20,9 @@ from torch import Tensor
 
 from ganvas.errors import BadConfig
 from ganvas.models.mobilestylegan import LocalHead, MobileStyleGANGenerator
+from ganvas.ops.shrink import shrunk
 
 SMOOTH_PX = 8  # narrower differences count as fine detail
-
-
-def shrunk(img: Tensor, px: int) -> Tensor:
-    """By area, to px × px; a picture of that size or smaller is left as it is."""
-    if img.shape[-1] <= px:
-        return img
-    if img.shape[-1] % px == 0:
-        return F.avg_pool2d(img, img.shape[-1] // px)
-    return F.interpolate(img, (px, px), mode="area")
 
 
 def smoothed(img: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.features.efficientnet import EfficientNetLite0, feature_distance
-from ganvas.inversion.exits import shrunk
 from ganvas.ops.compare import psnr_db, ssim
+from ganvas.ops.shrink import shrunk
 
 Embedder = Callable[[Tensor], Tensor]
 REPORT_PX = 256  # figures are of pictures of this size

@@ -24,11 +24,12 @@ from torch import Tensor
 from ganvas.checks import check_img, check_known, check_labels
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.features.efficientnet import EfficientNetLite0
-from ganvas.inversion.exits import EarlyExit, shrunk
+from ganvas.inversion.exits import EarlyExit
 from ganvas.inversion.likeness import Embedder, Likeness, LikenessConfig, figures_of
 from ganvas.inversion.pivotal import difference, spread, tunable, with_delta
 from ganvas.inversion.result import Inversion
 from ganvas.inversion.space import LatentSpace, latent_space
+from ganvas.ops.shrink import shrunk
 from ganvas.weights.checkpoint import fingerprint
 
 OnStep = Callable[[int, int, Tensor], bool | None]

@@ -27,7 +27,8 @@ from ganvas.errors import BadConfig
 from ganvas.models.protocol import GeneratorModule, StyleLayer, truncate
 from ganvas.ops.equalized import LRELU_SLOPE, normalize_2nd_moment
 from ganvas.ops.precision import fast_dtype
-from ganvas.ops.wavelet import from_wavelet, to_wavelet
+from ganvas.ops.shrink import shrunk
+from ganvas.ops.wavelet import from_halves, from_wavelet, to_wavelet
 
 START_PX = 4
 PLANES = 4  # of the wavelet transform
@@ -143,7 +144,7 @@ class Level(nn.Module):
 
     def forward(self, x: Tensor, ws: Tensor, *, noise_mode: str) -> Tensor:
         """x [N, I, H, W], ws [N, 3, w_dim] → [N, O, 2H, 2W]."""
-        x = from_wavelet(x * self.up.style(ws[:, 0], x))
+        x = from_halves(x * (self.up.style(ws[:, 0], x) / 2))
         x = self.conv1(x, ws[:, 1], noise_mode=noise_mode)
         return self.conv2(x, ws[:, 2], noise_mode=noise_mode)
 
@@ -160,14 +161,25 @@ class ToImg(Styled):
         """x [N, C, H, W], w [N, w_dim] → img [N, img_channels, 2H, 2W] float32."""
         return paint(x, self.weight, self.bias, self.style(w, x))
 
+    def averaged(self, x: Tensor, w: Tensor, px: int) -> Tensor:
+        """`forward`, averaged down to a px that divides H. The planes of means are enough: the rest averages out."""
+        means = len(self.weight) // PLANES
+        x = shrunk(x, px)  # a mean of places, before or after a 1×1 convolution
+        return coefficients(x, self.weight[:means], self.bias[:means], self.style(w, x)) / 2
+
 
 def paint(x: Tensor, weight: Tensor, bias: Tensor, style: Tensor) -> Tensor:
     """x [N, C, H, W], weight [P, C, 1, 1], bias [P], style [N, C, 1, 1] → img [N, P/4, 2H, 2W], precise as weight."""
+    return from_wavelet(coefficients(x, weight, bias, style))
+
+
+def coefficients(x: Tensor, weight: Tensor, bias: Tensor, style: Tensor) -> Tensor:
+    """What `paint` makes the picture of: [N, P, H, W], precise as weight."""
     if x.shape[0] == 1:
-        coefficients = F.conv2d(x, weight.to(x.dtype) * style, bias.to(x.dtype))
+        planes = F.conv2d(x, weight.to(x.dtype) * style, bias.to(x.dtype))
     else:
-        coefficients = F.conv2d(x * style, weight.to(x.dtype), bias.to(x.dtype))
-    return from_wavelet(coefficients.to(weight.dtype))
+        planes = F.conv2d(x * style, weight.to(x.dtype), bias.to(x.dtype))
+    return planes.to(weight.dtype)
 
 
 class ExitHead(nn.Module):
@@ -336,6 +348,15 @@ class MobileStyleGANGenerator(GeneratorModule):
         x = self._features(ws, drawn_px // 2, noise_mode=noise_mode, precision=precision)
         img = self.to_img(x, ws[:, -1]) if drawn_px == self.img_resolution else self.heads[str(drawn_px)](x, ws)
         return F.avg_pool2d(img, drawn_px // px) if drawn_px > px else img
+
+    def averaged(self, ws: Tensor, px: int, *, precision: str = "exact") -> Tensor:
+        """See `GeneratorModule.averaged`; to half the size or less without ever making the large picture."""
+        half = self.img_resolution // 2
+        if px > half or half % px:
+            return super().averaged(ws, px, precision=precision)
+        self.check_synthesis(ws, "const", precision)
+        x = self._features(ws, half, noise_mode="const", precision=precision)
+        return self.to_img.averaged(x, ws[:, -1], px)
 
     def _features(self, ws: Tensor, px: int, *, noise_mode: str, precision: str) -> Tensor:
         """What the level of this size hands on: [N, C, px, px], in the precision of the arithmetic."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_known, check_labels, check_ws, check_z
 from ganvas.errors import BadConfig, BadLatent
+from ganvas.ops.shrink import shrunk
 
 NOISE_MODES = ("const", "random", "none")
 PRECISIONS = ("exact", "fast")
@@ -149,6 +150,22 @@ class GeneratorModule(Network):
     ) -> Tensor:
         """ws [N, num_ws, w_dim] → img; see `Generator`."""
         raise NotImplementedError
+
+    def averaged(self, ws: Tensor, px: int, *, precision: str = "exact") -> Tensor:
+        """The whole picture averaged down: what `synthesis` paints, smaller. No early exit, so nothing is left out.
+
+        Args:
+            ws: [N, num_ws, w_dim].
+            px: size of the result; at img_resolution or above, the picture as it is.
+            precision: as in `synthesis`.
+
+        Returns:
+            [N, img_channels, px, px], about [-1, 1] (not clipped).
+
+        Raises:
+            BadLatent, BadConfig: as `synthesis`.
+        """
+        return shrunk(self.synthesis(ws, precision=precision), px)
 
     @property
     def feature_sizes(self) -> tuple[int, ...]:

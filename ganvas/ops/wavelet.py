@@ -20,6 +20,11 @@ from torch import Tensor
 
 def from_wavelet(x: Tensor) -> Tensor:
     """Coefficients [N, 4·C, H, W] → picture [N, C, 2H, 2W] (channels last in memory)."""
+    return from_halves(x / 2)
+
+
+def from_halves(x: Tensor) -> Tensor:
+    """`from_wavelet(2 · x)`: for who scales the coefficients anyway, and so saves a pass over them."""
     if torch.compiler.is_compiling():
         return _joined(x)
     return _Join.apply(x)
@@ -28,22 +33,23 @@ def from_wavelet(x: Tensor) -> Tensor:
 def to_wavelet(img: Tensor) -> Tensor:
     """Picture [N, C, 2H, 2W] → coefficients [N, 4·C, H, W] (channels last in memory)."""
     if torch.compiler.is_compiling():
-        return _split(img)
-    return _Split.apply(img)
+        return _split(img / 2)
+    return _Split.apply(img / 2)
 
 
 class _Join(torch.autograd.Function):
-    """Writes each quarter of the pixels straight to its place; stacking them costs another pass over the picture."""
+    """The table without its halves: columns first, then rows, the rows straight to their place in the picture."""
 
     @staticmethod
     def forward(ctx: object, x: Tensor) -> Tensor:
         n, channels, h, w = x.shape
+        planes = x.permute(0, 2, 3, 1).reshape(n, h, w, 2, 2, channels // 4)  # [a, b], [c, d]
+        columns = x.new_empty(n, h, w, 2, 2, channels // 4)  # left [a + c, b + d], right [a − c, b − d]
+        torch.add(planes[:, :, :, 0], planes[:, :, :, 1], out=columns[:, :, :, 0])
+        torch.sub(planes[:, :, :, 0], planes[:, :, :, 1], out=columns[:, :, :, 1])
         img = x.new_empty(n, h, 2, w, 2, channels // 4)
-        (a, b), (c, d) = _sum_and_difference(x)
-        torch.add(a, c, out=img[:, :, 0, :, 0])
-        torch.sub(a, c, out=img[:, :, 0, :, 1])
-        torch.add(b, d, out=img[:, :, 1, :, 0])
-        torch.sub(b, d, out=img[:, :, 1, :, 1])
+        torch.add(columns[..., 0, :], columns[..., 1, :], out=img[:, :, 0])
+        torch.sub(columns[..., 0, :], columns[..., 1, :], out=img[:, :, 1])
         return img.view(n, 2 * h, 2 * w, channels // 4).permute(0, 3, 1, 2)
 
     @staticmethod
@@ -52,20 +58,19 @@ class _Join(torch.autograd.Function):
 
 
 class _Split(torch.autograd.Function):
-    """The inverse of `_Join`, and its gradient."""
+    """The transpose of `_Join`, so its gradient, and four times its inverse."""
 
     @staticmethod
     def forward(ctx: object, img: Tensor) -> Tensor:
         n, channels, height, width = img.shape
         h, w = height // 2, width // 2
-        pixels = img.permute(0, 2, 3, 1).unflatten(2, (w, 2)).unflatten(1, (h, 2))  # [N, h, 2, w, 2, C]
-        x = img.new_empty(n, h, w, 4, channels)
-        top, bottom = pixels[:, :, 0], pixels[:, :, 1]  # [N, h, w, 2, C]
-        total, change = (top + bottom).div_(2), (top - bottom).div_(2)
-        torch.add(total[..., 0, :], total[..., 1, :], out=x[..., 0, :])
-        torch.add(change[..., 0, :], change[..., 1, :], out=x[..., 1, :])
-        torch.sub(total[..., 0, :], total[..., 1, :], out=x[..., 2, :])
-        torch.sub(change[..., 0, :], change[..., 1, :], out=x[..., 3, :])
+        pixels = img.permute(0, 2, 3, 1).reshape(n, h, 2, w, 2, channels)
+        rows = img.new_empty(n, h, w, 2, 2, channels)  # sums of the left and right column, then differences
+        torch.add(pixels[:, :, 0], pixels[:, :, 1], out=rows[:, :, :, 0])
+        torch.sub(pixels[:, :, 0], pixels[:, :, 1], out=rows[:, :, :, 1])
+        x = img.new_empty(n, h, w, 2, 2, channels)
+        torch.add(rows[..., 0, :], rows[..., 1, :], out=x[:, :, :, 0])
+        torch.sub(rows[..., 0, :], rows[..., 1, :], out=x[:, :, :, 1])
         return x.view(n, h, w, 4 * channels).permute(0, 3, 1, 2)
 
     @staticmethod
@@ -73,22 +78,18 @@ class _Split(torch.autograd.Function):
         return _Join.apply(gradient)
 
 
-def _sum_and_difference(x: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """((a + b)/2, (a − b)/2), ((c + d)/2, (c − d)/2), each [N, h, w, C]."""
-    half = x.permute(0, 2, 3, 1) / 2
-    a, b, c, d = half.chunk(4, dim=3)
-    return (a + b, a - b), (c + d, c - d)
-
-
 def _joined(x: Tensor) -> Tensor:
     """`_Join` in words that torch.compile can follow."""
     n, channels, h, w = x.shape
-    (a, b), (c, d) = _sum_and_difference(x)
-    rows = [torch.stack([a + c, a - c], dim=3), torch.stack([b + d, b - d], dim=3)]  # [N, h, w, 2, C] each
-    return torch.stack(rows, dim=2).reshape(n, 2 * h, 2 * w, channels // 4).permute(0, 3, 1, 2)
+    left, right = x.permute(0, 2, 3, 1).chunk(2, dim=3)  # [a | b], [c | d]
+    columns = torch.stack([left + right, left - right], dim=3)  # [N, h, w, 2, 2·C]
+    first, second = columns.chunk(2, dim=4)
+    return (
+        torch.stack([first + second, first - second], dim=2).reshape(n, 2 * h, 2 * w, channels // 4).permute(0, 3, 1, 2)
+    )
 
 
 def _split(img: Tensor) -> Tensor:
     """`_Split` in words that torch.compile can follow."""
-    p, q, r, s = (img[:, :, i::2, j::2] / 2 for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)))
+    p, q, r, s = (img[:, :, i::2, j::2] for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)))
     return torch.cat([p + q + r + s, p + q - r - s, p - q + r - s, p - q - r + s], dim=1)

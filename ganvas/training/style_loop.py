@@ -34,12 +34,12 @@ from ganvas.editing.mix import COLOUR_PX, rows_of
 from ganvas.editing.stylise import DOWN, UP, Style, check_style_name
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.features.efficientnet import EfficientNetLite0
-from ganvas.inversion.exits import shrunk
 from ganvas.inversion.framing import latent_stages
 from ganvas.inversion.likeness import Likeness, LikenessConfig
 from ganvas.inversion.optimise import invert
 from ganvas.inversion.pivotal import spread, tunable
 from ganvas.models.protocol import latents_from_seeds
+from ganvas.ops.shrink import shrunk
 from ganvas.training.watch import asked_to_stop
 from ganvas.weights.checkpoint import fingerprint
 

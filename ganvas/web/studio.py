@@ -24,10 +24,10 @@ from ganvas.features.faces import choose_face
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image
 from ganvas.images.photo import Photo
-from ganvas.inversion.exits import shrunk
 from ganvas.inversion.framing import is_aligned
 from ganvas.inversion.optimise import invert
 from ganvas.inversion.result import Inversion
+from ganvas.ops.shrink import shrunk
 from ganvas.session import Session, open_seed, open_session
 from ganvas.web.config import StudioConfig
 from ganvas.web.desk import Desk, own_folder, recipe_as_data

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ganvas.editing.blend import BlendConfig, blend_change, lay_over, paste_change, smoothstep
+from ganvas.editing.blend import BlendConfig, blend_change, colour_drift, lay_over, paste_change, smoothstep
 from ganvas.errors import BadImage
 from ganvas.images.crop import Crop, Window
 from ganvas.images.files import read_image, write_image
@@ -58,6 +58,14 @@ def test_a_strong_change_shows_the_edit_in_the_photos_colours(faces):
     shown = (result - (after + 3 * LEVEL))[inside]  # the generator is three levels too dark everywhere
     assert shown.abs().mean() < 2 * LEVEL
     assert (result - photo - spot(80))[inside].std() > shown.std()  # the old grain is gone there
+
+
+def test_a_drift_at_hand_is_the_one_that_is_found(faces):
+    photo, before = faces
+    parts = photo, before, before + spot(80), torch.ones(1, 1, SIZE, SIZE)
+    change = blend_change(*parts)
+    assert torch.equal(change.add, blend_change(*parts, drift=colour_drift(photo, before)).add)
+    assert not torch.equal(change.add, blend_change(*parts, drift=torch.zeros_like(photo)).add)
 
 
 def test_the_thresholds_are_the_configs(faces):

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ganvas.inversion.exits import EarlyExit, shrunk, smoothed
+from ganvas.inversion.exits import EarlyExit, smoothed
 from tests.inversion.generators import tiny
 
 
@@ -40,14 +40,6 @@ def test_gradients_reach_the_latent_and_the_weights():
     img = EarlyExit(32, every=5, precision="fast")(G, ws)
     grads = torch.autograd.grad(img.square().sum(), [ws, G.levels[0].conv1.weight])
     assert all(g.isfinite().all() and g.any() for g in grads)
-
-
-def test_shrinking_is_by_area_at_any_size():
-    img = torch.rand(1, 3, 24, 24)
-    assert torch.equal(shrunk(img, 8), F.avg_pool2d(img, 3))
-    assert shrunk(img, 24) is img
-    assert shrunk(img, 50) is img
-    assert torch.allclose(shrunk(img, 7).mean(), F.interpolate(img, (7, 7), mode="area").mean())
 
 
 @torch.no_grad()

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from ganvas.errors import BadConfig, BadImage, BadLatent, Stopped
-from ganvas.inversion.exits import shrunk
 from ganvas.inversion.optimise import EFFORTS, Stage, invert
 from ganvas.inversion.pivotal import with_delta
 from ganvas.inversion.result import Inversion
 from ganvas.ops.compare import psnr_db
+from ganvas.ops.shrink import shrunk
 from ganvas.weights.checkpoint import fingerprint
 from tests import contracts
 from tests.inversion.generators import every_family, picture_of, tiny

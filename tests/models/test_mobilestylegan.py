@@ -98,6 +98,19 @@ def test_without_heads_a_smaller_picture_is_the_full_one_averaged_down():
         assert torch.allclose(G.synthesis(ws, resolution=px), F.avg_pool2d(G.synthesis(ws), 32 // px))
 
 
+@pytest.mark.parametrize("n", [1, 2])
+@torch.no_grad()
+def test_averaged_is_the_whole_picture_averaged_and_no_early_exit(n):
+    G = tiny(heads=(16,))
+    ws = random_ws(G, n)
+    whole = G.synthesis(ws)
+    for px in (4, 7, 8, 16, 32, 64):
+        expected = whole if px >= 32 else F.interpolate(whole, (px, px), mode="area")
+        assert torch.allclose(G.averaged(ws, px), expected, atol=1e-5 * float(whole.abs().max()))
+    with pytest.raises(BadConfig, match="precision"):
+        G.averaged(ws, 16, precision="quick")
+
+
 @torch.no_grad()
 def test_a_head_is_used_where_there_is_one_and_averaged_below():
     G = tiny(heads=(16,), head_rank=2)

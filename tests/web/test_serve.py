@@ -1,5 +1,6 @@
 """`ganvas studio` as it is typed: says where it is, serves, and leaves nothing behind."""
 
+import asyncio
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ import pytest
 
 from ganvas.errors import BadConfig
 from ganvas.web.config import StudioConfig
-from ganvas.web.serve import address_of, serve
+from ganvas.web.serve import _listen, address_of, serve
 
 
 def test_the_address_can_be_typed():
@@ -27,6 +28,23 @@ def test_a_port_that_is_taken_is_named():
         port = taken.getsockname()[1]
         with pytest.raises(BadConfig, match=f"port {port}.*--port 0"):
             serve(StudioConfig(port=port))
+
+
+def test_a_preview_is_sent_at_once():
+    """asyncio turns Nagle's algorithm off for sockets of a named protocol only; with it each preview waited 40 ms."""
+
+    async def delayed():
+        told = asyncio.Queue()
+        answer = lambda _, writer: told.put(writer.get_extra_info("socket"))  # noqa: E731
+        with _listen(StudioConfig(port=0)) as listening:
+            async with await asyncio.start_server(answer, sock=listening):
+                _, writer = await asyncio.open_connection(*listening.getsockname())
+                sender = await told.get()
+                off = sender.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                writer.close()
+        return not off
+
+    assert not asyncio.run(delayed())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl+C is sent as a signal")

@@ -8,6 +8,8 @@ import { view } from "./view.js";
 const canvas = document.getElementById("canvas");
 const context = canvas.getContext("2d");
 const soft = document.createElement("canvas"); // the preview with soft edges
+const still = document.createElement("canvas"); // the photo as it lies on the stage: smoothing it takes longest
+let lying = []; // what `still` shows, and how
 let asked = false;
 let peeking = false; // Tab is held: the original, whatever is chosen
 
@@ -48,12 +50,33 @@ function draw() {
   if (mode !== "before") drawRegion();
 }
 
-function drawPhoto(bitmap) {
-  context.drawImage(bitmap, 0, 0, state.session.width, state.session.height);
+function drawPhoto(bitmap, pen = context) {
+  pen.drawImage(bitmap, 0, 0, state.session.width, state.session.height);
+}
+
+/** The photo under a preview, which changes many times while the photo does not. */
+function drawStill(bitmap) {
+  const { width, height } = canvas;
+  const now = [bitmap, width, height, view.scale, view.x, view.y];
+  if (now.some((part, i) => part !== lying[i])) {
+    lying = now;
+    Object.assign(still, { width, height });
+    const pen = still.getContext("2d");
+    pen.setTransform(context.getTransform());
+    pen.imageSmoothingEnabled = context.imageSmoothingEnabled;
+    pen.imageSmoothingQuality = context.imageSmoothingQuality;
+    drawPhoto(bitmap, pen);
+  }
+  context.save();
+  context.resetTransform();
+  context.drawImage(still, 0, 0);
+  context.restore();
 }
 
 function drawAfter() {
-  drawPhoto(pictures.after ?? pictures.before);
+  const photo = pictures.after ?? pictures.before;
+  if (pictures.live) drawStill(photo);
+  else drawPhoto(photo);
   const { crop } = state.session;
   if (!pictures.live || !crop) return;
   context.save();
