@@ -263,7 +263,8 @@ def _change(before: Recipe, after: Recipe, at: int) -> dict[str, Any]:
             label = f"{step.direction} {amount:+.2g}" if amount else f"{step.direction} 0"
             return {"at": at, "step": "set", "direction": step.direction, "amount": amount, "label": label}
         if new:
-            return {"at": at, "step": step.name, "label": label_of(step)}
+            said = {key: getattr(step, key) for key in ("part", "style", "model", "scale") if hasattr(step, key)}
+            return {"at": at, "step": step.name, "label": label_of(step), **said}
     return {"at": at, "step": "recipe", "label": f"recipe, {len(after.steps)} steps"}
 
 

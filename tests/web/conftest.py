@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import threading
 import time
 from dataclasses import replace
@@ -82,6 +83,56 @@ def open_studio():
 @pytest.fixture(scope="module")
 def studio(open_studio, config):
     return open_studio(config)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from .browser import CHROMIUM, sync_api  # not every machine has them; tests that ask for this fixture do
+
+    with sync_api.sync_playwright() as play:
+        options = {"args": ["--no-sandbox"]} if os.geteuid() == 0 else {}
+        browser = play.chromium.launch(executable_path=CHROMIUM, **options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, studio):
+    """open_page(**context) → a page of the studio; what the browser complains about fails the test."""
+    from .browser import LONG_MS
+
+    contexts, complaints = [], []
+
+    def start(**how):
+        how = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", "accept_downloads": True} | how
+        contexts.append(chromium.new_context(**how))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(LONG_MS)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and complaints.append(f"{said.text} {said.location}"))
+        page.goto(studio.url)
+        page.wait_for_selector("html[data-ready]")
+        return page
+
+    start.complaints = complaints
+    yield start
+    for context in contexts:
+        context.close()
+    assert not complaints
+
+
+@pytest.fixture
+def page(open_page):
+    return open_page()
+
+
+@pytest.fixture
+def ready(page, studio):
+    """A page with a picture of seed 1, ready to be edited."""
+    from .browser import seed
+
+    seed(page, studio, 1)
+    return page
 
 
 class Served:

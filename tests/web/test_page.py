@@ -1,12 +1,9 @@
 """The studio's page in a real browser: Chromium without a window, a studio with a tiny generator, nothing mocked."""
 
-import base64
 import io
 import json
-import os
 import re
 import shutil
-import time
 import zipfile
 from pathlib import Path
 
@@ -14,156 +11,29 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .conftest import changed, pixels_of, png
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright (extra [dev])")
-expect = sync_api.expect
-PAGE = Path(__file__).parents[2] / "ganvas" / "web" / "page"
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+from .browser import (
+    LONG_MS,
+    after,
+    drop,
+    expect,
+    far,
+    needs_chromium,
+    paint,
+    save,
+    seed,
+    seen,
+    session_of,
+    set_amount,
+    settled,
+    slider,
+    stage_place,
+    state_of,
+    until,
 )
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-LONG_MS = 60_000  # the machine may be busy
-expect.set_options(timeout=LONG_MS)
+from .conftest import pixels_of, png
 
-
-@pytest.fixture(scope="module")
-def config(config):
-    """Room for every test's photo: nobody closes them."""
-    return changed(config, sessions=60)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_api.sync_playwright() as play:
-        options = {"args": ["--no-sandbox"]} if os.geteuid() == 0 else {}
-        browser = play.chromium.launch(executable_path=CHROMIUM, **options)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(chromium, studio):
-    """open_page(**context) → a page of the studio; what the browser complains about fails the test."""
-    contexts, complaints = [], []
-
-    def start(**how):
-        how = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", "accept_downloads": True} | how
-        contexts.append(chromium.new_context(**how))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(LONG_MS)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: said.type == "error" and complaints.append(f"{said.text} {said.location}"))
-        page.goto(studio.url)
-        page.wait_for_selector("html[data-ready]")
-        return page
-
-    start.complaints = complaints
-    yield start
-    for context in contexts:
-        context.close()
-    assert not complaints
-
-
-@pytest.fixture
-def page(open_page):
-    return open_page()
-
-
-@pytest.fixture
-def ready(page, studio):
-    """A page with a picture of seed 1, ready to be edited."""
-    seed(page, studio, 1)
-    return page
-
-
-def seed(page, studio, number):
-    page.get_by_role("spinbutton", name="Seed").fill(str(number))
-    page.get_by_role("button", name="Create").click()
-    expect(slider(page, "Smile")).to_be_visible()
-    settled(page, studio)
-
-
-def slider(page, name):
-    return page.get_by_role("slider", name=name, exact=True)
-
-
-def drop(page, *files):
-    """Drop files (name, bytes, type) on the page."""
-    made = page.evaluate_handle(
-        """files => {
-            const transfer = new DataTransfer();
-            for (const [name, bytes, type] of files)
-                transfer.items.add(new File([new Uint8Array(bytes)], name, { type }));
-            return transfer;
-        }""",
-        [[name, list(data), kind] for name, data, kind in files],
-    )
-    page.dispatch_event("body", "drop", {"dataTransfer": made})
-
-
-def session_of(page):
-    """The session's id, as the tab keeps it over a reload."""
-    return json.loads(page.evaluate("sessionStorage.getItem('session')"))["id"]
-
-
-def state_of(page, studio):
-    return studio.http.get(f"/api/sessions/{session_of(page)}").json()
-
-
-def settled(page, studio):
-    """No job is shown, and the sharp picture of what the server has is on the stage."""
-    expect(page.locator("#foot .job")).to_be_hidden()
-    until(page, lambda: page.locator("#stage").get_attribute("data-version") == str(state_of(page, studio)["version"]))
-    page.wait_for_timeout(100)
-
-
-def until(page, condition):
-    deadline = time.monotonic() + LONG_MS / 1000
-    while not condition():
-        assert time.monotonic() < deadline
-        page.wait_for_timeout(50)
-
-
-def after(page, studio, act):
-    """Do something that changes the session, and wait until the page shows it."""
-    version = state_of(page, studio)["version"]
-    act()
-    until(page, lambda: state_of(page, studio)["version"] > version)
-    settled(page, studio)
-
-
-def seen(page):
-    """What is on the canvas, as pixels."""
-    drawn = page.evaluate("document.getElementById('canvas').toDataURL()")
-    return pixels_of(base64.b64decode(drawn.partition(",")[2])).astype(float)
-
-
-def far(a, b):
-    return np.abs(a - b).mean()
-
-
-def set_amount(page, studio, name, amount):
-    figure = page.get_by_role("spinbutton", name=f"{name}, amount")
-    figure.fill(str(amount))
-    after(page, studio, lambda: figure.press("Enter"))
-
-
-def save(page, studio, format="PNG"):
-    """The saved file: (name, bytes)."""
-    page.get_by_role("button", name="Save", exact=True).click()
-    page.get_by_role("radio", name=format).check(force=True)
-    with page.expect_download() as waiting:
-        page.get_by_role("button", name="Save to disk").click()
-    settled(page, studio)
-    return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
-
-
-def stage_place(page, x, y):
-    """A place of the photo (0 … 1) on the screen."""
-    box = page.locator("#stage").bounding_box()
-    side = min(box["width"], box["height"]) - 2 * min(24, box["width"] * 0.03)
-    return box["x"] + box["width"] / 2 + (x - 0.5) * side, box["y"] + box["height"] / 2 + (y - 0.5) * side
+PAGE = Path(__file__).parents[2] / "ganvas" / "web" / "page"
+pytestmark = needs_chromium
 
 
 def test_a_photo_is_opened_edited_saved_and_taken_up_again(page, studio):
@@ -437,16 +307,6 @@ def test_a_region_outlives_a_reload(ready, studio):
     assert far(seen(ready), shown) < 3
 
 
-def paint(page, *places):
-    """A stroke through places of the photo."""
-    page.mouse.move(*stage_place(page, *places[0]))
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*stage_place(page, *place), steps=5)
-    page.mouse.up()
-    page.mouse.move(*stage_place(page, 0.99, 0.01))
-
-
 def test_colours_of_another_picture_at_any_strength(ready, studio):
     before = seen(ready)
     ready.get_by_role("tab", name="Style").click()
@@ -530,8 +390,8 @@ def runs_go(workplace):
 def test_a_run_is_started_watched_and_stopped(page, workplace, runs_go):
     folder = workplace / "pictures"
     folder.mkdir()
-    for seed in range(12):
-        (folder / f"{seed}.png").write_bytes(png(64, 64, seed=seed))
+    for number in range(12):
+        (folder / f"{number}.png").write_bytes(png(64, 64, seed=number))
     page.get_by_role("navigation").get_by_role("button", name="Training").click()
     page.get_by_role("button", name="Choose a folder").click()
     page.get_by_role("dialog").get_by_role("button", name="pictures").click()

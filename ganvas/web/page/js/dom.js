@@ -87,6 +87,11 @@ export function field(label, control, hint = null) {
   return el("div", { class: "field" }, el("label", { for: control.id }, label), control, help);
 }
 
+/** A field for a name that becomes a file's: letters of any alphabet, digits, - and _. */
+export function nameField(properties) {
+  return el("input", { type: "text", maxlength: 64, pattern: "[\\p{L}\\p{N}_\\-]+", ...properties });
+}
+
 /** A drop-down list of [value, text] pairs. */
 export function select(options, chosen, onchange, properties = {}) {
   const node = el("select", { ...properties, onchange: () => onchange?.(node.value) });

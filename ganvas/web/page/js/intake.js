@@ -13,16 +13,18 @@ import { onFace } from "./tools/faces.js";
 const PICTURES = "image/*,.heic,.heif,.avif,.tif,.tiff,.ganvas";
 export const choice = { model: null, effort: "fast" }; // what the start card says
 
+let chooser = null; // held, so that the browser does not collect it while its dialog is open
+
 /** The browser's dialog for files. */
 export function choosePhotos() {
-  const input = el("input", { type: "file", accept: PICTURES, multiple: true, onchange: () => take([...input.files]) });
-  input.click();
+  chooser = el("input", { type: "file", accept: PICTURES, multiple: true, onchange: ({ target }) => take([...target.files]) });
+  chooser.click();
 }
 
 /** A dialog for one file; `then` gets it. */
 export function chooseFile(accept, then) {
-  const input = el("input", { type: "file", accept, onchange: () => input.files[0] && then(input.files[0]) });
-  input.click();
+  chooser = el("input", { type: "file", accept, onchange: ({ target }) => target.files[0] && then(target.files[0]) });
+  chooser.click();
 }
 
 export const choosePicture = (then) => chooseFile(PICTURES, then);

@@ -37,7 +37,7 @@ export const KEYS = [
   ["M", "key.region", "m", false, false, () => showRegion(!region.shown)],
   ["S", "compare.split", "s", false, false, () => state.session && update({ compare: state.compare === "split" ? "after" : "split" })],
   ["0", "zoom.fit", "0", false, false, fit],
-  ["1", "zoom.full", "1", false, false, () => zoomTo(1 / devicePixelRatio)],
+  ["1", "key.full", "1", false, false, () => zoomTo(1 / devicePixelRatio)],
   ["F", "zoom.face", "f", false, false, zoomToFace],
   ["+", "zoom.in", "+", false, false, () => zoomBy(1.25)],
   ["−", "zoom.out", "-", false, false, () => zoomBy(0.8)],

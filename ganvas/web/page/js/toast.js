@@ -31,7 +31,7 @@ function show(kind, message, detail) {
   for (const old of area.children) if (old.dataset.text === String(message)) old.remove();
   const close = iconButton("close", t("dismiss"), () => note.remove(), { class: "small" });
   const body = el("div", { class: "toast-body" }, el("strong", {}, message), detail && el("span", {}, detail));
-  const note = el("div", { class: `toast ${kind}`, role: kind === "bad" ? "alert" : "status" }, icon(kind === "bad" ? "help" : "check"), body, close);
+  const note = el("div", { class: `toast ${kind}`, role: kind === "bad" ? "alert" : "status" }, icon(kind === "bad" ? "alert" : "check"), body, close);
   note.dataset.text = String(message);
   area.append(note);
   let timer = setTimeout(() => note.remove(), SHOWN_MS[kind]);

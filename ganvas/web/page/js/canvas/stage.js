@@ -26,6 +26,7 @@ stage.addEventListener("pointerdown", (event) => {
   stage.setPointerCapture(event.pointerId);
   fingers.set(event.pointerId, place(event));
   if (fingers.size === 2) return beginPinch();
+  if (fingers.size > 2) return;
   if (space || event.button === 1 || !tool()) panning = place(event);
   else if (event.button === 0 || event.button === 2) {
     working = true;
@@ -58,7 +59,7 @@ stage.addEventListener("pointerleave", () => tool()?.leave?.());
 stage.addEventListener("contextmenu", (event) => state.tool === "brush" && event.preventDefault());
 
 function beginPinch() {
-  if (working) tool()?.up();
+  if (working) tool()?.cancel();
   working = false;
   panning = null;
   spread = distance();

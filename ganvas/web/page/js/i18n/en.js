@@ -56,6 +56,7 @@ export const EN = {
 
   "key.peek": "Show the original, while held",
   "key.pan": "Move the view, while held and dragged",
+  "key.full": "Full size",
   "key.copy": "Copy the finished photo",
   "key.paste": "Open the photo on the clipboard",
   "key.brush": "Smaller or larger brush",
@@ -167,7 +168,10 @@ export const EN = {
   "style.taught": "Taught styles",
   "style.none": "No style yet. One example picture is enough to teach one.",
   "style.teach": "Teach a style…",
+  "style.teach.title": "Teach a style",
   "style.teach.go": "Teach",
+  "style.teach.colours": "Keep the photo’s own colours",
+  "style.teach.colours.hint": "Learn light, lines and texture only.",
   "style.teach.hint": "Letters, digits and dashes. It takes some minutes.",
   "style.name": "Name",
   "style.taught.done": "The style “{name}” is ready",
@@ -216,6 +220,8 @@ export const EN = {
   "save.go": "Save to disk",
   "save.copy": "Copy",
   "save.done": "{name} saved",
+  "save.copy.cannot": "The browser does not let this page copy",
+  "save.copy.cannot.hint": "It allows that on this computer’s own address and over https. Save to disk instead.",
   "save.copied": "The photo is on the clipboard",
 
   batch: "Several photos",
@@ -229,6 +235,7 @@ export const EN = {
 
   job: "Progress",
   "job.cancel": "Stop",
+  "job.queued": "Waiting for its turn",
   "job.invert": "Finding the picture in the model",
   "job.auto": "Looking for the right amount",
   "job.drag": "Pulling",
@@ -280,6 +287,7 @@ export const EN = {
   "training.folder.hint": "A folder on the studio's computer, below the one it was started in.",
   "training.choose": "Choose a folder…",
   "training.use": "Use this folder",
+  "training.root": "The studio’s folder",
   "training.up": "Up",
   "training.pictures": "{n} pictures",
   "training.preset": "Preset",

@@ -17,11 +17,12 @@ export function mountBar() {
   const back = iconButton("undo", t("undo"), telling(undo));
   const forth = iconButton("redo", t("redo"), telling(redo));
   const split = iconButton("split", t("compare.split"), () => update({ compare: state.compare === "split" ? "after" : "split" }));
-  const save = el("button", { type: "button", class: "primary", id: "save", onclick: openSave }, icon("save"), el("span", {}, t("save")));
+  const save = el("button", { type: "button", class: "primary", id: "save", "aria-label": t("save"), onclick: openSave }, icon("save"), el("span", {}, t("save")));
   const work = el("div", { class: "bar-work", role: "toolbar", "aria-label": t("bar.work") }, back, forth, el("span", { class: "gap" }), peekButton(), split, el("span", { class: "gap" }), iconButton("open", t("open"), choosePhotos), save);
   const areas = el("nav", { class: "areas", "aria-label": t("areas") }, AREAS.map(areaButton));
   const page = el("div", { class: "bar-page" }, languageButton(), themeButton(), iconButton("help", t("help"), openHelp));
   fill(document.getElementById("bar"), el("a", { class: "brand", href: "/", "aria-label": t("brand"), onclick: stay }, mark(), el("span", {}, "ganvas")), areas, el("span", { class: "spring" }), work, page);
+  const heading = document.getElementById("heading");
   const follow = () => {
     const { session } = state;
     const ready = session?.state === "ready" && state.area === "edit";
@@ -34,6 +35,8 @@ export function mountBar() {
     for (const button of areas.children) button.toggleAttribute("data-here", button.dataset.area === state.area);
     for (const button of areas.children) button.setAttribute("aria-current", button.dataset.area === state.area ? "page" : "false");
     document.title = session ? `${state.name || "photo"} – ganvas studio` : "ganvas studio";
+    heading.hidden = !session; // the start has its own
+    heading.textContent = state.name || String(t("area.edit"));
   };
   watch(["session", "area", "compare", "job", "name"], follow);
   follow();
@@ -49,7 +52,7 @@ function mark() {
 }
 
 function areaButton([area, drawing]) {
-  return el("button", { type: "button", "data-area": area, onclick: () => update({ area }) }, icon(drawing), el("span", {}, t(`area.${area}`)));
+  return el("button", { type: "button", "data-area": area, "aria-label": t(`area.${area}`), title: t(`area.${area}`), onclick: () => update({ area }) }, icon(drawing), el("span", {}, t(`area.${area}`)));
 }
 
 /** Held = the original; the same as holding Tab. */

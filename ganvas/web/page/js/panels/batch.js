@@ -20,15 +20,19 @@ export function openBatch(photos) {
   const progress = el("div", { class: "batch-progress", hidden: true });
   const go = el("button", { type: "button", class: "primary", disabled: !steps }, icon("batch"), t("batch.go", { n: photos.length }));
   const one = el("button", { type: "button" }, t("batch.first"));
+  const stop = el("button", { type: "button", hidden: true, onclick: () => close() }, icon("stop"), t("job.cancel"));
+  const working = (on) => {
+    stop.hidden = progress.hidden = !on;
+    one.hidden = go.disabled = on;
+  };
   let job = null;
-  const { close } = openDialog(t("batch"), [hint, list, rest, progress], [one, go], { wide: true, onclose: () => job && cancel(job).catch(() => {}) });
+  const { close } = openDialog(t("batch"), [hint, list, rest, progress], [one, stop, go], { wide: true, onclose: () => job && cancel(job).catch(() => {}) });
   one.addEventListener("click", () => {
     close();
     telling(open)(photos[0]);
   });
   go.addEventListener("click", async () => {
-    go.disabled = one.disabled = true;
-    progress.hidden = false;
+    working(true);
     try {
       job = await send("/api/batch", { photos, recipe: JSON.stringify(await recipe()) });
       const result = await follow(job, (now) => show(progress, now));
@@ -39,8 +43,7 @@ export function openBatch(photos) {
       tellResult(result);
     } catch (error) {
       job = null;
-      go.disabled = one.disabled = false;
-      progress.hidden = true;
+      working(false);
       complain(error);
     }
   });
@@ -50,10 +53,10 @@ export function openBatch(photos) {
 export const startBatch = choosePhotos;
 
 function thumb(photo) {
-  const img = el("img", { alt: photo.name, src: URL.createObjectURL(photo), loading: "lazy" });
+  const img = el("img", { alt: "", src: URL.createObjectURL(photo), loading: "lazy" });
   img.addEventListener("load", () => URL.revokeObjectURL(img.src));
   img.addEventListener("error", () => img.replaceWith(icon("photo")));
-  return el("li", {}, img, el("span", {}, photo.name));
+  return el("li", { title: photo.name }, img, el("span", {}, photo.name));
 }
 
 function show(node, job) {

@@ -1,7 +1,7 @@
 // Directions: look for what a generator can change, or teach it by marking what one likes.
 
 import { post, url } from "../api.js";
-import { el, field, fill, freshId, icon, iconButton, segments } from "../dom.js";
+import { el, field, fill, freshId, icon, iconButton, nameField, segments } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { follow } from "../jobs.js";
 import { state, update, watch } from "../state.js";
@@ -11,7 +11,6 @@ import { generatorsHere } from "./models.js";
 
 const A_PAGE = 24; // pictures to mark at a time
 const SAMPLE_PX = 128;
-const NAME = "[A-Za-z0-9_\\-]+"; // what a slider may be called
 const LEAST = 8; // marks of each kind that learning takes
 
 export function directionsArea() {
@@ -76,7 +75,7 @@ function findPart(chosen) {
 
 /** The sheet, and beside each of its rows a field for its name. */
 function sheetOf(job, found) {
-  const names = found.rows.map((row) => el("input", { type: "text", maxlength: 64, pattern: NAME, placeholder: `${row.index}`, "aria-label": t("directions.name", { n: row.index }), "data-row": row.index }));
+  const names = found.rows.map((row) => nameField({ placeholder: `${row.index}`, "aria-label": t("directions.name", { n: row.index }), "data-row": row.index }));
   const keep = el("button", { type: "button", class: "primary" }, icon("save"), t("directions.keep"));
   keep.addEventListener(
     "click",
@@ -99,7 +98,7 @@ function markPart(chosen) {
   let first = 0;
   const grid = el("div", { class: "samples", role: "group", "aria-label": t("directions.samples") });
   const tally = el("p", { class: "tally", role: "status" });
-  const name = el("input", { type: "text", maxlength: 64, pattern: NAME, id: "learn-name", required: true });
+  const name = nameField({ id: "learn-name", required: true });
   const keep = el("input", { type: "text", id: "learn-keep", placeholder: "age, smile" });
   const learn = el("button", { type: "button", class: "primary" }, icon("wand"), t("directions.learn"));
   const result = el("div", { class: "learnt" });
@@ -182,7 +181,7 @@ function cardOf(found) {
   return el(
     "article",
     { class: "card" },
-    el("div", { class: "card-head" }, el("strong", {}, found.name), el("span", { class: "spring" }), found.auc !== undefined && el("span", { class: "number", title: t("directions.auc.hint") }, `AUC ${Number(found.auc).toFixed(2)}`)),
+    el("div", { class: "card-head" }, el("h2", {}, found.name), el("span", { class: "spring" }), found.auc !== undefined && el("span", { class: "number", title: t("directions.auc.hint") }, `AUC ${Number(found.auc).toFixed(2)}`)),
     found.sheet && el("img", { class: "sheet", src: url(found.sheet), alt: t("directions.sheet") }),
     rows.length > 0 && [el("h3", { id }, t("directions.leakage")), el("table", { class: "leakage", "aria-labelledby": id }, el("tbody", {}, rows)), el("p", { class: "hint" }, t(found.leakage[0].angle ? "directions.leakage.angle" : "directions.leakage.hint"))],
   );

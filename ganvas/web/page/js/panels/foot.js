@@ -9,6 +9,8 @@ import { announce } from "../say.js";
 import { state, watch } from "../state.js";
 import { telling } from "../toast.js";
 
+const WAITED_MS = 1000; // so long in the queue is worth a word
+
 export function mountFoot() {
   const foot = document.getElementById("foot");
   const progress = el("progress", { max: 1 });
@@ -16,9 +18,10 @@ export function mountFoot() {
   const left = el("span", { class: "left number" });
   const job = el("div", { class: "job", role: "group", "aria-label": t("job") }, what, progress, left, iconButton("close", t("job.cancel"), telling(stopJob), { class: "small" }));
   const zoom = el("button", { type: "button", class: "quiet number", title: t("zoom.full"), onclick: () => (view.fitted ? zoomTo(1 / devicePixelRatio) : fit()) });
-  const lost = el("span", { class: "lost", role: "status" }, icon("help"), t("socket.lost"));
+  const lost = el("span", { class: "lost", role: "status" }, icon("alert"), t("socket.lost"));
   fill(foot, job, lost, zoom);
-  let told = null;
+  let told = null; // id of the job that was announced, and when
+  let since = 0;
   const follow = () => {
     foot.hidden = !state.session;
     job.hidden = !state.job;
@@ -30,9 +33,13 @@ export function mountFoot() {
     if (state.job.progress > 0) progress.value = state.job.progress;
     else progress.removeAttribute("value");
     say(progress, "aria-label", name);
-    fill(left, timeLeft(state.job));
-    if (told !== state.job.id) announce(name);
+    if (told !== state.job.id) {
+      announce(name);
+      since = performance.now();
+    }
     told = state.job.id;
+    const waits = state.job.state === "queued" && performance.now() - since > WAITED_MS;
+    fill(left, waits ? t("job.queued") : timeLeft(state.job));
   };
   watch(["job", "session", "connected"], follow);
   document.addEventListener("painted", () => fill(zoom, `${Math.round(view.scale * devicePixelRatio * 100)} %`));

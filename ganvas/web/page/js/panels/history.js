@@ -18,6 +18,12 @@ function words(entry) {
   return known(`step.${entry.step}`) ? t(`step.${entry.step}`) : entry.label;
 }
 
+/** Which colours, which style, how much larger: what tells an entry from others of its kind. */
+function detail({ part, style, model, scale }) {
+  if (part) return t(`style.${part}`);
+  return scale ? `${scale}×` : style ?? model;
+}
+
 export function historyTab() {
   const list = el("ol", { class: "history", "aria-label": t("tab.history") });
   const follow = () => {
@@ -36,7 +42,8 @@ export function historyTab() {
 function button(entry, index, at) {
   const place = index === at ? "step" : "false";
   const label = el("span", {}, words(entry));
-  return el("button", { type: "button", "aria-current": place, class: index > at ? "undone" : "", disabled: Boolean(state.job), onclick: telling(() => goTo(index)) }, icon(DRAWINGS[entry.step] ?? "check"), label, entry.detail && el("small", {}, entry.detail));
+  const about = detail(entry);
+  return el("button", { type: "button", "aria-current": place, class: index > at ? "undone" : "", disabled: Boolean(state.job), onclick: telling(() => goTo(index)) }, icon(DRAWINGS[entry.step] ?? "check"), label, about && el("small", {}, about));
 }
 
 async function saveEditing() {

@@ -28,6 +28,7 @@ export function mountPanel() {
       tabs.children[index].setAttribute("aria-selected", String(chosen));
       tabs.children[index].tabIndex = chosen ? 0 : -1;
       pages[index].hidden = !chosen;
+      pages[index].tabIndex = state.session?.state === "ready" ? -1 : 0; // before that there is nothing in it to go to
     });
   };
   const fold = (on) => {
@@ -36,6 +37,7 @@ export function mountPanel() {
   };
   watch(["tab", "tool", "session"], follow);
   watch(["tab"], () => fold(false));
+  watch(["tab", "tool"], () => (panel.scrollTop = 0));
   follow();
 }
 

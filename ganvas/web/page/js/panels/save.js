@@ -1,5 +1,6 @@
 // The finished photo as a file, or on the clipboard; the recipe travels inside the file.
 
+import { ApiError } from "../api.js";
 import { render } from "../bench.js";
 import { openDialog } from "../dialog.js";
 import { el, freshId, icon, segments } from "../dom.js";
@@ -65,6 +66,7 @@ async function saveResult() {
 /** The finished photo on the clipboard. */
 export async function copyResult() {
   if (state.session?.state !== "ready" || state.job) return;
+  if (!navigator.clipboard?.write) throw new ApiError(0, { message: String(t("save.copy.cannot")), hint: String(t("save.copy.cannot.hint")) });
   const png = render("png").then(({ blob }) => blob);
   await navigator.clipboard.write([new ClipboardItem({ "image/png": png })]);
   toast(t("save.copied"));

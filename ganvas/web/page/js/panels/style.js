@@ -3,12 +3,13 @@
 import { get, send } from "../api.js";
 import { doStep, mixPhoto, previewStep, translate } from "../bench.js";
 import { openDialog } from "../dialog.js";
-import { el, field, fill, freshId, icon, iconButton, segments, select } from "../dom.js";
+import { el, field, fill, freshId, icon, iconButton, nameField, segments, select } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { choosePicture } from "../intake.js";
-import { follow } from "../jobs.js";
+import { cancel, follow, timeLeft } from "../jobs.js";
+import { announce } from "../say.js";
 import { state, update, watch } from "../state.js";
-import { complain, telling, toast } from "../toast.js";
+import { telling, toast } from "../toast.js";
 import { hereFor } from "./models.js";
 import { slider } from "./tool-options.js";
 
@@ -93,7 +94,9 @@ function taughtSection() {
   const wanted = { strength: 1 };
   const strength = strengthOf(() => present("stylise"), wanted);
   const list = el("div", { class: "cards" });
-  const teach = el("button", { type: "button", onclick: () => choosePicture(openTeach) }, icon("plus"), t("style.teach"));
+  const underway = el("div", { class: "cards" });
+  const begin = (wanted) => teachStyle(underway, wanted);
+  const teach = el("button", { type: "button", onclick: () => choosePicture((example) => openTeach(example, begin)) }, icon("plus"), t("style.teach"));
   whenReady(teach);
   const load = telling(async () => {
     if (!state.session) return;
@@ -109,7 +112,7 @@ function taughtSection() {
     load();
   });
   document.addEventListener("styles", load);
-  return section("taught", list, strength.node, teach);
+  return section("taught", list, strength.node, underway, teach);
 }
 
 function card(style, wanted) {
@@ -123,29 +126,43 @@ function card(style, wanted) {
   return button;
 }
 
-/** Teach the generator a style from one picture. */
-function openTeach(example) {
-  const name = el("input", { type: "text", maxlength: 64, pattern: "[\\w-]+", required: true, value: example.name.replace(/\.\w+$/, "").replace(/[^\w-]/g, "-").slice(0, 40) });
+/** Ask for a style's name, with the example in view. */
+function openTeach(example, begin) {
+  const name = nameField({ required: true, value: example.name.replace(/\.\w+$/, "").replace(/[^\p{L}\p{N}_-]+/gu, "-").slice(0, 40) });
   const picture = el("img", { class: "example", alt: example.name, src: URL.createObjectURL(example) });
-  const progress = el("progress", { max: 1, hidden: true, "aria-label": t("job.style") });
+  const colours = el("input", { type: "checkbox" });
+  const check = el("label", { class: "check" }, colours, el("span", {}, t("style.teach.colours"), el("small", {}, t("style.teach.colours.hint"))));
   const go = el("button", { type: "button", class: "primary" }, t("style.teach.go"));
-  const { close } = openDialog(t("style.teach"), [picture, field(t("style.name"), name, t("style.teach.hint")), progress], [go]);
-  go.addEventListener("click", async () => {
+  const { close } = openDialog(t("style.teach.title"), [picture, field(t("style.name"), name, t("style.teach.hint")), check], [go], { onclose: () => URL.revokeObjectURL(picture.src) });
+  go.addEventListener("click", () => {
     if (!name.reportValidity()) return;
-    go.disabled = true;
-    progress.hidden = false;
-    try {
-      const job = await send("/api/styles", { photo: example, name: name.value, model: state.session.model });
-      await follow(job, (now) => now.progress > 0 && (progress.value = now.progress));
-      close();
-      toast(t("style.taught.done", { name: name.value }));
-      document.dispatchEvent(new Event("styles"));
-    } catch (error) {
-      complain(error);
-      go.disabled = false;
-    }
+    close();
+    begin({ photo: example, name: name.value, keep_colour: colours.checked ? 1 : 0 });
   });
 }
+
+/** Teach, with a row in the panel that shows how far it is; the photo can be worked at meanwhile. */
+const teachStyle = telling(async (underway, wanted) => {
+  const progress = el("progress", { max: 1, "aria-label": t("job.style") });
+  const left = el("span", { class: "hint number" });
+  const stop = el("button", { type: "button", disabled: true }, icon("stop"), t("job.cancel"));
+  const row = el("div", { class: "card", role: "group", "aria-label": t("job.style") }, el("div", { class: "card-head" }, el("strong", {}, wanted.name), el("span", { class: "spring" }), left, stop), progress);
+  underway.append(row);
+  announce(t("job.style"));
+  try {
+    const job = await send("/api/styles", { ...wanted, model: state.session.model });
+    stop.disabled = false;
+    stop.addEventListener("click", telling(() => cancel(job)));
+    await follow(job, (now) => {
+      if (now.progress > 0) progress.value = now.progress;
+      fill(left, timeLeft(now));
+    });
+    toast(t("style.taught.done", { name: wanted.name }));
+    document.dispatchEvent(new Event("styles"));
+  } finally {
+    row.remove();
+  }
+});
 
 // Translators.
 

@@ -95,7 +95,7 @@ function section(tool, ...children) {
 /** A plain slider with its figure. */
 export function slider(label, limits, onvalue, event = "input") {
   const input = el("input", { type: "range", id: freshId("range"), class: "plain", ...limits });
-  const output = el("output", { for: input.id, class: "number" });
+  const output = el("output", { for: input.id, class: "number", "aria-live": "off" });
   input.addEventListener(event, () => onvalue(Number(input.value)));
   const node = el("div", { class: "plain-slider" }, el("label", { for: input.id }, label), input, output);
   return { node, input, output };

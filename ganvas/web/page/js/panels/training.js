@@ -46,7 +46,7 @@ function trainForm(started) {
   folder.addEventListener("click", () =>
     chooseFolder((chosen, pictures) => {
       wanted.data = chosen;
-      fill(folder, icon("folder"), el("span", {}, chosen || "."), pictures === null ? null : el("small", { class: "number" }, t("training.pictures", { n: pictures })));
+      fill(folder, icon("folder"), el("span", {}, chosen || t("training.root")), pictures === null ? null : el("small", { class: "number" }, t("training.pictures", { n: pictures })));
       go.disabled = false;
     }),
   );
@@ -89,7 +89,7 @@ function chooseFolder(chosen) {
   const { close } = openDialog(t("training.folder"), [path, list], [use]);
   const walk = telling(async (under) => {
     const here = await get("/api/folders", { under });
-    fill(path, icon("folder"), el("span", {}, here.under || "."), el("span", { class: "spring" }), el("span", { class: "number" }, t("training.pictures", { n: here.pictures })));
+    fill(path, icon("folder"), el("span", {}, here.under || t("training.root")), el("span", { class: "spring" }), el("span", { class: "number" }, t("training.pictures", { n: here.pictures })));
     const up = here.parent !== null && here.parent !== undefined ? [{ name: "..", path: here.parent }] : [];
     const pack = (one) => {
       close();

@@ -3,13 +3,17 @@
 import { el } from "../dom.js";
 import { state, watch } from "../state.js";
 import { toPhoto, toStage, view } from "../canvas/view.js";
-import { beginStroke, brush, endStroke, stroke } from "./region.js";
+import { beginStroke, brush, endStroke, stroke, undoStroke } from "./region.js";
 
 const overlay = document.getElementById("overlay");
 const ring = el("div", { class: "brush-ring", hidden: true });
 overlay.append(ring);
 
+const SLIP_PX = 12; // of the stage: so short a stroke was the first finger of two
+
 let last = null; // where the stroke is, in photo pixels
+let begun = null; // where it began, in stage pixels
+let long = false; // whether it went farther than a slip
 let at = null; // where the brush hovers, in stage pixels
 
 const size = () => brush.size_px / view.scale;
@@ -19,6 +23,8 @@ export const brushTool = {
   down(event, place) {
     beginStroke();
     last = toPhoto(...place);
+    begun = place;
+    long = false;
     stroke(last, last, size(), (brushTool.erase = erasing(event)));
   },
 
@@ -28,11 +34,20 @@ export const brushTool = {
     const next = toPhoto(...place);
     stroke(last, next, size(), brushTool.erase);
     last = next;
+    long ||= Math.hypot(place[0] - begun[0], place[1] - begun[1]) > SLIP_PX;
   },
 
-  up() {
+  up(event) {
+    if (event?.pointerType === "touch") at = null; // a finger that is gone hovers nowhere
     if (last) endStroke();
     last = null;
+  },
+
+  /** A second finger came down: to zoom, not to paint, unless the first has painted already. */
+  cancel() {
+    if (long) return brushTool.up();
+    last = null;
+    undoStroke();
   },
 
   leave() {

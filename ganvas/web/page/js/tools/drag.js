@@ -24,11 +24,17 @@ const changed = () => {
   document.dispatchEvent(new Event("pairs"));
 };
 
+let pressed = null; // where the point will be, in stage pixels: a second finger zooms instead
+
 export const dragTool = {
   down(event, place) {
-    if (running()) return;
-    const point = toPhoto(...place);
-    if (!inPhoto(point)) return;
+    pressed = place;
+  },
+
+  up() {
+    const point = pressed && toPhoto(...pressed);
+    pressed = null;
+    if (running() || !point || !inPhoto(point)) return;
     const open = pairs.find((pair) => !pair.target);
     if (open) open.target = point;
     else pairs.push({ handle: point, target: null });
@@ -37,7 +43,9 @@ export const dragTool = {
 
   move() {},
 
-  up() {},
+  cancel() {
+    pressed = null;
+  },
 
   key: () => false,
 };

@@ -18,6 +18,7 @@ export function onFace(listener) {
 export const choosing = () => state.session?.state === "faces" && state.session.faces?.length > 0 && !state.job;
 
 function rebuild() {
+  layer.hidden = !choosing();
   layer.replaceChildren(
     ...(choosing() ? state.session.faces : []).map((_, index) =>
       el("button", { type: "button", class: "face-frame", "aria-label": t("faces.choose", { n: index + 1 }), onclick: () => choose(index) }, el("span", {}, String(index + 1))),
