@@ -82,6 +82,8 @@ def test_no_part_of_the_workshop_has_grave_faults(page, check):
         page.locator(".sample").nth(number).press(key)
     check(page, "marks")
     areas.get_by_role("button", name="Training").click()
+    expect(page.get_by_role("heading", name="Training", exact=True)).to_be_visible()
+    check(page, "training")
     page.get_by_role("button", name="Choose a folder").click()
     expect(page.get_by_role("dialog").get_by_role("button", name="runs")).to_be_visible()
     check(page, "folders")

@@ -67,6 +67,18 @@ def test_two_fingers_zoom_about_the_place_between_them(phone, fingers):
     assert view_of(phone)["scale"] == pytest.approx(before["scale"], rel=0.03)
 
 
+def test_what_is_in_the_middle_stays_there_when_the_phone_is_turned(phone, fingers):
+    def middle():
+        view, box = view_of(phone), phone.locator("#stage").bounding_box()
+        return [(box[side] / 2 - view[axis]) / view["scale"] for side, axis in (("width", "x"), ("height", "y"))]
+
+    pinch(phone, fingers, wider=1.3)
+    before = middle()
+    phone.set_viewport_size({"width": 844, "height": 390})
+    phone.wait_for_timeout(300)
+    assert middle() == pytest.approx(before, abs=0.2)
+
+
 def test_one_finger_moves_the_view(phone, fingers):
     before = view_of(phone)
     x, y = stage_place(phone, 0.5, 0.5)

@@ -20,10 +20,11 @@ function fitScale() {
 /** The stage or the photo has another size now. */
 export function resize(newStage, newPhoto = photo) {
   const other = newPhoto?.width !== photo?.width || newPhoto?.height !== photo?.height;
+  const [dx, dy] = stage ? [newStage.width - stage.width, newStage.height - stage.height] : [0, 0];
   stage = newStage;
   photo = newPhoto;
   if (view.fitted || other) fit();
-  else changed();
+  else pan(dx / 2, dy / 2); // what was in the middle stays there
 }
 
 /** Show the whole photo. */

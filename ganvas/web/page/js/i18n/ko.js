@@ -221,7 +221,7 @@ export const KO = {
   "save.copy": "복사",
   "save.done": "{name} 저장 완료",
   "save.copy.cannot": "브라우저가 이 페이지의 복사를 허용하지 않습니다",
-  "save.copy.cannot.hint": "이 컴퓨터의 주소나 https에서만 허용됩니다. 대신 디스크에 저장하세요.",
+  "save.copy.cannot.hint": "이 컴퓨터의 주소나 https에서만 허용됩니다. 대신 파일로 저장하세요.",
   "save.copied": "사진을 클립보드에 복사했습니다",
 
   batch: "여러 장의 사진",

@@ -43,7 +43,7 @@ function rebuild(list, rows, directions, reset) {
 }
 
 function groupOf(group, members, rows) {
-  const heading = el("h3", { id: freshId("group") }, t(`group.${group}`));
+  const heading = el("h2", { class: "minor", id: freshId("group") }, t(`group.${group}`));
   const section = el("section", { class: "group", "aria-labelledby": heading.id }, heading);
   for (const direction of members) {
     const row = new Row(direction);

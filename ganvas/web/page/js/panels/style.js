@@ -18,7 +18,7 @@ export function styleTab() {
 }
 
 function section(name, ...children) {
-  const heading = el("h3", { id: freshId("style") }, t(`style.${name}`));
+  const heading = el("h2", { class: "minor", id: freshId("style") }, t(`style.${name}`));
   return el("section", { class: "group", "aria-labelledby": heading.id, "data-section": name }, heading, children);
 }
 
