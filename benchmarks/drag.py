@@ -13,8 +13,8 @@ Two distances are told. "tracker" is what the drag itself believes. "landmark" i
 faces (MTCNN), which the drag never sees, looks at the finished picture. It errs by itself; "its own error" is how far
 its landmarks scatter when the same picture is shifted by a pixel or two.
 
-"outside": the same drags with a circle around handle and target as the region; the mean change of the generator's own
-picture outside, in levels of 255. (Pasted back into a photo it is 0: the photo's own pixels stay.)
+"in a region": the same drags in a session as users have it, with a brush from handle to target as the region. Measured
+is the finished picture, outside the region (in levels of 255) and at the landmark.
 
 Seconds are processor seconds of one thread, so that a busy machine does not change them, with a picture after every
 step as the studio shows it.
@@ -33,6 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.editing.drag import DragConfig, Dragged, drag, latent_spread, picture
+from ganvas.editing.regions import Stroke
 from ganvas.editing.step import Bench
 from ganvas.features.faces import FaceFinder
 from ganvas.images.files import write_image
@@ -40,6 +41,7 @@ from ganvas.images.masks import brush
 from ganvas.images.photo import Photo
 from ganvas.models.protocol import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
+from ganvas.session import open_seed
 from ganvas.weights.load import load
 
 FINDER_PX = 256
@@ -54,6 +56,7 @@ SHIFTS = ((1, 0), (0, 1), (-2, 1), (1, -2))
 class Task:
     """Pull a landmark of a picture to a place; places in sides of the picture."""
 
+    seed: int
     ws: Tensor
     landmark: int
     handle: Tensor
@@ -74,8 +77,8 @@ def tasks(generator: Any, count: int, px: int, finder: FaceFinder, *, anywhere: 
     known: list[tuple[Tensor, Tensor]] = []
     seed = 1000
     while len(found) < count:
-        ws = generator.mapping(latents_from_seeds([seed], generator.z_dim), truncation_psi=psi)
         seed += 1
+        ws = generator.mapping(latents_from_seeds([seed - 1], generator.z_dim), truncation_psi=psi)
         here = landmarks(picture(generator, ws, px), finder)
         if here is None:
             continue
@@ -83,7 +86,7 @@ def tasks(generator: Any, count: int, px: int, finder: FaceFinder, *, anywhere: 
             which = int(torch.randint(5, (1,), generator=random))
             target = there[which] if not anywhere else here[which] + _step(random)
             if NEAR <= (target - here[which]).norm() <= FAR:
-                found.append(Task(ws, which, here[which][None], target[None]))
+                found.append(Task(seed - 1, ws, which, here[which][None], target[None]))
                 break
         known.append((ws, here))
     return found[:count]
@@ -107,25 +110,40 @@ def own_error(images: list[Tensor], finder: FaceFinder) -> float:
     return sum(errors) / max(1, len(errors))
 
 
-def pulled(task: Task, generator: Any, spread: Tensor, config: DragConfig, mask: Tensor | None = None) -> Dragged:
-    """One drag, with previews."""
+def pulled(task: Task, generator: Any, spread: Tensor, config: DragConfig) -> Dragged:
+    """One drag of the generator's own picture, with previews."""
     size = generator.img_resolution
     return drag(
         task.ws,
         generator,
         task.handle * size,
         task.target * size,
-        mask=mask,
         spread=spread,
         config=config,
         on_step=lambda *_: None,
     )
 
 
-def around(task: Task) -> Tensor:
-    """The region of a drag: a brush from the handle to the target, [1, 1, 256, 256]."""
-    line = torch.cat([task.handle, task.target]) * FINDER_PX
-    return brush(FINDER_PX, FINDER_PX, line, radius_px=REGION_PX)
+def held(task: Task, generator: Any, config: DragConfig, *, psi: float, finder: FaceFinder) -> tuple[float, ...]:
+    """The drag within a region: tracker's and landmark's distance in px, levels outside, arrived, seconds."""
+    session = open_seed(task.seed, model=generator, truncation_psi=psi)
+    size = generator.img_resolution
+    line = [(x, y) for x, y in (torch.cat([task.handle, task.target]) * size).tolist()]
+    region = session.set_region([Stroke(points=tuple(line), radius=REGION_PX / 256 * size)])
+    assert region is not None
+    before = session.preview(resolution=config.px)
+    begun = time.process_time()
+    found = session.drag(line[:1], line[1:], config=config, on_step=lambda *_: None)
+    seconds = time.process_time() - begun
+    after = session.preview(resolution=config.px)
+    outside = (after - before).abs().mean(dim=1, keepdim=True)[region.mask(config.px) == 0].mean().item() * 127.5
+    off = distance(landmarks(after, finder), task) * config.px
+    return found.distance_px, off, outside, float(found.arrived), seconds
+
+
+def distance(seen: Tensor | None, task: Task) -> float:
+    """From the landmark to its target, in sides of the picture; nan where no face is seen."""
+    return float("nan") if seen is None else (seen[task.landmark] - task.target[0]).norm().item()
 
 
 def marked(img: Tensor, task: Task) -> Tensor:
@@ -146,54 +164,63 @@ def main() -> None:
     parser.add_argument("--targets", choices=("natural", "anywhere"), default="natural")
     parser.add_argument("--psi", type=float, default=0.7, help="truncation of the random pictures")
     parser.add_argument("--plain", action="store_true", help="steps of 0.002 in the latent's numbers, as in the paper")
+    parser.add_argument(
+        "--stop", type=float, default=DragConfig().stop_px, help="px from the target at which one stops"
+    )
     parser.add_argument("--region-tasks", type=int, default=20, help="how many are done once more within a region")
     parser.add_argument("--pictures", type=Path, help="write before and after of each task into this folder")
     args = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
     generator = load(args.model).requires_grad_(False)
-    finder, spread, config = FaceFinder(), latent_spread(generator), DragConfig(px=args.px)
+    finder, spread, config = FaceFinder(), latent_spread(generator), DragConfig(px=args.px, stop_px=args.stop)
     if args.plain:
-        spread, config = torch.eye(generator.w_dim), DragConfig(px=args.px, stride=STRIDE)
+        spread, config = torch.eye(generator.w_dim), DragConfig(px=args.px, stop_px=args.stop, stride=STRIDE)
     todo = tasks(generator, args.tasks, args.px, finder, anywhere=args.targets == "anywhere", psi=args.psi)
     shown = [picture(generator, task.ws, args.px) for task in todo]
     print(f"its own error: {own_error(shown[:8], finder) * args.px:.2f} px")
     pulled(todo[0], generator, spread, DragConfig(px=args.px, steps=1))  # the first call of a process is slow
-    rows = []
+    rows: list[tuple[float, ...]] = []
+    within: list[tuple[float, ...]] = []
     for number, task in enumerate(todo):
         started = time.process_time()
         found = pulled(task, generator, spread, config)
         seconds = time.process_time() - started
         after = picture(generator, found.step.apply(task.ws, Bench(None, {}.__getitem__)), args.px)
-        seen = landmarks(after, finder)
-        off = float("nan") if seen is None else (seen[task.landmark] - task.target[0]).norm().item() * args.px
-        outside = float("nan")
-        if number < args.region_tasks:
-            mask = around(task)
-            held = pulled(task, generator, spread, config, mask)
-            kept = picture(generator, held.step.apply(task.ws, Bench(None, {}.__getitem__)), args.px)
-            free = F.interpolate(mask, (args.px, args.px), mode="area") == 0
-            outside = (kept - shown[number]).abs().mean(dim=1, keepdim=True)[free].mean().item() * 127.5
+        off = distance(landmarks(after, finder), task) * args.px
         begun = (task.target - task.handle).norm().item() * args.px
-        rows.append((begun, found.steps, found.distance_px, off, seconds, outside, float(found.arrived)))
+        rows.append((begun, found.steps, found.distance_px, off, seconds, float(found.arrived)))
         print(
             f"{number:3d}: {begun:5.1f} px → tracker {found.distance_px:5.2f}, landmark {off:5.2f} px, "
-            f"{found.steps:3d} steps, {seconds:5.1f} s, outside {outside:5.2f}",
+            f"{found.steps:3d} steps, {seconds:5.1f} s",
             flush=True,
         )
+        if number < args.region_tasks:
+            within.append(held(task, generator, config, psi=args.psi, finder=finder))
+            print(
+                "     in a region: tracker {:.2f}, landmark {:.2f} px, outside {:.3f}/255".format(*within[-1]),
+                flush=True,
+            )
         if args.pictures is not None:
             args.pictures.mkdir(parents=True, exist_ok=True)
             pair = torch.cat([marked(shown[number], task), after], dim=3)
             write_image(Photo(img=pair), args.pictures / f"{number:03d}.png")
+    print(f"{args.model} {args.px} px, {len(rows)} tasks ({args.targets}):")
     table = torch.tensor(rows)
     mean, worst = table.nanmean(dim=0), table.nan_to_num(0).max(dim=0).values
-    unseen = int(table[:, 3].isnan().sum())
     print(
-        f"{args.model} {args.px} px, {len(rows)} tasks ({args.targets}): {mean[0]:.1f} px away; arrived "
-        f"{int(table[:, 6].sum())}; tracker {mean[2]:.2f} px (worst {worst[2]:.2f}); landmark {mean[3]:.2f} px (worst "
-        f"{worst[3]:.2f}, median {table[:, 3].nanmedian():.2f}; no face seen in {unseen}); {mean[1]:.0f} steps; "
-        f"{mean[4]:.1f} s (worst {worst[4]:.1f}); outside {mean[5]:.2f}/255"
+        f"  {mean[0]:.1f} px away; arrived {int(table[:, 5].sum())}; tracker {mean[2]:.2f} px (worst {worst[2]:.2f}); "
+        f"landmark {mean[3]:.2f} px (worst {worst[3]:.2f}, median {table[:, 3].nanmedian():.2f}; no face seen in "
+        f"{int(table[:, 3].isnan().sum())}); {mean[1]:.0f} steps; {mean[4]:.1f} s (worst {worst[4]:.1f})"
     )
+    if within:
+        table = torch.tensor(within)
+        mean, worst = table.nanmean(dim=0), table.nan_to_num(0).max(dim=0).values
+        print(
+            f"  in a region: arrived {int(table[:, 3].sum())} of {len(within)}; tracker {mean[0]:.2f} px (worst "
+            f"{worst[0]:.2f}); landmark {mean[1]:.2f} px (median {table[:, 1].nanmedian():.2f}); {mean[4]:.1f} s "
+            f"(worst {worst[4]:.1f}); outside {mean[2]:.3f}/255 (worst {worst[2]:.3f})"
+        )
 
 
 if __name__ == "__main__":
