@@ -623,7 +623,8 @@ class Session:
         before = self._picture(self._plain, share, size, precision=precision)
         after = self._collage(parts, share, size, precision=precision)
         mask = superellipse(size) * self._reach(parts, size)
-        return blend_change(self._target(size), before, after, mask, drift=self._drift(before))
+        drift = self._drift(before) if precision == "fast" else None  # a render's large one is asked for once
+        return blend_change(self._target(size), before, after, mask, drift=drift)
 
     def _drift(self, before: Tensor) -> Tensor:
         """Of the photo's crop from a picture of it; the last one is kept, since a slider asks for it at every move."""
