@@ -23,6 +23,7 @@ step as the studio shows it.
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,10 +76,10 @@ def tasks(generator: Any, count: int, px: int, finder: FaceFinder, *, anywhere: 
     random = torch.Generator().manual_seed(0)
     found: list[Task] = []
     known: list[tuple[Tensor, Tensor]] = []
-    seed = 1000
-    while len(found) < count:
-        seed += 1
-        ws = generator.mapping(latents_from_seeds([seed - 1], generator.z_dim), truncation_psi=psi)
+    for seed in itertools.count(1000):
+        if len(found) == count:
+            break
+        ws = generator.mapping(latents_from_seeds([seed], generator.z_dim), truncation_psi=psi)
         here = landmarks(picture(generator, ws, px), finder)
         if here is None:
             continue
@@ -86,10 +87,10 @@ def tasks(generator: Any, count: int, px: int, finder: FaceFinder, *, anywhere: 
             which = int(torch.randint(5, (1,), generator=random))
             target = there[which] if not anywhere else here[which] + _step(random)
             if NEAR <= (target - here[which]).norm() <= FAR:
-                found.append(Task(seed - 1, ws, which, here[which][None], target[None]))
+                found.append(Task(seed, ws, which, here[which][None], target[None]))
                 break
         known.append((ws, here))
-    return found[:count]
+    return found
 
 
 def _step(random: torch.Generator) -> Tensor:
@@ -144,6 +145,12 @@ def held(task: Task, generator: Any, config: DragConfig, *, psi: float, finder: 
 def distance(seen: Tensor | None, task: Task) -> float:
     """From the landmark to its target, in sides of the picture; nan where no face is seen."""
     return float("nan") if seen is None else (seen[task.landmark] - task.target[0]).norm().item()
+
+
+def summed(rows: list[tuple[float, ...]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows as a table, and of each column the mean and the worst; nan counts in neither."""
+    table = torch.tensor(rows)
+    return table, table.nanmean(dim=0), table.nan_to_num(0).max(dim=0).values
 
 
 def marked(img: Tensor, task: Task) -> Tensor:
@@ -206,16 +213,14 @@ def main() -> None:
             pair = torch.cat([marked(shown[number], task), after], dim=3)
             write_image(Photo(img=pair), args.pictures / f"{number:03d}.png")
     print(f"{args.model} {args.px} px, {len(rows)} tasks ({args.targets}):")
-    table = torch.tensor(rows)
-    mean, worst = table.nanmean(dim=0), table.nan_to_num(0).max(dim=0).values
+    table, mean, worst = summed(rows)
     print(
         f"  {mean[0]:.1f} px away; arrived {int(table[:, 5].sum())}; tracker {mean[2]:.2f} px (worst {worst[2]:.2f}); "
         f"landmark {mean[3]:.2f} px (worst {worst[3]:.2f}, median {table[:, 3].nanmedian():.2f}; no face seen in "
         f"{int(table[:, 3].isnan().sum())}); {mean[1]:.0f} steps; {mean[4]:.1f} s (worst {worst[4]:.1f})"
     )
     if within:
-        table = torch.tensor(within)
-        mean, worst = table.nanmean(dim=0), table.nan_to_num(0).max(dim=0).values
+        table, mean, worst = summed(within)
         print(
             f"  in a region: arrived {int(table[:, 3].sum())} of {len(within)}; tracker {mean[0]:.2f} px (worst "
             f"{worst[0]:.2f}); landmark {mean[1]:.2f} px (median {table[:, 1].nanmedian():.2f}); {mean[4]:.1f} s "
