@@ -70,4 +70,4 @@ class EarlyExit:
         try:
             return generator.synthesis(ws, resolution=self.px, precision=self.precision)
         except BadConfig:  # a family of one size
-            return shrunk(generator.synthesis(ws, precision=self.precision), self.px)
+            return generator.averaged(ws, self.px, precision=self.precision)
