@@ -28,8 +28,8 @@ import torch
 from PIL import Image
 
 import ganvas
-from ganvas.datasets import Pictures, Sampler, open_pictures, pictures as room
-from ganvas.datasets.fit import Fit
+from ganvas.datasets import ImageDataset, Sampler, open_image_dataset, pictures as room
+from ganvas.datasets.fit import ImagePreprocessor
 from ganvas.images.tensors import to_pixels
 from ganvas.models import build
 
@@ -68,18 +68,18 @@ def best_in_turns(ways: dict[str, Callable[[], object]], turns: int) -> dict[str
 
 
 def opening(folder: Path, resolution: int, cache: Path) -> dict[str, float]:
-    count = len(open_pictures(folder, resolution=resolution, cache=False))  # warms the disk's memory
-    first = seconds(lambda: open_pictures(folder, resolution=resolution, cache=cache))
-    second = min(seconds(lambda: open_pictures(folder, resolution=resolution, cache=cache)) for _ in range(3))
+    count = len(open_image_dataset(folder, resolution=resolution, cache=False))  # warms the disk's memory
+    first = seconds(lambda: open_image_dataset(folder, resolution=resolution, cache=cache))
+    second = min(seconds(lambda: open_image_dataset(folder, resolution=resolution, cache=cache)) for _ in range(3))
     return {"pictures": count, "first_per_sec": count / first, "first_sec": first, "second_sec": second}
 
 
 def batches(folder: Path, resolution: int, cache: Path, turns: int) -> dict[str, float]:
     """Seconds a picture."""
-    in_memory = open_pictures(folder, resolution=resolution, cache=cache)
-    room.IN_MEMORY_BYTES, kept = 0, room.IN_MEMORY_BYTES
-    in_file = open_pictures(folder, resolution=resolution, cache=cache)
-    room.IN_MEMORY_BYTES = kept
+    in_memory = open_image_dataset(folder, resolution=resolution, cache=cache)
+    room.DATASET_IN_MEMORY_BYTES, kept = 0, room.DATASET_IN_MEMORY_BYTES
+    in_file = open_image_dataset(folder, resolution=resolution, cache=cache)
+    room.DATASET_IN_MEMORY_BYTES = kept
     sampler, nimg = Sampler(len(in_memory), seed=0, mirror=True), iter(range(0, 10**9, BATCH))
 
     def plain() -> torch.Tensor:
@@ -88,7 +88,7 @@ def batches(folder: Path, resolution: int, cache: Path, turns: int) -> dict[str,
         small = [Image.open(file).convert("RGB").resize((resolution,) * 2, Image.Resampling.LANCZOS) for file in files]
         return torch.from_numpy(np.stack([np.asarray(each) for each in small])).permute(0, 3, 1, 2).contiguous()
 
-    def many(pictures: Pictures) -> Callable[[], object]:
+    def many(pictures: ImageDataset) -> Callable[[], object]:
         return lambda: [pictures.batch(sampler.take(next(nimg), BATCH)[0]) for _ in range(50)]
 
     D = build("stylegan2", network="D", img_resolution=64, channel_base=1024, channel_max=64)
@@ -106,10 +106,10 @@ def large_photos(turns: int) -> dict[str, float]:
     """Seconds a photo."""
     file = io.BytesIO()
     smooth(0, 6000, 4000).save(file, "JPEG", quality=90)
-    data, fit = file.getvalue(), Fit(resolution=64)
+    data, fit = file.getvalue(), ImagePreprocessor(resolution=64)
 
     def whole() -> np.ndarray:
-        return to_pixels(torch.from_numpy(fit.fitted(ganvas.read_image(data).img))[None].float() / 127.5 - 1)
+        return to_pixels(torch.from_numpy(fit.preprocess(ganvas.read_image(data).img))[None].float() / 127.5 - 1)
 
     return best_in_turns({"whole": whole, "ganvas": lambda: fit.read(data, name="photo")}, turns)
 

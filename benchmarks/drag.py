@@ -33,9 +33,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.editing.drag import DragConfig, Dragged, drag, latent_spread, picture
+from ganvas.editing.drag import DragConfig, DragResult, drag, latent_spread, preview_image
 from ganvas.editing.regions import Stroke
-from ganvas.editing.step import Bench
+from ganvas.editing.step import EditContext
 from ganvas.features.faces import FaceFinder
 from ganvas.images.files import write_image
 from ganvas.images.masks import brush
@@ -80,7 +80,7 @@ def tasks(generator: Any, count: int, px: int, finder: FaceFinder, *, anywhere: 
         if len(found) == count:
             break
         ws = generator.mapping(latents_from_seeds([seed], generator.z_dim), truncation_psi=psi)
-        here = landmarks(picture(generator, ws, px), finder)
+        here = landmarks(preview_image(generator, ws, px), finder)
         if here is None:
             continue
         for there in [there for _, there in known] if not anywhere else [here]:
@@ -111,7 +111,7 @@ def own_error(images: list[Tensor], finder: FaceFinder) -> float:
     return sum(errors) / max(1, len(errors))
 
 
-def pulled(task: Task, generator: Any, spread: Tensor, config: DragConfig) -> Dragged:
+def pulled(task: Task, generator: Any, spread: Tensor, config: DragConfig) -> DragResult:
     """One drag of the generator's own picture, with previews."""
     size = generator.img_resolution
     return drag(
@@ -184,7 +184,7 @@ def main() -> None:
     if args.plain:
         spread, config = torch.eye(generator.w_dim), DragConfig(px=args.px, stop_px=args.stop, stride=STRIDE)
     todo = tasks(generator, args.tasks, args.px, finder, anywhere=args.targets == "anywhere", psi=args.psi)
-    shown = [picture(generator, task.ws, args.px) for task in todo]
+    shown = [preview_image(generator, task.ws, args.px) for task in todo]
     print(f"its own error: {own_error(shown[:8], finder) * args.px:.2f} px")
     pulled(todo[0], generator, spread, DragConfig(px=args.px, steps=1))  # the first call of a process is slow
     rows: list[tuple[float, ...]] = []
@@ -193,7 +193,7 @@ def main() -> None:
         started = time.process_time()
         found = pulled(task, generator, spread, config)
         seconds = time.process_time() - started
-        after = picture(generator, found.step.apply(task.ws, Bench(None, {}.__getitem__)), args.px)
+        after = preview_image(generator, found.step.apply(task.ws, EditContext(None, {}.__getitem__)), args.px)
         off = distance(landmarks(after, finder), task) * args.px
         begun = (task.target - task.handle).norm().item() * args.px
         rows.append((begun, found.steps, found.distance_px, off, seconds, float(found.arrived)))

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ganvas.models.protocol import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
-from ganvas.ops.compare import psnr_db
+from ganvas.ops.compare import psnr_rgb
 from ganvas.weights.catalogue import resolve
 from ganvas.weights.load import load
 
@@ -85,7 +85,7 @@ def main() -> None:
     for name, ms in taken.items():
         print(f"  {name:40} {ms:7.1f} ms")
     exact, fast = G.synthesis(ws), G.synthesis(ws, precision="fast")
-    print(f"fast against float32: {psnr_db(exact, fast).mean():.1f} dB (mean of {len(ws)} pictures)")
+    print(f"fast against float32: {psnr_rgb(exact, fast).mean():.1f} dB (mean of {len(ws)} pictures)")
     if theirs:
         best = min(ms for name, ms in taken.items() if name.startswith("OpenVINO"))
         for kind in ("float32", "fast"):

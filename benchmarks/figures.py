@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.datasets.pictures import open_pictures
-from ganvas.metrics.eyes import Eyes, efficientnet_eyes
-from ganvas.metrics.frechet import Statistics, floor_of, frechet_distance
+from ganvas.datasets.pictures import open_image_dataset
+from ganvas.metrics.eyes import FeatureExtractor, efficientnet_extractor
+from ganvas.metrics.frechet import Statistics, estimate_floor, frechet_distance
 from ganvas.metrics.kid import kid
 from ganvas.metrics.precision_recall import density_coverage, precision_recall
 
@@ -50,10 +50,10 @@ FLAWS = {
 }
 
 
-def features(eyes: Eyes, pixels: Tensor) -> tuple[Tensor, float]:
+def features(extractor: FeatureExtractor, pixels: Tensor) -> tuple[Tensor, float]:
     """[N, F], and the CPU seconds that 1,000 pictures take."""
     start = time.process_time()
-    found = torch.cat([eyes(batch) for batch in pixels.split(32)])
+    found = torch.cat([extractor(batch) for batch in pixels.split(32)])
     return found, (time.process_time() - start) / len(pixels) * 1000
 
 
@@ -64,17 +64,17 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=1000)
     parser.add_argument("--precision", default="fast")
     options = parser.parse_args()
-    pictures = open_pictures(options.data, resolution=options.resolution)
+    pictures = open_image_dataset(options.data, resolution=options.resolution)
     order = np.random.default_rng(0).permutation(len(pictures))[: 2 * options.num]
     pixels = pictures.batch(order)[0]
-    eyes = efficientnet_eyes(precision=options.precision)
-    real, cost = features(eyes, pixels[::2])
+    extractor = efficientnet_extractor(precision=options.precision)
+    real, cost = features(extractor, pixels[::2])
     reference = Statistics.of([real], halves=True)
     print(f"{len(real)} against {len(pixels) // 2} pictures, {options.precision}: {cost:.1f} CPU seconds per 1,000")
-    print(f"floor of the distance {floor_of(reference, len(pixels) // 2):.1f}")
+    print(f"floor of the distance {estimate_floor(reference, len(pixels) // 2):.1f}")
     print(f"{'':32s}{'FD':>8s}{'KID':>9s}{'prec.':>7s}{'recall':>7s}{'dens.':>7s}{'cover.':>7s}")
     for name, flaw in FLAWS.items():
-        fake = features(eyes, flaw(pixels[1::2]))[0]
+        fake = features(extractor, flaw(pixels[1::2]))[0]
         crowd = Statistics.of([fake])
         distance = frechet_distance(reference.mean, reference.cov, crowd.mean, crowd.cov)
         shares = (*precision_recall(real, fake), *density_coverage(real, fake))

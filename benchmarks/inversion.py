@@ -32,10 +32,10 @@ from ganvas.features.efficientnet import load_efficientnet
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
-from ganvas.inversion.exits import shrunk
-from ganvas.inversion.optimise import EFFORTS, invert
+from ganvas.inversion.optimise import EFFORT_STAGES, invert
 from ganvas.inversion.pivotal import with_delta
 from ganvas.ops.allocator import keep_freed_memory
+from ganvas.ops.shrink import downscale
 from ganvas.weights.load import load
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -91,16 +91,22 @@ def _pixels(img: Tensor) -> np.ndarray:
 
 
 def measure(
-    file: Path, G: Any, eyes: Any, effort: str, *, aligned: bool, distance: Callable[[Tensor, Tensor], float] | None
+    file: Path,
+    G: Any,
+    extractor: Any,
+    effort: str,
+    *,
+    aligned: bool,
+    distance: Callable[[Tensor, Tensor], float] | None,
 ) -> tuple[dict[str, Any], Tensor]:
     """The figures of one photo, and photo and found picture side by side."""
     target = square(file, G.img_resolution, aligned=aligned)
     start = time.perf_counter()
-    found = invert(target, G, effort=effort, eyes=eyes)
+    found = invert(target, G, effort=effort, extractor=extractor)
     taken = time.perf_counter() - start
     with torch.no_grad():
-        img = shrunk(with_delta(G, found.delta).synthesis(found.ws).clamp(-1, 1), SHEET_PX)
-    small = shrunk(target, SHEET_PX)
+        img = downscale(with_delta(G, found.delta).synthesis(found.ws).clamp(-1, 1), SHEET_PX)
+    small = downscale(target, SHEET_PX)
     figures = {"file": file.name, "effort": effort, **found.figures, "seconds": taken}
     if distance is not None:
         figures["identity"] = distance(small, img)
@@ -122,7 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--model", default="faces")
-    parser.add_argument("--effort", nargs="+", choices=EFFORTS, default=["standard"])
+    parser.add_argument("--effort", nargs="+", choices=EFFORT_STAGES, default=["standard"])
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--skip-alignment", action="store_true", help="the photos are framed as FFHQ's are")
     parser.add_argument("--csv", type=Path)
@@ -130,7 +136,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a folder for the sheet and the figures")
     options = parser.parse_args()
     keep_freed_memory()
-    G, eyes, distance = load(options.model), load_efficientnet(), identity_by_dlib()
+    G, extractor, distance = load(options.model), load_efficientnet(), identity_by_dlib()
     files = chosen(options.photos, options.csv, options.source, options.count)
     if not files:
         parser.error(f"no pictures in {options.photos}")
@@ -138,7 +144,7 @@ def main() -> None:
     for effort in options.effort:
         pairs = []
         for file in files:
-            row, pair = measure(file, G, eyes, effort, aligned=options.skip_alignment, distance=distance)
+            row, pair = measure(file, G, extractor, effort, aligned=options.skip_alignment, distance=distance)
             rows.append(row)
             pairs.append(pair)
             print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}), flush=True)

@@ -89,7 +89,7 @@ def measure(file: Path, G: object, out: Path) -> dict[str, object]:
     changed = (before != after).any(dim=0)
     window = session.crop.window(width=session.photo.width, height=session.photo.height)
     inside = torch.zeros(1, 1, *changed.shape)
-    window.of(inside).copy_(session.crop.coverage(window))
+    window.crop(inside).copy_(session.crop.coverage(window))
     inside = inside[0, 0] > 0
     return {
         "file": file.name,

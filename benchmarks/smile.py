@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from ganvas.features.efficientnet import load_efficientnet
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
-from ganvas.inversion.optimise import EFFORTS, invert
+from ganvas.inversion.optimise import EFFORT_STAGES, invert
 from ganvas.inversion.result import Inversion
 from ganvas.ops.allocator import keep_freed_memory
 from ganvas.session import open_session
@@ -48,12 +48,12 @@ def chosen(table: Path, column: str, count: int, skip: int = 0) -> list[str]:
     return turns[skip : skip + count]
 
 
-def found_in(photo: Photo, G: Any, eyes: Any, effort: str, kept: Path) -> Inversion:
+def found_in(photo: Photo, G: Any, extractor: Any, effort: str, kept: Path) -> Inversion:
     """The photo's inversion; one that an earlier run kept is taken again."""
     if kept.exists():
         return Inversion.load(kept)
     target = torch.nn.functional.interpolate(photo.img, (G.img_resolution, G.img_resolution), mode="bilinear")
-    found = invert(target, G, effort=effort, eyes=eyes)
+    found = invert(target, G, effort=effort, extractor=extractor)
     side = float(photo.width)
     found = replace(found, crop=(side / 2, side / 2, side, 0.0))
     found.save(kept)
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("faces", type=Path)
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--face-api", type=Path, required=True)
-    parser.add_argument("--effort", choices=EFFORTS, default="standard")
+    parser.add_argument("--effort", choices=EFFORT_STAGES, default="standard")
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--skip", type=int, default=0, help="leave so many of the surest faces out")
     parser.add_argument("--only", choices=("auto", "-auto"))
@@ -81,7 +81,7 @@ def main() -> None:
     options = parser.parse_args()
     keep_freed_memory()
     options.out.mkdir(parents=True, exist_ok=True)
-    G, eyes = load("faces"), load_efficientnet()
+    G, extractor = load("faces"), load_efficientnet()
     expression, identity = Expression(options.face_api), Identity()
     for amount, column in (("auto", "p_neutral"), ("-auto", "p_happy")):
         if options.only not in (None, amount):
@@ -90,7 +90,7 @@ def main() -> None:
         for name in chosen(options.csv, column, options.count, options.skip):
             photo = read_image(options.faces / name)
             kept = options.out / f"{Path(name).stem}-{options.effort}.npz"
-            img, taken = edited(photo, G, found_in(photo, G, eyes, options.effort, kept), amount)
+            img, taken = edited(photo, G, found_in(photo, G, extractor, options.effort, kept), amount)
             with torch.no_grad():
                 before, after = (expression(x)[0, HAPPY].item() for x in (photo.img, img))
             row = {"before": before, "after": after, "amount": taken, "id": identity.distance(photo.img, img).item()}

@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from ganvas.editing.stylise import Style, find_style, load_style, with_style
+from ganvas.editing.stylise import Style, apply_style, find_style, load_style
 from ganvas.features.efficientnet import EfficientNetLite0, load_efficientnet
 from ganvas.images.files import write_image
 from ganvas.images.sheet import grid
-from ganvas.inversion.exits import shrunk
-from ganvas.inversion.framing import square_of
+from ganvas.inversion.framing import crop_for_generator
 from ganvas.models.protocol import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
+from ganvas.ops.shrink import downscale
 from ganvas.session import open_session
 from ganvas.weights.checkpoint import fingerprint
 from ganvas.weights.load import load
@@ -37,10 +37,10 @@ from scorers import Identity
 PX = 256
 
 
-def paint_of(img: Tensor, eyes: EfficientNetLite0) -> list[Tensor]:
+def paint_of(img: Tensor, extractor: EfficientNetLite0) -> list[Tensor]:
     """How a picture is painted, wherever: correlations of unit features, [C, C] a tap."""
     found = []
-    for tap in eyes.features(img):
+    for tap in extractor.features(img):
         unit = torch.nn.functional.normalize(tap[0].flatten(1), dim=0)  # [C, H·W]
         found.append(unit @ unit.T / unit.shape[1])
     return found
@@ -54,8 +54,8 @@ def paint_distance(a: list[Tensor], b: list[Tensor]) -> float:
 def of_seeds(G: Any, style: Style, strength: float, seeds: range) -> tuple[Tensor, Tensor]:
     """Plain and stylised, [N, 3, PX, PX]."""
     ws = G.mapping(latents_from_seeds(seeds, G.z_dim), truncation_psi=0.7)
-    S = with_style(G, style, strength)
-    plain, painted = (torch.cat([shrunk(one.synthesis(w[None]), PX) for w in ws]).clamp(-1, 1) for one in (G, S))
+    S = apply_style(G, style, strength)
+    plain, painted = (torch.cat([downscale(one.synthesis(w[None]), PX) for w in ws]).clamp(-1, 1) for one in (G, S))
     return plain, painted
 
 
@@ -69,7 +69,7 @@ def of_photos(
         plain = session.crop.cut(session.photo.img, resolution=PX)
         for strength in strengths:
             session.stylise(style.name, strength)
-            made[strength].append((plain, shrunk(session.render_crop().img, PX)))
+            made[strength].append((plain, downscale(session.render_crop().img, PX)))
     return made
 
 
@@ -86,13 +86,13 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path)
     options = parser.parse_args()
     keep_freed_memory()
-    G, eyes, identity = load("faces"), load_efficientnet(), Identity()
+    G, extractor, identity = load("faces"), load_efficientnet(), Identity()
     file = Path(options.style)
     style = load_style(file) if file.is_file() else find_style(options.style, parent=fingerprint(G))
-    example = shrunk(square_of(options.example, G, align="centre")[0], PX)
-    goal = paint_of(example, eyes)
+    example = downscale(crop_for_generator(options.example, G, align="centre")[0], PX)
+    goal = paint_of(example, extractor)
     if options.drawn:
-        photo = shrunk(square_of(options.drawn, G)[0], PX)
+        photo = downscale(crop_for_generator(options.drawn, G)[0], PX)
         print(f"the example and its photo: identity distance {identity.distance(example, photo).item():.2f}")
     pairs = {strength: of_seeds(G, style, strength, range(options.count)) for strength in options.strength}
     if options.photos:
@@ -103,7 +103,8 @@ def main() -> None:
         }
     for strength, (plain, painted) in pairs.items():
         before, after = (
-            statistics.mean(paint_distance(paint_of(x[None], eyes), goal) for x in side) for side in (plain, painted)
+            statistics.mean(paint_distance(paint_of(x[None], extractor), goal) for x in side)
+            for side in (plain, painted)
         )
         apart = identity.distance(plain, painted).tolist()
         below = sum(d < 0.6 for d in apart)

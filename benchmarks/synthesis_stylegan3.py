@@ -30,7 +30,7 @@ from torch import Tensor
 
 from ganvas.models import build
 from ganvas.models.protocol import latents_from_seeds
-from ganvas.models.stylegan3 import StyleGAN3Generator, SynthesisInput, SynthesisLayer
+from ganvas.models.stylegan3 import StyleGAN3Generator, StyleGAN3SynthesisLayer, SynthesisInput
 from ganvas.ops.allocator import keep_freed_memory
 from ganvas.ops.precision import fast_dtype
 
@@ -61,7 +61,7 @@ def textbook_input(source: SynthesisInput, w: Tensor) -> Tensor:
     return x.unflatten(2, (source.size, source.size))
 
 
-def textbook_layer(layer: SynthesisLayer, x: Tensor, w: Tensor, *, separable: bool) -> Tensor:
+def textbook_layer(layer: StyleGAN3SynthesisLayer, x: Tensor, w: Tensor, *, separable: bool) -> Tensor:
     """Modulate, demodulate, convolve by groups, bias; enlarge, leaky ReLU, shrink."""
     n, i, h, width = x.shape
     styles = layer.affine(w)

@@ -39,10 +39,10 @@ from torch import Tensor, nn
 from ganvas.ops.allocator import keep_freed_memory
 from ganvas.training import bench as own
 from ganvas.training.config import TrainConfig
-from ganvas.training.distributed import join
-from ganvas.training.generator_loop import one_step
+from ganvas.training.distributed import init_distributed
+from ganvas.training.generator_loop import train_step
 from ganvas.training.pair import build_pair
-from ganvas.training.presets import PRESETS
+from ganvas.training.presets import GENERATOR_PRESETS
 from ganvas.training.run import MemoryRun
 
 STEPS = 16  # of one turn: one of them has the lazy penalty
@@ -193,12 +193,12 @@ class Ganvas:
 
     def __init__(self, config: TrainConfig):
         G, D = networks(config)
-        world = join(device().type)
-        self.bench = own.Bench(G, D, config, Noise(config), c_dim=0, world=world, run=MemoryRun())
+        world = init_distributed(device().type)
+        self.bench = own.GeneratorTrainer(G, D, config, Noise(config), c_dim=0, world=world, run=MemoryRun())
 
     def __call__(self) -> None:
         """One step of both networks."""
-        one_step(self.bench, self.bench.draw())
+        train_step(self.bench, self.bench.draw())
 
 
 class Noise:
@@ -374,7 +374,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     args = parser.parse_args(argv)
 
-    config = PRESETS[args.preset].config
+    config = GENERATOR_PRESETS[args.preset].config
     if config.augment == "ada":
         config = replace(config, augment="fixed", augment_p=args.p)  # as in mid-run, when it has settled
     if args.profile:

@@ -37,7 +37,7 @@ def picture(px: int) -> torch.Tensor:
 
 def one(model: str, px: int, way: str, out: Path) -> None:
     """One way, in this process; what it took goes to stdout."""
-    from ganvas.translation import TranslateConfig, through, translator
+    from ganvas.translation import TranslateConfig, run_translator, translator
 
     torch.manual_seed(0)
     net = build("cyclegan").eval() if model == "cyclegan" else translator(model)
@@ -47,7 +47,7 @@ def one(model: str, px: int, way: str, out: Path) -> None:
         net(small, precision=WAYS[way])  # the first call of a process makes kernels
     config = TranslateConfig(tile=px if way == "whole" else max(px // 3, 8), precision=WAYS[way])
     start = time.process_time()
-    made = through(net, img, config)
+    made = run_translator(net, img, config)
     took = time.process_time() - start
     torch.save(made, out)
     print(json.dumps([took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20]))

@@ -28,7 +28,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import ganvas
-from ganvas.datasets.crops import enlarged, shrunk, to_multiple
+from ganvas.datasets.crops import bicubic_downscale, bicubic_upscale, to_multiple
 from ganvas.images.files import write_image
 from ganvas.images.folders import Task
 from ganvas.images.photo import Photo
@@ -36,10 +36,10 @@ from ganvas.images.tensors import from_pixels
 from ganvas.models.srvgg import SRVGG, SRVGGConfig
 from ganvas.ops.allocator import keep_freed_memory
 from ganvas.training.upscaler_config import UpscalerConfig
-from ganvas.training.upscaler_loop import as_photos, enlarge, figures_of
+from ganvas.training.upscaler_loop import as_photo_dataset, compute_sr_metrics, upscale_pixels
 from ganvas.upscaling.folders import upscale_file
 from ganvas.upscaling.tiles import overlap_for
-from ganvas.upscaling.upscale import LIGHT, STRONG, UpscaleConfig, upscale, upscaler
+from ganvas.upscaling.upscale import LIGHT_MODEL, STRONG_MODEL, UpscaleConfig, upscale, upscaler
 from ganvas.weights import catalogue
 
 SAMPLE = Path(ganvas.__file__).parent / "samples" / "astronaut.jpg"
@@ -68,27 +68,29 @@ def best_sec(ways: dict[str, Callable[[], object]], rounds: int = 5) -> dict[str
 def speed() -> None:
     """128 → 512 px by three models, the networks alone and the whole of `upscale`."""
     photo = Photo(img=sample(128))
-    nets = {name: ganvas.load(name) for name in (LIGHT, QUICK, STRONG)}
+    nets = {name: ganvas.load(name) for name in (LIGHT_MODEL, QUICK, STRONG_MODEL)}
     for name, net in nets.items():
         ways: dict[str, Callable[[], object]] = {}
         for precision in PRECISIONS:
             ways[f"network {precision}"] = partial(_run, net, photo.img, precision)
             ways[f"upscale {precision}"] = partial(upscale, photo, model=net, precision=precision)
-        for way, seconds in best_sec(ways, rounds=2 if name == STRONG else 5).items():
+        for way, seconds in best_sec(ways, rounds=2 if name == STRONG_MODEL else 5).items():
             print(f"{name:22} {way:16} 128 → 512 px: {seconds:7.3f} s")
 
 
 def quality(photos: Path) -> None:
     """compact-x4 beside Pillow's bicubic: each photo of a folder is made four times smaller, and large again."""
-    net, config = ganvas.load(LIGHT), UpscalerConfig(low_px=8)
-    opened = as_photos(photos, config)
+    net, config = ganvas.load(LIGHT_MODEL), UpscalerConfig(low_px=8)
+    opened = as_photo_dataset(photos, config)
     rows = []
     headings = "".join(f"{name:>9}{'bicubic':>9}" for name in ("PSNR", "SSIM", "luma"))
     print(f"{'a border of 4 px left out':30}{headings}")
     for index, name in enumerate(opened.names):
         truth = to_multiple(opened.whole(index), 4)
-        low = shrunk(truth, 4)
-        ours, plain = (figures_of([made], [truth], 4) for made in (enlarge(net, low), enlarged(low, 4)))
+        low = bicubic_downscale(truth, 4)
+        ours, plain = (
+            compute_sr_metrics([made], [truth], 4) for made in (upscale_pixels(net, low), bicubic_upscale(low, 4))
+        )
         rows.append([found[key] for key in ("psnr", "ssim", "psnr_y") for found in (ours, plain)])
         _say_row(name, rows[-1])
     _say_row("mean", np.mean(rows, axis=0).tolist())
@@ -121,7 +123,7 @@ def ncnn() -> None:
     """The same weights, the same picture, the same threads: how near, and how fast beside ncnn."""
     import ncnn as theirs
 
-    for name in (QUICK, STRONG):
+    for name in (QUICK, STRONG_MODEL):
         stem = catalogue.resolve(name).with_suffix("")
         network = theirs.Net()
         network.opt.num_threads = torch.get_num_threads()
@@ -158,7 +160,7 @@ def _by_ncnn(network: Any, picture: Any) -> np.ndarray:
 
 def seams() -> None:
     """The strong models, whole and in tiles, with the measured overlap and with the 10 px that others take."""
-    for name in ("realesrgan-x4plus-anime", STRONG):
+    for name in ("realesrgan-x4plus-anime", STRONG_MODEL):
         net = ganvas.load(name)
         print(f"{name}: its layers look {net.receptive_field_px} px far")
         for kind, img in _kinds().items():
@@ -201,7 +203,7 @@ def big(side: int) -> None:
     """One picture of side × side pixels ×4, to a file."""
     with tempfile.TemporaryDirectory() as folder:
         source = write_image(Photo(img=torch.rand(1, 3, side, side) * 0.1), Path(folder) / "a.png")
-        net, start = upscaler(LIGHT), time.perf_counter()
+        net, start = upscaler(LIGHT_MODEL), time.perf_counter()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # after the picture was made and written
         config = UpscaleConfig(tile=256, precision="fast")
         upscale_file(Task(source, Path(folder) / "b.png"), net, config)

@@ -17,8 +17,8 @@ import torch
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 import ganvas
-from ganvas.training.translator_config import find_preset, resized
-from ganvas.training.translator_loop import titled, train_translator
+from ganvas.training.translator_config import find_translator_preset, resize_config
+from ganvas.training.translator_loop import label_columns, train_translator
 
 SIDE_PX = 32
 FRUITS = {"lemon": (250, 220, 60), "plum": (120, 60, 150), "lime": (120, 190, 60)}  # a shape has its colour
@@ -67,7 +67,11 @@ def main() -> None:
 
     # Learn.
     config = replace(
-        resized(find_preset("pix2pix-64-cpu"), SIDE_PX), total_kimg=options.kimg, batch_size=8, load_px=None, g_lr=1e-3
+        resize_config(find_translator_preset("pix2pix-64-cpu"), SIDE_PX),
+        total_kimg=options.kimg,
+        batch_size=8,
+        load_px=None,
+        g_lr=1e-3,
     )
     done = train_translator(options.outdir / "data", config=config, folder=options.outdir / "run", device="cpu")
     print(f"{done.nimg:,} pairs in {done.sec:.0f} s")
@@ -82,7 +86,7 @@ def main() -> None:
         answer = ganvas.translate(asked, model=options.outdir / "run")
         for column, photo in zip(columns, (asked, answer, truth), strict=True):
             column.append(photo.img.repeat_interleave(3, dim=2).repeat_interleave(3, dim=3))
-    sheet = titled([torch.cat(column) for column in columns], ["outline", "coloured in", "truth"])
+    sheet = label_columns([torch.cat(column) for column in columns], ["outline", "coloured in", "truth"])
     print(ganvas.write_image(sheet, options.outdir / "before-after.png"))
 
 

@@ -22,61 +22,63 @@ from torch import Tensor
 from ganvas.checks import check_mask
 from ganvas.editing.blend import Change, blend_change, colour_drift, lay_over, paste_change
 from ganvas.editing.directions import Direction, load_directions
-from ganvas.editing.drag import DragConfig, Dragged, OnDrag, drag, latent_spread
-from ganvas.editing.finish import PLAIN, Finish, Translate, Upscale
-from ganvas.editing.mix import Mix, latent_text
+from ganvas.editing.drag import DragConfig, DragResult, OnDrag, drag, latent_spread
+from ganvas.editing.finish import RESAMPLE_ONLY, PostStep, Translate, Upscale
+from ganvas.editing.mix import Mix, encode_latent
 from ganvas.editing.recipe import Recipe
 from ganvas.editing.regions import (
     BITMAP_PX,
-    FEATHER,
-    Cell,
+    DEFAULT_FEATHER,
+    InRegion,
     Region,
+    RegionCell,
     Stroke,
-    Within,
-    cells,
-    collage,
+    blend_cells,
+    partition_steps,
     region_of,
-    unwrapped,
+    unwrap_step,
 )
-from ganvas.editing.step import Bench, Edited, LatentStep, run_steps
-from ganvas.editing.styles import paint, styled
-from ganvas.editing.stylise import Style, Stylise, find_style, sum_of_deltas
+from ganvas.editing.step import EditContext, EditedLatents, LatentStep, run_steps
+from ganvas.editing.styles import shift_styles, synthesize_with_shift
+from ganvas.editing.stylise import Style, Stylise, find_style, sum_deltas
 from ganvas.errors import BadConfig, BadLatent, BadMask
-from ganvas.features.efficientnet import EfficientNetLite0, eyes_if_here, feature_distance
+from ganvas.features.efficientnet import EfficientNetLite0, feature_distance, load_efficientnet_if_available
 from ganvas.features.faces import Face, FaceFinder
 from ganvas.features.scorers import score_faces
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image
 from ganvas.images.masks import superellipse
 from ganvas.images.photo import Photo
-from ganvas.inversion.framing import find_reference, framed, is_aligned
-from ganvas.inversion.likeness import coloured
-from ganvas.inversion.optimise import OnStep, invert
+from ganvas.inversion.framing import align_crop, find_reference, is_aligned
+from ganvas.inversion.likeness import to_rgb
+from ganvas.inversion.optimise import OnInversionStep, invert
 from ganvas.inversion.pivotal import with_delta
 from ganvas.inversion.result import Inversion
 from ganvas.models.protocol import latents_from_seeds
-from ganvas.ops.shrink import shrunk
+from ganvas.ops.shrink import downscale
 from ganvas.translation import translate
-from ganvas.upscaling.upscale import resized, upscale
+from ganvas.upscaling.upscale import resize_lanczos, upscale
 from ganvas.weights import store
 from ganvas.weights.checkpoint import fingerprint
 from ganvas.weights.load import load
 
-PREVIEW_PX = 256
+CROP_PREVIEW_PX = 256
 # How much of the tuning an edit keeps, tried in this order. All of it holds the unedited face in place: measured on 24
 # portraits, a smile needs a quarter more of the slider, and mouths break. Half of it is enough, because only the change
 # goes back into the photo.
-SHARES = (0.5, 0.25)
-BREAKS = 1.6  # an edit whose tuning changes features so many times more than the unedited picture's is breaking
-AUTO_STEPS, HALVINGS = 7, 3  # of the search for an amount
-KEPT = 12  # pictures that were asked for last
-GENERATORS = 6  # generators with a tuning and styles that were asked for last
-TARGETS = 3  # sizes at which the photo's own crop is kept
-SHIPPED = Path(__file__).parent / "editing" / "shipped"
+TUNING_SHARES = (0.5, 0.25)
+MAX_STRAIN_RATIO = (
+    1.6  # an edit whose tuning changes features so many times more than the unedited picture's is breaking
+)
+AUTO_STEPS, BISECTION_STEPS = 7, 3  # of the search for an amount
+MAX_CACHED_IMAGES = 12  # pictures that were asked for last
+MAX_CACHED_GENERATORS = 6  # generators with a tuning and styles that were asked for last
+MAX_CACHED_CROPS = 3  # sizes at which the photo's own crop is kept
+SHIPPED_DIRECTIONS = Path(__file__).parent / "editing" / "shipped"
 
 
 @dataclass(frozen=True)
-class Auto:
+class AutoTarget:
     """What `amount="auto"` aims at: a score of the pasted-back picture to reach, upward or downward."""
 
     attribute: str
@@ -85,14 +87,14 @@ class Auto:
 
 
 # Goals of the small scorer that put the network which taught it beyond .8 and below .2 (docs/editing.md has how often).
-AUTOS = {"smile": Auto("smile", high=0.98, low=0.01)}
+AUTO_TARGETS = {"smile": AutoTarget("smile", high=0.98, low=0.01)}
 
 
 class Part(NamedTuple):
     """A cell of the picture with what is painted in it; see `ganvas.editing.regions`."""
 
-    cell: Cell
-    edited: Edited
+    cell: RegionCell
+    edited: EditedLatents
 
 
 class Session:
@@ -119,19 +121,21 @@ class Session:
         self.inversion = inversion
         self.directions = directions
         self.aligned = aligned
-        self.eyes: EfficientNetLite0 | None = None  # for the guard; set by open_session where the weights are here
+        self.extractor: EfficientNetLite0 | None = None  # for the guard; set by open_session where the weights are here
         self.face: Face | None = None  # the one that was found and chosen
         self.region: Region | None = None  # where the steps to come apply; see set_region
         self.network: Callable[[str], Any] = load  # names in finishing steps → networks
         self._rendered: Photo | None = None  # what was rendered last
-        self._screens: dict[float, Photo] = {}  # share of the size → the photo made smaller
-        self._targets: dict[int, Tensor] = {}  # size → the photo's own crop
-        self._tuned: dict[tuple[float, bytes], Any] = {}  # share of the tuning, styles → the generator with them
-        self._drifted: tuple[Tensor, Tensor] | None = None  # picture of the photo, and its drift from it
+        self._screen_cache: dict[float, Photo] = {}  # share of the size → the photo made smaller
+        self._crop_cache: dict[int, Tensor] = {}  # size → the photo's own crop
+        self._generator_cache: dict[
+            tuple[float, bytes], Any
+        ] = {}  # share of the tuning, styles → the generator with them
+        self._drift_cache: tuple[Tensor, Tensor] | None = None  # picture of the photo, and its drift from it
         self._spread: Tensor | None = None  # of natural latents, once a drag has asked for it
         self._styles: dict[str, Style] = {}  # those that were asked for, by name
-        self._calm: dict[float, float] = {}  # share of the tuning → strain of the unedited face
-        self._lately: dict[tuple[float, int, bytes], Tensor] = {}  # share, size, latent → picture
+        self._baseline_strain: dict[float, float] = {}  # share of the tuning → strain of the unedited face
+        self._image_cache: dict[tuple[float, int, bytes], Tensor] = {}  # share, size, latent → picture
         self._history = [recipe]
         self._at = 0
 
@@ -180,21 +184,21 @@ class Session:
     def do(self, step: LatentStep) -> None:
         """Add a step at the end; where a region is set, it applies there only."""
         if self.region is not None and region_of(step) is None:
-            step = Within(step, self.region)
-        self._take(self.recipe.then(step))
+            step = InRegion(step, self.region)
+        self._apply(self.recipe.then(step))
 
-    def tried(self, step: LatentStep) -> Recipe:
+    def with_step(self, step: LatentStep) -> Recipe:
         """What `put` would make of the recipe; nothing is changed. For `preview`, while a slider moves.
 
         Raises:
             BadConfig, BadLatent: the step does not fit this session.
         """
-        inner = unwrapped(step)
+        inner = unwrap_step(step)
         if isinstance(inner, Stylise) and not inner.fingerprint:
             inner = replace(inner, fingerprint=self._style(inner.style, "").fingerprint)
         if isinstance(inner, (Upscale, Translate)):
-            self._check_finish(inner)
-        recipe = self.recipe.placed(inner, region=region_of(step) or self.region)
+            self._check_post_step(inner)
+        recipe = self.recipe.with_step(inner, region=region_of(step) or self.region)
         self._parts(recipe)
         return recipe
 
@@ -204,7 +208,7 @@ class Session:
         Raises:
             BadConfig, BadLatent: the step does not fit this session.
         """
-        self._remember(self.tried(step))
+        self._push_history(self.with_step(step))
 
     def set_region(
         self, region: Region | Tensor | Iterable[Stroke] | None, *, feather_px: float | None = None
@@ -223,7 +227,7 @@ class Session:
         Raises:
             BadMask: it does not fit, or nothing of it lies in the square that the model sees.
         """
-        self.region = self._carried(region, feather_px)
+        self.region = self._region_in_crop(region, feather_px)
         return self.region
 
     def reshape_region(self, region: Region | Tensor | Iterable[Stroke], *, feather_px: float | None = None) -> Region:
@@ -237,32 +241,34 @@ class Session:
         """
         if self.region is None:
             raise BadConfig("there is no region to reshape; set_region comes first")
-        new = self._carried(region, feather_px)
+        new = self._region_in_crop(region, feather_px)
         assert new is not None
         old = self.recipe.steps
-        steps = tuple(Within(unwrapped(step), new) if region_of(step) == self.region else step for step in old)
+        steps = tuple(InRegion(unwrap_step(step), new) if region_of(step) == self.region else step for step in old)
         recipe = replace(self.recipe, steps=steps)
         if recipe != self.recipe:
-            self._take(recipe)
+            self._apply(recipe)
         self.region = new
         return new
 
-    def _carried(self, region: Region | Tensor | Iterable[Stroke] | None, feather_px: float | None) -> Region | None:
+    def _region_in_crop(
+        self, region: Region | Tensor | Iterable[Stroke] | None, feather_px: float | None
+    ) -> Region | None:
         """Into sides of the crop."""
         if region is None or isinstance(region, Region):
-            carried = region
+            in_crop = region
         else:
             if feather_px is not None and not feather_px >= 0:
                 raise BadMask(f"feather_px is 0 or more pixels of the photo, got {feather_px}")
-            feather = FEATHER if feather_px is None else round(min(feather_px / self.crop.side, 1.0), 5)
+            feather = DEFAULT_FEATHER if feather_px is None else round(min(feather_px / self.crop.side, 1.0), 5)
             if isinstance(region, Tensor):
                 check_mask(region, who="set_region", height=self.photo.height, width=self.photo.width)
-                carried = Region.of_mask(self.crop.cut_mask(region, resolution=BITMAP_PX), feather=feather)
+                in_crop = Region.of_mask(self.crop.cut_mask(region, resolution=BITMAP_PX), feather=feather)
             else:
-                carried = Region(strokes=tuple(s.carried(self.crop) for s in region), feather=feather)
-        if carried is not None and not carried.mask(BITMAP_PX).any():
+                in_crop = Region(strokes=tuple(s.to_crop_coords(self.crop) for s in region), feather=feather)
+        if in_crop is not None and not in_crop.mask(BITMAP_PX).any():
             raise BadMask("nothing of this region lies in the square that the model sees, so no step could show in it")
-        return carried
+        return in_crop
 
     def set(self, direction: str, amount: float | str, *, keep: Sequence[str] = ()) -> float:
         """Move a slider to an amount; 0 takes it out of the recipe.
@@ -286,7 +292,7 @@ class Session:
             if amount not in ("auto", "+auto", "-auto"):
                 raise BadConfig(f"an amount is a number, 'auto' or '-auto', got {amount!r}")
             amount = self._find_amount(chosen, upward=amount != "-auto", keep=tuple(keep))
-        self._take(self.recipe.with_move(direction, amount, keep=tuple(keep), region=self.region))
+        self._apply(self.recipe.with_move(direction, amount, keep=tuple(keep), region=self.region))
         return amount
 
     def mix(
@@ -297,7 +303,7 @@ class Session:
         strength: float = 1.0,
         layers: Sequence[int] | None = None,
         truncation_psi: float = 0.7,
-        on_step: OnStep | None = None,
+        on_step: OnInversionStep | None = None,
     ) -> Mix:
         """Take colours, shape or everything from another picture; one such step a part, strength 0 takes it out.
 
@@ -322,11 +328,13 @@ class Session:
             step = Mix(seed=reference, truncation_psi=truncation_psi, part=part, layers=rows, strength=strength)
         else:
             align = "faces" if self.aligned else "centre"
-            found = find_reference(reference, self.generator, align=align, eyes=self.eyes, on_step=on_step)
+            inversion = find_reference(
+                reference, self.generator, align=align, extractor=self.extractor, on_step=on_step
+            )
             origin = Path(reference).name if isinstance(reference, (str, Path)) else "a photo"
-            text = latent_text(found.ws)
+            text = encode_latent(inversion.ws)
             step = Mix(latent=text, origin=origin, part=part, layers=rows, strength=strength)
-        self._take(self.recipe.with_mix(step, region=self.region))
+        self._apply(self.recipe.with_mix(step, region=self.region))
         return step
 
     def stylise(self, style: str, strength: float = 1.0) -> Stylise:
@@ -345,7 +353,7 @@ class Session:
             BadConfig: no such style for this generator.
         """
         step = Stylise(style=style, fingerprint=self._style(style, "").fingerprint, strength=strength)
-        self._take(self.recipe.with_style(step, region=self.region))
+        self._apply(self.recipe.with_style(step, region=self.region))
         return step
 
     def drag(
@@ -356,7 +364,7 @@ class Session:
         region: Region | Tensor | Iterable[Stroke] | None = None,
         config: DragConfig | None = None,
         on_step: OnDrag | None = None,
-    ) -> Dragged:
+    ) -> DragResult:
         """Pull points of the photo to places; one step of the recipe, which replays what was found.
 
         Args:
@@ -375,18 +383,20 @@ class Session:
             BadMask: points outside the square that the model sees, or a region that does not fit.
             BadConfig: a generator without feature maps, or too many points. Stopped: raised by on_step.
         """
-        where = self.region if region is None else self._carried(region, None)
+        where = self.region if region is None else self._region_in_crop(region, None)
         applied = [step for step in self._latent_steps(self.recipe) if region_of(step) in (None, where)]
-        edited = run_steps(applied, self.inversion.ws, self._bench)
+        edited = run_steps(applied, self.inversion.ws, self._edit_context)
         # What an edit is painted with; see _share.
-        generator = self._with_tuning(edited, SHARES[0] if self.eyes is not None and self.inversion.delta else 1.0)
+        generator = self._with_tuning(
+            edited, TUNING_SHARES[0] if self.extractor is not None and self.inversion.delta else 1.0
+        )
         generator = with_delta(generator, {})  # its own copy: what is painted meanwhile is not shifted twice
         size = generator.img_resolution
-        handles, goals = (self.crop.carry(one, resolution=size) for one in (points, targets))
+        handles, goals = (self.crop.to_crop_coords(one, resolution=size) for one in (points, targets))
         if self._spread is None:
             self._spread = latent_spread(self.generator)
-        with styled(generator, edited.shift):
-            found = drag(
+        with shift_styles(generator, edited.shift):
+            dragged = drag(
                 edited.ws,
                 generator,
                 handles,
@@ -394,26 +404,26 @@ class Session:
                 mask=None if where is None else where.mask(BITMAP_PX),
                 spread=self._spread,
                 config=config,
-                on_step=None if on_step is None else self._told(on_step, where),
+                on_step=None if on_step is None else self._wrap_on_step(on_step, where),
             )
-        self._take(self.recipe.then(found.step if where is None else Within(found.step, where)))
-        return found._replace(points=self.crop.carry_back(found.points, resolution=size))
+        self._apply(self.recipe.then(dragged.step if where is None else InRegion(dragged.step, where)))
+        return dragged._replace(points=self.crop.to_photo_coords(dragged.points, resolution=size))
 
-    def _told(self, on_step: OnDrag, region: Region | None) -> OnDrag:
+    def _wrap_on_step(self, on_step: OnDrag, region: Region | None) -> OnDrag:
         """The generator's pictures and points as the photo's: laid over what the crop shows now."""
         first: list[Tensor] = []
 
-        def told(step: int, total: int, img: Tensor, points: Tensor) -> bool | None:
+        def report(step: int, total: int, img: Tensor, points: Tensor) -> bool | None:
             px = img.shape[3]
             if not first:
                 first.extend([self.preview(resolution=px), img])
-            shown, before = first
+            current, before = first
             mask = superellipse(px) * (1 if region is None else region.mask(px))
-            now = lay_over(shown, blend_change(shown, before, img, mask))
-            at = self.crop.carry_back(points, resolution=self.generator.img_resolution)
+            now = lay_over(current, blend_change(current, before, img, mask))
+            at = self.crop.to_photo_coords(points, resolution=self.generator.img_resolution)
             return on_step(step, total, now, at)
 
-        return told
+        return report
 
     def undo(self) -> bool:
         """Take the last change back; False if there is none."""
@@ -426,7 +436,7 @@ class Session:
         self._at, moved = min(last, self._at + 1), self._at < last
         return moved
 
-    def named(self, model: str) -> None:
+    def set_model_name(self, model: str) -> None:
         """Say by which name the generator is known: what the recipe is to carry where a loaded one was handed in."""
         self._history = [replace(recipe, model=model) for recipe in self._history]
 
@@ -441,13 +451,13 @@ class Session:
                 f"this recipe was made with {recipe.model!r} ({recipe.fingerprint[:12]}), the session uses "
                 f"{self.recipe.model!r} ({self.recipe.fingerprint[:12]})"
             )
-        for step in finishes_of(recipe):
-            self._check_finish(step)
-        self._take(replace(self.recipe, steps=recipe.steps))
+        for step in post_steps_of(recipe):
+            self._check_post_step(step)
+        self._apply(replace(self.recipe, steps=recipe.steps))
 
     @torch.no_grad()
     def preview(
-        self, *, resolution: int = PREVIEW_PX, recipe: Recipe | None = None, share: float | None = None
+        self, *, resolution: int = CROP_PREVIEW_PX, recipe: Recipe | None = None, share: float | None = None
     ) -> Tensor:
         """The edited crop, quickly: [1, 3, resolution, resolution], pasted back as `render` would.
 
@@ -456,20 +466,20 @@ class Session:
             recipe: one to try on, while a slider is moving; None = what has been done.
             share: of the tuning, where the caller knows it (see `share_of`): half the work. None = as the edit bears.
         """
-        return self._pasted(self._parts(self.recipe if recipe is None else recipe), resolution, share)
+        return self._preview_pasted_back(self._parts(self.recipe if recipe is None else recipe), resolution, share)
 
     @torch.no_grad()
     def share_of(self, recipe: Recipe) -> float:
         """With how much of its tuning the generator paints a recipe: what the guard finds that the edit bears."""
-        return self._least_share(self._parts(recipe))
+        return self._min_share(self._parts(recipe))
 
     @property
     def first_share(self) -> float:
         """What the guard tries first, and mostly finds: good enough while a slider moves."""
-        return SHARES[0] if self.eyes is not None and self.inversion.delta else 1.0
+        return TUNING_SHARES[0] if self.extractor is not None and self.inversion.delta else 1.0
 
     @torch.no_grad()
-    def on_screen(self, *, longest_px: int) -> Tensor:
+    def preview_photo(self, *, longest_px: int) -> Tensor:
         """The whole photo with its changes at the size of a screen, quickly: [1, 3, H, W].
 
         Args:
@@ -477,29 +487,29 @@ class Session:
         """
         if self._is_rendered:  # its finish is there already
             assert self._rendered is not None
-            return _averaged(self._rendered.img, min(1.0, longest_px / max(self._rendered.size)))
+            return _resize_by_area(self._rendered.img, min(1.0, longest_px / max(self._rendered.size)))
         share = min(1.0, longest_px / max(self.photo.size))
-        if share not in self._screens:
-            self._screens.clear()
-            self._screens[share] = Photo(img=_averaged(self.photo.img, share))
-        small, crop = self._screens[share], self.crop.scaled(share)
+        if share not in self._screen_cache:
+            self._screen_cache.clear()
+            self._screen_cache[share] = Photo(img=_resize_by_area(self.photo.img, share))
+        small, crop = self._screen_cache[share], self.crop.rescale(share)
         if not self._latent_steps(self.recipe):
-            return self._translated(small.img)
+            return self._apply_translation(small.img)
         whole = self.generator.img_resolution
         size = max(1, whole // max(1, int(whole / crop.side)))
         change = self._change(self._parts(self.recipe), size, precision="fast")
-        return self._translated(paste_change(small, crop, change).img)
+        return self._apply_translation(paste_change(small, crop, change).img)
 
     @property
     def _is_rendered(self) -> bool:
         """Is the finish of the recipe in force at hand?"""
         return self._rendered is not None and self._rendered.recipe == self.recipe.to_json()
 
-    def _translated(self, img: Tensor) -> Tensor:
+    def _apply_translation(self, img: Tensor) -> Tensor:
         """A picture of the screen in the domain that the recipe asks for; larger pixels would not show there."""
         photo = Photo(img=img)
-        for step in finishes_of(self.recipe):
-            photo = self._finish(photo, step, None) if isinstance(step, Translate) else photo
+        for step in post_steps_of(self.recipe):
+            photo = self._apply_post_step(photo, step, None) if isinstance(step, Translate) else photo
         return photo.img
 
     @torch.no_grad()
@@ -517,12 +527,12 @@ class Session:
         if self._rendered is not None and self._rendered.recipe == recipe:
             return self._rendered
         self._rendered = None
-        rendered = replace(self._finished(self._painted_photo(), on_step), recipe=recipe)
-        if finishes_of(self.recipe):  # those take long; all else is quick
+        rendered = replace(self._apply_post_steps(self._render_photo(), on_step), recipe=recipe)
+        if post_steps_of(self.recipe):  # those take long; all else is quick
             self._rendered = rendered
         return rendered
 
-    def _painted_photo(self) -> Photo:
+    def _render_photo(self) -> Photo:
         """Before the finish."""
         if not self._latent_steps(self.recipe):
             return self.photo.with_img(self.photo.img)
@@ -530,32 +540,32 @@ class Session:
         change = self._change(self._parts(self.recipe), size, precision="exact")
         return paste_change(self.photo, self.crop, change)
 
-    def _finished(self, photo: Photo, on_step: Callable[[int, int], Any] | None = None) -> Photo:
-        for step in finishes_of(self.recipe):
-            photo = self._finish(photo, step, on_step)
+    def _apply_post_steps(self, photo: Photo, on_step: Callable[[int, int], Any] | None = None) -> Photo:
+        for step in post_steps_of(self.recipe):
+            photo = self._apply_post_step(photo, step, on_step)
         return photo
 
-    def _finish(self, photo: Photo, step: Finish, on_step: Callable[[int, int], Any] | None) -> Photo:
-        if step.model == PLAIN:
-            return resized(photo, scale=step.scale) if isinstance(step, Upscale) else photo
+    def _apply_post_step(self, photo: Photo, step: PostStep, on_step: Callable[[int, int], Any] | None) -> Photo:
+        if step.model == RESAMPLE_ONLY:
+            return resize_lanczos(photo, scale=step.scale) if isinstance(step, Upscale) else photo
         net = self.network(step.model)
         if isinstance(step, Upscale):
             return upscale(photo, model=net, scale=step.scale, strength=step.strength, on_step=on_step)
         return translate(photo, model=net, strength=step.strength, direction=step.direction, on_step=on_step)
 
-    def _check_finish(self, step: Finish) -> None:
+    def _check_post_step(self, step: PostStep) -> None:
         """Says now that its network is not there, not when the photo is saved."""
-        if step.model != PLAIN:
+        if step.model != RESAMPLE_ONLY:
             self.network(step.model)
 
     def _latent_steps(self, recipe: Recipe) -> list[LatentStep]:
-        return [step for step in recipe.steps if not isinstance(unwrapped(step), (Upscale, Translate))]
+        return [step for step in recipe.steps if not isinstance(unwrap_step(step), (Upscale, Translate))]
 
     @property
     def result_size(self) -> tuple[int, int]:
         """(width, height) of what `render` gives."""
         width, height = self.photo.size
-        for step in finishes_of(self.recipe):
+        for step in post_steps_of(self.recipe):
             if isinstance(step, Upscale):
                 width, height = (max(1, round(side * step.scale)) for side in (width, height))
         return width, height
@@ -564,21 +574,21 @@ class Session:
     def render_crop(self) -> Photo:
         """The edited square alone, at the generator's size, as the generator paints it: nothing is pasted back."""
         parts = self._parts(self.recipe)
-        img = self._collage(parts, self._least_share(parts), self.generator.img_resolution, precision="exact")
-        return Photo(img=coloured(img), recipe=self.recipe.to_json())
+        img = self._collage(parts, self._min_share(parts), self.generator.img_resolution, precision="exact")
+        return Photo(img=to_rgb(img), recipe=self.recipe.to_json())
 
     def crop_picture(self) -> Tensor:
         """What the generator makes of the photo without any edit, [1, 3, S, S]."""
         with torch.no_grad():
-            return self._painted(self._plain, 1.0).clamp(-1, 1)
+            return self._synthesize(self._unedited, 1.0).clamp(-1, 1)
 
     def amount(self, direction: str) -> float:
         """Where a slider stands; where a region is set, the slider of that region."""
         return self.recipe.amount(direction, region=self.region)
 
     @property
-    def _bench(self) -> Bench:
-        return Bench(self.generator, self._direction, style=self._style)
+    def _edit_context(self) -> EditContext:
+        return EditContext(self.generator, self._direction, style=self._style)
 
     def _direction(self, name: str) -> Direction:
         if name not in self.directions:
@@ -591,36 +601,39 @@ class Session:
             self._styles[name] = find_style(name, print_, parent=self.recipe.fingerprint)
         return self._styles[name]
 
-    def _take(self, recipe: Recipe) -> None:
+    def _apply(self, recipe: Recipe) -> None:
         self._parts(recipe)  # what does not fit says so now, not at the next render
-        self._remember(recipe)
+        self._push_history(recipe)
 
-    def _remember(self, recipe: Recipe) -> None:
+    def _push_history(self, recipe: Recipe) -> None:
         self._history = [*self._history[: self._at + 1], recipe]
         self._at += 1
 
     def _parts(self, recipe: Recipe) -> tuple[Part, ...]:
         """What is painted where. The first part is the one outside all regions."""
-        return tuple(Part(cell, run_steps(cell.steps, self.inversion.ws, self._bench)) for cell in cells(recipe.steps))
+        return tuple(
+            Part(cell, run_steps(cell.steps, self.inversion.ws, self._edit_context))
+            for cell in partition_steps(recipe.steps)
+        )
 
     @property
-    def _plain(self) -> Edited:
-        return Edited(self.inversion.ws)
+    def _unedited(self) -> EditedLatents:
+        return EditedLatents(self.inversion.ws)
 
     def _target(self, size: int) -> Tensor:
         """The photo's own crop; the last few sizes are kept, since cutting it out of a large photo takes long."""
-        target = self._targets.pop(size, None)
+        target = self._crop_cache.pop(size, None)
         if target is None:
             target = self.crop.cut(self.photo.img, resolution=size)
-        self._targets[size] = target
-        if len(self._targets) > TARGETS:
-            del self._targets[next(iter(self._targets))]
+        self._crop_cache[size] = target
+        if len(self._crop_cache) > MAX_CACHED_CROPS:
+            del self._crop_cache[next(iter(self._crop_cache))]
         return target
 
     def _change(self, parts: Sequence[Part], size: int, *, precision: str, share: float | None = None) -> Change:
         """What goes back into the photo, by the generator with as much of its tuning as the edit bears."""
-        share = self._least_share(parts) if share is None else share
-        before = self._picture(self._plain, share, size, precision=precision)
+        share = self._min_share(parts) if share is None else share
+        before = self._picture(self._unedited, share, size, precision=precision)
         after = self._collage(parts, share, size, precision=precision)
         mask = superellipse(size) * self._reach(parts, size)
         drift = self._drift(before) if precision == "fast" else None  # a render's large one is asked for once
@@ -628,142 +641,144 @@ class Session:
 
     def _drift(self, before: Tensor) -> Tensor:
         """Of the photo's crop from a picture of it; the last one is kept, since a slider asks for it at every move."""
-        if self._drifted is None or self._drifted[0] is not before:
-            self._drifted = before, colour_drift(self._target(before.shape[3]), before)
-        return self._drifted[1]
+        if self._drift_cache is None or self._drift_cache[0] is not before:
+            self._drift_cache = before, colour_drift(self._target(before.shape[3]), before)
+        return self._drift_cache[1]
 
     def _reach(self, parts: Sequence[Part], size: int) -> Tensor | float:
         """Where a change may show: everywhere but where the picture is left as it was found."""
-        kept = [part.cell.weight(size) for part in parts if part.edited.key == self._plain.key]
-        return 1 - sum(kept) if len(parts) > 1 else 1
+        unchanged = [part.cell.weight(size) for part in parts if part.edited.key == self._unedited.key]
+        return 1 - sum(unchanged) if len(parts) > 1 else 1
 
     def _collage(self, parts: Sequence[Part], share: float, size: int, *, precision: str) -> Tensor:
-        return collage([(self._picture(part.edited, share, size, precision=precision), part.cell) for part in parts])
+        return blend_cells(
+            [(self._picture(part.edited, share, size, precision=precision), part.cell) for part in parts]
+        )
 
-    def _picture(self, edited: Edited, share: float, size: int, *, precision: str) -> Tensor:
+    def _picture(self, edited: EditedLatents, share: float, size: int, *, precision: str) -> Tensor:
         if precision == "fast":
-            return self._seen(edited, share, size)
-        return shrunk(self._painted(edited, share).clamp(-1, 1), size)
+            return self._synthesize_preview(edited, share, size)
+        return downscale(self._synthesize(edited, share).clamp(-1, 1), size)
 
-    def _painted(self, edited: Edited, share: float) -> Tensor:
-        return paint(self._with_tuning(edited, share), edited.ws, edited.shift)
+    def _synthesize(self, edited: EditedLatents, share: float) -> Tensor:
+        return synthesize_with_shift(self._with_tuning(edited, share), edited.ws, edited.shift)
 
-    def _seen(self, edited: Edited, share: float, resolution: int) -> Tensor:
+    def _synthesize_preview(self, edited: EditedLatents, share: float, resolution: int) -> Tensor:
         """The picture, quickly: painted whole and averaged down, [1, C, resolution, resolution].
 
         Not an early exit: those were learnt on the generator as it was, and show a face that is tuned and edited too
         dull (a wide smile without its teeth). The last few pictures are kept: a slider asks for some of them again.
         """
         key = share, resolution, edited.key
-        img = self._lately.pop(key, None)
+        img = self._image_cache.pop(key, None)
         if img is None:
             generator = self._with_tuning(edited, share)
-            with styled(generator, edited.shift):
-                img = generator.averaged(edited.ws, resolution, precision="fast").float().clamp(-1, 1)
-        self._lately[key] = img  # last again: the unedited picture is asked for at every move and never drops out
-        if len(self._lately) > KEPT:
-            del self._lately[next(iter(self._lately))]
+            with shift_styles(generator, edited.shift):
+                img = generator.synthesize_downscaled(edited.ws, resolution, precision="fast").float().clamp(-1, 1)
+        self._image_cache[key] = img  # last again: the unedited picture is asked for at every move and never drops out
+        if len(self._image_cache) > MAX_CACHED_IMAGES:
+            del self._image_cache[next(iter(self._image_cache))]
         return img
 
-    def _with_tuning(self, edited: Edited, share: float) -> Any:
+    def _with_tuning(self, edited: EditedLatents, share: float) -> Any:
         """The generator with a share of the tuning and the edit's styles; the last few are kept."""
         key = share, edited.styles_key
-        made = self._tuned.pop(key, None)
-        if made is None:
-            delta = sum_of_deltas(self.generator, edited.styles, [(self.inversion.delta, share)])
-            made = with_delta(self.generator, delta) if delta else self.generator
-        self._tuned[key] = made
-        if len(self._tuned) > GENERATORS:
-            del self._tuned[next(iter(self._tuned))]
-        return made
+        generator = self._generator_cache.pop(key, None)
+        if generator is None:
+            delta = sum_deltas(self.generator, edited.styles, [(self.inversion.delta, share)])
+            generator = with_delta(self.generator, delta) if delta else self.generator
+        self._generator_cache[key] = generator
+        if len(self._generator_cache) > MAX_CACHED_GENERATORS:
+            del self._generator_cache[next(iter(self._generator_cache))]
+        return generator
 
-    def _pasted(self, parts: Sequence[Part], resolution: int, share: float | None = None) -> Tensor:
+    def _preview_pasted_back(self, parts: Sequence[Part], resolution: int, share: float | None = None) -> Tensor:
         return lay_over(self._target(resolution), self._change(parts, resolution, precision="fast", share=share))
 
-    def _least_share(self, parts: Sequence[Part]) -> float:
+    def _min_share(self, parts: Sequence[Part]) -> float:
         return min(self._share(part.edited) for part in parts)
 
-    def _share(self, edited: Edited) -> float:
+    def _share(self, edited: EditedLatents) -> float:
         """The guard: the tuning was made for the unedited face; where an edit breaks under it, less of it is used.
 
         Compared are features of one picture with and without the tuning. On the unedited face their distance is what
         the tuning is for; on the edited one it should be about the same. A melted mouth shows as a much larger one.
         """
-        if self.eyes is None or not self.inversion.delta or edited.key == self._plain.key:
+        if self.extractor is None or not self.inversion.delta or edited.key == self._unedited.key:
             return 1.0
-        for share in SHARES:
-            if share == SHARES[-1]:
+        for share in TUNING_SHARES:
+            if share == TUNING_SHARES[-1]:
                 return share
-            if share not in self._calm:
-                self._calm[share] = self._strain(self._plain, share)
-            if self._strain(edited, share) <= BREAKS * self._calm[share]:
+            if share not in self._baseline_strain:
+                self._baseline_strain[share] = self._strain(self._unedited, share)
+            if self._strain(edited, share) <= MAX_STRAIN_RATIO * self._baseline_strain[share]:
                 return share
         raise AssertionError("the last share is always taken")
 
-    def _strain(self, edited: Edited, share: float) -> float:
-        assert self.eyes is not None
-        size = min(PREVIEW_PX, self.generator.img_resolution)
-        plain, ours = (self.eyes.features(self._seen(edited, part, size)) for part in (0.0, share))
+    def _strain(self, edited: EditedLatents, share: float) -> float:
+        assert self.extractor is not None
+        size = min(CROP_PREVIEW_PX, self.generator.img_resolution)
+        plain, ours = (self.extractor.features(self._synthesize_preview(edited, part, size)) for part in (0.0, share))
         return feature_distance(ours, plain).item()
 
     def _find_amount(self, direction: Direction, *, upward: bool, keep: tuple[str, ...]) -> float:
         """By the pasted-back preview: paste-back weakens mild edits, so it must be in the measurement."""
-        if direction.name not in AUTOS or not self.aligned:
-            known = ", ".join(AUTOS) if self.aligned else "none for this generator"
+        if direction.name not in AUTO_TARGETS or not self.aligned:
+            known = ", ".join(AUTO_TARGETS) if self.aligned else "none for this generator"
             raise BadConfig(f"direction {direction.name!r} has no scorer for 'auto'; directions that have one: {known}")
-        auto = AUTOS[direction.name]
+        target = AUTO_TARGETS[direction.name]
 
         def effect(amount: float) -> float:
             moved = self._parts(self.recipe.with_move(direction.name, amount, keep=keep, region=self.region))
-            score = score_faces(self._pasted(moved, PREVIEW_PX), auto.attribute).item()
+            score = score_faces(self._preview_pasted_back(moved, CROP_PREVIEW_PX), target.attribute).item()
             return score if upward else 1 - score
 
-        goal = auto.high if upward else 1 - auto.low
+        goal = target.high if upward else 1 - target.low
         with torch.no_grad():
-            return _smallest(effect, goal, direction.high if upward else direction.low)
+            return _smallest_amount(effect, goal, direction.high if upward else direction.low)
 
 
-def finishes_of(recipe: Recipe) -> list[Finish]:
+def post_steps_of(recipe: Recipe) -> list[PostStep]:
     """The steps of a recipe that come after painting.
 
     Raises:
         BadConfig: one that is limited to a region: they are of the whole photo.
     """
-    found = [step for step in recipe.steps if isinstance(unwrapped(step), (Upscale, Translate))]
-    if any(region_of(step) is not None for step in found):
+    steps = [step for step in recipe.steps if isinstance(unwrap_step(step), (Upscale, Translate))]
+    if any(region_of(step) is not None for step in steps):
         raise BadConfig("upscale and translate are of the whole photo: take the region out of that step")
-    return [unwrapped(step) for step in found]
+    return [unwrap_step(step) for step in steps]
 
 
-def _averaged(img: Tensor, share: float) -> Tensor:
+def _resize_by_area(img: Tensor, share: float) -> Tensor:
     """The picture made smaller by area; share 1 = as it is."""
     if share == 1:
         return img
     return F.interpolate(img, [max(1, round(side * share)) for side in img.shape[2:]], mode="area")
 
 
-def _smallest(effect: Callable[[float], float], goal: float, limit: float) -> float:
+def _smallest_amount(effect: Callable[[float], float], goal: float, limit: float) -> float:
     """The smallest amount from 0 to `limit` whose effect is the goal, to 2 % of the limit.
 
     A wide smile may become less of one when it is pulled further, so the way there is walked in AUTO_STEPS steps and
     only the step that reaches is halved. Where none reaches: the amount with the most effect, or a smaller one that is
     as good to 0.02.
     """
-    tried = {0.0: effect(0.0)}
+    effects = {0.0: effect(0.0)}
     for step in range(1, AUTO_STEPS + 1):
         near, far = limit * (step - 1) / AUTO_STEPS, limit * step / AUTO_STEPS
-        if tried[near] >= goal:
+        if effects[near] >= goal:
             return near
-        tried[far] = effect(far)
-        if tried[far] >= goal:
-            return round(_halved(effect, goal, near, far), 2)
-    most = max(tried.values())
-    return round(next(amount for amount, got in tried.items() if got >= most - 0.02), 2)
+        effects[far] = effect(far)
+        if effects[far] >= goal:
+            return round(_bisect(effect, goal, near, far), 2)
+    most = max(effects.values())
+    return round(next(amount for amount, got in effects.items() if got >= most - 0.02), 2)
 
 
-def _halved(effect: Callable[[float], float], goal: float, near: float, far: float) -> float:
+def _bisect(effect: Callable[[float], float], goal: float, near: float, far: float) -> float:
     """Bisection between an amount that does not reach and one that does."""
-    for _ in range(HALVINGS):
+    for _ in range(BISECTION_STEPS):
         middle = (near + far) / 2
         near, far = (near, middle) if effect(middle) >= goal else (middle, far)
     return far
@@ -779,9 +794,9 @@ def open_session(
     inversion: Inversion | Path | str | None = None,
     seed: int = 0,
     max_sec: float | None = None,
-    on_step: OnStep | None = None,
+    on_step: OnInversionStep | None = None,
     finder: FaceFinder | None = None,
-    eyes: EfficientNetLite0 | None = None,
+    extractor: EfficientNetLite0 | None = None,
 ) -> Session:
     """Put a photo on the bench.
 
@@ -805,48 +820,50 @@ def open_session(
     photo = photo if isinstance(photo, Photo) else read_image(photo)
     generator = load(model) if isinstance(model, (str, Path)) else model
     aligned = is_aligned(generator, align)
-    found = Inversion.load(inversion) if isinstance(inversion, (str, Path)) else inversion
-    crop, seen = framed(photo, aligned=aligned, found=found, face=face, finder=finder)
-    eyes = eyes_if_here() if eyes is None else eyes
+    source_inversion = Inversion.load(inversion) if isinstance(inversion, (str, Path)) else inversion
+    crop, detected_face = align_crop(photo, aligned=aligned, inversion=source_inversion, face=face, finder=finder)
+    extractor = load_efficientnet_if_available() if extractor is None else extractor
     size = generator.img_resolution
-    if found is None:
+    if source_inversion is None:
         target = crop.cut(photo.img, resolution=size)
         target = target if generator.img_channels == 3 else target.mean(dim=1, keepdim=True)
-        found = invert(target, generator, effort=effort, seed=seed, eyes=eyes, max_sec=max_sec, on_step=on_step)
-        found = replace(found, crop=(crop.x, crop.y, crop.side, crop.angle_deg))
+        source_inversion = invert(
+            target, generator, effort=effort, seed=seed, extractor=extractor, max_sec=max_sec, on_step=on_step
+        )
+        source_inversion = replace(source_inversion, crop=(crop.x, crop.y, crop.side, crop.angle_deg))
     name = fingerprint(generator)
-    if found.fingerprint != name:
+    if source_inversion.fingerprint != name:
         raise BadLatent("this inversion was made with another generator; search again, without it")
     recipe = Recipe(
         model=str(model) if isinstance(model, (str, Path)) else generator.family,
         fingerprint=name,
-        source=found.source,
+        source=source_inversion.source,
         face=face,
         effort=effort,
         seed=seed,
     )
-    session = Session(photo, generator, crop, found, recipe, directions_of(name), aligned=aligned)
-    session.eyes, session.face = eyes, seen
+    session = Session(photo, generator, crop, source_inversion, recipe, directions_of(name), aligned=aligned)
+    session.extractor, session.face = extractor, detected_face
     return session
 
 
 class SeedSession(Session):
     """A picture of the generator's own being edited: there is no photo to keep, so the whole picture is the result."""
 
-    def _painted_photo(self) -> Photo:
+    def _render_photo(self) -> Photo:
         """As the generator paints it, all of it."""
         return self.render_crop()
 
-    def _pasted(self, parts: Sequence[Part], resolution: int, share: float | None = None) -> Tensor:
-        return coloured(self._collage(parts, 1.0, resolution, precision="fast"))
+    def _preview_pasted_back(self, parts: Sequence[Part], resolution: int, share: float | None = None) -> Tensor:
+        return to_rgb(self._collage(parts, 1.0, resolution, precision="fast"))
 
     @torch.no_grad()
-    def on_screen(self, *, longest_px: int) -> Tensor:
+    def preview_photo(self, *, longest_px: int) -> Tensor:
         """The edited picture, quickly; see `Session.on_screen`."""
         if self._is_rendered:
-            return super().on_screen(longest_px=longest_px)
+            return super().preview_photo(longest_px=longest_px)
         img = self.preview(resolution=min(longest_px, self.generator.img_resolution))
-        return self._translated(img)
+        return self._apply_translation(img)
 
 
 def open_seed(
@@ -874,7 +891,7 @@ def open_seed(
     with torch.no_grad():
         z = latents_from_seeds([seed], generator.z_dim, device=generator.device)
         ws = generator.mapping(z, c, truncation_psi=truncation_psi)
-        img = coloured(generator.synthesis(ws).clamp(-1, 1)).cpu()
+        img = to_rgb(generator.synthesis(ws).clamp(-1, 1)).cpu()
     label = fingerprint(generator)
     crop = Crop(x=size / 2, y=size / 2, side=size)
     recipe = Recipe(
@@ -883,16 +900,16 @@ def open_seed(
         seed=seed,
         truncation_psi=truncation_psi,
     )
-    found = Inversion(ws=ws, fingerprint=label, crop=(crop.x, crop.y, crop.side, 0.0), seed=seed)
+    inversion = Inversion(ws=ws, fingerprint=label, crop=(crop.x, crop.y, crop.side, 0.0), seed=seed)
     return SeedSession(
-        Photo(img=img), generator, crop, found, recipe, directions_of(label), aligned=is_aligned(generator, "auto")
+        Photo(img=img), generator, crop, inversion, recipe, directions_of(label), aligned=is_aligned(generator, "auto")
     )
 
 
 def directions_of(generator_fingerprint: str) -> dict[str, Direction]:
     """The directions that ship with ganvas and those the user keeps, for one generator, by name; the user's win."""
-    found: dict[str, Direction] = {}
-    for folder in (SHIPPED, store.home() / "directions"):
+    directions: dict[str, Direction] = {}
+    for folder in (SHIPPED_DIRECTIONS, store.home() / "directions"):
         for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
-            found |= {n: d for n, d in load_directions(file).items() if d.fingerprint == generator_fingerprint}
-    return found
+            directions |= {n: d for n, d in load_directions(file).items() if d.fingerprint == generator_fingerprint}
+    return directions

@@ -23,23 +23,23 @@ from ganvas.errors import BadConfig, BadImage, GanvasError
 from ganvas.images.files import read_image, write_image
 from ganvas.images.folders import Task, check_fits, target_for
 from ganvas.images.photo import Photo
-from ganvas.images.transparency import spread_colours
+from ganvas.images.transparency import fill_transparent_colours
 from ganvas.models.img2img import crop_back, pad_to_rules
 from ganvas.models.pix2pix import with_picture_statistics
 from ganvas.models.protocol import PRECISIONS, Translator
-from ganvas.ops.memory import MOST_BYTES, PROBE_PX, SHARE, bytes_needed, free_bytes, is_out_of_memory
+from ganvas.ops.memory import MAX_TILE_BYTES, MEMORY_FRACTION, PROBE_PX, bytes_needed, free_bytes, is_out_of_memory
 from ganvas.weights.load import load
 
 DIRECTIONS = ("AtoB", "BtoA")
 STATISTICS = ("training", "picture")
-SMALL_PIXELS = 2**17  # so few are never worth counting memory for
-STRIP_BYTES = 2**28  # strips of more are no quicker
-SMALLEST_BYTES = 2**20  # of a strip
-SHRINK = (1, 1 / 4, 1 / 16, 1 / 64)  # of the strips, when memory runs out
-COLOURED = 2 / 255  # channels that differ by less, in [-1, 1], are grey
-STEPS = 100  # of progress a picture
+MIN_PIXELS_FOR_STRIPS = 2**17  # so few are never worth counting memory for
+MAX_STRIP_BYTES = 2**28  # strips of more are no quicker
+MIN_STRIP_BYTES = 2**20  # of a strip
+STRIP_FRACTIONS = (1, 1 / 4, 1 / 16, 1 / 64)  # of the strips, when memory runs out
+GREY_TOLERANCE = 2 / 255  # channels that differ by less, in [-1, 1], are grey
+PROGRESS_STEPS = 100  # of progress a picture
 
-OnStep = Callable[[int, int], Any]
+_OnStep = Callable[[int, int], Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def translate(
     statistics: str = "training",
     tile: int = 0,
     precision: str = "exact",
-    on_step: OnStep | None = None,
+    on_step: _OnStep | None = None,
 ) -> Photo:
     """Show a photo in another domain: as a drawing, as if taken decades ago, whatever the network has learnt.
 
@@ -94,11 +94,13 @@ def translate(
     if not isinstance(photo, Photo):
         raise BadImage(f"translate expects a Photo, got {type(photo).__name__}. Read one with ganvas.read_image(path).")
     config = TranslateConfig(strength=strength, tile=tile, precision=precision)
-    return translated(photo, translator(model, direction=direction, statistics=statistics), config, on_step=on_step)
+    return translate_photo(
+        photo, translator(model, direction=direction, statistics=statistics), config, on_step=on_step
+    )
 
 
 def translate_file(
-    task: Task, net: Any, config: TranslateConfig, *, on_step: OnStep | None = None, quality: int = 95
+    task: Task, net: Any, config: TranslateConfig, *, on_step: _OnStep | None = None, quality: int = 95
 ) -> Path:
     """Translate one file.
 
@@ -114,20 +116,20 @@ def translate_file(
     target = target_for(photo, task.target)
     check_fits(target, photo.width, photo.height)
     target.parent.mkdir(parents=True, exist_ok=True)
-    return write_image(translated(photo, net, config, on_step=on_step), target, quality=quality)
+    return write_image(translate_photo(photo, net, config, on_step=on_step), target, quality=quality)
 
 
-def translated(photo: Photo, net: Any, config: TranslateConfig, *, on_step: OnStep | None = None) -> Photo:
+def translate_photo(photo: Photo, net: Any, config: TranslateConfig, *, on_step: _OnStep | None = None) -> Photo:
     """A photo through a translator; see `translate`."""
-    veiled = photo.alpha is not None and float(photo.alpha.min()) < 1
-    img = spread_colours(photo.img, photo.alpha) if veiled and photo.alpha is not None else photo.img
-    made = through(net, img, config, on_step=on_step)
-    grey = None if not photo.grey else not _is_coloured(made)
-    return replace(photo.with_img(photo.img.lerp(made, config.strength), grey=grey), palette=None)
+    has_alpha = photo.alpha is not None and float(photo.alpha.min()) < 1
+    img = fill_transparent_colours(photo.img, photo.alpha) if has_alpha and photo.alpha is not None else photo.img
+    img_out = run_translator(net, img, config, on_step=on_step)
+    grey = None if not photo.grey else not _is_coloured(img_out)
+    return replace(photo.with_img(photo.img.lerp(img_out, config.strength), grey=grey), palette=None)
 
 
 def _is_coloured(img: Tensor) -> bool:
-    return float((img.amax(dim=1) - img.amin(dim=1)).max()) > COLOURED
+    return float((img.amax(dim=1) - img.amin(dim=1)).max()) > GREY_TOLERANCE
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -135,7 +137,7 @@ def _is_coloured(img: Tensor) -> bool:
 
 
 @torch.no_grad()
-def through(net: Any, img: Tensor, config: TranslateConfig, *, on_step: OnStep | None = None) -> Tensor:
+def run_translator(net: Any, img: Tensor, config: TranslateConfig, *, on_step: _OnStep | None = None) -> Tensor:
     """What a translator makes of a picture of any size.
 
     Args:
@@ -154,16 +156,16 @@ def through(net: Any, img: Tensor, config: TranslateConfig, *, on_step: OnStep |
     height, width = img.shape[2:]
     img = img if net.in_channels == 3 else _luma(img)
     fitting = pad_to_rules(img, net.size_rules).to(getattr(net, "device", "cpu"))
-    with _still(net), _heeding(net, on_step):
-        made = _run(net, fitting, config)
-    if made.shape[2:] != fitting.shape[2:]:
+    with _eval_mode(net), _report_progress(net, on_step):
+        img_out = _run(net, fitting, config)
+    if img_out.shape[2:] != fitting.shape[2:]:
         raise BadImage(
-            f"a translator gives pictures of the size it takes; {type(net).__name__} made {list(made.shape)} of "
+            f"a translator gives pictures of the size it takes; {type(net).__name__} made {list(img_out.shape)} of "
             f"{list(fitting.shape)}"
         )
     if on_step is not None:
-        on_step(STEPS, STEPS)
-    return crop_back(made, height, width).float().cpu().clamp(-1, 1).expand(-1, 3, -1, -1)
+        on_step(PROGRESS_STEPS, PROGRESS_STEPS)
+    return crop_back(img_out, height, width).float().cpu().clamp(-1, 1).expand(-1, 3, -1, -1)
 
 
 def _luma(img: Tensor) -> Tensor:
@@ -174,20 +176,20 @@ def _luma(img: Tensor) -> Tensor:
 def _run(net: Any, img: Tensor, config: TranslateConfig) -> Tensor:
     strip_bytes = _strip_bytes(net, img, config)
     if strip_bytes is None:
-        made = _unless_full(lambda: _whole(net, img, config.precision))
-        if made is not None:
-            return made
+        img_out = _none_if_out_of_memory(lambda: _whole(net, img, config.precision))
+        if img_out is not None:
+            return img_out
         if not getattr(net, "has_strips", False):
             raise GanvasError(
                 f"memory ran out over a picture of {img.shape[3]} x {img.shape[2]} pixels, and this network cannot "
                 "run in strips. Close other programs, or make the picture smaller."
             )
-        strip_bytes = STRIP_BYTES
-    for share in SHRINK:
+        strip_bytes = MAX_STRIP_BYTES
+    for share in STRIP_FRACTIONS:
         in_strips = functools.partial(net.in_strips, img, budget_bytes=share * strip_bytes, precision=config.precision)
-        made = _unless_full(in_strips)
-        if made is not None:
-            return made
+        img_out = _none_if_out_of_memory(in_strips)
+        if img_out is not None:
+            return img_out
     raise GanvasError(_too_large(net, img))
 
 
@@ -198,7 +200,7 @@ def _whole(net: Any, img: Tensor, precision: str) -> Tensor:
 def _strip_bytes(net: Any, img: Tensor, config: TranslateConfig) -> float | None:
     """What the strips of a picture may take; None = it goes through whole."""
     pixels = img.shape[2] * img.shape[3]
-    if not getattr(net, "has_strips", False) or (not config.tile and pixels <= SMALL_PIXELS):
+    if not getattr(net, "has_strips", False) or (not config.tile and pixels <= MIN_PIXELS_FOR_STRIPS):
         return None
     if config.tile and max(img.shape[2:]) <= config.tile:
         return None
@@ -206,27 +208,27 @@ def _strip_bytes(net: Any, img: Tensor, config: TranslateConfig) -> float | None
     if config.tile:
         return each * config.tile**2
     free = free_bytes(img.device)
-    if each * pixels <= min(SHARE * free, MOST_BYTES):
+    if each * pixels <= min(MEMORY_FRACTION * free, MAX_TILE_BYTES):
         return None
-    kept = _kept_bytes(net, img)
-    if kept > free:
+    map_bytes = _map_bytes(net, img)
+    if map_bytes > free:
         raise GanvasError(_too_large(net, img))
-    return min(max((free - kept) / 2, SMALLEST_BYTES), STRIP_BYTES)
+    return min(max((free - map_bytes) / 2, MIN_STRIP_BYTES), MAX_STRIP_BYTES)
 
 
-def _kept_bytes(net: Any, img: Tensor) -> float:
+def _map_bytes(net: Any, img: Tensor) -> float:
     return 4.0 * net.strips_need(img)[1]
 
 
 def _too_large(net: Any, img: Tensor) -> str:
     return (
-        f"a picture of {img.shape[3]} x {img.shape[2]} pixels needs about {_kept_bytes(net, img) / 2**30:.1f} GiB with "
+        f"a picture of {img.shape[3]} x {img.shape[2]} pixels needs about {_map_bytes(net, img) / 2**30:.1f} GiB with "
         f"this network, and {free_bytes(img.device) / 2**30:.1f} are free. Close other programs, make the picture "
         "smaller, or take precision 'fast', which needs half where it is quicker."
     )
 
 
-def _unless_full(work: Callable[[], Tensor]) -> Tensor | None:
+def _none_if_out_of_memory(work: Callable[[], Tensor]) -> Tensor | None:
     """The result, or None where there is not enough memory for it."""
     try:
         return work()
@@ -239,7 +241,7 @@ def _unless_full(work: Callable[[], Tensor]) -> Tensor | None:
 
 
 @contextlib.contextmanager
-def _still(net: Any) -> Iterator[None]:
+def _eval_mode(net: Any) -> Iterator[None]:
     """In eval mode inside: no dropout, no batch's statistics."""
     training = isinstance(net, nn.Module) and net.training
     if training:
@@ -252,17 +254,17 @@ def _still(net: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _heeding(net: Any, on_step: OnStep | None) -> Iterator[None]:
+def _report_progress(net: Any, on_step: _OnStep | None) -> Iterator[None]:
     """The network tells how far it is within the picture."""
-    if on_step is None or not hasattr(net, "heed"):
+    if on_step is None or not hasattr(net, "on_progress"):
         yield
         return
-    told = on_step
-    net.heed = lambda share: told(min(int(share * STEPS), STEPS - 1), STEPS)
+    report = on_step
+    net.on_progress = lambda share: report(min(int(share * PROGRESS_STEPS), PROGRESS_STEPS - 1), PROGRESS_STEPS)
     try:
         yield
     finally:
-        net.heed = None
+        net.on_progress = None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -274,8 +276,8 @@ _MARKS |= {"BtoA": "BtoA", "B2A": "BtoA", "G_BA": "BtoA", "G_B": "BtoA"}
 _OTHER = {"AtoB": "BtoA", "A2B": "B2A", "G_AB": "G_BA", "G_A": "G_B"}
 _OTHER |= {there: here for here, there in _OTHER.items()}
 _MARK = re.compile("|".join(sorted(_MARKS, key=len, reverse=True)))
-_JUDGE = re.compile(r"(^|_|net)D(_|$)")  # a discriminator
-_LONE = re.compile(r"(.*_)?net_G|model")  # pix2pix's `latest_net_G.pth`, and a model.safetensors
+_DISCRIMINATOR = re.compile(r"(^|_|net)D(_|$)")  # a discriminator
+_SINGLE_GENERATOR = re.compile(r"(.*_)?net_G|model")  # pix2pix's `latest_net_G.pth`, and a model.safetensors
 _WEIGHTS = (".safetensors", ".pth", ".pt")
 
 
@@ -295,10 +297,10 @@ def translator(model: Any, *, direction: str | None = None, statistics: str = "t
     check_known(statistics, STATISTICS, what="statistics")
     if direction is not None:
         check_known(direction, DIRECTIONS, what="direction")
-    named = isinstance(model, (str, Path))
-    if not named and direction is not None:
+    is_name = isinstance(model, (str, Path))
+    if not is_name and direction is not None:
         raise BadConfig("a network that is handed over has its direction already; leave direction out")
-    net = load(weights_file(model, direction)) if named else model
+    net = load(weights_file(model, direction)) if is_name else model
     if not isinstance(net, Translator):
         what = getattr(net, "family", type(net).__name__)
         raise BadConfig(f"{what} is no translator: translate needs a network such as vintage (ganvas models list)")
@@ -322,23 +324,27 @@ def weights_file(model: str | Path, direction: str | None) -> str | Path:
         return model
     if not mark or not path.exists():
         raise BadConfig(f"{model} goes one way only; leave direction out")
-    twin = path.with_name(f"{path.stem[: mark.start()]}{_OTHER[mark[0]]}{path.stem[mark.end() :]}{path.suffix}")
-    if not twin.exists():
-        raise BadConfig(f"{path} goes {_MARKS[mark[0]]}, and there is no {twin.name} beside it that goes {direction}")
-    return twin
+    other = path.with_name(f"{path.stem[: mark.start()]}{_OTHER[mark[0]]}{path.stem[mark.end() :]}{path.suffix}")
+    if not other.exists():
+        raise BadConfig(f"{path} goes {_MARKS[mark[0]]}, and there is no {other.name} beside it that goes {direction}")
+    return other
 
 
 def _in_folder(folder: Path, direction: str | None) -> Path:
     """The latest translator of a folder, in the direction; without one, what there is, AtoB first."""
-    found: dict[str | None, list[Path]] = {}
+    files_by_direction: dict[str | None, list[Path]] = {}
     for path in folder.iterdir():
         mark = _MARK.search(path.stem)
-        if path.suffix in _WEIGHTS and not _JUDGE.search(path.stem) and (mark or _LONE.fullmatch(path.stem)):
-            found.setdefault(_MARKS[mark[0]] if mark else None, []).append(path)
+        if (
+            path.suffix in _WEIGHTS
+            and not _DISCRIMINATOR.search(path.stem)
+            and (mark or _SINGLE_GENERATOR.fullmatch(path.stem))
+        ):
+            files_by_direction.setdefault(_MARKS[mark[0]] if mark else None, []).append(path)
     ways = [direction] if direction is not None else [*DIRECTIONS, None]
-    files = next((found[way] for way in ways if way in found), None)
+    files = next((files_by_direction[way] for way in ways if way in files_by_direction), None)
     if files is None:
-        there = ", ".join(sorted(path.name for paths in found.values() for path in paths))
+        there = ", ".join(sorted(path.name for paths in files_by_direction.values() for path in paths))
         raise BadConfig(
             f"{folder} holds no translator" + (f" that goes {direction}" if direction else "") + f"; there: "
             f"{there or 'nothing of the kind (AtoB.safetensors, latest_net_G_A.pth, latest_net_G.pth, …)'}"

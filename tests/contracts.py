@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ganvas.errors import BadConfig, BadImage, BadInput, BadLatent
 from ganvas.models import FAMILIES, build, protocol
-from ganvas.ops.shrink import shrunk
+from ganvas.ops.shrink import downscale
 
 LABELS = 3  # c_dim of the conditional variants
 
@@ -404,7 +404,7 @@ def generator_averages_what_it_paints(case: Case) -> None:
     ws = _ws(case, G, n=2)
     img = G.synthesis(ws)
     for px in (G.img_resolution // 4, G.img_resolution // 2, G.img_resolution, 2 * G.img_resolution):
-        assert torch.allclose(G.averaged(ws, px), shrunk(img, px), atol=1e-5 * float(img.abs().max()))
+        assert torch.allclose(G.synthesize_downscaled(ws, px), downscale(img, px), atol=1e-5 * float(img.abs().max()))
 
 
 @torch.no_grad()

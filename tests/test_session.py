@@ -9,14 +9,14 @@ import ganvas
 from ganvas.editing.directions import Direction, save_directions
 from ganvas.editing.drag import Drag, DragConfig
 from ganvas.editing.recipe import Recipe
-from ganvas.editing.regions import Stroke, Within
-from ganvas.editing.step import Edited, Move
+from ganvas.editing.regions import InRegion, Stroke
+from ganvas.editing.step import EditedLatents, Move
 from ganvas.errors import BadConfig, BadLatent, BadMask, NoFace, Stopped
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.inversion.result import Inversion
-from ganvas.session import AUTOS, KEPT, _smallest, open_session
+from ganvas.session import AUTO_TARGETS, MAX_CACHED_IMAGES, _smallest_amount, open_session
 from ganvas.weights import store
 from ganvas.weights.checkpoint import fingerprint
 
@@ -134,14 +134,14 @@ def test_the_preview_shows_what_the_render_will_show(session, photo):
 
 
 def test_however_often_a_slider_moves_the_unedited_picture_is_painted_once(session, monkeypatch):
-    painted, averaged = [], session.generator.averaged
+    painted, averaged = [], session.generator.synthesize_downscaled
 
     def counting(ws, px, **options):
         painted.append(torch.equal(ws, session.inversion.ws))
         return averaged(ws, px, **options)
 
-    monkeypatch.setattr(session.generator, "averaged", counting)
-    for place in range(1, 2 * KEPT):
+    monkeypatch.setattr(session.generator, "synthesize_downscaled", counting)
+    for place in range(1, 2 * MAX_CACHED_IMAGES):
         session.set("smile", place / 10)
         session.preview(resolution=16)
     assert painted.count(True) == 1
@@ -218,32 +218,32 @@ def test_the_guard_lowers_the_share_of_a_tuning_that_breaks_the_edit(session):
         def features(self, img):
             return [img]
 
-    session.eyes = Eyes()
+    session.extractor = Eyes()
     original = session.inversion.ws
     session._strain = lambda edited, share: 1.0 if torch.equal(edited.ws, original) else 6 * share
-    assert session._share(Edited(original)) == 1
-    assert session._share(Edited(original + 1)) == 0.25  # 6 · 0.25 = 1.5 is the first below 1.6
+    assert session._share(EditedLatents(original)) == 1
+    assert session._share(EditedLatents(original + 1)) == 0.25  # 6 · 0.25 = 1.5 is the first below 1.6
     session._strain = lambda ws, share: 1.0
-    assert session._share(Edited(original + 1)) == 0.5  # what an edit that breaks nothing keeps
+    assert session._share(EditedLatents(original + 1)) == 0.5  # what an edit that breaks nothing keeps
 
 
 def test_the_smallest_amount_that_reaches_is_found():
-    assert _smallest(lambda amount: amount / 4, 1.3 / 4, 4.0) == pytest.approx(1.3, abs=0.08)
-    assert _smallest(lambda amount: amount / 4, 1.3 / 4, 4.0) >= 1.3
-    assert _smallest(lambda amount: -amount / 4, 0.5, -4.0) == pytest.approx(-2, abs=0.08)
-    assert _smallest(lambda amount: 1.0, 0.9, 4.0) == 0
+    assert _smallest_amount(lambda amount: amount / 4, 1.3 / 4, 4.0) == pytest.approx(1.3, abs=0.08)
+    assert _smallest_amount(lambda amount: amount / 4, 1.3 / 4, 4.0) >= 1.3
+    assert _smallest_amount(lambda amount: -amount / 4, 0.5, -4.0) == pytest.approx(-2, abs=0.08)
+    assert _smallest_amount(lambda amount: 1.0, 0.9, 4.0) == 0
 
 
 def test_where_no_amount_reaches_the_one_with_the_most_effect_is_taken():
     """An effect that falls again beyond 2, and one that hardly grows any more."""
-    assert _smallest(lambda amount: 0.5 - abs(amount - 2) / 10, 0.9, 7.0) == 2
-    assert _smallest(lambda amount: min(amount, 3) / 10 + amount / 1000, 0.9, 7.0) == 3
+    assert _smallest_amount(lambda amount: 0.5 - abs(amount - 2) / 10, 0.9, 7.0) == 2
+    assert _smallest_amount(lambda amount: min(amount, 3) / 10 + amount / 1000, 0.9, 7.0) == 3
 
 
 def test_every_auto_has_a_scorer():
     from ganvas.features.scorers import EXPRESSIONS
 
-    assert {auto.attribute for auto in AUTOS.values()} <= {*EXPRESSIONS, "smile", "age", "gender"}
+    assert {auto.attribute for auto in AUTO_TARGETS.values()} <= {*EXPRESSIONS, "smile", "age", "gender"}
 
 
 def _dot(x, y, radius):
@@ -374,7 +374,7 @@ def test_a_drag_shows_how_far_it_is_on_the_photo(session):
 def test_a_drag_in_a_region_changes_nothing_outside(session, photo):
     result = _pulled(session, region=_dot(40, 30, 10))
     step = session.recipe.steps[0]
-    assert isinstance(step, Within) and step.step == result.step
+    assert isinstance(step, InRegion) and step.step == result.step
     changed = (session.render().img != photo.img).any(dim=1)[0].any(dim=0).nonzero()
     assert len(changed) and changed.min() >= 25 and changed.max() <= 55
     assert session.region is None, "the region of a drag is its own"

@@ -37,7 +37,7 @@ def test_what_is_painted_while_a_drag_runs_is_what_it_was_before(session, genera
     session.directions = {"s": Direction("s", shift, space="s")}
     session.set("s", 1.0)
     before, seen = session.preview(resolution=32), []
-    session._lately.clear()
+    session._image_cache.clear()
     config = DragConfig(steps=1, stop_px=0.01, feature_px=16)
     session.drag([[40, 30]], [[44, 30]], config=config, on_step=lambda *at: seen.append(at[2]))
     assert torch.allclose(seen[0], before, atol=1e-6)

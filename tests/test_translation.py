@@ -15,7 +15,7 @@ from ganvas.images.folders import Task
 from ganvas.images.photo import Photo
 from ganvas.models import build
 from ganvas.models.protocol import SizeRules
-from ganvas.translation import TranslateConfig, through, translate, translate_file, translator, weights_file
+from ganvas.translation import TranslateConfig, run_translator, translate, translate_file, translator, weights_file
 from ganvas.weights.checkpoint import save
 from tests.models.test_strips import LEVEL, half_and_half, lively
 from tests.upscaling.nets import small_srvgg
@@ -190,7 +190,7 @@ def test_progress_and_stopping():
     net = lively("cyclegan", n_blocks=1)
     with pytest.raises(Stopped):
         translate(photo(40, 40), model=net, tile=8, on_step=stop)
-    assert net.heed is None
+    assert net.on_progress is None
 
 
 def test_a_network_in_training_is_run_in_eval_mode_and_left_in_training():
@@ -246,7 +246,7 @@ def test_a_network_that_changes_the_size_is_named():
             return img[:, :, ::2]
 
     with pytest.raises(BadImage, match=r"Halve made \[1, 3, 6, 12\] of \[1, 3, 12, 12\]"):
-        through(Halve(), photo().img, TranslateConfig())
+        run_translator(Halve(), photo().img, TranslateConfig())
 
 
 # ------------------------------------------------------------------------------------------------ which file

@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from ganvas.images.files import read_image
-from ganvas.images.sheet import captioned
+from ganvas.images.sheet import make_captioned_grid
 from ganvas.images.tensors import to_pixels
-from ganvas.training.ada import GROUPS
+from ganvas.training.ada import ADA_GROUPS
 from ganvas.training.augment import Ada, DiffAugment
 
 TILE_PX = 96
@@ -34,14 +34,14 @@ def portrait() -> Tensor:
 def sheet() -> Tensor:
     """Three operations a row, `DRAWS` pictures of each."""
     img, tiles, captions = portrait().repeat(DRAWS, 1, 1, 1), [], []
-    for name in (name for names in GROUPS.values() for name in names):
+    for name in (name for names in ADA_GROUPS.values() for name in names):
         strong = {"noise_std": 0.3} if name == "noise" else {}
         tiles.append(Ada((name,), **strong)(img, p=1, rng=torch.Generator().manual_seed(5)))
         captions += ["", name + (" × 3" if strong else ""), ""]
     for name in DiffAugment().policy:
         tiles.append(DiffAugment((name,))(img, rng=torch.Generator().manual_seed(4)))
         captions += ["", f"Diff: {name}", ""]
-    return captioned(torch.cat(tiles).clamp(-1, 1), captions, columns=3 * DRAWS)
+    return make_captioned_grid(torch.cat(tiles).clamp(-1, 1), captions, columns=3 * DRAWS)
 
 
 if __name__ == "__main__":

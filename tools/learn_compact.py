@@ -32,12 +32,12 @@ import torch.nn.functional as F
 from PIL import Image
 
 import ganvas
-from ganvas.datasets.crops import PairConfig, Pairs, enlarged, shrunk, to_multiple
+from ganvas.datasets.crops import SRDataset, SRPairConfig, bicubic_downscale, bicubic_upscale, to_multiple
 from ganvas.models.srvgg import SRVGG
 from ganvas.training.run import read_record
 from ganvas.training.upscaler_config import UpscalerConfig
-from ganvas.training.upscaler_loop import as_photos, enlarge, figures_of
-from ganvas.weights.sources import SHIPPED
+from ganvas.training.upscaler_loop import as_photo_dataset, compute_sr_metrics, upscale_pixels
+from ganvas.weights.sources import SHIPPED_WEIGHTS
 
 ABOUT_PX = 1600  # longer side that photos are shrunk to, roughly
 SCALE = 4
@@ -125,13 +125,13 @@ def solve(path: Path, data: Path, out: Path, *, pairs: int, widen: bool) -> None
     """
     net: SRVGG = ganvas.load(path)
     net = carrying_picture(net) if widen else net
-    photos, config = as_photos(data, UpscalerConfig()), net.config
+    photos, config = as_photo_dataset(data, UpscalerConfig()), net.config
     size = config.num_feat * 9 + 1
     squares = torch.zeros(size, size, dtype=torch.float64)
     targets = torch.zeros(size, net.img_channels * SCALE**2, dtype=torch.float64)
     with torch.no_grad():
         for candidates in (1, 3):
-            source = Pairs(photos, PairConfig(candidates=candidates), seed=77)
+            source = SRDataset(photos, SRPairConfig(candidates=candidates), seed=77)
             for start in range(0, pairs // 2, BATCH):
                 seen, wanted = _equations(net, *source.take(start, BATCH))
                 squares += (seen.T @ seen).double()
@@ -201,18 +201,20 @@ def ship(path: Path, runs: list[Path], measured: list[Path]) -> None:
         "measured_how": "made 4 times smaller by Pillow's bicubic and large again: means of the network's picture and "
         "of Pillow's bicubic, RGB and luma, border of 4 px left out",
     }
-    path = ganvas.save(net, SHIPPED / "compact-x4.safetensors", half=True)
+    path = ganvas.save(net, SHIPPED_WEIGHTS / "compact-x4.safetensors", half=True)
     print(json.dumps(net.facts["measured"], indent=1))
     print(f"size_bytes={path.stat().st_size}, sha256={hashlib.sha256(path.read_bytes()).hexdigest()!r}")
 
 
 def gains(net: torch.nn.Module, folder: Path) -> dict[str, float]:
     """Means over the photos of a folder."""
-    opened, rows = as_photos(folder, UpscalerConfig(low_px=8)), []
+    opened, rows = as_photo_dataset(folder, UpscalerConfig(low_px=8)), []
     for index in range(len(opened)):
         truth = to_multiple(opened.whole(index), SCALE)
-        low = shrunk(truth, SCALE)
-        ours, plain = (figures_of([img], [truth], SCALE) for img in (enlarge(net, low), enlarged(low, SCALE)))
+        low = bicubic_downscale(truth, SCALE)
+        ours, plain = (
+            compute_sr_metrics([img], [truth], SCALE) for img in (upscale_pixels(net, low), bicubic_upscale(low, SCALE))
+        )
         rows.append([ours["psnr"], plain["psnr"], ours["ssim"], plain["ssim"], ours["psnr_y"], plain["psnr_y"]])
     names = ("psnr", "psnr_bicubic", "ssim", "ssim_bicubic", "psnr_y", "psnr_y_bicubic")
     return {"photos": len(opened)} | {k: round(float(v), 4) for k, v in zip(names, np.mean(rows, axis=0), strict=True)}

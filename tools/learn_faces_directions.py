@@ -27,10 +27,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.editing.directions import Direction, load_directions, save_directions
-from ganvas.editing.effect import judged, respond, sheet
+from ganvas.editing.effect import direction_sheet, measure_response, score_latents
 from ganvas.editing.learn import learn_direction
-from ganvas.features.colours import colours_of
-from ganvas.features.geometry import geometry_of
+from ganvas.features.colours import compute_colour_scores
+from ganvas.features.geometry import compute_landmark_scores
 from ganvas.images.files import write_image
 from ganvas.models.protocol import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
@@ -66,7 +66,7 @@ class Judge:
         odds = self.expression.log_odds(img)  # [N, 7]
         scores = {f"odds_{name}": column for name, column in zip(EXPRESSIONS, odds.T, strict=True)}
         scores["age"], scores["female"] = self.age_and_gender(img)
-        return scores | geometry_of(self.landmarks(img)) | colours_of(img)
+        return scores | compute_landmark_scores(self.landmarks(img)) | compute_colour_scores(img)
 
 
 def score(arguments: argparse.Namespace) -> None:
@@ -283,7 +283,7 @@ def _measured(G: Any, look: Look, direction: Direction, spread: dict[str, float]
     seeds = range(FIRST_SEED - samples, FIRST_SEED)
     with torch.no_grad():
         ws = G.mapping(latents_from_seeds(seeds, G.z_dim), truncation_psi=PSI)
-    up, down = (judged(G, look, ws, direction, a, resolution=RENDER_PX) for a in (MEASURED_AT, -MEASURED_AT))
+    up, down = (score_latents(G, look, ws, direction, a, resolution=RENDER_PX) for a in (MEASURED_AT, -MEASURED_AT))
     moved = {name: float((up[name] - down[name]).nanmean()) / 2 / MEASURED_AT / one for name, one in spread.items()}
     gain = moved[direction.name]
     print(f"{direction.name:12s} a fitted unit moves {gain:.2f} deviations", flush=True)
@@ -331,9 +331,9 @@ def check(arguments: argparse.Namespace) -> None:
     for name in _wanted(arguments, directions):
         kept, d = arguments.out / f"{name}.json", directions[name]
         if not kept.exists():
-            still = still or judged(G, look, ws, resolution=RENDER_PX)
+            still = still or score_latents(G, look, ws, resolution=RENDER_PX)
             amounts = [float(a) for a in _steps(d, arguments.amounts)]
-            found = respond(G, look, ws, d, amounts, still=still, resolution=RENDER_PX)
+            found = measure_response(G, look, ws, d, amounts, still=still, resolution=RENDER_PX)
             kept.write_text(json.dumps(asdict(found) | {"samples": len(ws)}))
         _say(json.loads(kept.read_text()))
 
@@ -364,7 +364,9 @@ def sheets(arguments: argparse.Namespace) -> None:
         ws = G.mapping(latents_from_seeds(SHEET_SEEDS, G.z_dim), truncation_psi=CHECK_PSI)
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name in _wanted(arguments, directions):
-        write_image(sheet(G, ws, directions[name], px=arguments.px), arguments.out / f"{name}.jpg", quality=88)
+        write_image(
+            direction_sheet(G, ws, directions[name], px=arguments.px), arguments.out / f"{name}.jpg", quality=88
+        )
 
 
 def _wanted(arguments: argparse.Namespace, known: Iterable[str]) -> list[str]:

@@ -22,7 +22,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ganvas.features.scorers import EXPRESSIONS, INPUT_PX, FaceScorer
+from ganvas.features.scorers import EXPRESSIONS, FACE_INPUT_PX, FaceScoreNet
 from ganvas.ops.precision import fast_dtype
 
 CUT_PX = 108  # 75 % of the aligned crop; the pupil sees 96 of them, the rest is room for jitter
@@ -44,8 +44,8 @@ def _portraits(folder: Path, face_api: Path) -> dict[str, np.ndarray]:
 
 def _jitter(img: Tensor) -> Tensor:
     """Shifts, mirrors, a little blur, light and colour: what alignment and cameras do, and the teachers do not mind."""
-    top, left = (int(torch.randint(0, CUT_PX - INPUT_PX + 1, ()).item()) for _ in range(2))
-    img = img[:, :, top : top + INPUT_PX, left : left + INPUT_PX]
+    top, left = (int(torch.randint(0, CUT_PX - FACE_INPUT_PX + 1, ()).item()) for _ in range(2))
+    img = img[:, :, top : top + FACE_INPUT_PX, left : left + FACE_INPUT_PX]
     mirror = torch.rand(len(img)) < 0.5
     img = torch.where(mirror[:, None, None, None], img.flip(3), img)
     soft = F.interpolate(F.avg_pool2d(img, 2), scale_factor=2, mode="bilinear")
@@ -66,19 +66,19 @@ def _kept_apart(lengths: list[int]) -> tuple[Tensor, Tensor]:
     return torch.cat(kept), torch.cat(taught)
 
 
-def _loss(net: FaceScorer, cut: Tensor, p: Tensor, age: Tensor, female: Tensor) -> Tensor:
-    logits, years, gender = (out.float() for out in net.judge(cut))
+def _loss(net: FaceScoreNet, cut: Tensor, p: Tensor, age: Tensor, female: Tensor) -> Tensor:
+    logits, years, gender = (out.float() for out in net.forward_cropped(cut))
     loss = -(p * logits.log_softmax(dim=1)).sum(dim=1).mean()
     loss = loss + 0.5 * F.smooth_l1_loss(years / 10, age / 10)
     return loss + 0.5 * F.binary_cross_entropy_with_logits(gender, female)
 
 
-def _report(net: FaceScorer, data: list[Tensor]) -> None:
+def _report(net: FaceScoreNet, data: list[Tensor]) -> None:
     net.eval()
-    edge = (CUT_PX - INPUT_PX) // 2
+    edge = (CUT_PX - FACE_INPUT_PX) // 2
     with torch.no_grad():
         cut = data[0].float()[:, :, edge:-edge, edge:-edge] / 127.5 - 1
-        ways = net.judge(cut), net.judge(cut.flip(3))  # as score_faces does
+        ways = net.forward_cropped(cut), net.forward_cropped(cut.flip(3))  # as score_faces does
         logits, years, gender = ((a + b) / 2 for a, b in zip(*ways, strict=True))
     happy, truth = logits.softmax(dim=1)[:, 1], data[1][:, 1]
     sure = happy >= 0.9
@@ -122,7 +122,7 @@ def main() -> None:
     data[1:] = [column.float() for column in data[1:]]
     lengths = [len(table[0]) for table in tables]
     kept, taught = _kept_apart(lengths)
-    net = FaceScorer().to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    net = FaceScoreNet().to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     if a.start:
         net.load_state_dict({name: w.float() for name, w in load_file(a.start).items()})
     optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-2)

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from learn_scorers import CUT_PX
 from smile import chosen, found_in
 
-from ganvas.editing.directions import move
+from ganvas.editing.directions import move_along_direction
 from ganvas.editing.step import Move
 from ganvas.features.efficientnet import load_efficientnet
 from ganvas.images.files import read_image
@@ -50,8 +50,8 @@ def samples(G: Any, count: int) -> Iterator[Tensor]:
     for seed in range(FIRST_SEED, FIRST_SEED + count):
         with torch.no_grad():
             ws = G.mapping(latents_from_seeds([seed], G.z_dim), truncation_psi=dice.choice((0.6, 0.8)))
-            ws = move(ws, directions["smile"], dice.uniform(-7, 7))
-            ws = move(ws, directions[dice.choice(ALSO)], dice.uniform(-2, 2))
+            ws = move_along_direction(ws, directions["smile"], dice.uniform(-7, 7))
+            ws = move_along_direction(ws, directions[dice.choice(ALSO)], dice.uniform(-2, 2))
             img = G.synthesis(ws, precision="fast")  # whole, as sessions look at it: an early exit is paler
         yield F.avg_pool2d(img.float(), 4).clamp(-1, 1)
 
@@ -64,10 +64,10 @@ def photos(G: Any, folder: Path, table: Path, count: int, keep: Path) -> Iterato
     files = sorted(row["file"] for row in rows if row["file"] not in measured)
     dice = random.Random(0)
     dice.shuffle(files)
-    eyes = load_efficientnet()
+    extractor = load_efficientnet()
     for name in files[:count]:
         photo = read_image(folder / name)
-        found = found_in(photo, G, eyes, "fast", keep / f"{Path(name).stem}-fast.npz")
+        found = found_in(photo, G, extractor, "fast", keep / f"{Path(name).stem}-fast.npz")
         session = open_session(photo, model=G, inversion=found, align="faces")
         for amount in sorted(dice.uniform(-7, 7) for _ in range(PLACES)):
             other = Move(direction=dice.choice(ALSO), amount=dice.choice((0, 0, dice.uniform(-1.5, 1.5))))

@@ -11,8 +11,8 @@ import typer
 
 from ganvas.cli.choices import one_of
 from ganvas.cli.edit import read_recipe
-from ganvas.cli.fetch import have
-from ganvas.cli.machine import prepare_machine
+from ganvas.cli.fetch import ensure_models
+from ganvas.cli.machine import configure_process
 
 if TYPE_CHECKING:
     from ganvas.editing.recipe import Recipe
@@ -52,30 +52,32 @@ def batch(
 
     Example: [bold]ganvas batch photos smiling --recipe smile.json --skip-existing[/bold]
     """
-    from ganvas.cli.pictures import Report
-    from ganvas.editing.regions import unwrapped
+    from ganvas.cli.pictures import BatchRunner
+    from ganvas.editing.regions import unwrap_step
     from ganvas.errors import BadConfig
-    from ganvas.images.folders import tasks
+    from ganvas.images.folders import list_tasks
 
     if not in_dir.is_dir():
         raise BadConfig(f"{in_dir} is not a folder; for one photo: ganvas edit PHOTO -o OUT --recipe {recipe}")
     wanted = read_recipe(recipe)
-    todo = tasks(in_dir, out_dir, suffix=suffix, ext=ext, recursive=recursive)
+    todo = list_tasks(in_dir, out_dir, suffix=suffix, ext=ext, recursive=recursive)
     name = model or wanted.model
-    have((name, "mtcnn", "efficientnet-lite0", *(getattr(unwrapped(step), "model", "") for step in wanted.steps)))
-    settings = Settings(name, wanted.to_json(), effort or wanted.effort, face or wanted.face)
+    ensure_models(
+        (name, "mtcnn", "efficientnet-lite0", *(getattr(unwrap_step(step), "model", "") for step in wanted.steps))
+    )
+    settings = BatchSettings(name, wanted.to_json(), effort or wanted.effort, face or wanted.face)
     make: Callable[..., Path]
     if engine == "ray":
-        started = [task for task in todo if not (skip_existing and task.target.exists())]
-        make = OnRay(settings, started, workers=workers).finished
+        pending = [task for task in todo if not (skip_existing and task.target.exists())]
+        make = RayEditor(settings, pending, workers=workers).wait_for
     else:
-        prepare_machine()
+        configure_process()
         make = Editor(settings).edit
-    Report(todo, make, skip_existing=skip_existing).run()
+    BatchRunner(todo, make, skip_existing=skip_existing).run()
 
 
 @dataclass(frozen=True)
-class Settings:
+class BatchSettings:
     """What is done to each photo; plain data, so that it can be sent."""
 
     model: str
@@ -87,14 +89,14 @@ class Settings:
 class Editor:
     """Opens photos, applies the recipe, writes the results; the model is loaded once."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: BatchSettings):
         from ganvas.editing.recipe import Recipe
-        from ganvas.features.efficientnet import eyes_if_here
+        from ganvas.features.efficientnet import load_efficientnet_if_available
         from ganvas.weights.load import load
 
         self.settings = settings
         self.recipe: Recipe = Recipe.from_json(settings.recipe)
-        self.generator, self.eyes = load(settings.model), eyes_if_here()
+        self.generator, self.extractor = load(settings.model), load_efficientnet_if_available()
 
     def edit(self, task: Task, on_step: Callable[..., Any] | None = None) -> Path:
         """One photo.
@@ -113,16 +115,16 @@ class Editor:
             model=self.generator,
             effort=self.settings.effort,
             face=self.settings.face,
-            eyes=self.eyes,
+            extractor=self.extractor,
             on_step=on_step,
         )
-        session.named(self.settings.model)
+        session.set_model_name(self.settings.model)
         session.replay(self.recipe)
         check_fits(target, *session.result_size)
         target.parent.mkdir(parents=True, exist_ok=True)
         return write_image(session.render(), target)
 
-    def tried(self, task: Task) -> tuple[Path | None, str]:
+    def try_edit(self, task: Task) -> tuple[Path | None, str]:
         """`edit`, with what went wrong as text: errors do not travel well between machines."""
         from ganvas.errors import GanvasError
 
@@ -132,7 +134,7 @@ class Editor:
             return None, str(error)
 
 
-class OnRay:
+class RayEditor:
     """The same on a Ray cluster (RAY_ADDRESS), or on this machine where there is none.
 
     Every node must see the same folders, and have the weights.
@@ -146,7 +148,7 @@ class OnRay:
         MissingExtra: Ray is not installed. GanvasError: it does not start, or its cluster cannot be reached.
     """
 
-    def __init__(self, settings: Settings, todo: Sequence[Task], *, workers: int):
+    def __init__(self, settings: BatchSettings, todo: Sequence[Task], *, workers: int):
         from ganvas.errors import GanvasError, MissingExtra
 
         try:
@@ -159,9 +161,9 @@ class OnRay:
         except Exception as error:  # a plain Exception is what Ray itself raises
             raise GanvasError(f"Ray does not start: {error}. Without it: --engine local") from error
         editors = [ray.remote(Editor).remote(settings) for _ in range(min(workers, max(1, len(todo))))]
-        self.answers = {task: editors[i % len(editors)].tried.remote(task) for i, task in enumerate(todo)}
+        self.futures = {task: editors[i % len(editors)].try_edit.remote(task) for i, task in enumerate(todo)}
 
-    def finished(self, task: Task, on_step: Callable[..., Any] | None = None) -> Path:
+    def wait_for(self, task: Task, on_step: Callable[..., Any] | None = None) -> Path:
         """Wait for one photo.
 
         Raises:
@@ -170,7 +172,7 @@ class OnRay:
         from ganvas.errors import GanvasError
 
         try:
-            path, why = self.ray.get(self.answers[task])
+            path, why = self.ray.get(self.futures[task])
         except self.ray.exceptions.RayError as error:
             raise GanvasError(f"{task.source}: the worker failed: {str(error).splitlines()[-1]}") from error
         if path is None:

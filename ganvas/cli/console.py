@@ -7,15 +7,15 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-def say_error(error: BaseException) -> None:
+def print_error(error: BaseException) -> None:
     """`error: …` on stderr; the message itself says what to do."""
     print(f"error: {error}", file=sys.stderr)
 
 
-def track(items: Iterable[T], *, what: str, total: int | None = None) -> Iterator[T]:
+def track(items: Iterable[_T], *, what: str, total: int | None = None) -> Iterator[_T]:
     """Yield the items while showing how far they are and how long is left."""
     from rich.console import Console
     from rich.progress import track as rich_track
@@ -25,7 +25,7 @@ def track(items: Iterable[T], *, what: str, total: int | None = None) -> Iterato
     )
 
 
-class Progress:
+class ProgressBar:
     """A long job that reports (step, total, …): a bar with an estimate where a person watches, a line where not."""
 
     def __init__(self, what: str):
@@ -34,7 +34,7 @@ class Progress:
         self._task: Any = None
         self._started_sec = 0.0
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressBar:
         self._started_sec = time.monotonic()
         if not sys.stderr.isatty():
             print(f"{self.what} …", file=sys.stderr, flush=True)

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ganvas.cli.choices import one_of
-from ganvas.cli.console import Progress
+from ganvas.cli.console import ProgressBar
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganvas.datasets.doctor import Survey
+    from ganvas.datasets.doctor import DatasetReport
     from ganvas.datasets.fit import Aligner
-    from ganvas.datasets.prepare import Made
+    from ganvas.datasets.prepare import DatasetSummary
     from ganvas.features.faces import Face
     from ganvas.images.crop import Crop
 
 dataset = typer.Typer(name="dataset", help="Make a training set of your pictures, or check them.", no_args_is_help=True)
 
-SHOWN = 20
+_SHOWN = 20
 
 LabelsOption = Annotated[
     str | None,
@@ -68,8 +68,8 @@ def make(
     """
     from ganvas.datasets.prepare import make_dataset
 
-    with Progress(f"reading {source}") as progress:
-        made = make_dataset(
+    with ProgressBar(f"reading {source}") as progress:
+        summary = make_dataset(
             source,
             dest,
             resolution=resolution,
@@ -84,7 +84,7 @@ def make(
             overwrite=overwrite,
             on_step=progress.step,
         )
-    _say_made(made)
+    _print_summary(summary)
 
 
 @dataset.command()
@@ -94,18 +94,18 @@ def check(
         int | None, typer.Option("--resolution", "-r", min=4, help="To be used at; default: what the pictures have.")
     ] = None,
     labels: LabelsOption = None,
-    full: Annotated[bool, typer.Option("--full", help=f"Name every file, not the first {SHOWN} of a kind.")] = False,
+    full: Annotated[bool, typer.Option("--full", help=f"Name every file, not the first {_SHOWN} of a kind.")] = False,
 ) -> None:
     """Look through pictures: how many, what sizes, what is odd, by name, and what will be done. Changes nothing.
 
     Example: [bold]ganvas dataset check ~/photos --resolution 128[/bold]
     """
-    from ganvas.datasets.doctor import survey
+    from ganvas.datasets.doctor import check_dataset
 
-    with Progress(f"looking through {path}") as progress:
-        found = survey(path, resolution=resolution, labels=labels, on_step=progress.step)
-    _say_survey(found, most=None if full else SHOWN)
-    if not found.usable:
+    with ProgressBar(f"looking through {path}") as progress:
+        report = check_dataset(path, resolution=resolution, labels=labels, on_step=progress.step)
+    _print_survey(report, most=None if full else _SHOWN)
+    if not report.usable:
         raise typer.Exit(1)
 
 
@@ -114,7 +114,7 @@ def _aligner(*, every_face: bool) -> Aligner:
     import torch
 
     from ganvas.errors import NoFace
-    from ganvas.features.faces import SURE, FaceFinder
+    from ganvas.features.faces import MIN_UPRIGHT_SCORE, FaceFinder
     from ganvas.images.crop import Crop
 
     torch.set_num_threads(1)  # several photos are looked at side by side already
@@ -123,7 +123,7 @@ def _aligner(*, every_face: bool) -> Aligner:
     def is_one(face: Face, img: Tensor) -> bool:
         # A guess is believed where it fills much of the photo: what is taken for a face by mistake is small.
         across, down = (face.points[1] - face.points[0]).tolist()
-        sure = face.score > SURE or face.size_px > 0.2 * min(img.shape[2:])
+        sure = face.score > MIN_UPRIGHT_SCORE or face.size_px > 0.2 * min(img.shape[2:])
         return sure and (face.turn_deg != 0 or across > abs(down))
 
     def squares(img: Tensor) -> list[Crop]:
@@ -135,33 +135,33 @@ def _aligner(*, every_face: bool) -> Aligner:
     return squares
 
 
-def _say_made(made: Made) -> None:
-    _say_list("left out", [f"{name}: {why}" for name, why in made.skipped])
-    _say_list("copies, left out", [f"{name} ~ {first}" for name, first in made.copies])
-    if made.class_counts:
-        typer.echo(f"classes: {_counted(made.class_counts)}")
-    typer.echo(f"{made.count:,} pictures of {made.resolution} x {made.resolution}: {made.path}")
+def _print_summary(summary: DatasetSummary) -> None:
+    _print_list("left out", [f"{name}: {why}" for name, why in summary.skipped])
+    _print_list("copies, left out", [f"{name} ~ {first}" for name, first in summary.copies])
+    if summary.class_counts:
+        typer.echo(f"classes: {_format_counts(summary.class_counts)}")
+    typer.echo(f"{summary.count:,} pictures of {summary.resolution} x {summary.resolution}: {summary.path}")
 
 
-def _say_survey(found: Survey, *, most: int | None) -> None:
+def _print_survey(survey: DatasetReport, *, most: int | None) -> None:
     from ganvas.datasets.doctor import FINDINGS
 
-    typer.echo(f"{found.path}: {found.count:,} pictures, {found.usable:,} usable at {found.resolution} pixels")
-    common = sorted(found.sizes.items(), key=lambda pair: -pair[1])
+    typer.echo(f"{survey.path}: {survey.count:,} pictures, {survey.usable:,} usable at {survey.resolution} pixels")
+    common = sorted(survey.sizes.items(), key=lambda pair: -pair[1])
     sizes = [f"{width} x {height}: {count:,}" for (width, height), count in common]
     if sizes:
-        typer.echo(f"sizes: {_short(sizes, 8)}")
-    if found.class_counts:
-        typer.echo(f"classes: {_counted(found.class_counts)}")
-    if found.labels_trouble:
-        typer.echo(f"labels: {found.labels_trouble}")
-    for kind, names in found.findings.items():
-        _say_list(f"{kind} ({FINDINGS[kind]})", names, most=most)
-    if not any(found.findings.values()):
+        typer.echo(f"sizes: {_join_shortened(sizes, 8)}")
+    if survey.class_counts:
+        typer.echo(f"classes: {_format_counts(survey.class_counts)}")
+    if survey.labels_trouble:
+        typer.echo(f"labels: {survey.labels_trouble}")
+    for kind, names in survey.findings.items():
+        _print_list(f"{kind} ({FINDINGS[kind]})", names, most=most)
+    if not any(survey.findings.values()):
         typer.echo("nothing odd")
 
 
-def _say_list(what: str, lines: list[str], *, most: int | None = SHOWN) -> None:
+def _print_list(what: str, lines: list[str], *, most: int | None = _SHOWN) -> None:
     if lines:
         typer.echo(f"{what}: {len(lines):,}")
         for line in lines[:most]:
@@ -170,9 +170,9 @@ def _say_list(what: str, lines: list[str], *, most: int | None = SHOWN) -> None:
             typer.echo(f"  … and {len(lines) - most:,} more")
 
 
-def _counted(counts: dict[str, int]) -> str:
-    return _short([f"{name} {count:,}" for name, count in counts.items()], 12)
+def _format_counts(counts: dict[str, int]) -> str:
+    return _join_shortened([f"{name} {count:,}" for name, count in counts.items()], 12)
 
 
-def _short(texts: list[str], most: int) -> str:
+def _join_shortened(texts: list[str], most: int) -> str:
     return ", ".join(texts[:most]) + (f", … {len(texts) - most:,} more" if len(texts) > most else "")

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ganvas.cli.console import Progress
-from ganvas.cli.edit import say_figures
-from ganvas.cli.fetch import have
-from ganvas.cli.machine import prepare_machine
+from ganvas.cli.console import ProgressBar
+from ganvas.cli.edit import print_metrics
+from ganvas.cli.fetch import ensure_models
+from ganvas.cli.machine import configure_process
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvas.images.crop import Crop
     from ganvas.images.photo import Photo
-    from ganvas.upscaling.tiles import OnStep
+    from ganvas.upscaling.tiles import OnUpscaleStep
 
-SAMPLE = Path(__file__).parents[1] / "samples" / "astronaut.jpg"
-WEIGHTS = ("faces", "mtcnn", "efficientnet-lite0")
-SHEET_PX = 384
-UPSCALED = "smile"  # whose face is made larger at the end
+SAMPLE_PHOTO = Path(__file__).parents[1] / "samples" / "astronaut.jpg"
+DEMO_MODELS = ("faces", "mtcnn", "efficientnet-lite0")
+_SHEET_PX = 384
+UPSCALED_EDIT = "smile"  # whose face is made larger at the end
 FACE_PX = 512  # at most, before
 EDITS: tuple[tuple[str, str, float], ...] = (
     ("smile", "smile", 0.5),
@@ -40,30 +40,30 @@ def demo(
 
     Example: [bold]ganvas demo --outdir ganvas-demo[/bold]
     """
-    have(WEIGHTS, yes=yes)
+    ensure_models(DEMO_MODELS, yes=yes)
 
     from ganvas.images.files import read_image, write_image
     from ganvas.session import open_session
 
-    prepare_machine()
+    configure_process()
     outdir.mkdir(parents=True, exist_ok=True)
-    before = read_image(photo or SAMPLE)
+    before = read_image(photo or SAMPLE_PHOTO)
     typer.echo(f"photo: {photo or 'Eileen Collins, NASA portrait (public domain)'}, {before.width} x {before.height}")
-    with Progress("finding the face in the model") as progress:
+    with ProgressBar("finding the face in the model") as progress:
         session = open_session(before, on_step=progress.step)
-    say_figures(session)
+    print_metrics(session)
     pictures = {"before": before}
     for name, direction, amount in EDITS:
-        with Progress(name):
+        with ProgressBar(name):
             set_to = session.set(direction, amount)
             pictures[f"{name} ({direction} {set_to:+.1f})"] = session.render()
             session.undo()
     for name, picture in pictures.items():
         write_image(picture, outdir / f"{name.split()[0]}.png")
     write_image(_sheet(pictures, session.crop), outdir / "sheet.png")
-    smiling = next(picture for name, picture in pictures.items() if name.startswith(UPSCALED))
-    with Progress("upscaling the face") as progress:
-        write_image(_larger_face(smiling, session.crop, progress.step), outdir / "upscaled.png")
+    smiling = next(picture for name, picture in pictures.items() if name.startswith(UPSCALED_EDIT))
+    with ProgressBar("upscaling the face") as progress:
+        write_image(_upscale_face(smiling, session.crop, progress.step), outdir / "upscaled.png")
     typer.echo(f"pictures: {', '.join(sorted(file.name for file in outdir.glob('*.png')))} in {outdir}")
     typer.echo("next, with a photo of yours:")
     typer.echo("  ganvas edit me.jpg -o me-smiling.png --set smile=1.5 --set age=-1")
@@ -71,32 +71,32 @@ def demo(
     typer.echo("  ganvas generate --seeds 0-7 --grid people.png")
 
 
-def _larger_face(photo: Photo, crop: Crop, on_step: OnStep) -> Photo:
+def _upscale_face(photo: Photo, crop: Crop, on_step: OnUpscaleStep) -> Photo:
     """The face, four times larger, by the upscaler that comes with ganvas."""
     from ganvas.images.photo import Photo
-    from ganvas.upscaling.upscale import LIGHT, upscale
+    from ganvas.upscaling.upscale import LIGHT_MODEL, upscale
 
     face = crop.cut(photo.img, resolution=min(round(crop.side), FACE_PX))
-    return upscale(Photo(img=face), model=LIGHT, on_step=on_step)
+    return upscale(Photo(img=face), model=LIGHT_MODEL, on_step=on_step)
 
 
 def _sheet(pictures: dict[str, Photo], crop: Crop) -> Tensor:
     """Whole photos above, faces below."""
     import torch
 
-    from ganvas.images.sheet import captioned
+    from ganvas.images.sheet import make_captioned_grid
 
-    whole = torch.cat([_fitted(picture.img) for picture in pictures.values()])
-    faces = torch.cat([crop.cut(picture.img, resolution=SHEET_PX) for picture in pictures.values()])
-    return captioned(torch.cat([whole, faces]), [""] * len(pictures) + list(pictures), columns=len(pictures))
+    whole = torch.cat([_fit_square(picture.img) for picture in pictures.values()])
+    faces = torch.cat([crop.cut(picture.img, resolution=_SHEET_PX) for picture in pictures.values()])
+    return make_captioned_grid(torch.cat([whole, faces]), [""] * len(pictures) + list(pictures), columns=len(pictures))
 
 
-def _fitted(img: Tensor) -> Tensor:
+def _fit_square(img: Tensor) -> Tensor:
     """The whole picture within a white square."""
     import torch.nn.functional as F
 
-    scale = SHEET_PX / max(img.shape[2:])
+    scale = _SHEET_PX / max(img.shape[2:])
     height, width = (max(1, round(side * scale)) for side in img.shape[2:])
     small = F.interpolate(img, (height, width), mode="area" if scale < 1 else "bilinear")
-    top, left = (SHEET_PX - height) // 2, (SHEET_PX - width) // 2
-    return F.pad(small, (left, SHEET_PX - width - left, top, SHEET_PX - height - top), value=1.0)
+    top, left = (_SHEET_PX - height) // 2, (_SHEET_PX - width) // 2
+    return F.pad(small, (left, _SHEET_PX - width - left, top, _SHEET_PX - height - top), value=1.0)

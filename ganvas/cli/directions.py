@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganvas.cli.choices import one_of, parse_numbers
-from ganvas.cli.console import Progress
-from ganvas.cli.generator import Class, Model, map_seeds, map_z, open_generator
+from ganvas.cli.console import ProgressBar
+from ganvas.cli.generator import ClassOption, ModelOption, map_seeds, map_z, open_generator
 from ganvas.cli.samples import files_in, ws_of_files
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvas.editing.directions import Direction
-    from ganvas.editing.learn import Fit
+    from ganvas.editing.learn import RegressionFit
 
 directions = typer.Typer(
     name="directions",
@@ -28,14 +28,14 @@ directions = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-PREVIEW_PX = 256
+_PREVIEW_PX = 256
 EFFECT_SEEDS = 12  # pictures on which rows, unit and range of a learnt direction are measured
-AMOUNTS = tuple(float(a) for a in range(-5, 6))  # tried when a range is measured
-Output = Annotated[
+RANGE_AMOUNTS = tuple(float(a) for a in range(-5, 6))  # tried when a range is measured
+OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="The file to add to; left out, 'ganvas edit' finds it by itself.")
 ]
-Group = Annotated[str, typer.Option(help="The heading to show it under: expression, age, pose, hair, skin …")]
-Layers = Annotated[str, typer.Option(help="Rows of ws that move, such as 0-3; left out: all.")]
+GroupOption = Annotated[str, typer.Option(help="The heading to show it under: expression, age, pose, hair, skin …")]
+LayersOption = Annotated[str, typer.Option(help="Rows of ws that move, such as 0-3; left out: all.")]
 
 
 @directions.command("list")
@@ -47,16 +47,16 @@ def list_(
     Example: [bold]ganvas directions list --model faces[/bold]
     """
     from ganvas.editing.directions import load_directions
-    from ganvas.session import SHIPPED
+    from ganvas.session import SHIPPED_DIRECTIONS
     from ganvas.weights import store
 
     wanted = None if model is None else _fingerprint(open_generator(model))
     count = 0
-    for folder in (SHIPPED, store.home() / "directions"):
+    for folder in (SHIPPED_DIRECTIONS, store.home() / "directions"):
         for file in sorted(folder.glob("*.safetensors")):
             for direction in load_directions(file).values():
                 if wanted in (None, direction.fingerprint):
-                    typer.echo(_line(direction, file))
+                    typer.echo(_format_direction(direction, file))
                     count += 1
     if not count:
         typer.echo("none yet; learn one with 'ganvas directions learn', or look with 'ganvas directions find'")
@@ -64,20 +64,20 @@ def list_(
 
 @directions.command()
 def find(
-    model: Model,
+    model: ModelOption,
     method: Annotated[
         str,
         typer.Option(callback=one_of("sefa", "pca"), help="sefa: from the weights; pca: from samples of the latents."),
     ] = "sefa",
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
-    layers: Layers = "",
+    layers: LayersOption = "",
     sheet: Annotated[Path | None, typer.Option(help="A picture of them, to name them by.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the picture that the sheet moves.")] = 0,
-    label: Class = None,
+    label: ClassOption = None,
     names: Annotated[
         list[str] | None, typer.Option("--name", help="Keep one under a name: --name 0=pose; may be repeated.")
     ] = None,
-    output: Output = None,
+    output: OutputOption = None,
 ) -> None:
     """Find directions without any labels. Look at the sheet, then keep those that mean something, under a name.
 
@@ -86,25 +86,25 @@ def find(
     from ganvas.editing.pca import pca
     from ganvas.editing.sefa import sefa
 
-    kept = [_parse_name(text, count) for text in names or []]
+    selections = [_parse_name(text, count) for text in names or []]
     rows = _rows(layers)
     G = open_generator(model)
-    find_them = sefa if method == "sefa" else pca
-    found = find_them(G, count=count, layers=rows, fingerprint=_fingerprint(G))
-    for direction in found:
-        said = ", ".join(f"{k} {v:.3g}" for k, v in direction.facts.items() if isinstance(v, float))
-        typer.echo(f"{direction.name}: {said}")
+    discover = sefa if method == "sefa" else pca
+    candidates = discover(G, count=count, layers=rows, fingerprint=_fingerprint(G))
+    for direction in candidates:
+        facts = ", ".join(f"{k} {v:.3g}" for k, v in direction.facts.items() if isinstance(v, float))
+        typer.echo(f"{direction.name}: {facts}")
     if sheet is not None:
-        _save_sheet(G, map_seeds(G, [seed], trunc=0.7, label=label), found, sheet)
-    if kept:
-        chosen = [replace(found[index], name=name) for index, name in kept]
-        _keep(G, chosen, output, model, f"ganvas directions find --method {method}")
+        _save_sheet(G, map_seeds(G, [seed], trunc=0.7, label=label), candidates, sheet)
+    if selections:
+        chosen = [replace(candidates[index], name=name) for index, name in selections]
+        _save_directions(G, chosen, output, model, f"ganvas directions find --method {method}")
 
 
 @directions.command()
 def learn(
     name: Annotated[str, typer.Argument(help="What the slider will be called; with --scores, a column of the table.")],
-    model: Model,
+    model: ModelOption,
     scores: Annotated[
         Path | None, typer.Option(help="CSV with a column 'seed' or 'file', and a column NAME of numbers or yes/no.")
     ] = None,
@@ -131,14 +131,14 @@ def learn(
         float | None,
         typer.Option(help="truncation_psi of the seeds; 0.7, as in 'ganvas generate', and 1 with --scorer."),
     ] = None,
-    label: Class = None,
+    label: ClassOption = None,
     effort: Annotated[
         str, typer.Option(callback=one_of("fast", "standard", "best"), help="How long to look for each photo.")
     ] = "fast",
     leakage: Annotated[Path | None, typer.Option(help="Draw what else it moves as a picture.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="A picture of five amounts.")] = None,
-    group: Group = "other",
-    output: Output = None,
+    group: GroupOption = "other",
+    output: OutputOption = None,
 ) -> None:
     """Learn a slider from what you know about samples: a table, two folders, likes and dislikes, or a scorer.
 
@@ -159,106 +159,114 @@ def learn(
         raise typer.BadParameter("both sides are needed: --positive and --negative, --like and --dislike")
     if layers == "auto" and not scorer:
         raise typer.BadParameter("--layers auto measures the effect of every row, so it needs --scorer")
-    kept = [other for other in keep.replace(" ", "").split(",") if other]
+    keep_names = [other for other in keep.replace(" ", "").split(",") if other]
     G = open_generator(model)
-    ask = _Asked(G, name, trunc=(1.0 if scorer else 0.7) if trunc is None else trunc, label=label, space=space)
+    builder = _SampleBuilder(
+        G, name, trunc=(1.0 if scorer else 0.7) if trunc is None else trunc, label=label, space=space
+    )
     if scores is not None:
-        known = ask.table(scores, effort)
+        labelled = builder.from_table(scores, effort)
     elif scorer:
-        known = ask.scored(scorer, kept, samples)
+        labelled = builder.from_scorer(scorer, keep_names, samples)
     elif like or dislike:
-        known = ask.marked(
-            *(map_seeds(G, parse_numbers(t, what="seeds"), trunc=ask.trunc, label=label) for t in (like, dislike))
+        labelled = builder.from_marks(
+            *(map_seeds(G, parse_numbers(t, what="seeds"), trunc=builder.trunc, label=label) for t in (like, dislike))
         )
     else:
-        known = ask.marked(
+        labelled = builder.from_marks(
             *(ws_of_files(files_in(folder), G, effort=effort) for folder in (positive, negative) if folder)
         )
     if channels:
-        found = ask.channels(known, channels)
+        direction = builder.find_channels(labelled, channels)
     else:
-        x, y = known.known(name)
-        others = [ask.other(known, other) for other in kept]
-        found = learn_direction(x, y, name=name, keep=others, space=space)
-    found = replace(found, fingerprint=_fingerprint(G), facts={**found.facts, "keep": kept}, group=group)
+        x, y = labelled.select(name)
+        others = [builder.vector_to_keep(labelled, other) for other in keep_names]
+        direction = learn_direction(x, y, name=name, keep=others, space=space)
+    direction = replace(
+        direction, fingerprint=_fingerprint(G), facts={**direction.facts, "keep": keep_names}, group=group
+    )
     if layers and layers != "auto":
-        found = replace(found, layers=tuple(parse_numbers(layers, what="layers")))
+        direction = replace(direction, layers=tuple(parse_numbers(layers, what="layers")))
     if scorer:
-        found = ask.measured(found, scorer, auto=layers == "auto")
+        direction = builder.calibrate(direction, scorer, auto=layers == "auto")
     else:
-        found.facts["range"] = "not measured"
-    _say(found)
-    _say_leakage(found, known, leakage)
+        direction.facts["range"] = "not measured"
+    _print_fit(direction)
+    _print_leakage(direction, labelled, leakage)
     if sheet is not None:
-        _save_sheet(G, map_seeds(G, [0], trunc=0.7, label=label), [found], sheet)
-    _keep(G, [found], output, model, "ganvas directions learn")
+        _save_sheet(G, map_seeds(G, [0], trunc=0.7, label=label), [direction], sheet)
+    _save_directions(G, [direction], output, model, "ganvas directions learn")
 
 
 @directions.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help=".npy, .npz, .pt or .pkl of InterFaceGAN, GANSpace, idinvert or e4e.")],
-    model: Model,
+    model: ModelOption,
     name: Annotated[str, typer.Option(help="What it will be called; left out: as in the file.")] = "",
     first: Annotated[int, typer.Option(min=1, help="Of a file with many components, take so many.")] = 8,
     sheet: Annotated[Path | None, typer.Option(help="A picture of them.")] = None,
-    group: Group = "other",
-    output: Output = None,
+    group: GroupOption = "other",
+    output: OutputOption = None,
 ) -> None:
     """Take directions that another tool learnt for this very generator. Their unit stays what it was there.
 
     Example: [bold]ganvas directions import stylegan_ffhq_smile_w_boundary.npy --model ffhq.pkl --name smile[/bold]
     """
-    from ganvas.editing.directions import imported
+    from ganvas.editing.directions import import_direction
     from ganvas.weights.from_directions import read_directions
 
     G = open_generator(model)
     foreign = read_directions(file)[:first]
     chosen = [name if len(foreign) == 1 else f"{name}-{i}" for i in range(len(foreign))] if name else None
-    named = chosen or [re.sub(r"[^\w-]", "_", one.name) for one in foreign]
-    found = [
-        replace(imported(one, G, name=_check_name(new), fingerprint=_fingerprint(G)), group=group)
-        for one, new in zip(foreign, named, strict=True)
+    new_names = chosen or [re.sub(r"[^\w-]", "_", one.name) for one in foreign]
+    converted = [
+        replace(import_direction(one, G, name=_check_name(new), fingerprint=_fingerprint(G)), group=group)
+        for one, new in zip(foreign, new_names, strict=True)
     ]
     if sheet is not None:
-        _save_sheet(G, map_seeds(G, [0], trunc=0.7, label=None), found, sheet)
-    _keep(G, found, output, model, f"imported from {file.name}")
+        _save_sheet(G, map_seeds(G, [0], trunc=0.7, label=None), converted, sheet)
+    _save_directions(G, converted, output, model, f"imported from {file.name}")
 
 
 @directions.command("report")
 def report_(
     outdir: Annotated[Path, typer.Option(help="Folder for report.md, report.json, leakage.png and the sheets.")],
-    model: Model = "faces",
+    model: ModelOption = "faces",
     only: Annotated[str, typer.Option(help="Some directions, such as smile,age; left out: all.")] = "",
     scorers: Annotated[
         str, typer.Option(help="Face scorers that look, such as smile,age,yaw; 'none'; left out: the usual for faces.")
     ] = "",
     seeds: Annotated[str, typer.Option(help="Samples to measure on.")] = "0-99",
     trunc: Annotated[float, typer.Option(help="truncation_psi of the seeds.")] = 0.7,
-    label: Class = None,
+    label: ClassOption = None,
 ) -> None:
     """Measure directions on fresh seeds: what each moves, how far, and what else; with sheets to look at.
 
     Example: [bold]ganvas directions report --model faces --only smile,age --seeds 0-49 --outdir report[/bold]
     """
-    from ganvas.editing.report import report
-    from ganvas.features.judges import USUAL, FaceJudge, knows_faces
+    from ganvas.editing.report import write_direction_report
+    from ganvas.features.judges import DEFAULT_FACE_SCORES, FaceScorer, is_face_generator
     from ganvas.session import directions_of
 
     numbers = parse_numbers(seeds, what="seeds")
     G = open_generator(model)
-    known = directions_of(_fingerprint(G))
-    wanted = [_known(known, one, model) for one in only.replace(" ", "").split(",") if one] or list(known.values())
+    known_directions = directions_of(_fingerprint(G))
+    wanted = [_find_direction(known_directions, one, model) for one in only.replace(" ", "").split(",") if one] or list(
+        known_directions.values()
+    )
     if not wanted:
         raise typer.BadParameter(f"there are no directions of {model} yet; learn one with 'ganvas directions learn'")
-    looked = [one for one in scorers.replace(" ", "").split(",") if one]
-    if not looked:
-        looked = list(USUAL) if knows_faces(G) else ["none"]
-    judge = None if looked == ["none"] else FaceJudge(looked)
+    scorer_names = [one for one in scorers.replace(" ", "").split(",") if one]
+    if not scorer_names:
+        scorer_names = list(DEFAULT_FACE_SCORES) if is_face_generator(G) else ["none"]
+    face_scorer = None if scorer_names == ["none"] else FaceScorer(scorer_names)
     ws = map_seeds(G, numbers, trunc=trunc, label=label)
-    with Progress("measuring directions") as progress:
-        found = report(G, wanted, ws, outdir, judge=judge, resolution=_preview(G), on_step=progress.step)
-    if found.leakage is not None:
-        typer.echo(found.leakage.to_text())
+    with ProgressBar("measuring directions") as progress:
+        result = write_direction_report(
+            G, wanted, ws, outdir, scorer=face_scorer, resolution=_preview(G), on_step=progress.step
+        )
+    if result.leakage is not None:
+        typer.echo(result.leakage.to_text())
     typer.echo(f"report: {outdir / 'report.md'}")
 
 
@@ -266,13 +274,13 @@ def report_(
 
 
 @dataclass(frozen=True)
-class _Samples:
+class _LabelledSamples:
     """Latents in the space that was asked for, and columns of scores; nan = unknown."""
 
     x: Tensor
     scores: dict[str, Tensor]
 
-    def known(self, column: str) -> tuple[Tensor, Tensor]:
+    def select(self, column: str) -> tuple[Tensor, Tensor]:
         """The samples whose score is known."""
         from ganvas.errors import BadConfig
 
@@ -281,16 +289,16 @@ class _Samples:
         good = self.scores[column].isfinite()
         return self.x[good], self.scores[column][good]
 
-    def fit(self, column: str) -> Fit:
+    def fit(self, column: str) -> RegressionFit:
         """Its linear score."""
         from ganvas.editing.learn import fit_scores
 
-        x, y = self.known(column)
+        x, y = self.select(column)
         return fit_scores(x.flatten(1), y)
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _SampleBuilder:
     """One call of `learn`: the generator, and how samples are made of seeds, photos and scorers."""
 
     G: Any
@@ -318,96 +326,103 @@ class _Asked:
             )
         return ws
 
-    def table(self, path: Path, effort: str) -> _Samples:
+    def from_table(self, path: Path, effort: str) -> _LabelledSamples:
         """A CSV file's samples."""
-        from ganvas.editing.labels import read_labels
+        from ganvas.editing.labels import read_score_table
 
-        labels = read_labels(path)
+        labels = read_score_table(path)
         if labels.seeds:
             ws = map_seeds(self.G, list(labels.seeds), trunc=self.trunc, label=self.label)
         else:
             ws = ws_of_files(labels.files, self.G, effort=effort)
-        return _Samples(self.features(ws), labels.scores)
+        return _LabelledSamples(self.features(ws), labels.scores)
 
-    def marked(self, positive: Tensor, negative: Tensor) -> _Samples:
+    def from_marks(self, positive: Tensor, negative: Tensor) -> _LabelledSamples:
         """Two sets."""
         import torch
 
         marks = torch.cat([torch.ones(len(positive)), torch.zeros(len(negative))])
-        return _Samples(self.features(torch.cat([positive, negative])), {self.name: marks})
+        return _LabelledSamples(self.features(torch.cat([positive, negative])), {self.name: marks})
 
-    def scored(self, scorer: str, kept: Sequence[str], count: int) -> _Samples:
+    def from_scorer(self, scorer: str, keep_names: Sequence[str], count: int) -> _LabelledSamples:
         """Samples of the generator, judged by face scorers: the one asked for, and those to keep that have its kind."""
         import torch
 
-        from ganvas.editing.effect import judged
-        from ganvas.features.judges import NAMES, FaceJudge
+        from ganvas.editing.effect import score_latents
+        from ganvas.features.judges import FACE_SCORES, FaceScorer
 
-        judge = FaceJudge([scorer, *(name for name in kept if name in NAMES and name != scorer)])
-        ws = self._mixed(count) if self.space == "w+" else self._natural(count)
+        face_scorer = FaceScorer([scorer, *(name for name in keep_names if name in FACE_SCORES and name != scorer)])
+        ws = self._sample_mixed_ws(count) if self.space == "w+" else self._sample_ws(count)
         parts = []
-        with Progress(f"judging {count} samples") as progress:
+        with ProgressBar(f"judging {count} samples") as progress:
             for start in range(0, count, 50):
-                parts.append(judged(self.G, judge, ws[start : start + 50], resolution=_preview(self.G)))
+                parts.append(score_latents(self.G, face_scorer, ws[start : start + 50], resolution=_preview(self.G)))
                 progress.step(min(start + 50, count), count)
         columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        return _Samples(self.features(ws), {self.name: columns.pop(scorer), **columns})
+        return _LabelledSamples(self.features(ws), {self.name: columns.pop(scorer), **columns})
 
-    def _natural(self, count: int) -> Tensor:
+    def _sample_ws(self, count: int) -> Tensor:
         import torch
 
         z = torch.randn(count, self.G.z_dim, generator=torch.Generator().manual_seed(1))
         return map_z(self.G, z, trunc=self.trunc, label=self.label)
 
-    def _mixed(self, count: int) -> Tensor:
+    def _sample_mixed_ws(self, count: int) -> Tensor:
         """Every row of a sample comes from one of three, so that rows can be told apart."""
         import torch
 
-        ws = torch.stack([self._natural(3 * count)[i::3] for i in range(3)])  # [3, N, num_ws, w_dim]
+        ws = torch.stack([self._sample_ws(3 * count)[i::3] for i in range(3)])  # [3, N, num_ws, w_dim]
         source = torch.randint(3, ws.shape[1:3], generator=torch.Generator().manual_seed(2))  # [N, num_ws]
         return ws.gather(0, source[None, :, :, None].expand(1, -1, -1, ws.shape[3]))[0]
 
-    def other(self, known: _Samples, name: str) -> Tensor:
+    def vector_to_keep(self, labelled: _LabelledSamples, name: str) -> Tensor:
         """The vector of an attribute to keep: from its column where there is one, else a direction that is there."""
         from ganvas.errors import BadConfig
         from ganvas.session import directions_of
 
-        if name in known.scores:
-            return known.fit(name).slope.view(-1, known.x.shape[-1])
-        here = directions_of(_fingerprint(self.G))
-        if name in here and here[name].space == self.space:
-            return here[name].vector
-        spaces = ", ".join(n for n, d in here.items() if d.space == self.space) or "none"
+        if name in labelled.scores:
+            return labelled.fit(name).slope.view(-1, labelled.x.shape[-1])
+        known_directions = directions_of(_fingerprint(self.G))
+        if name in known_directions and known_directions[name].space == self.space:
+            return known_directions[name].vector
+        spaces = ", ".join(n for n, d in known_directions.items() if d.space == self.space) or "none"
         raise BadConfig(
-            f"nothing is known about {name!r} to keep: no column of that name ({', '.join(known.scores)}), and no "
+            f"nothing is known about {name!r} to keep: no column of that name ({', '.join(labelled.scores)}), and no "
             f"direction in space {self.space!r} (there: {spaces})"
         )
 
-    def channels(self, known: _Samples, count: int) -> Direction:
+    def find_channels(self, labelled: _LabelledSamples, count: int) -> Direction:
         """Single style channels in which the likes stand out from random samples."""
         from ganvas.editing.learn import channel_direction, rank_channels
 
         if self.space != "s":
             raise typer.BadParameter("--channels chooses style channels: add --space s")
-        x, y = known.known(self.name)
-        ranking = rank_channels(x[y > (y.min() + y.max()) / 2], self.features(self._natural(2000)))
+        x, y = labelled.select(self.name)
+        ranking = rank_channels(x[y > (y.min() + y.max()) / 2], self.features(self._sample_ws(2000)))
         return channel_direction(ranking, name=self.name, channels=count)
 
-    def measured(self, direction: Direction, scorer: str, *, auto: bool) -> Direction:
+    def calibrate(self, direction: Direction, scorer: str, *, auto: bool) -> Direction:
         """Rows, unit and range by what the scorer sees, on pictures that were not learnt from."""
-        from ganvas.editing.effect import best_layers, calibrated, checked_range, effect_by_row, judge_of, respond
+        from ganvas.editing.effect import (
+            best_layers,
+            calibrate,
+            combine_scorers,
+            effect_by_row,
+            find_valid_range,
+            measure_response,
+        )
         from ganvas.features.judges import face_scorer
 
         G, px, score = self.G, _preview(self.G), face_scorer(scorer)
         ws = map_seeds(G, list(range(EFFECT_SEEDS)), trunc=self.trunc, label=self.label)
         if auto:
-            with Progress("measuring the rows") as progress:
+            with ProgressBar("measuring the rows") as progress:
                 effects = effect_by_row(G, score, ws, direction, resolution=px, on_step=progress.step)
             typer.echo("effect of each row: " + " ".join(f"{effect:+.2f}" for effect in effects.tolist()))
             direction = replace(direction, layers=best_layers(effects))
-        direction = calibrated(G, score, ws, direction, resolution=px)
-        found = respond(G, judge_of({scorer: score}), ws, direction, AMOUNTS, resolution=px)
-        low, high = checked_range(found, scorer)
+        direction = calibrate(G, score, ws, direction, resolution=px)
+        response = measure_response(G, combine_scorers({scorer: score}), ws, direction, RANGE_AMOUNTS, resolution=px)
+        low, high = find_valid_range(response, scorer)
         facts = {**direction.facts, "range": f"measured on {EFFECT_SEEDS} seeds by {scorer}"}
         return replace(direction, low=low or -1.0, high=high or 1.0, facts=facts)
 
@@ -424,7 +439,7 @@ def _fingerprint(G: Any) -> str:
 def _preview(G: Any) -> int | None:
     """An early exit where the family has one, so that a thousand pictures take minutes."""
     if G.family == "mobilestylegan" or (G.family == "stylegan2" and G.config.architecture == "skip"):
-        return min(PREVIEW_PX, G.img_resolution)
+        return min(_PREVIEW_PX, G.img_resolution)
     return None
 
 
@@ -445,24 +460,26 @@ def _parse_name(text: str, count: int) -> tuple[int, str]:
     return int(match[1]), match[2]
 
 
-def _known(known: dict[str, Direction], name: str, model: str) -> Direction:
+def _find_direction(known_directions: dict[str, Direction], name: str, model: str) -> Direction:
     from ganvas.errors import BadConfig
 
-    if name not in known:
-        raise BadConfig(f"unknown direction {name!r} for {model}; known: {', '.join(sorted(known)) or 'none'}")
-    return known[name]
+    if name not in known_directions:
+        raise BadConfig(
+            f"unknown direction {name!r} for {model}; known: {', '.join(sorted(known_directions)) or 'none'}"
+        )
+    return known_directions[name]
 
 
-def _line(d: Direction, file: Path) -> str:
+def _format_direction(d: Direction, file: Path) -> str:
     fit = next((f"{key.upper()} {d.facts[key]:.2f}" for key in ("r2", "auc") if key in d.facts), "")
     how = d.facts.get("method", "")
     many = f"{d.facts['samples']} samples" if "samples" in d.facts else ""
     rows = "all rows" if d.layers is None else f"rows {','.join(map(str, d.layers))}"
-    said = ", ".join(part for part in (d.space, rows, f"{d.low:+g} to {d.high:+g}", how, many, fit) if part)
-    return f"{d.name}: {said}; group {d.group}; of {d.fingerprint[:12]}, in {file.name}"
+    summary = ", ".join(part for part in (d.space, rows, f"{d.low:+g} to {d.high:+g}", how, many, fit) if part)
+    return f"{d.name}: {summary}; group {d.group}; of {d.fingerprint[:12]}, in {file.name}"
 
 
-def _say(direction: Direction) -> None:
+def _print_fit(direction: Direction) -> None:
     facts = direction.facts
     fit = "R²" if "r2" in facts else "AUC"
     if "r2" in facts or "auc" in facts:
@@ -474,15 +491,15 @@ def _say(direction: Direction) -> None:
         typer.echo(f"range: {direction.low:+g} to {direction.high:+g}, {facts['range']}")
 
 
-def _say_leakage(direction: Direction, known: _Samples, picture: Path | None) -> None:
+def _print_leakage(direction: Direction, labelled: _LabelledSamples, picture: Path | None) -> None:
     """What the other columns say; nothing is painted for it."""
-    from ganvas.editing.leakage import draw_leakage, linear_leakage
+    from ganvas.editing.leakage import compute_linear_leakage, draw_leakage
     from ganvas.images.files import write_image
 
-    fits = {name: known.fit(name) for name in known.scores}
+    fits = {name: labelled.fit(name) for name in labelled.scores}
     if direction.vector.numel() != next(iter(fits.values())).slope.numel():
         return
-    leakage = linear_leakage([direction], fits)
+    leakage = compute_linear_leakage([direction], fits)
     if len(fits) > 1:
         typer.echo("standard deviations moved for amount 1:\n" + leakage.to_text())
     if picture is not None:
@@ -490,23 +507,23 @@ def _say_leakage(direction: Direction, known: _Samples, picture: Path | None) ->
         typer.echo(f"leakage: {picture}")
 
 
-def _save_sheet(G: Any, ws: Tensor, found: Sequence[Direction], path: Path) -> None:
+def _save_sheet(G: Any, ws: Tensor, selected: Sequence[Direction], path: Path) -> None:
     import torch
 
-    from ganvas.editing.effect import sheet
+    from ganvas.editing.effect import direction_sheet
     from ganvas.images.files import write_image
 
-    rows = [sheet(G, ws, direction) for direction in found]
+    rows = [direction_sheet(G, ws, direction) for direction in selected]
     write_image(torch.cat(rows, dim=2), path)
     typer.echo(f"sheet: {path}")
 
 
-def _keep(G: Any, found: Sequence[Direction], output: Path | None, model: str, origin: str) -> None:
+def _save_directions(G: Any, selected: Sequence[Direction], output: Path | None, model: str, origin: str) -> None:
     from ganvas.editing.directions import add_directions
     from ganvas.weights import store
 
     name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', Path(model).stem)}-{_fingerprint(G)[:12]}.safetensors"
     path = output or store.home() / "directions" / name
     licence = str(G.facts.get("licence") or "as the generator's")
-    add_directions(found, path, licence=licence, origin=origin)
-    typer.echo(f"kept: {', '.join(d.name for d in found)} in {path}")
+    add_directions(selected, path, licence=licence, origin=origin)
+    typer.echo(f"kept: {', '.join(d.name for d in selected)} in {path}")

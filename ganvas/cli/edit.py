@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganvas.cli.choices import one_of
-from ganvas.cli.console import Progress
-from ganvas.cli.fetch import have
-from ganvas.cli.machine import prepare_machine
+from ganvas.cli.console import ProgressBar
+from ganvas.cli.fetch import ensure_models
+from ganvas.cli.machine import configure_process
 from ganvas.cli.places import check_region, parse_drag, region_from
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PROFILE = 0.9  # Face.sideways from which on the model knows little
 SMALL_PX = 60
-Effort = Annotated[
+EffortOption = Annotated[
     str,
     typer.Option(
         callback=one_of("fast", "standard", "best"), help="fast, standard or best: how long to look for the face."
@@ -53,7 +53,7 @@ def edit(
     model: Annotated[
         str, typer.Option("--model", "-m", help="A catalogue name, or the path of any generator.")
     ] = "faces",
-    effort: Effort = "standard",
+    effort: EffortOption = "standard",
     keep: Annotated[str, typer.Option(help="Attributes that shall not move along, such as gender,age.")] = "",
     recipe: Annotated[
         Path | None, typer.Option(help="Apply this recipe: JSON, or a picture that ganvas saved.")
@@ -71,40 +71,40 @@ def edit(
 
     Example: [bold]ganvas edit me.jpg -o me-smiling.png --set smile=1.5 --set age=-1[/bold]
     """
-    wishes = [parse_change(text) for text in changes or []]
-    pulls = [parse_drag(text) for text in drags or []]
-    mixtures, painted = [parse_mix(text) for text in mixes or []], [parse_style(text) for text in styles or []]
-    if not (wishes or pulls or mixtures or painted or recipe):
+    slider_changes = [parse_change(text) for text in changes or []]
+    drag_pairs = [parse_drag(text) for text in drags or []]
+    mixtures, style_strengths = [parse_mix(text) for text in mixes or []], [parse_style(text) for text in styles or []]
+    if not (slider_changes or drag_pairs or mixtures or style_strengths or recipe):
         raise typer.BadParameter(
             "nothing to do: add --set smile=1.5, --drag 120,80:135,80, --mix colour=you.jpg, --style NAME or --recipe"
         )
     if region:
         check_region(region)
-    kept = tuple(name for name in keep.replace(" ", "").split(",") if name)
+    keep_names = tuple(name for name in keep.replace(" ", "").split(",") if name)
 
     from ganvas.images.files import format_of, write_image
     from ganvas.session import open_session
 
-    have((model, "mtcnn", "efficientnet-lite0"))
-    prepare_machine()
+    ensure_models((model, "mtcnn", "efficientnet-lite0"))
+    configure_process()
     format_of(output)  # an unknown suffix is said before the work, not after
-    with Progress("finding the face in the model") as progress:
+    with ProgressBar("finding the face in the model") as progress:
         session = open_session(photo, model=model, effort=effort, face=face, inversion=inversion, on_step=progress.step)
-    say_figures(session)
+    print_metrics(session)
     if recipe is not None:
         session.replay(read_recipe(recipe))
     if region:
         session.set_region(region_from(region, session.photo), feather_px=feather)
     for part, reference, strength in mixtures:
-        with Progress(f"taking {part} from {reference}") as progress:
+        with ProgressBar(f"taking {part} from {reference}") as progress:
             session.mix(reference, part=part, strength=strength, on_step=progress.step)
-    for direction, amount in wishes:
-        set_to = session.set(direction, amount, keep=kept)
+    for direction, amount in slider_changes:
+        set_to = session.set(direction, amount, keep=keep_names)
         if isinstance(amount, str):
             typer.echo(f"{direction}: {set_to:+.2f}")
-    if pulls:
-        pull(session, pulls)
-    for style, strength in painted:
+    if drag_pairs:
+        drag_points(session, drag_pairs)
+    for style, strength in style_strengths:
         session.stylise(style, strength)
     result = session.render() if paste_back else session.render_crop()
     write_image(result, output)
@@ -113,14 +113,16 @@ def edit(
         typer.echo(f"recipe: {session.recipe.save(save_recipe)}")
 
 
-def pull(session: Session, pulls: list[tuple[list[float], list[float]]]) -> None:
+def drag_points(session: Session, drag_pairs: list[tuple[list[float], list[float]]]) -> None:
     """All points at once, with a bar; says how far they came."""
-    with Progress("pulling") as progress:
-        found = session.drag([handle for handle, _ in pulls], [target for _, target in pulls], on_step=progress.step)
-    places = ", ".join(f"{x:.0f},{y:.0f}" for x, y in found.points.tolist())
+    with ProgressBar("pulling") as progress:
+        result = session.drag(
+            [handle for handle, _ in drag_pairs], [target for _, target in drag_pairs], on_step=progress.step
+        )
+    places = ", ".join(f"{x:.0f},{y:.0f}" for x, y in result.points.tolist())
     typer.echo(
-        f"pulled to {places} in {found.steps} steps"
-        + ("" if found.arrived else ": the model's pictures do not follow further")
+        f"pulled to {places} in {result.steps} steps"
+        + ("" if result.arrived else ": the model's pictures do not follow further")
     )
 
 
@@ -163,7 +165,7 @@ def parse_style(text: str) -> tuple[str, float]:
     return match[1], 1.0 if match[2] is None else float(match[2])
 
 
-def say_figures(session: Session) -> None:
+def print_metrics(session: Session) -> None:
     """One line: how faithful the model's picture of the face is."""
     if session.face is not None and session.face.sideways > PROFILE:
         typer.echo(
@@ -173,12 +175,14 @@ def say_figures(session: Session) -> None:
         typer.echo(
             f"note: this face is {session.face.size_px:.0f} pixels wide; the change will look softer than a larger one"
         )
-    typer.echo("found: " + ", ".join(f"{name} {value:g}" for name, value in rounded(session.inversion.figures).items()))
+    typer.echo(
+        "found: " + ", ".join(f"{name} {value:g}" for name, value in round_metrics(session.inversion.figures).items())
+    )
 
 
-def rounded(figures: dict[str, Any]) -> dict[str, float]:
+def round_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     """Three digits are enough for a person."""
-    return {name: float(f"{value:.3g}") for name, value in figures.items() if isinstance(value, (int, float))}
+    return {name: float(f"{value:.3g}") for name, value in metrics.items() if isinstance(value, (int, float))}
 
 
 def read_recipe(path: Path) -> Any:

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganvas.cli.console import Progress
-from ganvas.cli.generator import Model, Precision, open_generator
+from ganvas.cli.console import ProgressBar
+from ganvas.cli.generator import ModelOption, PrecisionOption, open_generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ganvas.metrics.eyes import Eyes
-    from ganvas.metrics.figure import Figure
+    from ganvas.metrics.eyes import FeatureExtractor
+    from ganvas.metrics.figure import MetricResult
 
-MOST = 10_000  # pictures that are looked at where nobody says how many: about three minutes on two cores
+MAX_DEFAULT_IMAGES = 10_000  # pictures that are looked at where nobody says how many: about three minutes on two cores
 
-ENOUGH_PX = 256  # the network looks at 224 px: larger pictures only cost time
+MAX_DEFAULT_PX = 256  # the network looks at 224 px: larger pictures only cost time
 
 
 def evaluate(
     data: Annotated[Path, typer.Option(help="Folder or zip of the real pictures.")],
-    model: Model = "faces",
+    model: ModelOption = "faces",
     metrics: Annotated[
         str,
         typer.Option(
@@ -39,67 +39,70 @@ def evaluate(
         int | None,
         typer.Option(
             min=1,
-            help=f"Fake pictures, and at most as many real ones. Default: as many as real ones, {MOST:,} at most.",
+            help=f"Fake pictures, and at most as many real ones. Default: as many as real ones, "
+            f"{MAX_DEFAULT_IMAGES:,} at most.",
         ),
     ] = None,
     resolution: Annotated[
         int | None,
-        typer.Option(min=8, help=f"Size at which both are compared. Default: the generator's, {ENOUGH_PX} at most."),
+        typer.Option(
+            min=8, help=f"Size at which both are compared. Default: the generator's, {MAX_DEFAULT_PX} at most."
+        ),
     ] = None,
     labels: Annotated[
         str | None, typer.Option(help="Labels of the data, for conditional generators: folders, or FILE.csv:COLUMN.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of latents, and of the choice of real pictures.")] = 0,
-    precision: Precision = "exact",
+    precision: PrecisionOption = "exact",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the figures as JSON.")] = None,
 ) -> None:
     """Measure a generator against data. Every figure says how it was measured; compare only what says the same.
 
     Example: [bold]ganvas evaluate --model faces --data photos --metrics fd,kid,pr --num 5000[/bold]
     """
-    wanted = _names(metrics)
+    wanted = _parse_metrics(metrics)
     _check_features(features)
     _check_output(output)
 
-    from ganvas.datasets.pictures import open_pictures
+    from ganvas.datasets.pictures import open_image_dataset
     from ganvas.metrics.evaluate import evaluate as measured
     from ganvas.ops.home import home
 
-    G, eyes = open_generator(model), _eyes(features, precision)
-    with Progress("reading the data") as progress:
-        pictures = open_pictures(
+    G, extractor = open_generator(model), _load_extractor(features, precision)
+    with ProgressBar("reading the data") as progress:
+        pictures = open_image_dataset(
             data,
-            resolution=resolution or min(G.img_resolution, ENOUGH_PX),
+            resolution=resolution or min(G.img_resolution, MAX_DEFAULT_PX),
             channels=G.img_channels,
             labels=labels,
             on_step=progress.step,
         )
     for line in pictures.report:
         typer.echo(line)
-    with _Stages() as stages:
-        found = measured(
+    with _StageProgress() as stages:
+        results = measured(
             G,
             pictures,
             metrics=wanted,
-            num=min(len(pictures), MOST) if num is None else num,
+            num=min(len(pictures), MAX_DEFAULT_IMAGES) if num is None else num,
             seed=seed,
-            eyes=eyes,
+            extractor=extractor,
             cache=home() / "statistics",
             on_step=stages.step,
         )
-    for line in _lines(found):
+    for line in _format_results(results):
         typer.echo(line)
     if output is not None:
-        _write(found, model, output)
+        _write_json(results, model, output)
 
 
-class _Stages:
+class _StageProgress:
     """A progress bar a stage: looking at the data, making pictures, walking."""
 
     def __init__(self) -> None:
-        self._stage, self._bar = "", Progress("")
+        self._stage, self._bar = "", ProgressBar("")
 
-    def __enter__(self) -> _Stages:
+    def __enter__(self) -> _StageProgress:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -109,12 +112,12 @@ class _Stages:
     def step(self, stage: str, done: int, total: int) -> None:
         if stage != self._stage:
             self.__exit__(None, None, None)
-            self._stage, self._bar = stage, Progress(stage)
+            self._stage, self._bar = stage, ProgressBar(stage)
             self._bar.__enter__()
         self._bar.step(done, total)
 
 
-def _names(metrics: str) -> list[str]:
+def _parse_metrics(metrics: str) -> list[str]:
     """`fd,kid` → ["fd", "kid"].
 
     Raises:
@@ -144,38 +147,40 @@ def _check_output(output: Path | None) -> None:
         raise typer.BadParameter(f"--output: there is no folder {str(output.parent)!r}")
 
 
-def _eyes(features: str, precision: str) -> Eyes:
-    from ganvas.metrics.eyes import efficientnet_eyes
+def _load_extractor(features: str, precision: str) -> FeatureExtractor:
+    from ganvas.metrics.eyes import efficientnet_extractor
 
-    return efficientnet_eyes(None if features == "efficientnet-lite0" else features, precision=precision)
+    return efficientnet_extractor(None if features == "efficientnet-lite0" else features, precision=precision)
 
 
-def _lines(found: Sequence[Figure]) -> Iterator[str]:
+def _format_results(results: Sequence[MetricResult]) -> Iterator[str]:
     """One line a figure; what is common to several is said once, below."""
-    for figure in found:
-        yield figure.short_line()
-    for said, names in _by_words(found, lambda figure: (figure.protocol.line(),)).items():
-        yield f"measured on {said}" + (f" ({', '.join(names)})" if len(names) < len(found) else "")
-    for said, names in _by_words(found, lambda figure: figure.cautions).items():
-        yield f"note on {', '.join(names)}: {said}"
+    for result in results:
+        yield result.short_line()
+    for text, names in _group_by_text(results, lambda result: (result.protocol.line(),)).items():
+        yield f"measured on {text}" + (f" ({', '.join(names)})" if len(names) < len(results) else "")
+    for text, names in _group_by_text(results, lambda result: result.cautions).items():
+        yield f"note on {', '.join(names)}: {text}"
 
 
-def _by_words(found: Sequence[Figure], words: Callable[[Figure], Sequence[str]]) -> dict[str, list[str]]:
+def _group_by_text(
+    results: Sequence[MetricResult], texts: Callable[[MetricResult], Sequence[str]]
+) -> dict[str, list[str]]:
     """Words → the names of the figures that they belong to."""
     grouped: dict[str, list[str]] = {}
-    for figure in found:
-        for said in words(figure):
-            grouped.setdefault(said, []).append(figure.name)
+    for result in results:
+        for text in texts(result):
+            grouped.setdefault(text, []).append(result.name)
     return grouped
 
 
-def _write(found: Sequence[Figure], model: str, output: Path) -> None:
+def _write_json(results: Sequence[MetricResult], model: str, output: Path) -> None:
     import json
 
     from ganvas import __version__
     from ganvas.weights.checkpoint import write_atomically
 
-    facts: dict[str, Any] = {"model": model, "ganvas": __version__, "figures": [figure.to_dict() for figure in found]}
+    facts: dict[str, Any] = {"model": model, "ganvas": __version__, "figures": [result.to_dict() for result in results]}
     text = json.dumps(facts, indent=1, ensure_ascii=False)
     write_atomically(output, lambda part: Path(part).write_text(text + "\n", encoding="utf-8"))
     typer.echo(f"figures: {output}")

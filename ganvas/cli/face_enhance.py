@@ -22,22 +22,24 @@ from ganvas.images.files import read_image, write_image
 from ganvas.images.folders import Task, check_fits, target_for
 from ganvas.images.masks import superellipse
 from ganvas.images.photo import Photo
-from ganvas.inversion.optimise import Stage, invert
+from ganvas.inversion.optimise import InversionStage, invert
 from ganvas.inversion.pivotal import with_delta
-from ganvas.upscaling.tiles import OnStep, with_colours_of
+from ganvas.upscaling.tiles import OnUpscaleStep, match_colours
 from ganvas.upscaling.upscale import UpscaleConfig, Upscaling
 from ganvas.weights.load import load
 
-KNOWN = 0.5  # a face that is larger than this share of the generator's pictures holds more than the generator adds
+MAX_FACE_RATIO = (
+    0.5  # a face that is larger than this share of the generator's pictures holds more than the generator adds
+)
 # Tried on faces of 60 px: without tuning it is somebody else; with 70 steps the smears are back.
-STAGES = (
-    Stage(kind="w", px=128, steps=40, lr=0.12, fine=1, cost=30),
-    Stage(kind="w", px=256, steps=20, lr=0.08, fine=1, cost=60),
-    Stage(kind="tune", px=256, steps=25, lr=0.006, every=12, fine=1, cost=85),
+RESTORE_STAGES = (
+    InversionStage(kind="w", px=128, steps=40, lr=0.12, fine=1, cost=30),
+    InversionStage(kind="w", px=256, steps=20, lr=0.08, fine=1, cost=60),
+    InversionStage(kind="tune", px=256, steps=25, lr=0.006, every=12, fine=1, cost=85),
 )
 
 
-class FacePainter:
+class FaceRestorer:
     """Makes files larger as `upscale_file` does, and paints their faces anew.
 
     Args:
@@ -50,9 +52,11 @@ class FacePainter:
         self.generator = load(model) if isinstance(model, (str, Path)) else model
         self.strength = strength
         self.finder = finder or FaceFinder()
-        self._eyes: EfficientNetLite0 | None = None
+        self._extractor: EfficientNetLite0 | None = None
 
-    def upscale_file(self, task: Task, net: Any, config: UpscaleConfig, *, on_step: OnStep | None = None) -> Path:
+    def upscale_file(
+        self, task: Task, net: Any, config: UpscaleConfig, *, on_step: OnUpscaleStep | None = None
+    ) -> Path:
         """Make one file larger, faces painted anew.
 
         Returns:
@@ -67,9 +71,9 @@ class FacePainter:
         check_fits(target, work.width, work.height)
         target.parent.mkdir(parents=True, exist_ok=True)
         large = work.whole(on_step)
-        return write_image(self.paint(photo, large, find_faces(photo.img, finder=self.finder)), target)
+        return write_image(self.restore_faces(photo, large, find_faces(photo.img, finder=self.finder)), target)
 
-    def paint(self, photo: Photo, large: Photo, faces: list[Face]) -> Photo:
+    def restore_faces(self, photo: Photo, large: Photo, faces: list[Face]) -> Photo:
         """The enlarged photo with these faces painted anew.
 
         Args:
@@ -80,14 +84,14 @@ class FacePainter:
         scale, size = large.width / photo.width, self.generator.img_resolution
         for face in faces:
             crop = Crop.from_landmarks(face.points)
-            if crop.side <= KNOWN * size:
+            if crop.side <= MAX_FACE_RATIO * size:
                 low = crop.cut(photo.img, resolution=power_of_two(crop.side, most=size))
-                painted = self.painted(crop.scaled(scale).cut(large.img, resolution=size), low)
+                restored = self.restore_face(crop.rescale(scale).cut(large.img, resolution=size), low)
                 mask = superellipse(size) * self.strength
-                large = paste(large, crop.scaled(scale), painted, mask=mask)
+                large = paste(large, crop.rescale(scale), restored, mask=mask)
         return large
 
-    def painted(self, face: Tensor, low: Tensor) -> Tensor:
+    def restore_face(self, face: Tensor, low: Tensor) -> Tensor:
         """A face as the generator paints it.
 
         Args:
@@ -97,15 +101,15 @@ class FacePainter:
         Returns:
             [1, 3, S, S] in [-1, 1].
         """
-        inversion = invert(face, self.generator, stages=STAGES, eyes=self._look())
+        inversion = invert(face, self.generator, stages=RESTORE_STAGES, extractor=self._load_extractor())
         with torch.no_grad():
-            painted = with_delta(self.generator, inversion.delta).synthesis(inversion.ws).clamp(-1, 1)
-            return with_colours_of(painted, low, factor=face.shape[3] // low.shape[3]).clamp(-1, 1)
+            restored = with_delta(self.generator, inversion.delta).synthesis(inversion.ws).clamp(-1, 1)
+            return match_colours(restored, low, factor=face.shape[3] // low.shape[3]).clamp(-1, 1)
 
-    def _look(self) -> EfficientNetLite0:
-        if self._eyes is None:
-            self._eyes = load_efficientnet()
-        return self._eyes
+    def _load_extractor(self) -> EfficientNetLite0:
+        if self._extractor is None:
+            self._extractor = load_efficientnet()
+        return self._extractor
 
 
 def power_of_two(side_px: float, *, most: int) -> int:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 import typer
 
-from ganvas.cli.console import Progress
+from ganvas.cli.console import ProgressBar
 
 
-def have(names: Iterable[str], *, yes: bool = False) -> None:
+def ensure_models(names: Iterable[str], *, yes: bool = False) -> None:
     """Have these models on this computer; what is no catalogue name (a file of the user's) is passed over.
 
     Args:
@@ -24,13 +24,13 @@ def have(names: Iterable[str], *, yes: bool = False) -> None:
     from ganvas.weights import catalogue
 
     for name in names:
-        if name not in catalogue.names() or catalogue.find(name).here:
+        if name not in catalogue.names() or catalogue.find_entry(name).here:
             continue
-        entry = catalogue.find(name)
+        entry = catalogue.find_entry(name)
         if entry.restricted and not yes and not sys.stdin.isatty():
             catalogue.get(name)  # says what is missing, and how to accept it
         typer.echo(f"{name}: {entry.about}\n  licence: {entry.licence}. {catalogue.terms(entry)}")
         if entry.restricted and not yes:
             typer.confirm("  Fetch it, for research and other non-commercial use?", abort=True)
-        with Progress(f"fetching {name}") as progress:
+        with ProgressBar(f"fetching {name}") as progress:
             catalogue.get(name, accept=True, on_progress=progress.step)

@@ -9,16 +9,24 @@ import typer
 
 from ganvas.cli.choices import parse_numbers
 from ganvas.cli.console import track
-from ganvas.cli.generator import Class, Model, NoiseMode, Precision, Truncation, map_seeds, open_generator
+from ganvas.cli.generator import (
+    ClassOption,
+    ModelOption,
+    NoiseModeOption,
+    PrecisionOption,
+    TruncationOption,
+    map_seeds,
+    open_generator,
+)
 
 
 def generate(
-    model: Model = "faces",
+    model: ModelOption = "faces",
     seeds: Annotated[str, typer.Option(help="Seeds such as 0-7,12.")] = "0-7",
-    trunc: Truncation = 0.7,
-    label: Class = None,
-    noise_mode: NoiseMode = "const",
-    precision: Precision = "exact",
+    trunc: TruncationOption = 0.7,
+    label: ClassOption = None,
+    noise_mode: NoiseModeOption = "const",
+    precision: PrecisionOption = "exact",
     outdir: Annotated[Path | None, typer.Option(help="Folder for one PNG a seed: seed0000.png, …")] = None,
     sheet: Annotated[Path | None, typer.Option("--grid", help="One picture with all of them, side by side.")] = None,
 ) -> None:

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganvas.cli.choices import parse_numbers
-from ganvas.cli.console import Progress
-from ganvas.cli.machine import prepare_machine
+from ganvas.cli.console import ProgressBar
+from ganvas.cli.machine import configure_process
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Model = Annotated[str, typer.Option("--model", "-m", help="A catalogue name, or the path of any supported file.")]
-Truncation = Annotated[
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="A catalogue name, or the path of any supported file.")]
+TruncationOption = Annotated[
     float, typer.Option("--trunc", help="truncation_psi: 1 = as learnt, toward 0 = nearer to the mean picture.")
 ]
-Class = Annotated[int | None, typer.Option("--class", help="Class number of a conditional generator, from 0.")]
-NoiseMode = Annotated[str, typer.Option("--noise-mode", help="const (repeatable), random or none.")]
-Precision = Annotated[
+ClassOption = Annotated[int | None, typer.Option("--class", help="Class number of a conditional generator, from 0.")]
+NoiseModeOption = Annotated[str, typer.Option("--noise-mode", help="const (repeatable), random or none.")]
+PrecisionOption = Annotated[
     str, typer.Option("--precision", help="exact (float32), or fast (bfloat16 where this machine gains by it).")
 ]
 
@@ -35,7 +35,7 @@ def open_generator(model: str) -> Any:
     from ganvas.models.protocol import Generator
     from ganvas.weights.load import load
 
-    prepare_machine()
+    configure_process()
     network = load(model)
     if not isinstance(network, Generator):
         raise BadConfig(
@@ -63,18 +63,20 @@ def map_pictures(G: Any, text: str, *, what: str, trunc: float, label: int | Non
     """
     import torch
 
-    from ganvas.features.efficientnet import eyes_if_here
+    from ganvas.features.efficientnet import load_efficientnet_if_available
     from ganvas.inversion.framing import find_reference
 
-    found = []
+    latents = []
     for one in text.split(","):
         if Path(one.strip()).suffix:
-            with Progress(f"finding {Path(one).name} in the model") as progress:
-                inversion = find_reference(one.strip(), G, eyes=eyes_if_here(), on_step=progress.step)
-            found.append(inversion.ws.to(G.device))
+            with ProgressBar(f"finding {Path(one).name} in the model") as progress:
+                inversion = find_reference(
+                    one.strip(), G, extractor=load_efficientnet_if_available(), on_step=progress.step
+                )
+            latents.append(inversion.ws.to(G.device))
         else:
-            found.append(map_seeds(G, parse_numbers(one, what=what), trunc=trunc, label=label))
-    return torch.cat(found)
+            latents.append(map_seeds(G, parse_numbers(one, what=what), trunc=trunc, label=label))
+    return torch.cat(latents)
 
 
 def map_z(G: Any, z: Tensor, *, trunc: float, label: int | None) -> Tensor:

@@ -9,23 +9,32 @@ import typer
 
 from ganvas.cli.choices import parse_numbers
 from ganvas.cli.console import track
-from ganvas.cli.generator import Class, Model, NoiseMode, Precision, Truncation, map_pictures, map_z, open_generator
+from ganvas.cli.generator import (
+    ClassOption,
+    ModelOption,
+    NoiseModeOption,
+    PrecisionOption,
+    TruncationOption,
+    map_pictures,
+    map_z,
+    open_generator,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 def interpolate(
-    model: Model = "faces",
+    model: ModelOption = "faces",
     seeds: Annotated[
         str, typer.Option(help="Pictures to pass, in this order: seeds, photos, .npz of 'ganvas invert'; 0-3,me.npz.")
     ] = "0-3",
     frames: Annotated[int, typer.Option(min=2, help="Pictures in the whole loop.")] = 120,
     fps: Annotated[float, typer.Option(min=0.1, help="Pictures shown a second.")] = 30,
-    trunc: Truncation = 0.7,
-    label: Class = None,
-    noise_mode: NoiseMode = "const",
-    precision: Precision = "fast",
+    trunc: TruncationOption = 0.7,
+    label: ClassOption = None,
+    noise_mode: NoiseModeOption = "const",
+    precision: PrecisionOption = "fast",
     resolution: Annotated[
         int | None, typer.Option(help="Early exit at a smaller picture, where the generator has one: much quicker.")
     ] = None,
@@ -55,11 +64,11 @@ def interpolate(
 
 def _path(G: Any, seeds: str, *, frames: int, trunc: float, label: int | None) -> Tensor:
     """[frames, num_ws, w_dim]: through W where there is a mapping network, else along the sphere of z."""
-    from ganvas.editing.walk import walk
+    from ganvas.editing.walk import latent_walk
     from ganvas.models.protocol import latents_from_seeds
 
     if G.num_ws > 1:
-        return walk(map_pictures(G, seeds, what="seeds", trunc=trunc, label=label), frames=frames)
+        return latent_walk(map_pictures(G, seeds, what="seeds", trunc=trunc, label=label), frames=frames)
     numbers = parse_numbers(seeds, what="seeds")
-    z = walk(latents_from_seeds(numbers, G.z_dim)[:, None], frames=frames, on_sphere=True)[:, 0]
+    z = latent_walk(latents_from_seeds(numbers, G.z_dim)[:, None], frames=frames, on_sphere=True)[:, 0]
     return map_z(G, z, trunc=trunc, label=label)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ganvas.cli.choices import one_of
-from ganvas.cli.console import Progress
-from ganvas.cli.machine import prepare_machine
+from ganvas.cli.console import ProgressBar
+from ganvas.cli.machine import configure_process
 
 if TYPE_CHECKING:
     from ganvas.session import Session
@@ -52,9 +52,9 @@ def invert(
     """
     from ganvas.session import open_session
 
-    prepare_machine()
+    configure_process()
     _check_folder(output)
-    with Progress("finding the photo in the model") as progress:
+    with ProgressBar("finding the photo in the model") as progress:
         session = open_session(
             photo,
             model=model,
@@ -88,8 +88,8 @@ def _save_pair(session: Session, picture: Path) -> None:
     from ganvas.images.files import write_image
     from ganvas.images.photo import Photo
 
-    found = session.crop_picture()
-    square = session.crop.cut(session.photo.img, resolution=found.shape[3])
-    square = square if found.shape[1] == 3 else square.mean(dim=1, keepdim=True)
-    write_image(Photo(img=torch.cat([square, found], dim=3).expand(-1, 3, -1, -1)), picture)
+    reconstruction = session.crop_picture()
+    square = session.crop.cut(session.photo.img, resolution=reconstruction.shape[3])
+    square = square if reconstruction.shape[1] == 3 else square.mean(dim=1, keepdim=True)
+    write_image(Photo(img=torch.cat([square, reconstruction], dim=3).expand(-1, 3, -1, -1)), picture)
     typer.echo(f"saved: {picture}")

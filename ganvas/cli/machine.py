@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def prepare_machine() -> None:
+def configure_process() -> None:
     """Keep freed memory, and use as many threads as are worth having now."""
     from ganvas.ops.allocator import keep_freed_memory
     from ganvas.ops.threads import calibrate_threads
@@ -21,6 +21,6 @@ def has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
-def on_best_device(net: Any) -> Any:
+def to_best_device(net: Any) -> Any:
     """A network where it runs fastest."""
     return net.to("cuda") if has_cuda() else net

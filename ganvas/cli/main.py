@@ -12,7 +12,7 @@ import typer
 
 from ganvas import __version__
 from ganvas.cli.batch import batch
-from ganvas.cli.console import say_error
+from ganvas.cli.console import print_error
 from ganvas.cli.dataset import dataset
 from ganvas.cli.demo import demo
 from ganvas.cli.directions import directions
@@ -87,7 +87,7 @@ def main() -> None:
     try:
         app()
     except GanvasError as error:
-        say_error(error)
+        print_error(error)
         sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)

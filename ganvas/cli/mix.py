@@ -9,11 +9,19 @@ import typer
 
 from ganvas.cli.choices import one_of, parse_numbers
 from ganvas.cli.console import track
-from ganvas.cli.generator import Class, Model, NoiseMode, Precision, Truncation, map_pictures, open_generator
+from ganvas.cli.generator import (
+    ClassOption,
+    ModelOption,
+    NoiseModeOption,
+    PrecisionOption,
+    TruncationOption,
+    map_pictures,
+    open_generator,
+)
 
 
 def mix(
-    model: Model = "faces",
+    model: ModelOption = "faces",
     rows: Annotated[
         str, typer.Option(help="Pictures down the side: seeds, photos, .npz of 'ganvas invert'; 0-3,me.jpg.")
     ] = "0-3",
@@ -28,10 +36,10 @@ def mix(
         str | None, typer.Option(help="Rows of ws that come from the column, such as 8-17, instead of a part's.")
     ] = None,
     strength: Annotated[float, typer.Option(min=0, max=1, help="How strongly, 0 to 1.")] = 1.0,
-    trunc: Truncation = 0.7,
-    label: Class = None,
-    noise_mode: NoiseMode = "const",
-    precision: Precision = "exact",
+    trunc: TruncationOption = 0.7,
+    label: ClassOption = None,
+    noise_mode: NoiseModeOption = "const",
+    precision: PrecisionOption = "exact",
     output: Annotated[Path, typer.Option("--output", "-o", help="The sheet.")] = Path("mix.png"),
 ) -> None:
     """Every row's picture in every column's style. Early layers carry pose and shape, late ones colour.

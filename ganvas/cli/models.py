@@ -14,8 +14,8 @@ import typer
 from ganvas.cli.choices import one_of
 
 if TYPE_CHECKING:
-    from ganvas.weights.catalogue import Entry
-    from ganvas.weights.store import Progress
+    from ganvas.weights.catalogue import CatalogueEntry
+    from ganvas.weights.store import OnDownloadProgress
 
 models = typer.Typer(
     name="models",
@@ -80,18 +80,20 @@ def get(
 
     if from_file is not None and len(names) > 1:
         raise typer.BadParameter("--from takes one name and its one file")
-    for entry in [catalogue.find(name) for name in names]:  # all names first: a slip in the last costs no download
+    for entry in [
+        catalogue.find_entry(name) for name in names
+    ]:  # all names first: a slip in the last costs no download
         if entry.here and _is_sound(entry):
-            _say(f"{entry.name} is here already, every hash is right")
+            _print_stderr(f"{entry.name} is here already, every hash is right")
         else:
-            _ask(entry, yes=yes)
+            _confirm_licence(entry, yes=yes)
             with _progress(entry.name) as on_progress:
                 catalogue.get(
                     entry.name,
                     accept=True,
                     from_file=from_file,
                     on_progress=on_progress,
-                    on_wait=lambda: _say("another process is fetching the same files: waiting for it"),
+                    on_wait=lambda: _print_stderr("another process is fetching the same files: waiting for it"),
                 )
         typer.echo(entry.path)
 
@@ -107,14 +109,14 @@ def info(
     """
     from ganvas.weights import catalogue
 
-    entry = None if Path(name).expanduser().exists() or not _is_known(name) else catalogue.find(name)
-    told = {} if entry is None else _about(entry)
+    entry = None if Path(name).expanduser().exists() or not _is_known(name) else catalogue.find_entry(name)
+    fields = {} if entry is None else _catalogue_fields(entry)
     if entry is None or (entry.here and entry.task not in ("features", "detect")):
-        told |= _about_network(name)
+        fields |= _network_fields(name)
     if as_json:
-        typer.echo(json.dumps(told, indent=2, default=str))
+        typer.echo(json.dumps(fields, indent=2, default=str))
     else:
-        _show_pairs(told)
+        _print_fields(fields)
 
 
 @models.command()
@@ -169,14 +171,14 @@ def export(
         raise typer.BadParameter(f"the output is an .onnx file, got {output}")
     network = load(name)
     network.facts |= _licence_facts(name)
-    _say("tracing and comparing: seconds, for the largest networks minutes")
-    made = export_onnx(network, output, latent=latent, unit_range=unit_range)
-    for what, values in (("in ", made.inputs), ("out", made.outputs)):
+    _print_stderr("tracing and comparing: seconds, for the largest networks minutes")
+    exported = export_onnx(network, output, latent=latent, unit_range=unit_range)
+    for what, values in (("in ", exported.inputs), ("out", exported.outputs)):
         for key, shape in values.items():
-            _say(f"{what} {key} [{', '.join(map(str, shape))}]")
-    _say(f"largest difference from PyTorch: {made.max_difference:.2g} of 2 (pixels in [-1, 1])")
-    _say(f"{megabytes(made.size_bytes)}")
-    typer.echo(made.path)
+            _print_stderr(f"{what} {key} [{', '.join(map(str, shape))}]")
+    _print_stderr(f"largest difference from PyTorch: {exported.max_difference:.2g} of 2 (pixels in [-1, 1])")
+    _print_stderr(f"{megabytes(exported.size_bytes)}")
+    typer.echo(exported.path)
 
 
 @models.command()
@@ -196,21 +198,21 @@ def remove(names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> No
 # What stands behind the commands.
 
 
-def _say(text: str) -> None:
+def _print_stderr(text: str) -> None:
     """For the person; what scripts want goes to stdout."""
     typer.echo(text, err=True)
 
 
 def _is_known(name: str) -> bool:
     """Is this a catalogue name? A mistyped one is answered with the nearest, a path by whoever opens it."""
-    from ganvas.weights.catalogue import find
+    from ganvas.weights.catalogue import find_entry
 
     if any(sign in name for sign in "/\\") or "." in name:
         return False
-    return bool(find(name))
+    return bool(find_entry(name))
 
 
-def _is_sound(entry: Entry) -> bool:
+def _is_sound(entry: CatalogueEntry) -> bool:
     """Every hash right? Damaged files are cleared away, so that they are fetched anew."""
     from ganvas.errors import FetchError
     from ganvas.weights import catalogue
@@ -218,29 +220,31 @@ def _is_sound(entry: Entry) -> bool:
     try:
         catalogue.verify(entry.name)
     except FetchError as error:
-        _say(f"{error} Fetching it again.")
+        _print_stderr(f"{error} Fetching it again.")
         catalogue.remove(entry.name)
         return False
     return True
 
 
-def _ask(entry: Entry, *, yes: bool) -> None:
+def _confirm_licence(entry: CatalogueEntry, *, yes: bool) -> None:
     """Show the licences and ask for the user's word where one is restricted.
 
     Raises:
         FetchError: it was not given, or there is nobody to ask.
     """
     from ganvas.errors import FetchError
-    from ganvas.weights.catalogue import NOT_TRIED, siblings
+    from ganvas.weights.catalogue import UNVERIFIED, siblings
     from ganvas.weights.store import megabytes
 
     size = "size not known beforehand" if entry.size_bytes is None else megabytes(entry.size_bytes)
-    _say(f"{entry.name}: {entry.about} ({size}, {entry.licence})")
+    _print_stderr(f"{entry.name}: {entry.about} ({size}, {entry.licence})")
     for key, value in _pedigree(entry).items():
-        _say(f"  {key:<15} {value}")
-    _say(f"  {'from':<15} {entry.source.where}" + (f" ({entry.checked})" if entry.checked == NOT_TRIED else ""))
+        _print_stderr(f"  {key:<15} {value}")
+    _print_stderr(
+        f"  {'from':<15} {entry.source.where}" + (f" ({entry.checked})" if entry.checked == UNVERIFIED else "")
+    )
     if also := siblings(entry):
-        _say(f"  {'with it come':<15} {', '.join(also)}")
+        _print_stderr(f"  {'with it come':<15} {', '.join(also)}")
     if not entry.restricted or yes:
         return
     if sys.stdin.isatty() and typer.confirm("No commercial use. Do you accept these licences?", err=True):
@@ -249,7 +253,7 @@ def _ask(entry: Entry, *, yes: bool) -> None:
 
 
 @contextmanager
-def _progress(name: str) -> Iterator[Progress | None]:
+def _progress(name: str) -> Iterator[OnDownloadProgress | None]:
     """A bar on stderr where a person is watching."""
     if not sys.stderr.isatty():
         yield None
@@ -263,12 +267,17 @@ def _progress(name: str) -> Iterator[Progress | None]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _pedigree(entry: Entry) -> dict[str, str]:
-    told = entry.pedigree
-    return {"package": told.package, "weights": told.weights, "trained on": told.data, "made from": told.parent}
+def _pedigree(entry: CatalogueEntry) -> dict[str, str]:
+    pedigree = entry.pedigree
+    return {
+        "package": pedigree.package,
+        "weights": pedigree.weights,
+        "trained on": pedigree.data,
+        "made from": pedigree.parent,
+    }
 
 
-def _as_dict(entry: Entry) -> dict[str, Any]:
+def _as_dict(entry: CatalogueEntry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "task": entry.task,
@@ -284,7 +293,7 @@ def _as_dict(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _show_table(entries: list[Entry]) -> None:
+def _show_table(entries: list[CatalogueEntry]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -302,7 +311,7 @@ def _show_table(entries: list[Entry]) -> None:
     )
 
 
-def _about(entry: Entry) -> dict[str, Any]:
+def _catalogue_fields(entry: CatalogueEntry) -> dict[str, Any]:
     """What the catalogue says."""
     from ganvas.weights.store import megabytes
 
@@ -318,20 +327,20 @@ def _about(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _about_network(name: str) -> dict[str, Any]:
+def _network_fields(name: str) -> dict[str, Any]:
     """What the loaded network says about itself."""
     from ganvas.weights.describe import describe
 
-    told = describe(_load_either(name), name=name)
-    facts = {key: value for key, value in told.facts.items() if key != "notes"}
+    description = describe(_load_either(name), name=name)
+    facts = {key: value for key, value in description.facts.items() if key != "notes"}
     return {
-        "family": f"{told.family} ({told.kind})",
-        **told.properties,
-        "parameters": f"{told.parameters:,}",
-        "fingerprint": told.fingerprint,
+        "family": f"{description.family} ({description.kind})",
+        **description.properties,
+        "parameters": f"{description.parameters:,}",
+        "fingerprint": description.fingerprint,
         **{key: value for key, value in facts.items() if value not in (None, "", [], {})},
-        **({"notes": list(told.facts["notes"])} if told.facts.get("notes") else {}),
-        "can be used by": list(told.uses),
+        **({"notes": list(description.facts["notes"])} if description.facts.get("notes") else {}),
+        "can be used by": list(description.uses),
     }
 
 
@@ -353,16 +362,16 @@ def _licence_facts(name: str) -> dict[str, Any]:
     """What the catalogue knows goes into files made from its models, so that it is not lost on the way."""
     if Path(name).expanduser().exists() or not _is_known(name):
         return {}
-    from ganvas.weights.catalogue import find
+    from ganvas.weights.catalogue import find_entry
 
-    entry = find(name)
+    entry = find_entry(name)
     return {"licence": entry.licence, "pedigree": _pedigree(entry), "source": entry.source.where}
 
 
-def _show_pairs(told: dict[str, Any]) -> None:
+def _print_fields(fields: dict[str, Any]) -> None:
     """Name and value side by side; a list, or what a fact holds by name, gets a line an item."""
-    width = max(map(len, told)) + 2
-    for key, value in told.items():
+    width = max(map(len, fields)) + 2
+    for key, value in fields.items():
         lines = [f"{name}: {fact}" for name, fact in value.items()] if isinstance(value, dict) else value
         for index, line in enumerate(lines if isinstance(lines, list) else [lines]):
             typer.echo(f"{key if index == 0 else '':<{width}}{line}")

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import typer
 
-from ganvas.cli.console import Progress, say_error
+from ganvas.cli.console import ProgressBar, print_error
 from ganvas.errors import GanvasError
-from ganvas.images.folders import Task, clashes
+from ganvas.images.folders import Task, find_clashes
 
-Make = Callable[[Task, Callable[..., None]], Path]
+ProcessTask = Callable[[Task, Callable[..., None]], Path]
 
 
-class Report:
+class BatchRunner:
     """Runs one task after the other; what fails is told at once and again at the end, and the rest goes on.
 
     Args:
@@ -24,9 +24,9 @@ class Report:
         skip_existing: leave results that are there.
     """
 
-    def __init__(self, todo: Sequence[Task], make: Make, *, skip_existing: bool):
+    def __init__(self, todo: Sequence[Task], make: ProcessTask, *, skip_existing: bool):
         self.todo, self.make, self.skip_existing = todo, make, skip_existing
-        self.total, self.clashing = len(todo), clashes(todo)
+        self.total, self.clashing = len(todo), find_clashes(todo)
         self.done: list[Path] = []
         self.skipped = 0
         self.failed: list[tuple[Path, str]] = []
@@ -35,10 +35,10 @@ class Report:
     def run(self) -> None:
         """All of them; exit status 1 if one has failed."""
         for task in self.todo:
-            self._one(task)
-        self._close()
+            self._run_task(task)
+        self._report_end()
 
-    def _one(self, task: Task) -> None:
+    def _run_task(self, task: Task) -> None:
         """One picture; nothing that is wrong with it leaves this function."""
         if self.skip_existing and task.target.exists():
             self.skipped += 1
@@ -46,21 +46,23 @@ class Report:
         try:
             if task.source in self.clashing:
                 raise GanvasError(f"its result would overwrite that of {self.clashing[task.source]}")
-            with Progress(task.source.name) as progress:
+            with ProgressBar(task.source.name) as progress:
                 written = self.make(task, progress.step)
-            self._say(written)
+            self._report_saved(written)
         except (GanvasError, OSError, MemoryError) as error:
             self.failed.append((task.source, str(error)))
-            say_error(error)
+            print_error(error)
 
-    def _say(self, path: Path) -> None:
+    def _report_saved(self, path: Path) -> None:
         self.done.append(path)
         count = len(self.done) + len(self.failed)
         left_sec = (time.monotonic() - self._started_sec) / count * (self.total - self.skipped - count)
-        more = f"  ({count + self.skipped} of {self.total}, about {_duration(left_sec)} left)" if left_sec else ""
+        more = (
+            f"  ({count + self.skipped} of {self.total}, about {_format_duration(left_sec)} left)" if left_sec else ""
+        )
         typer.echo(f"saved: {path}{more}")
 
-    def _close(self) -> None:
+    def _report_end(self) -> None:
         """The end: counts, and every file that failed."""
         if self.total > 1:
             skipped = f", {self.skipped} skipped" if self.skipped else ""
@@ -71,7 +73,7 @@ class Report:
             raise typer.Exit(1)
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return (
         f"{minutes // 60} h {minutes % 60} min"

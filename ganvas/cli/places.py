@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ganvas.editing.regions import Stroke
     from ganvas.images.photo import Photo
 
-NUMBER = r"\s*(\d+(?:\.\d*)?|\.\d+)\s*"
+_NUMBER = r"\s*(\d+(?:\.\d*)?|\.\d+)\s*"
 
 
 def parse_drag(text: str) -> tuple[list[float], list[float]]:
@@ -24,7 +24,7 @@ def parse_drag(text: str) -> tuple[list[float], list[float]]:
     Raises:
         typer.BadParameter: anything else; exit status 2.
     """
-    match = re.fullmatch(f"{NUMBER},{NUMBER}:{NUMBER},{NUMBER}", text)
+    match = re.fullmatch(f"{_NUMBER},{_NUMBER}:{_NUMBER},{_NUMBER}", text)
     if not match:
         raise typer.BadParameter(
             f"a drag is written as 120,80:135,80 (from x,y to x,y, in pixels of the photo); cannot read {text!r}"
@@ -35,7 +35,7 @@ def parse_drag(text: str) -> tuple[list[float], list[float]]:
 
 def parse_circle(text: str) -> tuple[float, float, float] | None:
     """`120,80,40` → its middle and radius in pixels of the photo; None where the text is something else."""
-    match = re.fullmatch(f"{NUMBER},{NUMBER},{NUMBER}", text)
+    match = re.fullmatch(f"{_NUMBER},{_NUMBER},{_NUMBER}", text)
     return (float(match[1]), float(match[2]), float(match[3])) if match else None
 
 
@@ -62,7 +62,7 @@ def region_from(texts: Sequence[str], photo: Photo) -> list[Stroke] | Tensor:
     from ganvas.editing.regions import Stroke
     from ganvas.errors import BadMask
     from ganvas.images.files import read_image
-    from ganvas.images.masks import lightness
+    from ganvas.images.masks import mask_from_lightness
 
     circles = [circle for text in texts if (circle := parse_circle(text))]
     if circles:
@@ -70,4 +70,4 @@ def region_from(texts: Sequence[str], photo: Photo) -> list[Stroke] | Tensor:
     picture = read_image(texts[0])
     if picture.size != photo.size:
         raise BadMask(f"{texts[0]} should have the photo's size {photo.size}, it has {picture.size}")
-    return lightness(picture.img, picture.alpha)
+    return mask_from_lightness(picture.img, picture.alpha)

@@ -18,30 +18,30 @@ def runs(
     from rich.console import Console
     from rich.table import Column, Table
 
-    from ganvas.cli.train import clock
+    from ganvas.cli.train import format_duration
     from ganvas.training.run import list_runs
 
-    found = list_runs(outdir)
-    if not found:
+    run_states = list_runs(outdir)
+    if not run_states:
         typer.echo(f"no runs in {outdir}; 'ganvas train --data DIR' begins one")
         return
     typer.echo(f"in {outdir}:")
     table = Table(
         Column("run", overflow="fold"), "state", "preset", "kimg", "trained", "img/s", "FD-EffNet", "left", box=None
     )
-    for run in found:
+    for run in run_states:
         table.add_row(
             _name(run.folder, outdir),
             run.status,
             run.preset,
             f"{run.kimg:g} of {run.total_kimg:g}",
-            clock(60 * run.minutes),
+            format_duration(60 * run.minutes),
             f"{run.img_per_sec:.1f}",
             "" if run.fd is None else f"{run.fd:.1f}",
-            "" if run.eta_sec is None else clock(run.eta_sec),
+            "" if run.eta_sec is None else format_duration(run.eta_sec),
         )
     Console(width=None if Console().is_terminal else 160).print(table)
-    for run in found:
+    for run in run_states:
         if run.words and run.status in ("failed", "stopped"):
             typer.echo(f"{run.folder}: {run.words}")
 

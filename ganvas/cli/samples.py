@@ -12,7 +12,7 @@ from ganvas.cli.console import track
 if TYPE_CHECKING:
     from torch import Tensor
 
-LATENTS = (".npy", ".pt")  # of other tools: projectors and encoders
+_LATENTS = (".npy", ".pt")  # of other tools: projectors and encoders
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif")
 
 
@@ -24,10 +24,10 @@ def files_in(folder: Path) -> list[Path]:
     """
     from ganvas.errors import BadConfig
 
-    found = [file for file in sorted(folder.glob("*")) if file.suffix.lower() in (".npz", *LATENTS, *PHOTOS)]
-    if not found:
+    paths = [file for file in sorted(folder.glob("*")) if file.suffix.lower() in (".npz", *_LATENTS, *PHOTOS)]
+    if not paths:
         raise BadConfig(f"{folder} has no photos and no latents (.npz, .npy, .pt) in it")
-    return found
+    return paths
 
 
 def ws_of_files(files: Iterable[Path], G: Any, *, effort: str) -> Tensor:
@@ -39,54 +39,54 @@ def ws_of_files(files: Iterable[Path], G: Any, *, effort: str) -> Tensor:
     import torch
 
     files = list(files)
-    return torch.cat([_ws_of(file, G, effort) for file in track(files, what="finding photos", total=len(files))])
+    return torch.cat([_load_ws(file, G, effort) for file in track(files, what="finding photos", total=len(files))])
 
 
-def _ws_of(file: Path, G: Any, effort: str) -> Tensor:
+def _load_ws(file: Path, G: Any, effort: str) -> Tensor:
     from ganvas.errors import BadInput, BadLatent
     from ganvas.inversion.result import Inversion
     from ganvas.weights.checkpoint import fingerprint
 
     if file.suffix.lower() == ".npz":
-        found = Inversion.load(file)
-        if found.fingerprint != fingerprint(G):
+        inversion = Inversion.load(file)
+        if inversion.fingerprint != fingerprint(G):
             raise BadLatent(f"{file} was made with another generator; invert its photo again")
-        return found.ws
-    if file.suffix.lower() in LATENTS:
-        return _foreign(file, G)
+        return inversion.ws
+    if file.suffix.lower() in _LATENTS:
+        return _load_foreign_latents(file, G)
     try:
-        return _searched(file, G, effort)
+        return _invert_cached(file, G, effort)
     except BadInput as error:
         raise type(error)(f"{file.name}: {error}") from error
 
 
-def _foreign(file: Path, G: Any) -> Tensor:
+def _load_foreign_latents(file: Path, G: Any) -> Tensor:
     import torch
 
     from ganvas.errors import BadLatent
     from ganvas.weights.from_directions import read_latents
 
-    found = [latents.ws for latents in read_latents(file)]
-    for ws in found:
+    ws_list = [latents.ws for latents in read_latents(file)]
+    for ws in ws_list:
         if ws.shape[1] not in (1, G.num_ws) or ws.shape[2] != G.w_dim:
             raise BadLatent(
                 f"{file.name} has latents {list(ws.shape[1:])}, this generator's are {[G.num_ws, G.w_dim]}: "
                 "they were made with another generator"
             )
-    return torch.cat([ws.expand(-1, G.num_ws, -1) for ws in found])
+    return torch.cat([ws.expand(-1, G.num_ws, -1) for ws in ws_list])
 
 
-def _searched(file: Path, G: Any, effort: str) -> Tensor:
+def _invert_cached(file: Path, G: Any, effort: str) -> Tensor:
     from ganvas.inversion.result import Inversion
     from ganvas.session import open_session
     from ganvas.weights import store
     from ganvas.weights.checkpoint import fingerprint
 
     name = hashlib.sha256(file.read_bytes()).hexdigest()[:24]
-    kept = store.home() / "inversions" / f"{name}-{fingerprint(G)[:12]}-{effort}.npz"
-    if kept.exists():
-        return Inversion.load(kept).ws
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    cache_file = store.home() / "inversions" / f"{name}-{fingerprint(G)[:12]}-{effort}.npz"
+    if cache_file.exists():
+        return Inversion.load(cache_file).ws
+    cache_file.parent.mkdir(parents=True, exist_ok=True)
     inversion = open_session(file, model=G, effort=effort).inversion
-    inversion.save(kept)
+    inversion.save(cache_file)
     return inversion.ws

@@ -36,7 +36,7 @@ def studio(
 
     Example: [bold]ganvas studio[/bold]
     """
-    from ganvas.cli.machine import prepare_machine
+    from ganvas.cli.machine import configure_process
     from ganvas.web.config import MEBI, StudioConfig
     from ganvas.web.serve import serve
 
@@ -52,5 +52,5 @@ def studio(
         upload_bytes=upload_mb * MEBI,
         idle_sec=idle_minutes * 60,
     )
-    prepare_machine()
+    configure_process()
     serve(config, say=typer.echo, browser=browser)

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganvas.cli.choices import one_of
-from ganvas.cli.console import Progress as Bar
-from ganvas.cli.fetch import have
+from ganvas.cli.console import ProgressBar as Bar
+from ganvas.cli.fetch import ensure_models
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganvas.training.style_loop import Progress
+    from ganvas.training.style_loop import StyleProgress
 
-SHOWN_SEEDS = (1, 4, 7)
-SHOWN_PX = 256
-LINE_SEC = 10.0  # between two lines where nobody watches
+PREVIEW_SEEDS = (1, 4, 7)
+PREVIEW_CELL_PX = 256
+_LINE_SEC = 10.0  # between two lines where nobody watches
 SAVE_SEC = 20.0  # between two previews
 
 
@@ -72,8 +72,8 @@ def stylise(
 
     Example: [bold]ganvas stylise --model faces --example drawing.png --name ink[/bold]
     """
-    wishes = [bool(example), swap is not None, blend is not None, add is not None, listed]
-    if sum(wishes) != 1:
+    modes = [bool(example), swap is not None, blend is not None, add is not None, listed]
+    if sum(modes) != 1:
         raise typer.BadParameter("one thing at a time: --example PICTURE --name NAME, --swap, --blend, --add or --list")
     if swap is not None or blend is not None:
         if other is None or output is None:
@@ -102,13 +102,13 @@ def _teach(
 ) -> None:  # fmt: skip
     from ganvas.cli.generator import open_generator
     from ganvas.editing.stylise import check_style_name, save_style, styles_folder
-    from ganvas.features.efficientnet import eyes_if_here
+    from ganvas.features.efficientnet import load_efficientnet_if_available
     from ganvas.images.files import format_of
     from ganvas.training.style_loop import StyleConfig, teach_style
     from ganvas.weights.store import sha256_of
 
     check_style_name(name)
-    have((model, "mtcnn", "efficientnet-lite0"))
+    ensure_models((model, "mtcnn", "efficientnet-lite0"))
     styles_folder().mkdir(parents=True, exist_ok=True)
     preview = preview or styles_folder() / f"{name}.png"
     format_of(preview)
@@ -116,17 +116,25 @@ def _teach(
     squares = [_square(path, G, align) for path in examples]
     config = StyleConfig(keep_colour=keep_colour, seed=seed, from_px=from_px, steps=steps or StyleConfig().steps)
     facts = {"model": model, "examples": [{"file": path.name, "sha256": sha256_of(path)} for path in examples]}
-    with _Voice(G, squares, preview) as voice:
-        style = teach_style(squares, G, name=name, config=config, eyes=eyes_if_here(), on_step=voice, facts=facts)
+    with _StyleProgress(G, squares, preview) as reporter:
+        style = teach_style(
+            squares,
+            G,
+            name=name,
+            config=config,
+            extractor=load_efficientnet_if_available(),
+            on_step=reporter,
+            facts=facts,
+        )
     if not style.tensors:
         typer.echo("stopped before anything was learnt; nothing is saved")
         raise typer.Exit(1)
     for path in [None, output] if output is not None else [None]:
         saved = save_style(style, path)
         typer.echo(f"style: {saved}, {saved.stat().st_size / 1e6:.1f} MB")
-    figures = ", ".join(f"{key} {value:g}" for key, value in style.facts["figures"].items())
+    metrics = ", ".join(f"{key} {value:g}" for key, value in style.facts["figures"].items())
     typer.echo(
-        f"{style.facts['steps']} steps{'' if style.facts['finished'] else ' (stopped; kept as it is)'}: {figures}"
+        f"{style.facts['steps']} steps{'' if style.facts['finished'] else ' (stopped; kept as it is)'}: {metrics}"
     )
     typer.echo(f"look at {preview}; paint in it: ganvas edit PHOTO -o OUT.png --style {name}")
 
@@ -134,18 +142,18 @@ def _teach(
 def _square(path: Path, G: Any, align: str) -> Tensor:
     """The part of an example to learn from; a drawing in which no face is found is taken by its middle."""
     from ganvas.errors import NoFace
-    from ganvas.inversion.framing import square_of
+    from ganvas.inversion.framing import crop_for_generator
 
     try:
-        return square_of(path, G, align=align)[0]
+        return crop_for_generator(path, G, align=align)[0]
     except NoFace:
         if align == "faces":
             raise
         typer.echo(f"note: no face is found in {path.name}, so its middle square is taken; cut it like a portrait")
-        return square_of(path, G, align="centre")[0]
+        return crop_for_generator(path, G, align="centre")[0]
 
 
-class _Voice:
+class _StyleProgress:
     """How far it is, on one line; and a picture of it now and then."""
 
     def __init__(self, G: Any, squares: list[Tensor], preview: Path):
@@ -153,14 +161,14 @@ class _Voice:
         self._terminal = sys.stderr.isatty()
         self._line_sec = self._saved_sec = 0.0
 
-    def __enter__(self) -> _Voice:
+    def __enter__(self) -> _StyleProgress:
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._terminal:
             sys.stderr.write("\n")
 
-    def __call__(self, at: Progress) -> None:
+    def __call__(self, at: StyleProgress) -> None:
         """After every step."""
         now, last = time.monotonic(), at.step == at.steps
         left_sec = at.sec_left
@@ -169,31 +177,31 @@ class _Voice:
         if self._terminal:
             sys.stderr.write("\r" + line.ljust(79))
             sys.stderr.flush()
-        elif last or now - self._line_sec >= LINE_SEC:
+        elif last or now - self._line_sec >= _LINE_SEC:
             self._line_sec = now
             print(line, file=sys.stderr, flush=True)
         if at.generator is not None and (last or now - self._saved_sec >= SAVE_SEC):
             self._saved_sec = now
-            self._show(at.generator)
+            self._write_preview(at.generator)
 
-    def _show(self, generator: Any) -> None:
+    def _write_preview(self, generator: Any) -> None:
         """The examples and some faces: above as they are, below in the style as learnt so far."""
         import torch
 
         from ganvas.images.files import write_image
         from ganvas.images.sheet import grid
         from ganvas.models.protocol import latents_from_seeds
-        from ganvas.ops.shrink import shrunk
+        from ganvas.ops.shrink import downscale
 
         with torch.no_grad():
-            z = latents_from_seeds(SHOWN_SEEDS, self.G.z_dim)
+            z = latents_from_seeds(PREVIEW_SEEDS, self.G.z_dim)
             c = torch.eye(self.G.c_dim)[[0] * len(z)] if self.G.c_dim else None
             ws = self.G.mapping(z, c, truncation_psi=0.7)
             lines = [
                 torch.cat([self.squares[0], *(one.synthesis(w[None], precision="fast").float() for w in ws)])
                 for one in (self.G, generator)
             ]
-        small = shrunk(torch.cat(lines).clamp(-1, 1), SHOWN_PX)
+        small = downscale(torch.cat(lines).clamp(-1, 1), PREVIEW_CELL_PX)
         write_image(grid(small, columns=1 + len(ws)), self.preview)
 
 
@@ -210,23 +218,23 @@ def _join(
 
     with Bar("joining"):
         a, b = (_generator(text, model) for text in (swap or blend, other))
-        made = swap_layers(a, b, at_px=at, width=width) if swap is not None else interpolate_networks(a, b, share)
-        saved = save(made, output)
+        generator = swap_layers(a, b, at_px=at, width=width) if swap is not None else interpolate_networks(a, b, share)
+        saved = save(generator, output)
     typer.echo(f"saved: {saved}; look at it: ganvas generate --model {saved} --seeds 0-7 --grid sheet.png")
 
 
 def _generator(text: str | None, model: str) -> Any:
     """A file or catalogue name; or the name of a style, which is `model` painting in it."""
     from ganvas.cli.generator import open_generator
-    from ganvas.editing.stylise import known_styles, with_style
+    from ganvas.editing.stylise import apply_style, list_styles
     from ganvas.weights.checkpoint import fingerprint
 
     assert text is not None
-    if not Path(text).exists() and text in known_styles():
+    if not Path(text).exists() and text in list_styles():
         parent = open_generator(model)
-        style = known_styles(fingerprint(parent)).get(text)
+        style = list_styles(fingerprint(parent)).get(text)
         if style is not None:
-            return with_style(parent, style)
+            return apply_style(parent, style)
     return open_generator(text)
 
 
@@ -241,9 +249,9 @@ def _add(path: Path, name: str | None) -> None:
 
 
 def _list() -> None:
-    from ganvas.editing.stylise import known_styles, styles_folder
+    from ganvas.editing.stylise import list_styles, styles_folder
 
-    styles = known_styles()
+    styles = list_styles()
     for name, style in styles.items():
         files = ", ".join(str(one.get("file")) for one in style.facts.get("examples", []) if isinstance(one, dict))
         typer.echo(f"{name}: for {style.facts.get('model', 'a generator')} ({style.parent[:12]}), from {files or '?'}")

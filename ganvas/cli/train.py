@@ -11,11 +11,11 @@ import typer
 from ganvas.cli.choices import one_of
 
 if TYPE_CHECKING:
-    from ganvas.datasets.pictures import Pictures
+    from ganvas.datasets.pictures import ImageDataset
     from ganvas.training.config import TrainConfig
-    from ganvas.training.watch import Status
+    from ganvas.training.watch import TrainStatus
 
-LINE_SEC = 20.0  # where nobody watches: one line so often at most
+_LINE_SEC = 20.0  # where nobody watches: one line so often at most
 
 
 def train(
@@ -57,10 +57,10 @@ def train(
     if data is None and config is None:
         raise typer.BadParameter("which pictures? --data DIR (a folder or a .zip)", param_hint="--data")
 
-    from ganvas.cli.machine import prepare_machine
+    from ganvas.cli.machine import configure_process
 
-    prepare_machine()
-    request = Request(
+    configure_process()
+    request = TrainArguments(
         data=data,
         preset=preset,
         outdir=outdir,
@@ -78,7 +78,7 @@ def train(
     _run(request, chosen)
 
 
-class Request:
+class TrainArguments:
     """What was typed, and what it comes to."""
 
     def __init__(
@@ -102,32 +102,33 @@ class Request:
         """The configuration: preset, then weights to start from, then options, then --set."""
         from dataclasses import replace
 
-        from ganvas.training.presets import PRESETS, find_preset, for_transfer, rescaled
+        from ganvas.training.presets import GENERATOR_PRESETS, find_generator_preset, for_transfer, rescale_preset
         from ganvas.training.settings import apply_settings
         from ganvas.training.transfer import shaped_like
 
-        start = self._repeated() if self.config else None
+        start = self._load_run_config() if self.config else None
         if start is None:
-            self._choose()
-            start = find_preset(self.preset)
+            self._choose_preset()
+            start = find_generator_preset(self.preset)
         if self.init_from is not None:
             start = for_transfer(shaped_like(replace(start, resolution=None), self.init_from))
-        elif self.preset in PRESETS and PRESETS[self.preset].transfer_only:
+        elif self.preset in GENERATOR_PRESETS and GENERATOR_PRESETS[self.preset].transfer_only:
             _refuse_from_scratch(self.preset)
-        chosen = apply_settings(replace(start, **changed), pairs_of(settings))
+        chosen = apply_settings(replace(start, **changed), parse_settings(settings))
         if self.config is not None or not self.preset.startswith("style-"):
             return chosen
-        fitted = rescaled(chosen, PRESETS[self.preset].config)
-        if fitted != chosen:
+        rescaled_config = rescale_preset(chosen, GENERATOR_PRESETS[self.preset].config)
+        if rescaled_config != chosen:
             self.notes.append(
-                f"r1_gamma {fitted.r1_gamma:.3g} and ema_kimg {fitted.ema_kimg:.3g} follow size and batch"
+                f"r1_gamma {rescaled_config.r1_gamma:.3g} and ema_kimg {rescaled_config.ema_kimg:.3g} follow "
+                f"size and batch"
             )
-        return fitted
+        return rescaled_config
 
-    def _repeated(self) -> TrainConfig:
+    def _load_run_config(self) -> TrainConfig:
         """--config run.json."""
         from ganvas.errors import BadConfig
-        from ganvas.training.presets import find_preset
+        from ganvas.training.presets import find_generator_preset
         from ganvas.training.run import read_record
 
         assert self.config is not None
@@ -135,36 +136,36 @@ class Request:
         record = read_record(path.parent) if path.name == "run.json" else {}
         self.preset = record.get("preset", "custom")
         self.init_from = self.init_from or record.get("init_from")
-        said = record.get("data", {}).get("path")
-        if self.data is None and said is None:
+        recorded_path = record.get("data", {}).get("path")
+        if self.data is None and recorded_path is None:
             raise BadConfig(f"{path} does not say which pictures: add --data DIR")
-        self.data = self.data or Path(said)
-        return find_preset(str(path))
+        self.data = self.data or Path(recorded_path)
+        return find_generator_preset(str(path))
 
-    def _choose(self) -> None:
+    def _choose_preset(self) -> None:
         """--preset auto becomes a name; a run that auto has begun keeps the one it was begun with."""
         if self.preset != "auto":
             return
         from ganvas.datasets.intake import natural_resolution, open_source
-        from ganvas.training.presets import choose
+        from ganvas.training.presets import choose_generator_preset
         from ganvas.weights.load import load
 
-        begun = self._begun_by_auto()
-        if begun is not None:
-            self.preset, self.why = begun, [f"auto chose {begun} when this run was begun"]
+        previous = self._previous_auto_preset()
+        if previous is not None:
+            self.preset, self.why = previous, [f"auto chose {previous} when this run was begun"]
             return
         assert self.data is not None
         source = open_source(self.data)
         base = None if self.init_from is None else load(self.init_from)
-        self.preset, self.why = choose(
+        self.preset, self.why = choose_generator_preset(
             resolution=natural_resolution(source) if base is None else base.img_resolution,
             count=len(source.items),
-            device=kind_of_device(self.device),
+            device=resolve_device_type(self.device),
             minutes=self.minutes,
             base_family=None if base is None else base.family,
         )
 
-    def _begun_by_auto(self) -> str | None:
+    def _previous_auto_preset(self) -> str | None:
         from ganvas.errors import BadConfig
         from ganvas.training.run import read_record
 
@@ -180,27 +181,27 @@ class Request:
                 return str(record["preset"])
         return None
 
-    def folder(self, asked: str) -> Path:
+    def folder(self, preset: str) -> Path:
         """Of the run: the same request finds the same folder again."""
         assert self.data is not None
-        return self.outdir / (self.name or f"{plain_name(self.data)}-{plain_name(Path(asked))}")
+        return self.outdir / (self.name or f"{slug(self.data)}-{slug(Path(preset))}")
 
 
-def command_typed() -> str:
+def current_command() -> str:
     """What was typed, and is typed again to go on."""
     import shlex
 
     return "ganvas " + " ".join(shlex.quote(word) for word in sys.argv[1:])
 
 
-def plain_name(path: Path) -> str:
+def slug(path: Path) -> str:
     """The name of a folder or file as a part of another name."""
     import re
 
     return re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().stem).strip("-") or "run"
 
 
-def pairs_of(settings: list[str]) -> dict[str, str]:
+def parse_settings(settings: list[str]) -> dict[str, str]:
     """--set name=value, several."""
     pairs = {}
     for setting in settings:
@@ -211,7 +212,7 @@ def pairs_of(settings: list[str]) -> dict[str, str]:
     return pairs
 
 
-def record_of(path: Path, kind: str) -> dict[str, Any]:
+def load_run_record(path: Path, kind: str) -> dict[str, Any]:
     """--config run.json, of a run of this kind.
 
     Raises:
@@ -227,18 +228,18 @@ def record_of(path: Path, kind: str) -> dict[str, Any]:
     return record
 
 
-def path_in(record: dict[str, Any]) -> Path | None:
+def recorded_data_path(record: dict[str, Any]) -> Path | None:
     """Where a run's pictures lay."""
-    said = record.get("data", {}).get("path")
-    return None if said is None else Path(said)
+    recorded_path = record.get("data", {}).get("path")
+    return None if recorded_path is None else Path(recorded_path)
 
 
-def folder_of(outdir: Path, name: str | None, data: Path, preset: str) -> Path:
+def run_folder(outdir: Path, name: str | None, data: Path, preset: str) -> Path:
     """Of a run: the same request finds the same folder again."""
-    return outdir / (name or f"{plain_name(data)}-{preset}")
+    return outdir / (name or f"{slug(data)}-{preset}")
 
 
-def kind_of_device(device: str) -> str:
+def resolve_device_type(device: str) -> str:
     """`auto` as it comes out here; `cuda:1` as `cuda`."""
     import torch
 
@@ -260,33 +261,33 @@ def _refuse_from_scratch(preset: str) -> None:
 # Running
 
 
-def _pictures(data: Path | None, config: TrainConfig) -> Pictures:
+def _pictures(data: Path | None, config: TrainConfig) -> ImageDataset:
     """The training set; reading it the first time shows how far it is."""
-    from ganvas.cli.console import Progress
-    from ganvas.training.generator_loop import as_pictures
+    from ganvas.cli.console import ProgressBar
+    from ganvas.training.generator_loop import as_image_dataset
 
-    with Progress(f"reading {data}") as progress:
-        return as_pictures(data, config, on_step=progress.step)
+    with ProgressBar(f"reading {data}") as progress:
+        return as_image_dataset(data, config, on_step=progress.step)
 
 
-def _run(request: Request, config: TrainConfig) -> None:
+def _run(request: TrainArguments, config: TrainConfig) -> None:
     from ganvas.errors import GanvasError
-    from ganvas.training.distributed import join
-    from ganvas.training.generator_loop import as_pictures, train
+    from ganvas.training.distributed import init_distributed
+    from ganvas.training.generator_loop import as_image_dataset, train
 
-    leads = join(request.device).leads
-    say = Voice() if leads else None
+    leads = init_distributed(request.device).is_main
+    reporter = ProgressReporter() if leads else None
     for line in request.why if leads else []:
         print(f"auto: {line}")
-    pictures = _pictures(request.data, config) if leads else as_pictures(request.data, config)
+    pictures = _pictures(request.data, config) if leads else as_image_dataset(request.data, config)
     folder = request.folder(request.preset)
     if leads:
-        _introduce(request, config, pictures, folder)
+        _print_summary(request, config, pictures, folder)
     facts = {
         "preset": request.preset,
         "asked": "auto" if request.why else request.preset,
         "init_from": request.init_from,
-        "command": command_typed(),
+        "command": current_command(),
         "data": {"path": str(request.data), "report": list(pictures.report)},
     }
     try:
@@ -295,23 +296,23 @@ def _run(request: Request, config: TrainConfig) -> None:
             config=config,
             folder=folder,
             init_from=request.init_from,
-            on_step=say,
+            on_step=reporter,
             device=request.device,
             facts=facts,
         )
     except GanvasError:
-        if say is not None:
-            say.close()
+        if reporter is not None:
+            reporter.close()
         raise
-    if say is not None:
-        say.close()
-        _farewell(request, done, folder)
+    if reporter is not None:
+        reporter.close()
+        _print_result(request, done, folder)
 
 
-def _introduce(request: Request, config: TrainConfig, pictures: Any, folder: Path) -> None:
+def _print_summary(request: TrainArguments, config: TrainConfig, pictures: Any, folder: Path) -> None:
     for line in pictures.report:
         print(f"data: {line}")
-    print(f"preset: {request.preset}, {_length(config)}; every setting: --dry-run")
+    print(f"preset: {request.preset}, {_format_length(config)}; every setting: --dry-run")
     for line in request.notes:
         print(f"settled: {line}")
     if config.mirror:
@@ -319,29 +320,29 @@ def _introduce(request: Request, config: TrainConfig, pictures: Any, folder: Pat
     print(f"run: {folder}", flush=True)
 
 
-def _length(config: TrainConfig) -> str:
+def _format_length(config: TrainConfig) -> str:
     limit = "" if config.minutes is None else f" or {config.minutes:g} minutes"
     return f"{config.total_kimg:g} thousand pictures{limit}"
 
 
-def _farewell(request: Request, done: Any, folder: Path) -> None:
-    print(f"{done.nimg / 1000:g} kimg in {clock(done.sec)}: {folder}")
+def _print_result(request: TrainArguments, done: Any, folder: Path) -> None:
+    print(f"{done.nimg / 1000:g} kimg in {format_duration(done.sec)}: {folder}")
     if done.finished:
         print(f"look at {folder / 'report.html'}; new pictures: ganvas generate --model {folder / 'model.safetensors'}")
         print("longer: the same command with a larger --kimg or --minutes")
     else:
-        print(f"saved. To go on: {command_typed()}")
+        print(f"saved. To go on: {current_command()}")
 
 
-class Voice:
+class ProgressReporter:
     """One line on a terminal, kept up to date; a line now and then where nobody watches."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
-        self._last_sec = -LINE_SEC
+        self._last_sec = -_LINE_SEC
         self._line: dict[str, Any] = {}
 
-    def __call__(self, status: Status) -> None:
+    def __call__(self, status: TrainStatus) -> None:
         """After every step."""
         if status.event:
             self._clear()
@@ -349,11 +350,11 @@ class Voice:
                 print(f"note: {line}", file=sys.stderr, flush=True)
         self._line |= dict(status.line or {})
         if self._terminal:
-            sys.stderr.write("\r" + _progress(status, self._line)[:119].ljust(119))
+            sys.stderr.write("\r" + _format_progress(status, self._line)[:119].ljust(119))
             sys.stderr.flush()
-        elif status.line is not None and status.sec - self._last_sec >= LINE_SEC:
+        elif status.line is not None and status.sec - self._last_sec >= _LINE_SEC:
             self._last_sec = status.sec
-            print(_progress(status, self._line), file=sys.stderr, flush=True)
+            print(_format_progress(status, self._line), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Leave the line as it is and go to the next."""
@@ -365,7 +366,7 @@ class Voice:
             sys.stderr.write("\r" + " " * 119 + "\r")
 
 
-def _progress(status: Status, line: dict[str, Any]) -> str:
+def _format_progress(status: TrainStatus, line: dict[str, Any]) -> str:
     """`12.4 kimg · 51.2 img/s · D 1.12 · G 0.93 · p 0.08 · ETA 24:10`"""
     parts = [f"{status.nimg / 1000:.1f} kimg", f"{status.img_per_sec:.1f} img/s"]
     parts += [f"{name} {line[key]:.2f}" for name, key in (("D", "loss_D"), ("G", "loss_G")) if key in line]
@@ -373,11 +374,11 @@ def _progress(status: Status, line: dict[str, Any]) -> str:
     parts += [f"PSNR {line['psnr']:.2f} ({line['psnr_gain']:+.2f})"] if "psnr" in line else []
     parts += [f"p {line['p']:.2f}"] if line.get("p") else []
     parts += [f"diversity {line['diversity']:.2f}"] if "diversity" in line else []
-    parts.append("ETA …" if status.eta_sec is None else f"ETA {clock(status.eta_sec)}")
+    parts.append("ETA …" if status.eta_sec is None else f"ETA {format_duration(status.eta_sec)}")
     return " · ".join(parts)
 
 
-def clock(sec: float) -> str:
+def format_duration(sec: float) -> str:
     """`3:05`, `1:02:09`."""
     minutes, seconds = divmod(round(sec), 60)
     hours, minutes = divmod(minutes, 60)
@@ -389,14 +390,14 @@ def clock(sec: float) -> str:
 
 
 def _show_presets() -> None:
-    from ganvas.training.presets import PRESETS
+    from ganvas.training.presets import GENERATOR_PRESETS
 
-    width = max(map(len, PRESETS))
-    for name, preset in PRESETS.items():
+    width = max(map(len, GENERATOR_PRESETS))
+    for name, preset in GENERATOR_PRESETS.items():
         print(f"{name:{width}}  {preset.about} [{preset.result}]")
 
 
-def _show_config(request: Request, config: TrainConfig) -> None:
+def _show_config(request: TrainArguments, config: TrainConfig) -> None:
     import json
 
     for line in request.why:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganvas.cli.choices import one_of
-from ganvas.cli.train import folder_of, path_in, record_of
+from ganvas.cli.train import load_run_record, recorded_data_path, run_folder
 
 if TYPE_CHECKING:
     from ganvas.training.translator_config import TranslatorConfig
@@ -53,22 +53,22 @@ def train_translator(
     """
     if show:
         return _show_presets()
-    record = {} if config is None else record_of(config, "translator")
-    data = data or path_in(record)
+    record = {} if config is None else load_run_record(config, "translator")
+    data = data or recorded_data_path(record)
     if data is None:
         raise typer.BadParameter("which pictures? --dataroot DIR", param_hint="--dataroot")
 
-    from ganvas.cli.machine import prepare_machine
+    from ganvas.cli.machine import configure_process
 
-    prepare_machine()
+    configure_process()
     if record:
         preset = str(record.get("preset", "custom"))
     else:
-        preset = _chosen_preset(preset, data, paired, device)
+        preset = _choose_preset(preset, data, paired, device)
     changed = {"total_kimg": kimg, "minutes": minutes, "resolution": resolution, "seed": seed, "direction": direction}
     changed = {key: value for key, value in changed.items() if value is not None}
-    chosen = _config(record, preset, paired, changed, settings or [])
-    folder = folder_of(outdir, name, data, preset)
+    chosen = _build_config(record, preset, paired, changed, settings or [])
+    folder = run_folder(outdir, name, data, preset)
     if dry_run:
         print(f"preset: {preset}\nrun: {folder}")
         for key, value in chosen.to_json().items():
@@ -78,49 +78,49 @@ def train_translator(
 
 
 def _show_presets() -> None:
-    from ganvas.training.translator_config import PRESETS
+    from ganvas.training.translator_config import TRANSLATOR_PRESETS
 
-    width = max(map(len, PRESETS))
-    for name, preset in PRESETS.items():
+    width = max(map(len, TRANSLATOR_PRESETS))
+    for name, preset in TRANSLATOR_PRESETS.items():
         print(f"{name:{width}}  {preset.about} [{preset.result}]")
 
 
-def _chosen_preset(preset: str, data: Path, paired: bool | None, device: str) -> str:
+def _choose_preset(preset: str, data: Path, paired: bool | None, device: str) -> str:
     """--preset auto becomes a name: by what the folder holds, and the machine."""
-    from ganvas.cli.train import kind_of_device
-    from ganvas.datasets.domains import holds_pairs
-    from ganvas.training.translator_config import choose
+    from ganvas.cli.train import resolve_device_type
+    from ganvas.datasets.domains import is_paired
+    from ganvas.training.translator_config import choose_translator_preset
 
     if preset != "auto":
         return preset
-    return choose(paired=holds_pairs(data, paired=paired), device=kind_of_device(device))
+    return choose_translator_preset(paired=is_paired(data, paired=paired), device=resolve_device_type(device))
 
 
-def _config(
+def _build_config(
     record: dict[str, Any], preset: str, paired: bool | None, changed: dict[str, Any], settings: list[str]
 ) -> TranslatorConfig:
     """The preset or the run that is repeated, then options, then --set."""
     from dataclasses import replace
 
-    from ganvas.cli.train import pairs_of
+    from ganvas.cli.train import parse_settings
     from ganvas.training.settings import apply_settings
-    from ganvas.training.translator_config import TranslatorConfig, find_preset, resized
+    from ganvas.training.translator_config import TranslatorConfig, find_translator_preset, resize_config
 
-    start = TranslatorConfig.from_json(record["config"], who="run.json") if record else find_preset(preset)
+    start = TranslatorConfig.from_json(record["config"], who="run.json") if record else find_translator_preset(preset)
     if paired is not None:
         changed["pairing"] = "paired" if paired else "unpaired"
     if "resolution" in changed:
-        start = resized(start, changed.pop("resolution"))
-    return apply_settings(replace(start, **changed), pairs_of(settings))
+        start = resize_config(start, changed.pop("resolution"))
+    return apply_settings(replace(start, **changed), parse_settings(settings))
 
 
 def _run(config: TranslatorConfig, data: Path, folder: Path, *, preset: str, device: str) -> None:
-    from ganvas.cli.console import Progress
-    from ganvas.cli.train import Voice, clock, command_typed
-    from ganvas.training.translator_loop import as_domains, train_translator
+    from ganvas.cli.console import ProgressBar
+    from ganvas.cli.train import ProgressReporter, current_command, format_duration
+    from ganvas.training.translator_loop import as_translation_dataset, train_translator
 
-    with Progress(f"reading {data}") as progress:
-        domains = as_domains(data, config, on_step=progress.step)
+    with ProgressBar(f"reading {data}") as progress:
+        domains = as_translation_dataset(data, config, on_step=progress.step)
     for line in domains.report:
         print(f"data: {line}")
     limit = "" if config.minutes is None else f" or {config.minutes:g} minutes"
@@ -129,15 +129,15 @@ def _run(config: TranslatorConfig, data: Path, folder: Path, *, preset: str, dev
     if config.mirror:
         print("half of the pictures are shown mirrored: --set mirror=false for anything with writing")
     print(f"run: {folder}", flush=True)
-    facts = {"preset": preset, "command": command_typed(), "data": {"path": str(data)}}
-    voice = Voice()
+    facts = {"preset": preset, "command": current_command(), "data": {"path": str(data)}}
+    reporter = ProgressReporter()
     try:
-        done = train_translator(domains, config=config, folder=folder, on_step=voice, device=device, facts=facts)
+        done = train_translator(domains, config=config, folder=folder, on_step=reporter, device=device, facts=facts)
     finally:
-        voice.close()
-    print(f"{done.nimg / 1000:g} kimg in {clock(done.sec)}: {folder}")
+        reporter.close()
+    print(f"{done.nimg / 1000:g} kimg in {format_duration(done.sec)}: {folder}")
     if not done.finished:
-        print(f"saved. To go on: {command_typed()}")
+        print(f"saved. To go on: {current_command()}")
         return
     print(f"look at {folder / 'report.html'}")
     for way in config.ways:

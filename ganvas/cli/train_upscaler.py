@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganvas.cli.train import folder_of, path_in, record_of
+from ganvas.cli.train import load_run_record, recorded_data_path, run_folder
 
 if TYPE_CHECKING:
     from ganvas.training.upscaler_config import UpscalerConfig
@@ -44,24 +44,26 @@ def train_upscaler(
 
     What comes out works at once: [bold]ganvas upscale -i small.jpg -n runs/photos-compact-x4/model.safetensors[/bold]
     """
-    from ganvas.training.upscaler_config import RECIPES
+    from ganvas.training.upscaler_config import UPSCALER_PRESETS
 
     if show:
-        width = max(map(len, RECIPES))
-        for key, recipe in RECIPES.items():
+        width = max(map(len, UPSCALER_PRESETS))
+        for key, recipe in UPSCALER_PRESETS.items():
             print(f"{key:{width}}  {recipe.about} [{recipe.result}]")
         return
-    record = {} if config is None else record_of(config, "upscaler")
-    preset, data = record.get("preset", preset), data or path_in(record)
+    record = {} if config is None else load_run_record(config, "upscaler")
+    preset, data = record.get("preset", preset), data or recorded_data_path(record)
     if data is None:
         raise typer.BadParameter("which photos? --data DIR (a folder or a .zip)", param_hint="--data")
 
-    from ganvas.cli.machine import prepare_machine
+    from ganvas.cli.machine import configure_process
 
-    prepare_machine()
+    configure_process()
     changed = {"total_kimg": kimg, "minutes": minutes, "seed": seed}
-    chosen = _chosen(record, preset, {key: value for key, value in changed.items() if value is not None}, settings)
-    folder = folder_of(outdir, name, data, preset)
+    chosen = _build_config(
+        record, preset, {key: value for key, value in changed.items() if value is not None}, settings
+    )
+    folder = run_folder(outdir, name, data, preset)
     if dry_run:
         print(f"preset: {preset}\nrun: {folder}")
         for key, value in chosen.to_json().items():
@@ -70,16 +72,18 @@ def train_upscaler(
     _run(chosen, data, valid, folder, preset=preset, init_from=init_from, device=device)
 
 
-def _chosen(record: dict[str, Any], preset: str, changed: dict[str, Any], settings: list[str] | None) -> UpscalerConfig:
+def _build_config(
+    record: dict[str, Any], preset: str, changed: dict[str, Any], settings: list[str] | None
+) -> UpscalerConfig:
     """The recipe or the run that is repeated, then options, then --set."""
     from dataclasses import replace
 
-    from ganvas.cli.train import pairs_of
+    from ganvas.cli.train import parse_settings
     from ganvas.training.settings import apply_settings
-    from ganvas.training.upscaler_config import UpscalerConfig, find_recipe
+    from ganvas.training.upscaler_config import UpscalerConfig, find_upscaler_preset
 
-    start = UpscalerConfig.from_json(record["config"], who="run.json") if record else find_recipe(preset)
-    return apply_settings(replace(start, **changed), pairs_of(settings or []))
+    start = UpscalerConfig.from_json(record["config"], who="run.json") if record else find_upscaler_preset(preset)
+    return apply_settings(replace(start, **changed), parse_settings(settings or []))
 
 
 def _run(
@@ -92,14 +96,14 @@ def _run(
     init_from: str | None,
     device: str,
 ) -> None:
-    from ganvas.cli.console import Progress
-    from ganvas.cli.fetch import have
-    from ganvas.cli.train import Voice, clock, command_typed
-    from ganvas.training.upscaler_loop import as_photos, train_upscaler
+    from ganvas.cli.console import ProgressBar
+    from ganvas.cli.fetch import ensure_models
+    from ganvas.cli.train import ProgressReporter, current_command, format_duration
+    from ganvas.training.upscaler_loop import as_photo_dataset, train_upscaler
 
-    have([] if init_from is None else [init_from])
-    with Progress(f"reading {data}") as progress:
-        photos = as_photos(data, config, on_step=progress.step)
+    ensure_models([] if init_from is None else [init_from])
+    with ProgressBar(f"reading {data}") as progress:
+        photos = as_photo_dataset(data, config, on_step=progress.step)
     for line in photos.report:
         print(f"data: {line}")
     limit = "" if config.minutes is None else f" or {config.minutes:g} minutes"
@@ -107,8 +111,8 @@ def _run(
     if config.pixel_kimg is not None and config.pixel_kimg >= config.total_kimg:
         print(f"the discriminator would join at {config.pixel_kimg:g} kimg, which is not reached: --set pixel_kimg=…")
     print(f"run: {folder}", flush=True)
-    facts = {"preset": preset, "init_from": init_from, "command": command_typed(), "data": {"path": str(data)}}
-    voice = Voice()
+    facts = {"preset": preset, "init_from": init_from, "command": current_command(), "data": {"path": str(data)}}
+    reporter = ProgressReporter()
     try:
         done = train_upscaler(
             photos,
@@ -116,15 +120,15 @@ def _run(
             valid=valid,
             folder=folder,
             init_from=init_from,
-            on_step=voice,
+            on_step=reporter,
             device=device,
             facts=facts,
         )
     finally:
-        voice.close()
-    print(f"{done.nimg / 1000:g} kimg in {clock(done.sec)}: {folder}")
+        reporter.close()
+    print(f"{done.nimg / 1000:g} kimg in {format_duration(done.sec)}: {folder}")
     if not done.finished:
-        print(f"saved. To go on: {command_typed()}")
+        print(f"saved. To go on: {current_command()}")
         return
     print(f"look at {folder / 'report.html'}")
     print(f"larger pictures: ganvas upscale -i small.jpg -o large.png -n {folder / 'model.safetensors'}")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganvas.cli.choices import one_of
-from ganvas.cli.fetch import have
-from ganvas.cli.machine import on_best_device, prepare_machine
+from ganvas.cli.fetch import ensure_models
+from ganvas.cli.machine import configure_process, to_best_device
 
 if TYPE_CHECKING:
     from ganvas.images.folders import Task
@@ -57,17 +57,17 @@ def translate(
 
     A folder: [bold]ganvas translate -i photos -o drawings -n runs/faces-drawing --direction AtoB --recursive[/bold]
     """
-    from ganvas.cli.pictures import Report
-    from ganvas.images.folders import tasks
+    from ganvas.cli.pictures import BatchRunner
+    from ganvas.images.folders import list_tasks
     from ganvas.translation import TranslateConfig, translate_file, translator
 
     config = TranslateConfig(strength=strength, tile=tile, precision=precision)
-    todo = tasks(source, output, suffix=suffix, ext=ext, recursive=recursive)
-    have([model], yes=yes)
-    prepare_machine()
-    net: Any = on_best_device(translator(model, direction=direction, statistics=statistics))
+    todo = list_tasks(source, output, suffix=suffix, ext=ext, recursive=recursive)
+    ensure_models([model], yes=yes)
+    configure_process()
+    net: Any = to_best_device(translator(model, direction=direction, statistics=statistics))
 
     def make(task: Task, on_step: Callable[..., None]) -> Path:
         return translate_file(task, net, config, on_step=on_step)
 
-    Report(todo, make, skip_existing=skip_existing).run()
+    BatchRunner(todo, make, skip_existing=skip_existing).run()

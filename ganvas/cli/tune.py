@@ -24,40 +24,40 @@ def tune(
 
     Example: [bold]ganvas tune --data photos --minutes 60[/bold]
     """
-    from ganvas.cli.machine import prepare_machine
-    from ganvas.cli.train import Request, Voice
-    from ganvas.training.generator_loop import as_pictures
+    from ganvas.cli.machine import configure_process
+    from ganvas.cli.train import ProgressReporter, TrainArguments
+    from ganvas.training.generator_loop import as_image_dataset
     from ganvas.training.tune import tune as search
 
-    prepare_machine()
-    request = Request(data=data, preset=preset, outdir=outdir, device=device, minutes=minutes)
+    configure_process()
+    request = TrainArguments(data=data, preset=preset, outdir=outdir, device=device, minutes=minutes)
     start = request.resolve({}, settings or [])
-    pictures = as_pictures(data, start)
+    pictures = as_image_dataset(data, start)
     folder = request.folder(f"tune-{request.preset}")
     print(f"{trials} trials of {request.preset}, {60 * minutes / trials:.0f} seconds each: {folder}", flush=True)
-    voice = Voice()
-    found = search(
+    reporter = ProgressReporter()
+    outcome = search(
         pictures,
         start=start,
         minutes=minutes,
         trials=trials,
         folder=folder,
         base=request.preset,
-        on_trial=lambda trial: _say(trial, voice),
-        on_step=voice,
+        on_trial=lambda trial: _print_trial(trial, reporter),
+        on_step=reporter,
         device=device,
     )
-    print(f"best: trial {found.best.number}, FD-EffNet {found.best.fd:.1f}. Train with it:")
-    print(f"ganvas train --data {data} --preset {found.path}")
+    print(f"best: trial {outcome.best.number}, FD-EffNet {outcome.best.fd:.1f}. Train with it:")
+    print(f"ganvas train --data {data} --preset {outcome.path}")
 
 
-def _say(trial: Trial, voice: object) -> None:
-    from ganvas.cli.train import Voice
+def _print_trial(trial: Trial, reporter: object) -> None:
+    from ganvas.cli.train import ProgressReporter
 
-    assert isinstance(voice, Voice)
-    voice.close()
-    told = f"FD-EffNet {trial.fd:.1f}" if trial.fd is not None else f"no distance: {trial.words}"
-    shown = ", ".join(
+    assert isinstance(reporter, ProgressReporter)
+    reporter.close()
+    score_text = f"FD-EffNet {trial.fd:.1f}" if trial.fd is not None else f"no distance: {trial.words}"
+    settings_text = ", ".join(
         f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in trial.settings.items()
     )
-    print(f"trial {trial.number}: {told} after {trial.kimg:g} kimg ({shown})", flush=True)
+    print(f"trial {trial.number}: {score_text} after {trial.kimg:g} kimg ({settings_text})", flush=True)

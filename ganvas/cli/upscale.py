@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganvas.cli.choices import one_of
-from ganvas.cli.fetch import have
-from ganvas.cli.machine import has_cuda, on_best_device, prepare_machine
+from ganvas.cli.fetch import ensure_models
+from ganvas.cli.machine import configure_process, has_cuda, to_best_device
 
 if TYPE_CHECKING:
     from ganvas.images.folders import Task
@@ -68,44 +68,45 @@ def upscale(
 
     A folder: [bold]ganvas upscale -i photos -o larger -s 2 --recursive --skip-existing[/bold]
     """
-    from ganvas.cli.pictures import Report
-    from ganvas.images.folders import tasks
+    from ganvas.cli.pictures import BatchRunner
+    from ganvas.images.folders import list_tasks
     from ganvas.upscaling.folders import upscale_file
     from ganvas.upscaling.upscale import UpscaleConfig, upscaler
 
     config = UpscaleConfig(
         scale=scale, strength=strength, tile=tile, tile_pad=tile_pad, lock_colours=lock_colours, precision=precision
     )
-    todo = tasks(source, output, suffix=suffix, ext=ext, recursive=recursive)
-    name, denoise = _choice(model, denoise)
-    have(_needed(name, denoise, face_enhance, face_model), yes=yes)
-    prepare_machine()
-    net = on_best_device(upscaler(name, denoise=denoise))
-    faces = _face_painter(face_model, face_strength) if face_enhance else None
+    todo = list_tasks(source, output, suffix=suffix, ext=ext, recursive=recursive)
+    name, denoise = _choose_model(model, denoise)
+    ensure_models(_required_models(name, denoise, face_enhance, face_model), yes=yes)
+    configure_process()
+    net = to_best_device(upscaler(name, denoise=denoise))
+    face_restorer = _face_restorer(face_model, face_strength) if face_enhance else None
 
     def make(task: Task, on_step: Callable[..., None]) -> Path:
-        how: Any = upscale_file if faces is None else faces.upscale_file
+        how: Any = upscale_file if face_restorer is None else face_restorer.upscale_file
         written: Path = how(task, net, config, on_step=on_step)
         return written
 
-    Report(todo, make, skip_existing=skip_existing).run()
+    BatchRunner(todo, make, skip_existing=skip_existing).run()
 
 
-def _choice(model: str | None, denoise: float | None) -> tuple[str, float | None]:
+def _choose_model(model: str | None, denoise: float | None) -> tuple[str, float | None]:
     """The model's name, and how much of it is mixed with its twin."""
-    from ganvas.upscaling.upscale import DENOISE_PAIRS, LIGHT, STRONG
+    from ganvas.upscaling.upscale import DENOISE_PAIRS, LIGHT_MODEL, STRONG_MODEL
 
     if model is None:
-        model = STRONG if has_cuda() else LIGHT
-        if model == LIGHT:
+        model = STRONG_MODEL if has_cuda() else LIGHT_MODEL
+        if model == LIGHT_MODEL:
             typer.echo(
-                f"model: {LIGHT}, the quick one that comes with ganvas; -n {STRONG} draws more detail into photos, is "
+                f"model: {LIGHT_MODEL}, the quick one that comes with ganvas; -n {STRONG_MODEL} draws more "
+                f"detail into photos, is "
                 "fetched once, and takes about 100 times as long here"
             )
     return model, 0.5 if denoise is None and model in DENOISE_PAIRS else denoise
 
 
-def _needed(name: str, denoise: float | None, face_enhance: bool, face_model: str) -> list[str]:
+def _required_models(name: str, denoise: float | None, face_enhance: bool, face_model: str) -> list[str]:
     from ganvas.upscaling.upscale import DENOISE_PAIRS
 
     names = [name]
@@ -114,7 +115,7 @@ def _needed(name: str, denoise: float | None, face_enhance: bool, face_model: st
     return names + ([face_model, "mtcnn", "efficientnet-lite0"] if face_enhance else [])
 
 
-def _face_painter(model: str, strength: float) -> Any:
-    from ganvas.cli.face_enhance import FacePainter
+def _face_restorer(model: str, strength: float) -> Any:
+    from ganvas.cli.face_enhance import FaceRestorer
 
-    return FacePainter(model, strength=strength)
+    return FaceRestorer(model, strength=strength)

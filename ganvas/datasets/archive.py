@@ -13,13 +13,21 @@ import zlib
 from pathlib import Path
 from typing import IO
 
-from ganvas.datasets.folder import FILMS, LISTING, MAX_PICTURE_BYTES, PICTURES, Item, check_bytes, ignored
+from ganvas.datasets.folder import (
+    DATASET_JSON,
+    IMAGE_SUFFIXES,
+    MAX_PICTURE_BYTES,
+    VIDEO_SUFFIXES,
+    Item,
+    check_bytes,
+    is_ignored,
+)
 from ganvas.errors import BadImage, BadInput
 
 MAX_DIRECTORY_BYTES = 256 << 20  # the table of contents: some three million pictures
-HONEST_RATIO = 200  # pictures hardly compress; a flat bitmap does, up to here
-FREE_BYTES = 16 << 20  # below this the ratio does not matter
-_CANNOT = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, struct.error)
+MAX_COMPRESSION_RATIO = 200  # pictures hardly compress; a flat bitmap does, up to here
+MIN_BYTES_CHECKED = 16 << 20  # below this the ratio does not matter
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, struct.error)
 
 
 class Archive:
@@ -34,19 +42,21 @@ class Archive:
         _check_directory(self.path)
         try:
             self._zip = zipfile.ZipFile(self.path)
-        except (*_CANNOT, ValueError) as error:
+        except (*_ZIP_ERRORS, ValueError) as error:
             raise BadInput(f"{self.path} is a broken zip archive ({error})") from error
         listed = [info for info in self._zip.infolist() if not info.is_dir()]
         self._check_members(listed)
-        wanted = {info.filename: info for info in listed if not any(map(ignored, info.filename.split("/")))}
+        wanted = {info.filename: info for info in listed if not any(map(is_ignored, info.filename.split("/")))}
         self._members = wanted
         kinds = {name: Path(name).suffix.lower() for name in sorted(wanted)}
         self.items = tuple(
-            Item(name, wanted[name].file_size, wanted[name].CRC) for name, kind in kinds.items() if kind in PICTURES
+            Item(name, wanted[name].file_size, wanted[name].CRC)
+            for name, kind in kinds.items()
+            if kind in IMAGE_SUFFIXES
         )
-        self.films = tuple(name for name, kind in kinds.items() if kind in FILMS)
-        known = PICTURES | FILMS
-        self.others = tuple(name for name, kind in kinds.items() if kind not in known and name != LISTING)
+        self.films = tuple(name for name, kind in kinds.items() if kind in VIDEO_SUFFIXES)
+        known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+        self.others = tuple(name for name, kind in kinds.items() if kind not in known and name != DATASET_JSON)
 
     def _check_members(self, listed: list[zipfile.ZipInfo]) -> None:
         names = {info.filename for info in listed}
@@ -58,7 +68,7 @@ class Archive:
                     f"{self.path} has a member named {info.orig_filename[:80]!r}, which points out of the archive "
                     "or is no plain path. Nothing was read. If you trust it, unpack it and hand over the folder."
                 )
-            if info.file_size > max(FREE_BYTES, HONEST_RATIO * info.compress_size):
+            if info.file_size > max(MIN_BYTES_CHECKED, MAX_COMPRESSION_RATIO * info.compress_size):
                 raise BadInput(
                     f"{self.path}: {info.filename[:80]!r} has {info.compress_size:,} bytes and would unpack to "
                     f"{info.file_size:,}; no picture does that. Nothing was read."
@@ -77,27 +87,27 @@ class Archive:
         check_bytes(info.file_size)
         try:
             return self._zip.read(info)
-        except _CANNOT as error:
+        except _ZIP_ERRORS as error:
             raise BadImage(f"cannot be unpacked: {error}") from error
 
     def open(self, item: Item) -> IO[bytes]:
         """Raises OSError when it cannot be opened."""
         try:
             return self._zip.open(self._members[item.name])
-        except _CANNOT as error:
+        except _ZIP_ERRORS as error:
             raise OSError(str(error)) from error
 
     def listing(self) -> bytes | None:
         """The contents of dataset.json, if there is one."""
-        info = self._members.get(LISTING)
+        info = self._members.get(DATASET_JSON)
         if info is None:
             return None
         if info.file_size > MAX_PICTURE_BYTES:
-            raise BadInput(f"{self.path}: {LISTING} has {info.file_size:,} bytes; no list of labels is that long")
+            raise BadInput(f"{self.path}: {DATASET_JSON} has {info.file_size:,} bytes; no list of labels is that long")
         try:
             return self._zip.read(info)
-        except _CANNOT as error:
-            raise BadInput(f"{self.path}: {LISTING} cannot be unpacked: {error}") from error
+        except _ZIP_ERRORS as error:
+            raise BadInput(f"{self.path}: {DATASET_JSON} cannot be unpacked: {error}") from error
 
 
 def is_zip(path: Path) -> bool:

@@ -28,10 +28,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.datasets.fit import Facts
+from ganvas.datasets.fit import ImageFacts
 from ganvas.errors import BadInput
 
-MARK = b"GANVASP1"
+_MARK = b"GANVASP1"
 _TAIL = struct.Struct("<QI8s")  # bytes of the description, its checksum, the mark
 _MAX_DESCRIPTION = 4 << 30
 _OLD_SEC = 86_400.0
@@ -39,14 +39,14 @@ _FLAGS = {"grey": "g", "alpha": "a", "deep": "d"}
 
 
 @dataclass
-class Description:
+class CacheDescription:
     """What the pictures of a cache are, in their order."""
 
     shape: tuple[int, int, int]  # (channels, resolution, resolution)
     names: list[str] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)  # of each file's contents
     checksums: list[int] = field(default_factory=list)  # CRC-32 of each picture's pixels
-    facts: list[Facts] = field(default_factory=list)
+    facts: list[ImageFacts] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)  # (name, why), of files that gave no picture
     unread: list[str] = field(default_factory=list)  # those among them whose contents could not be had
 
@@ -55,7 +55,7 @@ class Description:
         """Bytes of one picture."""
         return self.shape[0] * self.shape[1] * self.shape[2]
 
-    def add(self, name: str, digest: str, pixels: np.ndarray, facts: Facts) -> None:
+    def add(self, name: str, digest: str, pixels: np.ndarray, facts: ImageFacts) -> None:
         """One more picture."""
         self.names.append(name)
         self.digests.append(digest)
@@ -68,17 +68,18 @@ class Description:
         return json.dumps({**asdict(self), "facts": facts, "key": key}).encode()
 
     @staticmethod
-    def from_json(data: bytes, key: str) -> Description | None:
+    def from_json(data: bytes, key: str) -> CacheDescription | None:
         """None where the key is another: the pictures or the settings have changed since."""
         content: dict[str, Any] = json.loads(data)
         if content.pop("key") != key:
             return None
         content["facts"] = [
-            Facts(width=w, height=h, **{n: c in flags for n, c in _FLAGS.items()}) for w, h, flags in content["facts"]
+            ImageFacts(width=w, height=h, **{n: c in flags for n, c in _FLAGS.items()})
+            for w, h, flags in content["facts"]
         ]
         content["shape"] = tuple(content["shape"])
         content["skipped"] = [(name, why) for name, why in content["skipped"]]
-        return Description(**content)
+        return CacheDescription(**content)
 
 
 class InMemory:
@@ -95,11 +96,11 @@ class InMemory:
 class InFile:
     """Pictures in a cache file. Threads may read it at the same time."""
 
-    def __init__(self, path: Path, description: Description):
+    def __init__(self, path: Path, description: CacheDescription):
         self.path, self.description = path, description
         self._file = open(path, "rb")  # kept open: deleting the file does not take the pictures away
         self._lock = threading.Lock()
-        self._seen = np.zeros(len(description.names), bool)
+        self._verified = np.zeros(len(description.names), bool)
 
     def take(self, rows: np.ndarray) -> Tensor:
         """[len(rows), C, R, R].
@@ -109,15 +110,15 @@ class InFile:
         """
         out = np.empty((len(rows), self.description.bytes_each), np.uint8)
         for pixels, row in zip(out, rows.tolist(), strict=True):
-            came = self._read(pixels, row * self.description.bytes_each)
-            if came != len(pixels) or not (
-                self._seen[row] or zlib.crc32(pixels.data) == self.description.checksums[row]
+            bytes_read = self._read(pixels, row * self.description.bytes_each)
+            if bytes_read != len(pixels) or not (
+                self._verified[row] or zlib.crc32(pixels.data) == self.description.checksums[row]
             ):
                 raise BadInput(
                     f"the cache {self.path} is damaged at {self.description.names[row]!r}. Delete it and start again: "
                     "it is made anew from the pictures."
                 )
-            self._seen[row] = True
+            self._verified[row] = True
         return torch.from_numpy(out).view(len(rows), *self.description.shape)
 
     def _read(self, into: np.ndarray, at: int) -> int:
@@ -146,7 +147,7 @@ def open_cache(path: Path, key: str) -> InFile | None:
     except (OSError, ValueError, struct.error) as error:
         raise BadInput(f"the cache {path} is damaged: {error}") from error
     try:
-        description = Description.from_json(data, key)
+        description = CacheDescription.from_json(data, key)
         if description is None:
             return None
         if size != len(description.names) * description.bytes_each:
@@ -163,7 +164,7 @@ def _description(file: IO[bytes]) -> tuple[bytes, int]:
         raise ValueError("it was cut short")
     file.seek(size - _TAIL.size)
     length, checksum, mark = _TAIL.unpack(file.read(_TAIL.size))
-    if mark != MARK or length > min(_MAX_DESCRIPTION, size - _TAIL.size):
+    if mark != _MARK or length > min(_MAX_DESCRIPTION, size - _TAIL.size):
         raise ValueError("it was cut short, or is something else")
     file.seek(size - _TAIL.size - length)
     data = file.read(length)
@@ -172,7 +173,7 @@ def _description(file: IO[bytes]) -> tuple[bytes, int]:
     return data, size - _TAIL.size - length
 
 
-def new_part(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """Another name in the same folder, to write under; what a killed job of days ago left there is cleared away."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         with suppress(OSError):
@@ -182,14 +183,14 @@ def new_part(path: Path) -> Path:
 
 
 @contextmanager
-def writing(path: Path, key: str) -> Iterator[CacheWriter]:
+def open_cache_writer(path: Path, key: str) -> Iterator[CacheWriter]:
     """A cache file being written; it is there, whole, when the block ends, and not at all when the block fails.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = new_part(path)
+    part = temporary_path(path)
     try:
         with open(part, "xb") as file:
             writer = CacheWriter(file)
@@ -203,7 +204,7 @@ def writing(path: Path, key: str) -> Iterator[CacheWriter]:
 class CacheWriter:
     """Takes pictures one by one."""
 
-    description: Description
+    description: CacheDescription
 
     def __init__(self, file: IO[bytes]):
         self._file = file
@@ -215,17 +216,17 @@ class CacheWriter:
     def finish(self, key: str) -> None:
         """Say what was written, and force all of it to the disk."""
         data = self.description.to_json(key)
-        self._file.write(data + _TAIL.pack(len(data), zlib.crc32(data), MARK))
+        self._file.write(data + _TAIL.pack(len(data), zlib.crc32(data), _MARK))
         self._file.flush()
         os.fsync(self._file.fileno())
 
 
-def keep(path: Path, key: str, pixels: Tensor, description: Description) -> None:
+def write_cache(path: Path, key: str, pixels: Tensor, description: CacheDescription) -> None:
     """Write pictures that are in memory.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written.
     """
-    with writing(path, key) as writer:
+    with open_cache_writer(path, key) as writer:
         writer.description = description
         writer.add(pixels.numpy())

@@ -21,17 +21,17 @@ from PIL import Image
 from torch import Tensor
 
 from ganvas.datasets.degrade import DegradeConfig, degrade
-from ganvas.datasets.folder import Item, Source
+from ganvas.datasets.folder import ImageSource, Item
 from ganvas.datasets.intake import digest_of, in_threads, open_source
 from ganvas.errors import BadConfig, BadImage, BadInput
-from ganvas.images.decode import decoded
+from ganvas.images.decode import decode_image
 from ganvas.images.tensors import from_pixels, to_pixels
 
-IN_MEMORY_BYTES = 1 << 30  # photos up to here are held in memory, more of them in a file without a name
-NAMED = 20  # bad files that the report names one by one
-MARGIN = 4  # low px around a crop
+PHOTOS_IN_MEMORY_BYTES = 1 << 30  # photos up to here are held in memory, more of them in a file without a name
+_NAMED = 20  # bad files that the report names one by one
+CROP_MARGIN = 4  # low px around a crop
 
-OnStep = Callable[[int, int], object]  # (photos done, photos in all); may raise Stopped
+_OnStep = Callable[[int, int], object]  # (photos done, photos in all); may raise Stopped
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class _Place:
     at: int  # its first byte
 
 
-class Photos:
-    """Photos of any size, unpacked: made by `open_photos` or `Photos.of`.
+class PhotoDataset:
+    """Photos of any size, unpacked: made by `open_photo_dataset` or `Photos.of`.
 
     Attributes:
         names: where each came from.
@@ -59,7 +59,7 @@ class Photos:
         self._places: list[_Place] = []
         self._digests: list[str] = []
         self._bytes = 0
-        self._held: list[np.ndarray] = []  # while they are few
+        self._images: list[np.ndarray] = []  # while they are few
         self._file: IO[bytes] | None = None
         self._lock = threading.Lock()
         self.skipped: list[tuple[str, str]] = []
@@ -73,13 +73,13 @@ class Photos:
         self._places.append(_Place(name, height, width, self._bytes))
         self._digests.append(digest)
         self._bytes += pixels.size
-        if self._bytes > IN_MEMORY_BYTES and self._file is None:
+        if self._bytes > PHOTOS_IN_MEMORY_BYTES and self._file is None:
             self._file = tempfile.TemporaryFile()  # gone with the process
-            for held in self._held:
-                self._file.write(held.data)
-            self._held = []
+            for image in self._images:
+                self._file.write(image.data)
+            self._images = []
         if self._file is None:
-            self._held.append(np.ascontiguousarray(pixels))
+            self._images.append(np.ascontiguousarray(pixels))
         else:
             self._file.write(np.ascontiguousarray(pixels).data)
 
@@ -106,15 +106,15 @@ class Photos:
         """Plain lines for people."""
         million = sum(place.height * place.width for place in self._places) / 1e6
         lines = [f"{len(self):,} photos, {million:,.1f} million pixels"]
-        lines += [f"left out: {name} {why}" for name, why in self.skipped[:NAMED]]
-        more = len(self.skipped) - NAMED
+        lines += [f"left out: {name} {why}" for name, why in self.skipped[:_NAMED]]
+        more = len(self.skipped) - _NAMED
         return lines + ([f"left out: {more:,} more"] if more > 0 else [])
 
     def window(self, index: int, top: int, left: int, height: int, width: int) -> np.ndarray:
         """A part of a photo: uint8 [height, width, 3], a copy."""
         place = self._places[index]
         if self._file is None:
-            return self._held[index][top : top + height, left : left + width].copy()
+            return self._images[index][top : top + height, left : left + width].copy()
         row = 3 * place.width
         with self._lock:
             self._file.seek(place.at + top * row)
@@ -128,32 +128,34 @@ class Photos:
         return self.window(index, 0, 0, place.height, place.width)
 
     @classmethod
-    def of(cls, photos: Iterable[Tensor], *, smallest_px: int = 1) -> Photos:
+    def of(cls, photos: Iterable[Tensor], *, smallest_px: int = 1) -> PhotoDataset:
         """From pictures that are there already: uint8 [3, H, W] each, of any sizes.
 
         Raises:
             BadImage: another type or shape.
         """
-        made = cls(smallest_px)
+        dataset = cls(smallest_px)
         for number, photo in enumerate(photos):
             photo = torch.as_tensor(photo)
             if photo.dtype != torch.uint8 or photo.ndim != 3 or photo.shape[0] != 3:
                 raise BadImage(f"photos are uint8 [3, H, W] each, got {photo.dtype} {list(photo.shape)}")
             pixels = np.ascontiguousarray(photo.permute(1, 2, 0).numpy())
-            made.add(str(number), pixels, digest_of(pixels.tobytes() + str(pixels.shape).encode()))
-        return made
+            dataset.add(str(number), pixels, digest_of(pixels.tobytes() + str(pixels.shape).encode()))
+        return dataset
 
-    def parted(self, kept_back: int) -> tuple[Photos, Photos]:
+    def split(self, kept_back: int) -> tuple[PhotoDataset, PhotoDataset]:
         """(all but `kept_back` photos, those): spread evenly over the order of names."""
-        chosen = set(np.linspace(0, len(self) - 1, kept_back).round().astype(int).tolist()) if kept_back else set()
-        parts = Photos(self.smallest_px), Photos(self.smallest_px)
+        held_out = set(np.linspace(0, len(self) - 1, kept_back).round().astype(int).tolist()) if kept_back else set()
+        parts = PhotoDataset(self.smallest_px), PhotoDataset(self.smallest_px)
         for index, place in enumerate(self._places):
-            parts[index in chosen].add(place.name, self.whole(index), self._digests[index])
+            parts[index in held_out].add(place.name, self.whole(index), self._digests[index])
         parts[0].skipped = self.skipped
         return parts
 
 
-def open_photos(path: str | os.PathLike[str], *, smallest_px: int, on_step: OnStep | None = None) -> Photos:
+def open_photo_dataset(
+    path: str | os.PathLike[str], *, smallest_px: int, on_step: _OnStep | None = None
+) -> PhotoDataset:
     """All photos of a folder or an archive, upright, in sRGB, transparency on white. Bad files are left out and named.
 
     Args:
@@ -167,12 +169,14 @@ def open_photos(path: str | os.PathLike[str], *, smallest_px: int, on_step: OnSt
     source = open_source(path)
     if not source.items:
         raise BadInput(f"{path} holds no pictures; an upscaler learns from photos in a folder or a .zip")
-    photos = Photos(smallest_px)
-    for done, (item, found) in enumerate(zip(source.items, in_threads(_reader(source), source.items), strict=True), 1):
-        if isinstance(found, str):
-            photos.skipped.append((item.name, found))
+    photos = PhotoDataset(smallest_px)
+    for done, (item, outcome) in enumerate(
+        zip(source.items, in_threads(_reader(source), source.items), strict=True), 1
+    ):
+        if isinstance(outcome, str):
+            photos.skipped.append((item.name, outcome))
         else:
-            photos.add(item.name, *found)
+            photos.add(item.name, *outcome)
         if on_step is not None:
             on_step(done, len(source.items))
     if not len(photos):
@@ -181,11 +185,11 @@ def open_photos(path: str | os.PathLike[str], *, smallest_px: int, on_step: OnSt
     return photos
 
 
-def _reader(source: Source) -> Callable[[Item], tuple[np.ndarray, str] | str]:
+def _reader(source: ImageSource) -> Callable[[Item], tuple[np.ndarray, str] | str]:
     def read(item: Item) -> tuple[np.ndarray, str] | str:
         try:
             data = source.read(item)
-            photo = decoded(data, name=item.name)
+            photo = decode_image(data, name=item.name)
         except BadImage as error:
             return str(error).removeprefix(item.name).strip()
         img = photo.img if photo.alpha is None else photo.img * photo.alpha + (1 - photo.alpha)
@@ -199,7 +203,7 @@ def _reader(source: Source) -> Callable[[Item], tuple[np.ndarray, str] | str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairConfig:
+class SRPairConfig:
     """How a training pair is made."""
 
     scale: int = 4
@@ -220,7 +224,7 @@ class PairConfig:
         return self.low_px * self.scale
 
 
-class Pairs:
+class SRDataset:
     """An endless row of training pairs.
 
     Args:
@@ -229,7 +233,7 @@ class Pairs:
         seed: 0 or more.
     """
 
-    def __init__(self, photos: Photos, config: PairConfig, *, seed: int):
+    def __init__(self, photos: PhotoDataset, config: SRPairConfig, *, seed: int):
         if not len(photos) or int(photos.sizes.min()) < config.high_px:
             raise BadInput(f"pairs are cut from one photo or more of {config.high_px} px and more to each side")
         self.photos, self.config, self.seed = photos, config, seed
@@ -243,20 +247,22 @@ class Pairs:
             (low [n, 3, low_px, low_px], high [n, 3, high_px, high_px]), float in [-1, 1], on the levels of 8 bits.
         """
         numbers = range(nimg, nimg + n)
-        makes = in_threads(self._pair, numbers) if self.config.degradation == "real" else map(self._pair, numbers)
-        lows, highs = zip(*makes, strict=True)
+        pairs = in_threads(self._pair, numbers) if self.config.degradation == "real" else map(self._pair, numbers)
+        lows, highs = zip(*pairs, strict=True)
         return torch.cat(lows), torch.cat(highs)
 
     def _pair(self, number: int) -> tuple[Tensor, Tensor]:
         config, rng = self.config, np.random.default_rng([self.seed, number])
         tries = [self._window(rng) for _ in range(config.candidates)]
         window, top, left = max(tries, key=lambda each: _detail(each[0])) if len(tries) > 1 else tries[0]
-        small = shrunk(window, config.scale) if config.degradation == "bicubic" else self._degraded(window, rng)
+        small = (
+            bicubic_downscale(window, config.scale) if config.degradation == "bicubic" else self._degrade(window, rng)
+        )
         low = small[top : top + config.low_px, left : left + config.low_px]
         y, x = top * config.scale, left * config.scale
         high = window[y : y + config.high_px, x : x + config.high_px]
         turn = int(rng.integers(8))
-        return tuple(from_pixels(_turned(pixels, turn)) for pixels in (low, high))  # type: ignore[return-value]
+        return tuple(from_pixels(_rotate_flip(pixels, turn)) for pixels in (low, high))  # type: ignore[return-value]
 
     def _window(self, rng: np.random.Generator) -> tuple[np.ndarray, int, int]:
         """A part of some photo, and where in it, in low px, the crop lies. Large photos come more often."""
@@ -265,18 +271,18 @@ class Pairs:
         spans = []
         for side in self.photos.sizes[index].tolist():
             start = int(rng.integers(side - config.high_px + 1))
-            before = min(MARGIN, start // config.scale)
-            after = min(MARGIN, (side - start - config.high_px) // config.scale)
+            before = min(CROP_MARGIN, start // config.scale)
+            after = min(CROP_MARGIN, (side - start - config.high_px) // config.scale)
             spans.append((start - before * config.scale, config.high_px + (before + after) * config.scale, before))
         (top, height, y), (left, width, x) = spans
         return self.photos.window(index, top, left, height, width), y, x
 
-    def _degraded(self, window: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _degrade(self, window: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         config = DegradeConfig(kernel_px=self.config.kernel_px)
         return to_pixels(degrade(from_pixels(window), scale=self.config.scale, rng=rng, config=config))
 
 
-def shrunk(pixels: np.ndarray, scale: int) -> np.ndarray:
+def bicubic_downscale(pixels: np.ndarray, scale: int) -> np.ndarray:
     """uint8 [H, W, 3] → [H / scale, W / scale, 3] by Pillow's bicubic, which smooths as it shrinks.
 
     Raises:
@@ -290,7 +296,7 @@ def shrunk(pixels: np.ndarray, scale: int) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize((width // scale, height // scale), Image.Resampling.BICUBIC))
 
 
-def enlarged(pixels: np.ndarray, scale: int) -> np.ndarray:
+def bicubic_upscale(pixels: np.ndarray, scale: int) -> np.ndarray:
     """uint8 [H, W, 3] → [H · scale, W · scale, 3] by Pillow's bicubic: what an upscaler must beat."""
     height, width = pixels.shape[:2]
     return np.asarray(Image.fromarray(pixels).resize((width * scale, height * scale), Image.Resampling.BICUBIC))
@@ -302,7 +308,7 @@ def _detail(pixels: np.ndarray) -> float:
     return float(np.square(np.diff(grey, axis=1)).mean())
 
 
-def _turned(pixels: np.ndarray, turn: int) -> np.ndarray:
+def _rotate_flip(pixels: np.ndarray, turn: int) -> np.ndarray:
     """One of the eight ways to lay a square."""
     pixels = pixels[:, ::-1] if turn & 1 else pixels
     return np.ascontiguousarray(np.rot90(pixels, turn >> 1))

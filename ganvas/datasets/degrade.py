@@ -27,11 +27,11 @@ from ganvas.images.tensors import from_pixels, to_pixels
 
 Range = tuple[float, float]
 SHAPES = ("gaussian", "generalised", "plateau")
-RESIZES = ("area", "bilinear", "bicubic")
+_RESIZES = ("area", "bilinear", "bicubic")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Round:
+class DegradeRound:
     """One round of blur, resizing, noise and JPEG."""
 
     blur: float = 1.0  # how often there is one
@@ -68,9 +68,9 @@ class Round:
 class DegradeConfig:
     """What may happen to a picture on its way to the small one."""
 
-    first: Round = field(default_factory=Round)
-    second: Round = field(
-        default_factory=lambda: Round(
+    first: DegradeRound = field(default_factory=DegradeRound)
+    second: DegradeRound = field(
+        default_factory=lambda: DegradeRound(
             blur=0.8,
             sigma_px=(0.2, 1.5),
             enlarge=0.3,
@@ -115,21 +115,21 @@ def degrade(img: Tensor, *, scale: int, rng: np.random.Generator, config: Degrad
     size = (height // scale, width // scale)
     x = ((img.float() + 1) / 2).cpu()
     # Once.
-    x = _blurred(x, config.first, config, rng)
-    x = _resized(x, _size(config.first, (height, width), rng), rng)
-    x = jpeg(_noised(x, config.first, rng), quality=_whole(config.first.jpeg_quality, rng))
+    x = _random_blur(x, config.first, config, rng)
+    x = _random_resize(x, _size(config.first, (height, width), rng), rng)
+    x = jpeg_compress(_random_noise(x, config.first, rng), quality=_whole(config.first.jpeg_quality, rng))
     # Once more.
-    x = _blurred(x, config.second, config, rng)
-    x = _resized(x, _size(config.second, size, rng), rng)
-    x = _noised(x, config.second, rng)
+    x = _random_blur(x, config.second, config, rng)
+    x = _random_resize(x, _size(config.second, size, rng), rng)
+    x = _random_noise(x, config.second, rng)
     # To the final size; the ringing of the last filter is packed as JPEG, or stands on top of a packed picture.
     quality = _whole(config.second.jpeg_quality, rng)
     rings = rng.random() < config.final_sinc
     kernel = sinc_kernel(_cutoff(rng), _kernel_px(config, rng)) if rings else torch.ones(1, 1)
     if rng.random() < 0.5:
-        x = jpeg(filtered(_resized(x, size, rng), kernel).clamp(0, 1), quality=quality)
+        x = jpeg_compress(filter2d(_random_resize(x, size, rng), kernel).clamp(0, 1), quality=quality)
     else:
-        x = filtered(_resized(jpeg(x, quality=quality), size, rng), kernel)
+        x = filter2d(_random_resize(jpeg_compress(x, quality=quality), size, rng), kernel)
     return from_pixels(to_pixels(x * 2 - 1))
 
 
@@ -174,7 +174,7 @@ def sinc_kernel(cutoff: float, size_px: int) -> Tensor:
     return (kernel / kernel.sum()).float()
 
 
-def filtered(x: Tensor, kernel: Tensor) -> Tensor:
+def filter2d(x: Tensor, kernel: Tensor) -> Tensor:
     """x [1, 3, H, W] filtered with [k, k], edges mirrored, in each channel."""
     pad = kernel.shape[0] // 2
     if pad == 0:
@@ -184,16 +184,16 @@ def filtered(x: Tensor, kernel: Tensor) -> Tensor:
     return F.conv2d(planes, kernel[None, None]).transpose(0, 1)
 
 
-def _blurred(x: Tensor, what: Round, config: DegradeConfig, rng: np.random.Generator) -> Tensor:
+def _random_blur(x: Tensor, what: DegradeRound, config: DegradeConfig, rng: np.random.Generator) -> Tensor:
     if rng.random() >= what.blur:
         return x
     size_px = _kernel_px(config, rng)
     if rng.random() < what.sinc:
-        return filtered(x, sinc_kernel(_cutoff(rng), size_px))
-    return filtered(x, _bell(what, size_px, rng))
+        return filter2d(x, sinc_kernel(_cutoff(rng), size_px))
+    return filter2d(x, _bell(what, size_px, rng))
 
 
-def _bell(what: Round, size_px: int, rng: np.random.Generator) -> Tensor:
+def _bell(what: DegradeRound, size_px: int, rng: np.random.Generator) -> Tensor:
     number = int(rng.choice(len(SHAPES), p=what.shapes))
     sigma = float(rng.uniform(*what.sigma_px))
     other, angle = sigma, 0.0
@@ -215,7 +215,7 @@ def _cutoff(rng: np.random.Generator) -> float:
 # ----------------------------------------------------------------------------------------------------------- resize
 
 
-def _size(what: Round, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
+def _size(what: DegradeRound, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
     """`size`, made larger or smaller at random."""
     dice, factor = rng.random(), 1.0
     if dice < what.enlarge:
@@ -225,9 +225,9 @@ def _size(what: Round, size: tuple[int, int], rng: np.random.Generator) -> tuple
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def _resized(x: Tensor, size: tuple[int, int], rng: np.random.Generator) -> Tensor:
+def _random_resize(x: Tensor, size: tuple[int, int], rng: np.random.Generator) -> Tensor:
     """By one of three ways at random; as in the source, the linear and the cubic one do not smooth beforehand."""
-    mode = RESIZES[int(rng.integers(len(RESIZES)))]
+    mode = _RESIZES[int(rng.integers(len(_RESIZES)))]
     if x.shape[2:] == size:
         return x
     return F.interpolate(x, size, mode=mode).clamp(0, 1)
@@ -236,7 +236,7 @@ def _resized(x: Tensor, size: tuple[int, int], rng: np.random.Generator) -> Tens
 # ---------------------------------------------------------------------------------------------------- noise and JPEG
 
 
-def _noised(x: Tensor, what: Round, rng: np.random.Generator) -> Tensor:
+def _random_noise(x: Tensor, what: DegradeRound, rng: np.random.Generator) -> Tensor:
     grey = rng.random() < what.grey_noise
     if rng.random() < what.gaussian_noise:
         return (x + gaussian_noise(x, rng.uniform(*what.noise_levels), grey=grey, rng=rng)).clamp(0, 1)
@@ -256,7 +256,7 @@ def poisson_noise(x: Tensor, *, grey: bool, rng: np.random.Generator) -> Tensor:
     return ((counted - light) / 255).float().expand(x.shape)
 
 
-def jpeg(x: Tensor, *, quality: int) -> Tensor:
+def jpeg_compress(x: Tensor, *, quality: int) -> Tensor:
     """x [1, 3, H, W] in [0, 1], packed as JPEG and unpacked; colours at half size, as cameras and sites do."""
     file = io.BytesIO()
     pixels = to_pixels(x.clamp(0, 1) * 2 - 1)

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ganvas.datasets.fit import Facts, Fit
-from ganvas.datasets.folder import Source
-from ganvas.datasets.intake import Taken, in_threads, natural_resolution, open_source, take
-from ganvas.datasets.labels import find_labels, labels_of
-from ganvas.datasets.likeness import Seen, Sketch, sketched
+from ganvas.datasets.fit import ImageFacts, ImagePreprocessor
+from ganvas.datasets.folder import ImageSource
+from ganvas.datasets.intake import LoadedImage, in_threads, load_image, natural_resolution, open_source
+from ganvas.datasets.labels import find_labels, match_labels
+from ganvas.datasets.likeness import DuplicateIndex, ImageHash, hash_image
 from ganvas.errors import BadInput
 
-OnStep = Callable[[int, int], object]  # (pictures done, pictures in all); may raise Stopped
+_OnStep = Callable[[int, int], object]  # (pictures done, pictures in all); may raise Stopped
 
 FINDINGS = {  # what may be odd, in the order in which it matters → what is done about it
     "broken": "left out",
@@ -33,7 +33,7 @@ FINDINGS = {  # what may be odd, in the order in which it matters → what is do
 
 
 @dataclass(frozen=True, kw_only=True)
-class Survey:
+class DatasetReport:
     """What a folder or archive of pictures is like."""
 
     path: Path
@@ -46,19 +46,19 @@ class Survey:
     labels_trouble: str = ""  # what is wrong with the labels, if something is
 
 
-def survey(
+def check_dataset(
     path: str | os.PathLike[str],
     *,
     resolution: int | None = None,
     labels: str | Path | None = None,
-    on_step: OnStep | None = None,
-) -> Survey:
+    on_step: _OnStep | None = None,
+) -> DatasetReport:
     """Read every picture and name each that is odd. Nothing is written.
 
     Args:
         path: a folder tree or a .zip.
         resolution: at which it will be used; None = what the pictures have.
-        labels: as in `open_pictures`.
+        labels: as in `open_image_dataset`.
         on_step: called as (done, total); may raise Stopped.
 
     Raises:
@@ -69,25 +69,25 @@ def survey(
     findings["videos"], findings["other files"] = list(source.films), list(source.others)
     if not source.items:
         raise BadInput(f"{source.path} has no pictures, {len(source.films):,} videos and {len(source.others):,} others")
-    fit = Fit(resolution=resolution or _resolution(source), smallest=1)
+    preprocessor = ImagePreprocessor(resolution=resolution or _resolution(source), smallest=1)
     sizes: Counter[tuple[int, int]] = Counter()
     good: list[str] = []
-    likeness = _Likeness()
-    look = in_threads(lambda item: _looked_at(take(source, item, fit)), source.items)
-    for step, (taken, sketch) in enumerate(look, start=1):
-        if taken.facts is None or sketch is None:
-            findings["broken"].append(f"{taken.item.name}: {taken.why_not}")
+    duplicates = _DuplicateFinder()
+    outcomes = in_threads(lambda item: _load_and_hash(load_image(source, item, preprocessor)), source.items)
+    for step, (loaded, image_hash) in enumerate(outcomes, start=1):
+        if loaded.facts is None or image_hash is None:
+            findings["broken"].append(f"{loaded.item.name}: {loaded.error}")
         else:
-            sizes[taken.facts.width, taken.facts.height] += 1
-            _note(taken.item.name, taken.facts, fit.resolution, findings)
-            likeness.note(taken.item.name, taken.digest, sketch, findings)
-            good.append(taken.item.name)
+            sizes[loaded.facts.width, loaded.facts.height] += 1
+            _note(loaded.item.name, loaded.facts, preprocessor.resolution, findings)
+            duplicates.add(loaded.item.name, loaded.digest, image_hash, findings)
+            good.append(loaded.item.name)
         if on_step is not None:
             on_step(step, len(source.items))
     counts, trouble = _labels(source, labels, good)
-    return Survey(
+    return DatasetReport(
         path=source.path,
-        resolution=fit.resolution,
+        resolution=preprocessor.resolution,
         count=len(source.items),
         usable=len(good) - len(findings["tiny"]),
         sizes=dict(sizes),
@@ -97,7 +97,7 @@ def survey(
     )
 
 
-def _resolution(source: Source) -> int:
+def _resolution(source: ImageSource) -> int:
     """A doctor looks at tiny and broken pictures too."""
     try:
         return natural_resolution(source)
@@ -105,11 +105,11 @@ def _resolution(source: Source) -> int:
         return 8
 
 
-def _looked_at(taken: Taken) -> tuple[Taken, Sketch | None]:
-    return taken, None if taken.pixels is None else sketched(taken.pixels)
+def _load_and_hash(loaded: LoadedImage) -> tuple[LoadedImage, ImageHash | None]:
+    return loaded, None if loaded.pixels is None else hash_image(loaded.pixels)
 
 
-def _note(name: str, facts: Facts, resolution: int, findings: dict[str, list[str]]) -> None:
+def _note(name: str, facts: ImageFacts, resolution: int, findings: dict[str, list[str]]) -> None:
     size = f"{name} ({facts.width} x {facts.height})"
     across = min(facts.width, facts.height)
     odd = {
@@ -125,27 +125,27 @@ def _note(name: str, facts: Facts, resolution: int, findings: dict[str, list[str
             findings[kind].append(name)
 
 
-class _Likeness:
+class _DuplicateFinder:
     def __init__(self) -> None:
         self.digests: dict[str, str] = {}
-        self.seen, self.names = Seen(), list[str]()
+        self.index, self.names = DuplicateIndex(), list[str]()
 
-    def note(self, name: str, digest: str, sketch: Sketch, findings: dict[str, list[str]]) -> None:
+    def add(self, name: str, digest: str, image_hash: ImageHash, findings: dict[str, list[str]]) -> None:
         first = self.digests.setdefault(digest, name)
         if first != name:
             findings["copies"].append(f"{name} = {first}")
             return
-        like = self.seen.like(sketch)
-        if like is not None:
-            findings["look-alikes"].append(f"{name} ~ {self.names[like]}")
+        match = self.index.find_similar(image_hash)
+        if match is not None:
+            findings["look-alikes"].append(f"{name} ~ {self.names[match]}")
             return
-        self.seen.add(sketch)
+        self.index.add(image_hash)
         self.names.append(name)
 
 
-def _labels(source: Source, labels: str | Path | None, names: list[str]) -> tuple[dict[str, int], str]:
+def _labels(source: ImageSource, labels: str | Path | None, names: list[str]) -> tuple[dict[str, int], str]:
     try:
-        found = find_labels(source, labels)
-        return ({}, "") if found is None else (labels_of(found, names)[0].counts(), "")
+        table = find_labels(source, labels)
+        return ({}, "") if table is None else (match_labels(table, names)[0].counts(), "")
     except BadInput as error:
         return {}, str(error)

@@ -3,7 +3,7 @@
     D/trainA, D/trainB    two folders; as pairs, by equal names, where that is asked for
     D/train               pictures that show A and B side by side: pairs
 
-Folders may be zip archives of the same name, and everything that `open_pictures` reads will do.
+Folders may be zip archives of the same name, and everything that `open_image_dataset` reads will do.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.datasets.pictures import OnStep, Pictures, open_pictures
+from ganvas.datasets.pictures import ImageDataset, OnReadStep, open_image_dataset
 from ganvas.datasets.sampler import Sampler
 from ganvas.errors import BadConfig, BadInput
 
-FEWEST_SHARE = 10  # at most a tenth of the pictures is kept back
-NAMED = 5  # pictures without a partner that are named
+HELD_OUT_DIVISOR = 10  # at most a tenth of the pictures is kept back
+_NAMED = 5  # pictures without a partner that are named
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Domains:
-    """Pictures of A and of B, of one size; made by `open_domains` or `domains_of`."""
+class TranslationDataset:
+    """Pictures of A and of B, of one size; made by `open_translation_dataset` or `make_translation_dataset`."""
 
-    a: Pictures
-    b: Pictures
+    a: ImageDataset
+    b: ImageDataset
     rows_a: np.ndarray  # which of `a`; where there are pairs, a pair stands at the same place
     rows_b: np.ndarray
     paired: bool
@@ -50,18 +50,22 @@ class Domains:
             state.update(rows.astype("<i8").tobytes())
         return state.hexdigest()[:16]
 
-    def parted(self, count: int) -> tuple[Domains, Domains]:
+    def split(self, count: int) -> tuple[TranslationDataset, TranslationDataset]:
         """(most of them, some that are kept back): `count` of each domain, at most a tenth, evenly over the names."""
-        kept = [_evenly(len(rows), min(count, len(rows) // FEWEST_SHARE)) for rows in (self.rows_a, self.rows_b)]
-        rest = [np.setdiff1d(np.arange(len(rows)), each) for rows, each in zip(self._rows, kept, strict=True)]
-        most, some = (replace(self, rows_a=self.rows_a[in_a], rows_b=self.rows_b[in_b]) for in_a, in_b in (rest, kept))
+        held_out = [
+            _evenly(len(rows), min(count, len(rows) // HELD_OUT_DIVISOR)) for rows in (self.rows_a, self.rows_b)
+        ]
+        rest = [np.setdiff1d(np.arange(len(rows)), each) for rows, each in zip(self._rows, held_out, strict=True)]
+        most, some = (
+            replace(self, rows_a=self.rows_a[in_a], rows_b=self.rows_b[in_b]) for in_a, in_b in (rest, held_out)
+        )
         return most, some
 
     @property
     def _rows(self) -> tuple[np.ndarray, np.ndarray]:
         return self.rows_a, self.rows_b
 
-    def shown(self, count: int) -> tuple[Tensor, Tensor]:
+    def first_images(self, count: int) -> tuple[Tensor, Tensor]:
         """The first pictures of each, uint8 [≤ count, 3, R, R]."""
         return self.a.batch(self.rows_a[:count])[0], self.b.batch(self.rows_b[:count])[0]
 
@@ -70,53 +74,53 @@ def _evenly(count: int, n: int) -> np.ndarray:
     return np.linspace(0, count - 1, n).astype(np.int64)
 
 
-def open_domains(
+def open_translation_dataset(
     dataroot: str | os.PathLike[str],
     *,
     resolution: int | None = None,
     paired: bool | None = None,
     cache: str | os.PathLike[str] | bool | None = None,
-    on_step: OnStep | None = None,
-) -> Domains:
+    on_step: OnReadStep | None = None,
+) -> TranslationDataset:
     """The two collections below a folder.
 
     Args:
         dataroot: holds `trainA` and `trainB`, or `train`.
         resolution: pixels across; None = what the pictures of A have.
         paired: True = each A has its B; None = yes where there is only `train`.
-        cache, on_step: as for `open_pictures`.
+        cache, on_step: as for `open_image_dataset`.
 
     Raises:
         BadInput: neither is there, or nothing in it can be used; the message says how it should look.
     """
     root = Path(dataroot)
-    pairs = holds_pairs(root, paired=paired)
-    apart = [_there(root, name) for name in ("trainA", "trainB")]
-    if apart[0] is not None and apart[1] is not None:
-        a = _opened(apart[0], resolution, cache, on_step)
-        b = _opened(apart[1], a.img_resolution, cache, on_step)
-        return domains_of(a, b, paired=pairs)
-    beside = _there(root, "train")
-    assert beside is not None, "holds_pairs has seen it"
-    a, b = (_opened(beside, resolution, cache, on_step, half) for half in ("left", "right"))
-    return domains_of(a, b, paired=True)
+    pairs = is_paired(root, paired=paired)
+    unpaired_paths = [_find(root, name) for name in ("trainA", "trainB")]
+    if unpaired_paths[0] is not None and unpaired_paths[1] is not None:
+        a = _open(unpaired_paths[0], resolution, cache, on_step)
+        b = _open(unpaired_paths[1], a.img_resolution, cache, on_step)
+        return make_translation_dataset(a, b, paired=pairs)
+    paired_path = _find(root, "train")
+    assert paired_path is not None, "holds_pairs has seen it"
+    a, b = (_open(paired_path, resolution, cache, on_step, half) for half in ("left", "right"))
+    return make_translation_dataset(a, b, paired=True)
 
 
-def holds_pairs(dataroot: str | os.PathLike[str], *, paired: bool | None = None) -> bool:
-    """Whether the pictures below a folder are to be taken as pairs; see `open_domains`.
+def is_paired(dataroot: str | os.PathLike[str], *, paired: bool | None = None) -> bool:
+    """Whether the pictures below a folder are to be taken as pairs; see `open_translation_dataset`.
 
     Raises:
         BadInput: there is nothing to learn from.
     """
     root = Path(dataroot)
-    if _there(root, "trainA") is not None and _there(root, "trainB") is not None:
+    if _find(root, "trainA") is not None and _find(root, "trainB") is not None:
         return bool(paired)
-    if _there(root, "train") is None or paired is False:
-        raise BadInput(_neither(root, paired=paired))
+    if _find(root, "train") is None or paired is False:
+        raise BadInput(_missing_message(root, paired=paired))
     return True
 
 
-def domains_of(a: Pictures, b: Pictures, *, paired: bool) -> Domains:
+def make_translation_dataset(a: ImageDataset, b: ImageDataset, *, paired: bool) -> TranslationDataset:
     """Two sets as domains.
 
     Args:
@@ -134,7 +138,9 @@ def domains_of(a: Pictures, b: Pictures, *, paired: bool) -> Domains:
         )
     report = [*(f"A: {line}" for line in a.report), *(f"B: {line}" for line in b.report)]
     if not paired:
-        return Domains(a=a, b=b, rows_a=np.arange(len(a)), rows_b=np.arange(len(b)), paired=False, report=tuple(report))
+        return TranslationDataset(
+            a=a, b=b, rows_a=np.arange(len(a)), rows_b=np.arange(len(b)), paired=False, report=tuple(report)
+        )
     places = {_stem(name): place for place, name in enumerate(b.names)}
     pairs = [(place, places[_stem(name)]) for place, name in enumerate(a.names) if _stem(name) in places]
     if not pairs:
@@ -144,11 +150,11 @@ def domains_of(a: Pictures, b: Pictures, *, paired: bool) -> Domains:
         )
     rows = np.array(pairs, np.int64)
     known = {_stem(name) for name in a.names}
-    lone = [name for name in a.names if _stem(name) not in places] + [n for n in b.names if _stem(n) not in known]
-    if lone:
-        more = f" and {len(lone) - NAMED:,} more" if len(lone) > NAMED else ""
-        report.append(f"left out, without a partner: {', '.join(lone[:NAMED])}{more}")
-    return Domains(
+    unmatched = [name for name in a.names if _stem(name) not in places] + [n for n in b.names if _stem(n) not in known]
+    if unmatched:
+        more = f" and {len(unmatched) - _NAMED:,} more" if len(unmatched) > _NAMED else ""
+        report.append(f"left out, without a partner: {', '.join(unmatched[:_NAMED])}{more}")
+    return TranslationDataset(
         a=a, b=b, rows_a=rows[:, 0], rows_b=rows[:, 1], paired=True, report=(*report, f"{len(rows):,} pairs")
     )
 
@@ -158,22 +164,22 @@ def _stem(name: str) -> str:
     return str(Path(name).with_suffix(""))
 
 
-def _there(root: Path, name: str) -> Path | None:
+def _find(root: Path, name: str) -> Path | None:
     places = (root / name, root / f"{name}.zip")
     return next((place for place in places if place.exists()), None)
 
 
-def _opened(
+def _open(
     path: Path,
     resolution: int | None,
     cache: str | os.PathLike[str] | bool | None,
-    on_step: OnStep | None,
+    on_step: OnReadStep | None,
     half: str | None = None,
-) -> Pictures:
-    return open_pictures(path, resolution=resolution, labels="none", cache=cache, on_step=on_step, half=half)
+) -> ImageDataset:
+    return open_image_dataset(path, resolution=resolution, labels="none", cache=cache, on_step=on_step, half=half)
 
 
-def _neither(root: Path, *, paired: bool | None) -> str:
+def _missing_message(root: Path, *, paired: bool | None) -> str:
     if not root.is_dir():
         return f"there is no folder {root}"
     there = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
@@ -188,7 +194,7 @@ def _neither(root: Path, *, paired: bool | None) -> str:
 # Which picture comes when
 
 
-class Feed:
+class TranslationLoader:
     """An endless order of pictures of both domains, randomly cut and mirrored; pairs alike.
 
     A pure function of the seed and of how many pictures were shown, as `Sampler` is.
@@ -203,7 +209,7 @@ class Feed:
         BadConfig: pictures smaller than what is to be cut out of them.
     """
 
-    def __init__(self, domains: Domains, *, resolution: int, mirror: bool, seed: int):
+    def __init__(self, domains: TranslationDataset, *, resolution: int, mirror: bool, seed: int):
         self.domains, self.resolution, self.seed = domains, resolution, seed
         self.room = domains.img_resolution - resolution
         if self.room < 0:
@@ -233,12 +239,12 @@ class Feed:
     ) -> Tensor:
         indices, mirrored = sampler.take(nimg, n)
         pixels, r = batch(rows[indices])[0], self.resolution
-        cut = []
+        crops = []
         for k in range(n):
             down, right = np.random.RandomState([self.seed, stream, *_words(nimg + k)]).randint(0, self.room + 1, 2)
             part = pixels[k, :, down : down + r, right : right + r]
-            cut.append(part.flip(2) if mirrored[k] else part)
-        return torch.stack(cut)
+            crops.append(part.flip(2) if mirrored[k] else part)
+        return torch.stack(crops)
 
 
 def _words(number: int) -> list[int]:

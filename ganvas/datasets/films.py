@@ -11,7 +11,7 @@ import numpy as np
 from ganvas.errors import BadConfig, BadImage, MissingExtra
 
 
-def frames(path: Path, *, every_sec: float) -> Iterator[tuple[float, np.ndarray]]:
+def read_frames(path: Path, *, every_sec: float) -> Iterator[tuple[float, np.ndarray]]:
     """One frame of a video every so many seconds: (its time in seconds, uint8 pixels [H, W, 3]), upright.
 
     Raises:
@@ -40,8 +40,8 @@ def frames(path: Path, *, every_sec: float) -> Iterator[tuple[float, np.ndarray]
         raise BadImage(f"{path} is no video that can be read, or breaks off: {error}") from error
 
 
-def expected(path: Path, *, every_sec: float) -> int:
-    """About how many frames `frames` will yield, for showing how far it is; 0 where the video does not say."""
+def estimate_frame_count(path: Path, *, every_sec: float) -> int:
+    """About how many frames `read_frames` will yield, for showing how far it is; 0 where the video does not say."""
     av = _av()
     try:
         with av.open(str(path)) as film:

@@ -18,7 +18,7 @@ from torch import Tensor
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BadImage
 from ganvas.images.crop import Crop
-from ganvas.images.decode import decoded
+from ganvas.images.decode import decode_image
 from ganvas.images.photo import Photo
 from ganvas.images.tensors import from_pixels, to_pixels
 
@@ -31,7 +31,7 @@ Aligner = Callable[[Tensor], Sequence[Crop]]  # img [1, 3, H, W] → the squares
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class ImageFacts:
     """What a file was before it was made to fit."""
 
     width: int
@@ -47,7 +47,7 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
+class ImagePreprocessor:
     """How a photo becomes a picture of the set."""
 
     resolution: int
@@ -87,39 +87,39 @@ class Fit:
         said = asdict(self) | {"smallest": self.at_least_px, "filter": FILTER}
         return said if self.half is not None else {name: value for name, value in said.items() if name != "half"}
 
-    def read(self, data: bytes, *, name: str) -> tuple[np.ndarray, Facts]:
+    def read(self, data: bytes, *, name: str) -> tuple[np.ndarray, ImageFacts]:
         """The contents of a picture file → (uint8 [C, R, R], what the file was).
 
         Raises:
             BadImage: broken, no picture, or too small.
         """
         size = self._worth_shrinking(data)
-        photo = decoded(data, name=name, at_least_px=2 * self.resolution if size else None)
-        facts = _facts(photo, size)
+        photo = decode_image(data, name=name, at_least_px=2 * self.resolution if size else None)
+        facts = _image_facts(photo, size)
         if self.half is None:
             self.check_size(facts, name=name)
-            return self.fitted(photo.img, photo.alpha), facts
+            return self.preprocess(photo.img, photo.alpha), facts
         facts = replace(facts, width=facts.width // 2)
         self.check_size(facts, name=name)
         side = slice(0, photo.width // 2) if self.half == "left" else slice(photo.width - photo.width // 2, None)
-        return self.fitted(photo.img[..., side], None if photo.alpha is None else photo.alpha[..., side]), facts
+        return self.preprocess(photo.img[..., side], None if photo.alpha is None else photo.alpha[..., side]), facts
 
-    def read_aligned(self, data: bytes, align: Aligner, *, name: str) -> tuple[list[np.ndarray], Facts]:
+    def read_aligned(self, data: bytes, align: Aligner, *, name: str) -> tuple[list[np.ndarray], ImageFacts]:
         """The same where `align` says which squares are wanted; each becomes a picture.
 
         Raises:
             BadImage: as `read`; NoFace and others: what `align` raises.
         """
-        photo = decoded(data, name=name)
-        return self.aligned(photo.img, align, alpha=photo.alpha), _facts(photo, None)
+        photo = decode_image(data, name=name)
+        return self.crop_aligned(photo.img, align, alpha=photo.alpha), _image_facts(photo, None)
 
-    def aligned(self, img: Tensor, align: Aligner, alpha: Tensor | None = None) -> list[np.ndarray]:
+    def crop_aligned(self, img: Tensor, align: Aligner, alpha: Tensor | None = None) -> list[np.ndarray]:
         """The squares of img [1, 3, H, W] that `align` wants, each uint8 [C, R, R].
 
         Raises:
             BadImage: none that is large enough.
         """
-        img = self._flat(img, alpha)
+        img = self._composite(img, alpha)
         crops = align(img)
         large = [crop for crop in crops if crop.side >= self.at_least_px]
         if not large:
@@ -127,19 +127,19 @@ class Fit:
             raise BadImage(f"has {what} to align on; at least {self.at_least_px} pixels are needed")
         return [self.cut(img, crop) for crop in large]
 
-    def fitted(self, img: Tensor, alpha: Tensor | None = None) -> np.ndarray:
+    def preprocess(self, img: Tensor, alpha: Tensor | None = None) -> np.ndarray:
         """img [1, 3, H, W], alpha [1, 1, H, W] or None → uint8 [C, R, R]."""
-        picture = Image.fromarray(to_pixels(self._flat(img, alpha)))
-        small = self._padded(picture) if self.crop == "pad" else self._middle(picture)
-        return self._numbers(small)
+        picture = Image.fromarray(to_pixels(self._composite(img, alpha)))
+        small = self._pad_to_square(picture) if self.crop == "pad" else self._center_crop(picture)
+        return self._to_array(small)
 
     def cut(self, img: Tensor, crop: Crop) -> np.ndarray:
         """The square `crop` of img [1, 3, H, W] → uint8 [C, R, R], by the same filter."""
         times = max(1, min(8, round(crop.side / self.resolution)))
         fine = Image.fromarray(to_pixels(crop.cut(img, resolution=times * self.resolution)))
-        return self._numbers(fine.resize((self.resolution,) * 2, Image.Resampling.LANCZOS))
+        return self._to_array(fine.resize((self.resolution,) * 2, Image.Resampling.LANCZOS))
 
-    def check_size(self, facts: Facts, *, name: str) -> None:
+    def check_size(self, facts: ImageFacts, *, name: str) -> None:
         """Raises BadImage where the photo has too few pixels to be worth learning from."""
         across = (max if self.crop == "pad" else min)(facts.width, facts.height)
         if across < self.at_least_px:
@@ -157,7 +157,7 @@ class Fit:
             return None
         return size if min(size) >= 4 * self.resolution else None
 
-    def _flat(self, img: Tensor, alpha: Tensor | None) -> Tensor:
+    def _composite(self, img: Tensor, alpha: Tensor | None) -> Tensor:
         if alpha is None:
             return img
         behind = from_pixels(np.array([[self._background()]], np.uint8))  # [1, 3, 1, 1]
@@ -169,13 +169,13 @@ class Fit:
         except ValueError as error:
             raise BadConfig(f"a background is a colour such as white or #204060, got {self.background!r}") from error
 
-    def _middle(self, picture: Image.Image) -> Image.Image:
+    def _center_crop(self, picture: Image.Image) -> Image.Image:
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
         box = (left, top, left + side, top + side)
         return picture.resize((self.resolution,) * 2, Image.Resampling.LANCZOS, box=box)
 
-    def _padded(self, picture: Image.Image) -> Image.Image:
+    def _pad_to_square(self, picture: Image.Image) -> Image.Image:
         scale = self.resolution / max(picture.size)
         size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
         square = Image.new("RGB", (self.resolution,) * 2, self._background())
@@ -183,16 +183,16 @@ class Fit:
         square.paste(picture.resize(size, Image.Resampling.LANCZOS), place)
         return square
 
-    def _numbers(self, picture: Image.Image) -> np.ndarray:
+    def _to_array(self, picture: Image.Image) -> np.ndarray:
         """[C, R, R]."""
         if self.channels == 1:
             return np.asarray(picture.convert("L"))[None].copy()
         return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
 
 
-def _facts(photo: Photo, size: tuple[int, int] | None) -> Facts:
+def _image_facts(photo: Photo, size: tuple[int, int] | None) -> ImageFacts:
     """`size` is what the file has, where the photo was decoded smaller; it may stand on its side."""
     width, height = size or photo.size
     if (width > height) != (photo.width > photo.height) and width != height:
         width, height = height, width
-    return Facts(width=width, height=height, grey=photo.grey, alpha=photo.alpha is not None, deep=photo.bits == 16)
+    return ImageFacts(width=width, height=height, grey=photo.grey, alpha=photo.alpha is not None, deep=photo.bits == 16)

@@ -11,11 +11,11 @@ from typing import IO, Protocol
 
 from ganvas.errors import BadImage, BadInput
 
-PICTURES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif")
 )
-FILMS = frozenset((".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"))
-LISTING = "dataset.json"  # the labels, as NVIDIA's tools write them
+VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"))
+DATASET_JSON = "dataset.json"  # the labels, as NVIDIA's tools write them
 MAX_PICTURE_BYTES = 512 << 20
 
 
@@ -28,7 +28,7 @@ class Item:
     stamp: int  # changes when the contents do: the time of the last change, or a checksum
 
 
-class Source(Protocol):
+class ImageSource(Protocol):
     """Where picture files come from: a folder or an archive."""
 
     path: Path
@@ -63,11 +63,11 @@ class Folder:
         items, films, others = [], [], []
         for name, status in _files(self.path):
             kind = Path(name).suffix.lower()
-            if kind in PICTURES:
+            if kind in IMAGE_SUFFIXES:
                 items.append(Item(name, status.st_size, status.st_mtime_ns))
-            elif kind in FILMS:
+            elif kind in VIDEO_SUFFIXES:
                 films.append(name)
-            elif name != LISTING:
+            elif name != DATASET_JSON:
                 others.append(name)
         self.items = tuple(sorted(items, key=lambda item: item.name))
         self.films, self.others = tuple(sorted(films)), tuple(sorted(others))
@@ -92,7 +92,7 @@ class Folder:
 
     def listing(self) -> bytes | None:
         """The contents of dataset.json, if there is one."""
-        file = self.path / LISTING
+        file = self.path / DATASET_JSON
         if not file.is_file():
             return None
         if file.stat().st_size > MAX_PICTURE_BYTES:
@@ -110,20 +110,20 @@ def check_bytes(size: int) -> None:
 
 def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
     """(path below the root with /, status) of every plain file. A folder that links lead to twice is read once."""
-    seen: set[str] = set()
+    visited: set[str] = set()
 
     def complain(error: OSError) -> None:
         raise BadInput(f"{error.filename} cannot be read: {error.strerror}") from error
 
     for folder, below, files in os.walk(root, followlinks=True, onerror=complain):
         real = os.path.realpath(folder)
-        below[:] = [] if real in seen else sorted(name for name in below if not ignored(name))
-        if real in seen:
+        below[:] = [] if real in visited else sorted(name for name in below if not is_ignored(name))
+        if real in visited:
             continue
-        seen.add(real)
+        visited.add(real)
         for file in files:
             path = Path(folder, file)
-            if ignored(file):
+            if is_ignored(file):
                 continue
             status = _status(path)
             if status is not None:
@@ -140,6 +140,6 @@ def _status(path: Path) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-def ignored(name: str) -> bool:
+def is_ignored(name: str) -> bool:
     """What computers leave in folders unasked."""
     return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir")

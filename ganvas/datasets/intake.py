@@ -16,30 +16,30 @@ import numpy as np
 from PIL import Image
 
 from ganvas.datasets.archive import Archive, is_zip
-from ganvas.datasets.fit import Facts, Fit
-from ganvas.datasets.folder import FILMS, Folder, Item, Source
+from ganvas.datasets.fit import ImageFacts, ImagePreprocessor
+from ganvas.datasets.folder import VIDEO_SUFFIXES, Folder, ImageSource, Item
 from ganvas.errors import BadImage, BadInput
 
 A = TypeVar("A")
 B = TypeVar("B")
-MOST_THREADS = 8  # each may hold a large photo
-PEEKED = 400  # files whose size is looked at to choose a resolution
-LARGEST_UNASKED = 256
+MAX_THREADS = 8  # each may hold a large photo
+SIZE_SAMPLES = 400  # files whose size is looked at to choose a resolution
+MAX_AUTO_RESOLUTION = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
+class LoadedImage:
     """What became of one file: a picture, or the reason why not."""
 
     item: Item
     digest: str = ""  # of the file's contents
     pixels: np.ndarray | None = None  # uint8 [C, R, R]
-    facts: Facts | None = None
-    why_not: str = ""
+    facts: ImageFacts | None = None
+    error: str = ""
     unread: bool = False  # its contents could not be had at all; perhaps next time
 
 
-def open_source(path: str | os.PathLike[str]) -> Source:
+def open_source(path: str | os.PathLike[str]) -> ImageSource:
     """A folder or a zip archive of pictures.
 
     Raises:
@@ -52,27 +52,27 @@ def open_source(path: str | os.PathLike[str]) -> Source:
         raise BadInput(f"there is no folder or archive {path}")
     if is_zip(path):
         return Archive(path)
-    if path.suffix.lower() in FILMS:
+    if path.suffix.lower() in VIDEO_SUFFIXES:
         raise BadInput(f"{path} is a video; 'ganvas dataset make {path} DEST --resolution R' takes its frames")
     raise BadInput(f"{path} is neither a folder nor a zip archive of pictures")
 
 
-def take_all(source: Source, fit: Fit) -> Iterator[Taken]:
+def load_all(source: ImageSource, preprocessor: ImagePreprocessor) -> Iterator[LoadedImage]:
     """Every picture of a source made to fit, in order. A bad file is an answer, not an error."""
-    return in_threads(lambda item: take(source, item, fit), source.items)
+    return in_threads(lambda item: load_image(source, item, preprocessor), source.items)
 
 
-def take(source: Source, item: Item, fit: Fit) -> Taken:
+def load_image(source: ImageSource, item: Item, preprocessor: ImagePreprocessor) -> LoadedImage:
     """One picture made to fit."""
     try:
         data = source.read(item)
     except BadImage as error:
-        return Taken(item=item, why_not=reason(error, item.name), unread=True)
+        return LoadedImage(item=item, error=reason(error, item.name), unread=True)
     try:
-        pixels, facts = fit.read(data, name=item.name)
+        pixels, facts = preprocessor.read(data, name=item.name)
     except BadImage as error:
-        return Taken(item=item, why_not=reason(error, item.name))
-    return Taken(item=item, digest=digest_of(data), pixels=pixels, facts=facts)
+        return LoadedImage(item=item, error=reason(error, item.name))
+    return LoadedImage(item=item, digest=digest_of(data), pixels=pixels, facts=facts)
 
 
 def reason(error: Exception, name: str) -> str:
@@ -87,7 +87,7 @@ def digest_of(data: bytes) -> str:
 
 def in_threads(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     """`map` by several threads, in order, a few ahead at most; Pillow decodes outside of Python's lock."""
-    threads = min(MOST_THREADS, cores())
+    threads = min(MAX_THREADS, cores())
     waiting: deque[Future[B]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:
@@ -106,7 +106,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def natural_resolution(source: Source) -> int:
+def natural_resolution(source: ImageSource) -> int:
     """A resolution that the pictures have: a power of two that nine in ten reach, 256 at most.
 
     Pictures that are all square and of one power of two (a set that was prepared) keep it, also where it is larger.
@@ -114,7 +114,7 @@ def natural_resolution(source: Source) -> int:
     Raises:
         BadInput: hardly any picture can be read, or they are tiny.
     """
-    step = max(1, len(source.items) // PEEKED)
+    step = max(1, len(source.items) // SIZE_SAMPLES)
     sizes = [size for item in source.items[::step] if (size := _size(source, item))]
     if not sizes:
         raise BadInput(f"{source.path}: no picture in it can be read")
@@ -123,10 +123,10 @@ def natural_resolution(source: Source) -> int:
     across = sorted(min(size) for size in sizes)[len(sizes) // 10]
     if across < 8:
         raise BadInput(f"{source.path}: most of its pictures are {across} pixels across; at least 8 are needed")
-    return min(LARGEST_UNASKED, 1 << (across.bit_length() - 1))
+    return min(MAX_AUTO_RESOLUTION, 1 << (across.bit_length() - 1))
 
 
-def _size(source: Source, item: Item) -> tuple[int, int] | None:
+def _size(source: ImageSource, item: Item) -> tuple[int, int] | None:
     try:
         with warnings.catch_warnings(), source.open(item) as file:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # nothing is unpacked here

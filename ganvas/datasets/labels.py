@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.datasets.folder import LISTING, Source
+from ganvas.datasets.folder import DATASET_JSON, ImageSource
 from ganvas.errors import BadConfig, BadInput
 
 MAX_CLASSES = 65_536  # a label becomes a row of c_dim numbers; more would be a mistake, or meant to fill the memory
@@ -23,7 +23,7 @@ Value = int | list[float]
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
+class ImageLabels:
     """One label a picture: a class, or a vector of numbers."""
 
     values: np.ndarray  # int64 [N], 0 … c_dim − 1; or float32 [N, c_dim]
@@ -37,9 +37,9 @@ class Labels:
             return values
         return torch.nn.functional.one_hot(values, self.c_dim).float()
 
-    def rows(self, kept: np.ndarray) -> Labels:
+    def rows(self, indices: np.ndarray) -> ImageLabels:
         """Those of some pictures; classes keep their numbers."""
-        return Labels(self.values[kept], self.c_dim, self.class_names)
+        return ImageLabels(self.values[indices], self.c_dim, self.class_names)
 
     def counts(self) -> dict[str, int]:
         """Pictures of each class, by name or number; empty for vectors."""
@@ -50,7 +50,7 @@ class Labels:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class LabelTable:
     """Labels as they were found, by the name of the picture."""
 
     values: Mapping[str, Value]
@@ -59,8 +59,8 @@ class Found:
     strict: bool = False  # a picture without a label is a mistake, not a choice
 
 
-def find_labels(source: Source, wanted: str | Path | None, *, films: Sequence[str] = ()) -> Found | None:
-    """What the pictures of a source are, as `open_pictures` takes it.
+def find_labels(source: ImageSource, spec: str | Path | None, *, films: Sequence[str] = ()) -> LabelTable | None:
+    """What the pictures of a source are, as `open_image_dataset` takes it.
 
     Args:
         wanted: None = what dataset.json says, if there is one; "none"; "folders" = the names of the sub-folders;
@@ -70,40 +70,40 @@ def find_labels(source: Source, wanted: str | Path | None, *, films: Sequence[st
     Raises:
         BadInput, BadConfig: labels that are not there, or do not make sense.
     """
-    if wanted is None:
+    if spec is None:
         data = source.listing()
         return None if data is None else _from_listing(data, source.path)
-    if str(wanted) == "none":
+    if str(spec) == "none":
         return None
     names = [*(item.name for item in source.items), *films]
-    return _from_folders(names, source.path) if str(wanted) == "folders" else _from_csv(str(wanted), names)
+    return _from_folders(names, source.path) if str(spec) == "folders" else _from_csv(str(spec), names)
 
 
-def labels_of(found: Found, names: Sequence[str]) -> tuple[Labels, np.ndarray]:
+def match_labels(table: LabelTable, names: Sequence[str]) -> tuple[ImageLabels, np.ndarray]:
     """The labels of pictures, and which of them have one: (Labels of those, int64 indices into `names`).
 
     Raises:
         BadInput: none has a label, or one has not where all must.
     """
-    kept = np.array([i for i, name in enumerate(names) if name in found.values], np.int64)
-    if len(kept) == 0 and len(names):
-        raise BadInput(f"{found.where} has a label for none of the pictures; one of them is {names[0]!r}")
-    if found.strict and len(kept) < len(names):
-        missing = [name for name in names if name not in found.values]
-        raise BadInput(f"{found.where} has no label for {len(missing):,} pictures, the first is {missing[0]!r}")
-    values = [found.values[names[i]] for i in kept]
+    labelled = np.array([i for i, name in enumerate(names) if name in table.values], np.int64)
+    if len(labelled) == 0 and len(names):
+        raise BadInput(f"{table.where} has a label for none of the pictures; one of them is {names[0]!r}")
+    if table.strict and len(labelled) < len(names):
+        missing = [name for name in names if name not in table.values]
+        raise BadInput(f"{table.where} has no label for {len(missing):,} pictures, the first is {missing[0]!r}")
+    values = [table.values[names[i]] for i in labelled]
     if values and isinstance(values[0], list):
         vectors = np.array(values, np.float32)
-        return Labels(vectors, vectors.shape[1]), kept
+        return ImageLabels(vectors, vectors.shape[1]), labelled
     classes = np.array(values, np.int64)
-    c_dim = len(found.class_names) or 1 + max(value for value in found.values.values() if isinstance(value, int))
-    return Labels(classes, c_dim, found.class_names), kept
+    c_dim = len(table.class_names) or 1 + max(value for value in table.values.values() if isinstance(value, int))
+    return ImageLabels(classes, c_dim, table.class_names), labelled
 
 
 # ── sub-folders ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _from_folders(names: Sequence[str], path: Path) -> Found:
+def _from_folders(names: Sequence[str], path: Path) -> LabelTable:
     """The first folder below those that all pictures share."""
     parts = [PurePosixPath(name).parts[:-1] for name in names]
     shared = 0
@@ -121,7 +121,7 @@ def _from_folders(names: Sequence[str], path: Path) -> Found:
     values: dict[str, Value] = {
         name: number[part[shared]] for name, part in zip(names, parts, strict=True)
     }  # fmt: skip
-    return Found(values=values, class_names=tuple(classes), where="sub-folders")
+    return LabelTable(values=values, class_names=tuple(classes), where="sub-folders")
 
 
 def _check_count(count: int, where: str) -> None:
@@ -132,7 +132,7 @@ def _check_count(count: int, where: str) -> None:
 # ── CSV ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _from_csv(wanted: str, names: Sequence[str]) -> Found:
+def _from_csv(wanted: str, names: Sequence[str]) -> LabelTable:
     path, column = _csv_and_column(wanted)
     rows = _csv_rows(path)
     by_name = _findable(names)
@@ -149,7 +149,7 @@ def _from_csv(wanted: str, names: Sequence[str]) -> Found:
     classes = sorted(set(texts.values()), key=_in_order)
     _check_count(len(classes), str(path))
     number = {text: i for i, text in enumerate(classes)}
-    return Found(
+    return LabelTable(
         values={name: number[text] for name, text in texts.items()}, class_names=tuple(classes), where=str(path)
     )
 
@@ -215,9 +215,9 @@ def _in_order(text: str) -> tuple[int, float, str]:
 # ── dataset.json ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _from_listing(data: bytes, path: Path) -> Found | None:
+def _from_listing(data: bytes, path: Path) -> LabelTable | None:
     """NVIDIA's form: {"labels": [[name, class or vector], …]}, or {"labels": null} for none."""
-    where = f"{LISTING} of {path}"
+    where = f"{DATASET_JSON} of {path}"
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -227,7 +227,7 @@ def _from_listing(data: bytes, path: Path) -> Found | None:
         return None
     values = _pairs(pairs, where)
     titles = content.get("class_names") if isinstance(content, dict) else None
-    return Found(values=values, class_names=_titles(titles, values, where), where=where, strict=True)
+    return LabelTable(values=values, class_names=_titles(titles, values, where), where=where, strict=True)
 
 
 def _pairs(pairs: object, where: str) -> dict[str, Value]:

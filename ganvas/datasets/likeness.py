@@ -12,30 +12,30 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-MOST_BITS = 8  # of 64 that may differ
-MOST_COLOUR = 5.0  # root mean square of the colours' differences, of 255
+MAX_HASH_DISTANCE = 8  # of 64 that may differ
+MAX_COLOUR_RMS = 5.0  # root mean square of the colours' differences, of 255
 _COLOURS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sketch:
+class ImageHash:
     """What a picture is recognised by."""
 
     bits: int  # 64 of them
     colours: np.ndarray  # float32 [12 · 12 · C]
 
 
-def sketched(pixels: np.ndarray) -> Sketch:
+def hash_image(pixels: np.ndarray) -> ImageHash:
     """uint8 [C, R, R] → its sketch."""
     whole = np.ascontiguousarray(pixels.transpose(1, 2, 0))
     picture = Image.fromarray(whole if whole.shape[2] == 3 else whole[:, :, 0])
     grey = np.asarray(picture.convert("L").resize((9, 8), Image.Resampling.BOX), np.int16)
     darker = np.packbits(grey[:, :-1] < grey[:, 1:])
     colours = np.asarray(picture.resize((_COLOURS, _COLOURS), Image.Resampling.BOX), np.float32).ravel()
-    return Sketch(bits=int.from_bytes(darker.tobytes(), "big"), colours=colours)
+    return ImageHash(bits=int.from_bytes(darker.tobytes(), "big"), colours=colours)
 
 
-class Seen:
+class DuplicateIndex:
     """The sketches of pictures so far, and the first that a new one resembles."""
 
     def __init__(self) -> None:
@@ -45,20 +45,20 @@ class Seen:
     def __len__(self) -> int:
         return len(self._colours)
 
-    def like(self, sketch: Sketch) -> int | None:
+    def find_similar(self, image_hash: ImageHash) -> int | None:
         """The number of the first picture that looks the same, or None."""
-        differing = _count_bits(self._bits[: len(self)] ^ np.uint64(sketch.bits))
-        for i in np.flatnonzero(differing <= MOST_BITS).tolist():
-            if np.sqrt(np.square(self._colours[i] - sketch.colours).mean()) <= MOST_COLOUR:
+        differing = _count_bits(self._bits[: len(self)] ^ np.uint64(image_hash.bits))
+        for i in np.flatnonzero(differing <= MAX_HASH_DISTANCE).tolist():
+            if np.sqrt(np.square(self._colours[i] - image_hash.colours).mean()) <= MAX_COLOUR_RMS:
                 return int(i)
         return None
 
-    def add(self, sketch: Sketch) -> None:
+    def add(self, image_hash: ImageHash) -> None:
         """Remember one more; it gets the next number."""
         if len(self) == len(self._bits):
             self._bits = np.concatenate([self._bits, np.empty(max(64, len(self)), np.uint64)])
-        self._bits[len(self)] = sketch.bits
-        self._colours.append(sketch.colours)
+        self._bits[len(self)] = image_hash.bits
+        self._colours.append(image_hash.colours)
 
 
 def _count_bits(numbers: np.ndarray) -> np.ndarray:

@@ -17,27 +17,27 @@ import torch
 from torch import Tensor
 
 from ganvas.datasets import cache as caches
-from ganvas.datasets.cache import Description, InFile, InMemory
-from ganvas.datasets.fit import FILTER, Facts, Fit
-from ganvas.datasets.folder import Source
-from ganvas.datasets.intake import Taken, digest_of, natural_resolution, open_source, take_all
-from ganvas.datasets.labels import Labels, find_labels, labels_of
+from ganvas.datasets.cache import CacheDescription, InFile, InMemory
+from ganvas.datasets.fit import FILTER, ImageFacts, ImagePreprocessor
+from ganvas.datasets.folder import ImageSource
+from ganvas.datasets.intake import LoadedImage, digest_of, load_all, natural_resolution, open_source
+from ganvas.datasets.labels import ImageLabels, find_labels, match_labels
 from ganvas.errors import BadConfig, BadImage, BadInput
 from ganvas.ops.home import home
 
-IN_MEMORY_BYTES = 256 << 20  # sets up to here are held in memory, larger ones are read from their cache file
-FORMAT = 1  # counts up when the same file and settings come to give other numbers
-NAMED = 20  # bad files that the report names one by one
+DATASET_IN_MEMORY_BYTES = 256 << 20  # sets up to here are held in memory, larger ones are read from their cache file
+_FORMAT = 1  # counts up when the same file and settings come to give other numbers
+_NAMED = 20  # bad files that the report names one by one
 
-OnStep = Callable[[int, int], object]  # (pictures done, pictures in all); may raise Stopped
+OnReadStep = Callable[[int, int], object]  # (pictures done, pictures in all); may raise Stopped
 
 
 class _Store(Protocol):
     def take(self, rows: np.ndarray) -> Tensor: ...
 
 
-class Pictures:
-    """A training set: `len(pictures)` pictures of one size; made by `open_pictures` or `from_pixels`.
+class ImageDataset:
+    """A training set: `len(pictures)` pictures of one size; made by `open_image_dataset` or `from_pixels`.
 
     Attributes:
         img_resolution, img_channels: of every picture.
@@ -53,10 +53,10 @@ class Pictures:
     def __init__(
         self,
         store: _Store,
-        description: Description,
+        description: CacheDescription,
         *,
         rows: np.ndarray,
-        labels: Labels | None,
+        labels: ImageLabels | None,
         settings: dict[str, object],
         report: Sequence[str],
         skipped: Sequence[tuple[str, str]] = (),
@@ -95,7 +95,7 @@ class Pictures:
         return self._labels.counts() if self._labels else {}
 
     @classmethod
-    def from_pixels(cls, pixels: np.ndarray | Tensor, labels: np.ndarray | Tensor | None = None) -> Pictures:
+    def from_pixels(cls, pixels: np.ndarray | Tensor, labels: np.ndarray | Tensor | None = None) -> ImageDataset:
         """A set from numbers that are there already.
 
         Args:
@@ -111,33 +111,33 @@ class Pictures:
         if 0 in img.shape:
             raise BadImage("a set needs at least one picture, got none")
         img = img.contiguous()
-        description = Description((img.shape[1], img.shape[2], img.shape[3]))
-        facts = Facts(width=img.shape[3], height=img.shape[2])
+        description = CacheDescription((img.shape[1], img.shape[2], img.shape[3]))
+        facts = ImageFacts(width=img.shape[3], height=img.shape[2])
         for i, each in enumerate(img.numpy()):
             description.add(str(i), digest_of(each.tobytes()), each, facts)
         return cls(
             InMemory(img),
             description,
             rows=np.arange(len(img)),
-            labels=None if labels is None else _given_labels(np.asarray(labels), len(img)),
+            labels=None if labels is None else _make_labels(np.asarray(labels), len(img)),
             settings={"resolution": img.shape[2], "channels": img.shape[1]},
             report=[f"{len(img):,} pictures of {img.shape[2]} x {img.shape[2]} pixels, handed over as numbers"],
         )
 
 
-def open_pictures(
+def open_image_dataset(
     path: str | os.PathLike[str],
     *,
     resolution: int | None = None,
     labels: str | Path | None = None,
     crop: str = "center",
     cache: str | os.PathLike[str] | bool | None = None,
-    on_step: OnStep | None = None,
+    on_step: OnReadStep | None = None,
     background: str = "white",
     channels: int = 3,
     smallest: int | None = None,
     half: str | None = None,
-) -> Pictures:
+) -> ImageDataset:
     """Open a folder or an archive of pictures of any size as a training set.
 
     Every photo is turned upright, converted to sRGB, cut to a square and resized. Broken files are left out and named
@@ -164,10 +164,10 @@ def open_pictures(
     """
     source = open_source(path)
     if not source.items:
-        raise BadInput(_nothing_in(source))
-    found = find_labels(source, labels)
-    asked = resolution
-    fit = Fit(
+        raise BadInput(_no_images_message(source))
+    table = find_labels(source, labels)
+    requested_resolution = resolution
+    preprocessor = ImagePreprocessor(
         resolution=natural_resolution(source) if resolution is None else resolution,
         crop=crop,
         background=background,
@@ -175,64 +175,73 @@ def open_pictures(
         smallest=smallest,
         half=half,
     )
-    store, description, notes = _stored(source, fit, cache, on_step)
+    store, description, notes = _load_or_build(source, preprocessor, cache, on_step)
     if not description.names:
         raise BadInput(f"{source.path}: not one usable picture. " + "; ".join(_skip_lines(description.skipped)))
     rows = np.arange(len(description.names))
-    chosen = None
-    if found is not None:
-        chosen, rows = labels_of(found, description.names)
+    image_labels = None
+    if table is not None:
+        image_labels, rows = match_labels(table, description.names)
     skipped = description.skipped + [
-        (name, f"has no label in {found.where}")
+        (name, f"has no label in {table.where}")
         for name in description.names
-        if found is not None and name not in found.values
+        if table is not None and name not in table.values
     ]
     report = [
-        *_summary(source, fit, description, len(rows), asked),
-        *([] if found is None or chosen is None else [_label_line(chosen, found.where)]),
+        *_summary(source, preprocessor, description, len(rows), requested_resolution),
+        *([] if table is None or image_labels is None else [_label_line(image_labels, table.where)]),
         *_skip_lines(skipped),
         *notes,
     ]
-    return Pictures(
-        store, description, rows=rows, labels=chosen, settings=fit.settings(), report=report, skipped=skipped
+    return ImageDataset(
+        store,
+        description,
+        rows=rows,
+        labels=image_labels,
+        settings=preprocessor.settings(),
+        report=report,
+        skipped=skipped,
     )
 
 
 # ── from files or from the cache ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _stored(
-    source: Source, fit: Fit, cache: str | os.PathLike[str] | bool | None, on_step: OnStep | None
-) -> tuple[_Store, Description, list[str]]:
+def _load_or_build(
+    source: ImageSource,
+    preprocessor: ImagePreprocessor,
+    cache: str | os.PathLike[str] | bool | None,
+    on_step: OnReadStep | None,
+) -> tuple[_Store, CacheDescription, list[str]]:
     """(the pixels, what they are, lines for the report)."""
     if cache is False:
-        return *_in_memory(source, fit, on_step), []
+        return *_in_memory(source, preprocessor, on_step), []
     folder = home() / "datasets" if cache is None or cache is True else Path(cache)
-    path, key = folder / _cache_name(source, fit), _key(source, fit)
+    path, key = folder / _cache_name(source, preprocessor), _key(source, preprocessor)
     notes = []
     try:
-        opened = caches.open_cache(path, key)
-        if opened is not None and not _readable_now(source, opened.description.unread):
-            return _opened(opened), opened.description, [f"read from the cache {path}"]
+        cached = caches.open_cache(path, key)
+        if cached is not None and not _readable_now(source, cached.description.unread):
+            return _load_cached(cached), cached.description, [f"read from the cache {path}"]
     except BadInput:
         notes.append(f"the cache {path} was damaged, and was made anew")
-    if fit.bytes_each * len(source.items) > IN_MEMORY_BYTES:
-        return *_in_file(source, fit, on_step, path, key), [*notes, _kept(path)]
-    store, description = _in_memory(source, fit, on_step)
+    if preprocessor.bytes_each * len(source.items) > DATASET_IN_MEMORY_BYTES:
+        return *_in_file(source, preprocessor, on_step, path, key), [*notes, _cache_note(path)]
+    store, description = _in_memory(source, preprocessor, on_step)
     if not description.names:
         return store, description, notes
     try:
-        caches.keep(path, key, store.pixels, description)
+        caches.write_cache(path, key, store.pixels, description)
     except OSError as error:
         return store, description, [*notes, f"no cache was kept: {path}: {error.strerror or error}"]
-    return store, description, [*notes, _kept(path)]
+    return store, description, [*notes, _cache_note(path)]
 
 
-def _kept(path: Path) -> str:
+def _cache_note(path: Path) -> str:
     return f"kept in the cache {path} ({path.stat().st_size / 1e6:,.1f} MB)"
 
 
-def _readable_now(source: Source, unread: Sequence[str]) -> bool:
+def _readable_now(source: ImageSource, unread: Sequence[str]) -> bool:
     """Whether a file that could not be read when the cache was made (a network disk that was away) can be read now."""
     items = {item.name: item for item in source.items}
     for name in unread:
@@ -242,36 +251,41 @@ def _readable_now(source: Source, unread: Sequence[str]) -> bool:
     return False
 
 
-def _opened(opened: InFile) -> _Store:
-    small = opened.description.bytes_each * len(opened.description.names) <= IN_MEMORY_BYTES
-    return opened.all() if small else opened
+def _load_cached(cached: InFile) -> _Store:
+    small = cached.description.bytes_each * len(cached.description.names) <= DATASET_IN_MEMORY_BYTES
+    return cached.all() if small else cached
 
 
-def _in_memory(source: Source, fit: Fit, on_step: OnStep | None) -> tuple[InMemory, Description]:
-    description = Description(fit.shape)
-    pixels = torch.empty(len(source.items), *fit.shape, dtype=torch.uint8)
-    for step, taken in enumerate(take_all(source, fit), start=1):
-        if _noted(taken, description):
-            pixels[len(description.names) - 1] = torch.from_numpy(taken.pixels)
+def _in_memory(
+    source: ImageSource, preprocessor: ImagePreprocessor, on_step: OnReadStep | None
+) -> tuple[InMemory, CacheDescription]:
+    description = CacheDescription(preprocessor.shape)
+    pixels = torch.empty(len(source.items), *preprocessor.shape, dtype=torch.uint8)
+    for step, loaded in enumerate(load_all(source, preprocessor), start=1):
+        if _record(loaded, description):
+            pixels[len(description.names) - 1] = torch.from_numpy(loaded.pixels)
         if on_step is not None:
             on_step(step, len(source.items))
     return InMemory(pixels[: len(description.names)]), description
 
 
-def _in_file(source: Source, fit: Fit, on_step: OnStep | None, path: Path, key: str) -> tuple[InFile, Description]:
-    description = Description(fit.shape)
+def _in_file(
+    source: ImageSource, preprocessor: ImagePreprocessor, on_step: OnReadStep | None, path: Path, key: str
+) -> tuple[InFile, CacheDescription]:
+    description = CacheDescription(preprocessor.shape)
     try:
-        _check_room(path, fit.bytes_each * len(source.items))
-        with caches.writing(path, key) as writer:
+        _check_room(path, preprocessor.bytes_each * len(source.items))
+        with caches.open_cache_writer(path, key) as writer:
             writer.description = description
-            for step, taken in enumerate(take_all(source, fit), start=1):
-                if _noted(taken, description) and taken.pixels is not None:
-                    writer.add(taken.pixels)
+            for step, loaded in enumerate(load_all(source, preprocessor), start=1):
+                if _record(loaded, description) and loaded.pixels is not None:
+                    writer.add(loaded.pixels)
                 if on_step is not None:
                     on_step(step, len(source.items))
     except OSError as error:
         raise BadInput(
-            f"the pictures need a cache of {fit.bytes_each * len(source.items) / 1e9:.1f} GB, and {path} cannot be "
+            f"the pictures need a cache of {preprocessor.bytes_each * len(source.items) / 1e9:.1f} GB, and "
+            f"{path} cannot be "
             f"written: {error.strerror or error}. Choose a folder elsewhere (cache=…, or set GANVAS_HOME), or a lower "
             "resolution."
         ) from error
@@ -285,31 +299,31 @@ def _check_room(path: Path, size: int) -> None:
         raise OSError(f"{free / 1e9:.1f} GB are free")
 
 
-def _noted(taken: Taken, description: Description) -> bool:
-    if taken.pixels is None or taken.facts is None:
-        description.skipped.append((taken.item.name, taken.why_not))
-        if taken.unread:
-            description.unread.append(taken.item.name)
+def _record(loaded: LoadedImage, description: CacheDescription) -> bool:
+    if loaded.pixels is None or loaded.facts is None:
+        description.skipped.append((loaded.item.name, loaded.error))
+        if loaded.unread:
+            description.unread.append(loaded.item.name)
         return False
-    description.add(taken.item.name, taken.digest, taken.pixels, taken.facts)
+    description.add(loaded.item.name, loaded.digest, loaded.pixels, loaded.facts)
     return True
 
 
-def _cache_name(source: Source, fit: Fit) -> str:
+def _cache_name(source: ImageSource, preprocessor: ImagePreprocessor) -> str:
     """One file for a place and settings: when the pictures change, the new cache takes the place of the old."""
-    which = json.dumps([str(source.path.resolve()), fit.settings()], sort_keys=True)
+    which = json.dumps([str(source.path.resolve()), preprocessor.settings()], sort_keys=True)
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", source.path.resolve().name)[:40]
-    return f"{plain}-{fit.resolution}-{digest_of(which.encode())[:8]}.pictures"
+    return f"{plain}-{preprocessor.resolution}-{digest_of(which.encode())[:8]}.pictures"
 
 
-def _key(source: Source, fit: Fit) -> str:
+def _key(source: ImageSource, preprocessor: ImagePreprocessor) -> str:
     """Changes when a file was added, taken away or changed."""
     items = [[item.name, item.size, item.stamp] for item in source.items]
-    return digest_of(json.dumps([FORMAT, fit.settings(), items], sort_keys=True).encode())
+    return digest_of(json.dumps([_FORMAT, preprocessor.settings(), items], sort_keys=True).encode())
 
 
-def _fingerprint(digests: Sequence[str], labels: Labels | None, settings: dict[str, object]) -> str:
-    state = hashlib.sha256(json.dumps([FORMAT, settings], sort_keys=True).encode())
+def _fingerprint(digests: Sequence[str], labels: ImageLabels | None, settings: dict[str, object]) -> str:
+    state = hashlib.sha256(json.dumps([_FORMAT, settings], sort_keys=True).encode())
     for digest in digests:
         state.update(digest.encode())
     if labels is not None:
@@ -318,13 +332,13 @@ def _fingerprint(digests: Sequence[str], labels: Labels | None, settings: dict[s
     return state.hexdigest()[:16]
 
 
-def _given_labels(labels: np.ndarray, count: int) -> Labels:
+def _make_labels(labels: np.ndarray, count: int) -> ImageLabels:
     if len(labels) != count:
         raise BadInput(f"{count} pictures need {count} labels, got {len(labels)}")
     if labels.ndim == 2 and labels.dtype.kind == "f" and np.isfinite(labels).all():
-        return Labels(labels.astype(np.float32), labels.shape[1])
+        return ImageLabels(labels.astype(np.float32), labels.shape[1])
     if labels.ndim == 1 and labels.dtype.kind in "iu" and labels.min() >= 0:
-        return Labels(labels.astype(np.int64), int(labels.max()) + 1)
+        return ImageLabels(labels.astype(np.int64), int(labels.max()) + 1)
     raise BadInput(
         f"labels are classes [N] of 0 or more, or finite floats [N, c_dim]; got {labels.dtype} {list(labels.shape)}"
     )
@@ -333,7 +347,7 @@ def _given_labels(labels: np.ndarray, count: int) -> Labels:
 # ── what is said about it ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _nothing_in(source: Source) -> str:
+def _no_images_message(source: ImageSource) -> str:
     if source.films:
         return (
             f"{source.path} has no pictures, but {len(source.films):,} videos: 'ganvas dataset make {source.path} DEST "
@@ -343,15 +357,25 @@ def _nothing_in(source: Source) -> str:
     return f"{source.path} has no pictures{other}; ganvas reads JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and HEIC"
 
 
-def _summary(source: Source, fit: Fit, description: Description, used: int, asked: int | None) -> list[str]:
-    facts, resolution = description.facts, fit.resolution
-    chosen = "" if asked is not None else " (chosen: nine in ten are as large)"
+def _summary(
+    source: ImageSource,
+    preprocessor: ImagePreprocessor,
+    description: CacheDescription,
+    used: int,
+    requested_resolution: int | None,
+) -> list[str]:
+    facts, resolution = description.facts, preprocessor.resolution
+    chosen = "" if requested_resolution is not None else " (chosen: nine in ten are as large)"
     lines = [f"{used:,} of {len(source.items):,} pictures in {source.path}, at {resolution} x {resolution}{chosen}"]
     odd = sum(not each.square for each in facts)
-    if fit.half is not None:
-        lines.append(f"of each, the {fit.half} half")
+    if preprocessor.half is not None:
+        lines.append(f"of each, the {preprocessor.half} half")
     if odd:
-        how = "cut to their middle square" if fit.crop == "center" else f"padded with {fit.background} to a square"
+        how = (
+            "cut to their middle square"
+            if preprocessor.crop == "center"
+            else f"padded with {preprocessor.background} to a square"
+        )
         lines.append(f"{odd:,} are not square: {how}")
     larger = sum(min(each.width, each.height) > resolution for each in facts)
     if larger:
@@ -359,7 +383,7 @@ def _summary(source: Source, fit: Fit, description: Description, used: int, aske
     fewer = sum(min(each.width, each.height) < resolution for each in facts)
     if fewer:
         lines.append(f"{fewer:,} are smaller than {resolution}: enlarged with the same filter, and a little soft")
-    lines += _kinds(fit, facts)
+    lines += _kinds(preprocessor, facts)
     copies = len(description.digests) - len(set(description.digests))
     if copies:
         lines.append(
@@ -367,35 +391,35 @@ def _summary(source: Source, fit: Fit, description: Description, used: int, aske
         )
     if source.films or source.others:
         rest = [*source.films, *source.others]
-        lines.append(f"left aside, no pictures: {_listed(rest)}")
+        lines.append(f"left aside, no pictures: {_join_names(rest)}")
     return lines
 
 
-def _kinds(fit: Fit, facts: Sequence[Facts]) -> list[str]:
+def _kinds(preprocessor: ImagePreprocessor, facts: Sequence[ImageFacts]) -> list[str]:
     grey = sum(each.grey for each in facts)
     clear = sum(each.alpha for each in facts)
     lines = []
-    if grey and fit.channels == 3:
+    if grey and preprocessor.channels == 3:
         lines.append(f"{grey:,} are grey: three equal channels")
     if clear:
-        lines.append(f"{clear:,} have transparency: laid on {fit.background}")
+        lines.append(f"{clear:,} have transparency: laid on {preprocessor.background}")
     return lines
 
 
-def _label_line(labels: Labels, where: str) -> str:
+def _label_line(labels: ImageLabels, where: str) -> str:
     if labels.values.ndim == 2:
         return f"labels from {where}: {labels.c_dim} numbers a picture"
     counts = labels.counts()
-    shown = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:12])
-    return f"labels from {where}: {labels.c_dim} classes ({shown}{', …' if len(counts) > 12 else ''})"
+    counts_text = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:12])
+    return f"labels from {where}: {labels.c_dim} classes ({counts_text}{', …' if len(counts) > 12 else ''})"
 
 
 def _skip_lines(skipped: Sequence[tuple[str, str]]) -> list[str]:
-    lines = [f"left out {name}: {why}" for name, why in skipped[:NAMED]]
-    if len(skipped) > NAMED:
-        lines.append(f"left out {len(skipped) - NAMED:,} more; 'ganvas dataset check' names them all")
+    lines = [f"left out {name}: {why}" for name, why in skipped[:_NAMED]]
+    if len(skipped) > _NAMED:
+        lines.append(f"left out {len(skipped) - _NAMED:,} more; 'ganvas dataset check' names them all")
     return lines
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")

@@ -22,24 +22,24 @@ from PIL import Image
 
 from ganvas import __version__
 from ganvas.checks import check_known
-from ganvas.datasets.cache import new_part
-from ganvas.datasets.films import expected, frames
-from ganvas.datasets.fit import Aligner, Facts, Fit
-from ganvas.datasets.folder import FILMS, LISTING, Item, Source
+from ganvas.datasets.cache import temporary_path
+from ganvas.datasets.films import estimate_frame_count, read_frames
+from ganvas.datasets.fit import Aligner, ImageFacts, ImagePreprocessor
+from ganvas.datasets.folder import DATASET_JSON, VIDEO_SUFFIXES, ImageSource, Item
 from ganvas.datasets.intake import digest_of, in_threads, open_source, reason
-from ganvas.datasets.labels import Found, Value, find_labels
-from ganvas.datasets.likeness import Seen, Sketch, sketched
+from ganvas.datasets.labels import LabelTable, Value, find_labels
+from ganvas.datasets.likeness import DuplicateIndex, ImageHash, hash_image
 from ganvas.errors import BadImage, BadInput, MissingExtra, NoFace
 from ganvas.images.tensors import from_pixels
 
 DUPLICATES = ("near", "exact", "keep")
 _OLDEST = (1980, 1, 1, 0, 0, 0)  # a zip's time must be something; the same one makes the same bytes
 
-OnStep = Callable[[int, int], object]  # (pictures done, in all; of videos an estimate); may raise Stopped
+_OnStep = Callable[[int, int], object]  # (pictures done, in all; of videos an estimate); may raise Stopped
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class DatasetSummary:
     """What `make_dataset` did."""
 
     path: Path
@@ -59,12 +59,12 @@ class _Candidate:
     parent: str  # the file that it comes from, which has the label
     pixels: np.ndarray
     digest: str
-    sketch: Sketch
+    image_hash: ImageHash
     png: bytes
 
 
 @dataclass(frozen=True)
-class _Refused:
+class _Rejected:
     name: str
     why: str
 
@@ -83,8 +83,8 @@ def make_dataset(
     channels: int = 3,
     smallest: int | None = None,
     overwrite: bool = False,
-    on_step: OnStep | None = None,
-) -> Made:
+    on_step: _OnStep | None = None,
+) -> DatasetSummary:
     """Make a training set of one size from a folder, an archive or a video.
 
     Args:
@@ -109,54 +109,61 @@ def make_dataset(
         MissingExtra: nothing but videos, without the extra [video]; beside photos they are named as left out.
     """
     check_known(duplicates, DUPLICATES, what="way with duplicates")
-    fit = Fit(resolution=resolution, crop=crop, background=background, channels=channels, smallest=smallest)
-    work = _Work(Path(source), fit, align, labels, every_sec)
+    preprocessor = ImagePreprocessor(
+        resolution=resolution, crop=crop, background=background, channels=channels, smallest=smallest
+    )
+    job = _Job(Path(source), preprocessor, align, labels, every_sec)
     dest = Path(dest)
-    _check_dest(dest, work.root, overwrite)
-    chosen = _Chosen(duplicates)
+    _check_dest(dest, job.root, overwrite)
+    selection = _Selection(duplicates)
     with _writer(dest) as writer:
-        for step, outcome in work.outcomes():
-            if chosen.take(outcome, work.found) and isinstance(outcome, _Candidate):
-                writer.add(_name(len(chosen.names) - 1), outcome.png)
+        for step, outcome in job.outcomes():
+            if selection.take(outcome, job.label_table) and isinstance(outcome, _Candidate):
+                writer.add(_name(len(selection.names) - 1), outcome.png)
             if on_step is not None:
-                on_step(step, max(step, work.total))
-        if not chosen.names:
-            raise BadInput(_nothing(work, chosen))
-        writer.add(LISTING, _listing(chosen, work.found, fit, align is not None))
-    return Made(
+                on_step(step, max(step, job.total))
+        if not selection.names:
+            raise BadInput(_no_images_message(job, selection))
+        writer.add(DATASET_JSON, _listing(selection, job.label_table, preprocessor, align is not None))
+    return DatasetSummary(
         path=dest,
         resolution=resolution,
-        count=len(chosen.names),
-        taken_from=chosen.names,
-        skipped=chosen.skipped,
-        copies=chosen.copies,
-        class_counts=chosen.class_counts(work.found),
+        count=len(selection.names),
+        taken_from=selection.names,
+        skipped=selection.skipped,
+        copies=selection.copies,
+        class_counts=selection.class_counts(job.label_table),
     )
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Work:
+class _Job:
     """All that there is to do: the pictures of a source, then its videos."""
 
     def __init__(
-        self, root: Path, fit: Fit, align: Aligner | None, labels: str | Path | None, every_sec: float
+        self,
+        root: Path,
+        preprocessor: ImagePreprocessor,
+        align: Aligner | None,
+        labels: str | Path | None,
+        every_sec: float,
     ) -> None:
-        self.root, self.fit, self.align, self.every_sec = root, fit, align, every_sec
-        self.source: Source | None = None
-        self.found: Found | None = None
+        self.root, self.preprocessor, self.align, self.every_sec = root, preprocessor, align, every_sec
+        self.source: ImageSource | None = None
+        self.label_table: LabelTable | None = None
         self.films = [root]
-        if root.is_dir() or root.suffix.lower() not in FILMS:
+        if root.is_dir() or root.suffix.lower() not in VIDEO_SUFFIXES:
             self.source = open_source(root)
             self.films = [root / name for name in self.source.films] if root.is_dir() else []
-            self.found = find_labels(self.source, labels, films=self.source.films if root.is_dir() else ())
+            self.label_table = find_labels(self.source, labels, films=self.source.films if root.is_dir() else ())
         elif not root.is_file():
             raise BadInput(f"there is no file {root}")
         self.items = self.source.items if self.source else ()
-        self.total = len(self.items) + sum(map(self._expected, self.films))
+        self.total = len(self.items) + sum(map(self._estimate_frames, self.films))
 
-    def outcomes(self) -> Iterator[tuple[int, _Candidate | _Refused]]:
+    def outcomes(self) -> Iterator[tuple[int, _Candidate | _Rejected]]:
         """(files or frames done, what became of one). A photo with several faces comes several times."""
         step = 0
         for several in in_threads(self._of_item, self.items):
@@ -169,60 +176,60 @@ class _Work:
                 for outcome in several:
                     yield step, outcome
 
-    def _expected(self, film: Path) -> int:
+    def _estimate_frames(self, film: Path) -> int:
         try:
-            return expected(film, every_sec=self.every_sec)
+            return estimate_frame_count(film, every_sec=self.every_sec)
         except MissingExtra:
             if not self.items:
                 raise
             return 0  # the videos will be named as left out, and the photos are made into a set
 
-    def _of_item(self, item: Item) -> list[_Candidate | _Refused]:
+    def _of_item(self, item: Item) -> list[_Candidate | _Rejected]:
         assert self.source is not None
         try:
             data = self.source.read(item)
             if self.align is None:
-                pictures = [self.fit.read(data, name=item.name)[0]]
+                pictures = [self.preprocessor.read(data, name=item.name)[0]]
             else:
-                pictures = self.fit.read_aligned(data, self.align, name=item.name)[0]
+                pictures = self.preprocessor.read_aligned(data, self.align, name=item.name)[0]
         except (BadImage, NoFace) as error:
-            return [_Refused(item.name, reason(error, item.name))]
+            return [_Rejected(item.name, reason(error, item.name))]
         return _candidates(item.name, item.name, pictures, digest_of(data))
 
     def _frames(self, film: Path) -> Iterator[tuple[str, float, np.ndarray | str]]:
         """(video, time, pixels); where it breaks off, the reason in their place."""
         name = film.relative_to(self.root).as_posix() if film != self.root else film.name
         try:
-            for at_sec, pixels in frames(film, every_sec=self.every_sec):
+            for at_sec, pixels in read_frames(film, every_sec=self.every_sec):
                 yield name, at_sec, pixels
         except (BadImage, MissingExtra) as error:
             yield name, 0.0, reason(error, str(film))
 
-    def _of_frame(self, frame: tuple[str, float, np.ndarray | str]) -> list[_Candidate | _Refused]:
+    def _of_frame(self, frame: tuple[str, float, np.ndarray | str]) -> list[_Candidate | _Rejected]:
         film, at_sec, pixels = frame
         name = f"{film} at {at_sec:.2f} s"
         if isinstance(pixels, str):
-            return [_Refused(film, pixels)]
+            return [_Rejected(film, pixels)]
         img = from_pixels(pixels)
         try:
             if self.align is None:
-                self.fit.check_size(Facts(width=img.shape[3], height=img.shape[2]), name=name)
-                pictures = [self.fit.fitted(img)]
+                self.preprocessor.check_size(ImageFacts(width=img.shape[3], height=img.shape[2]), name=name)
+                pictures = [self.preprocessor.preprocess(img)]
             else:
-                pictures = self.fit.aligned(img, self.align)
+                pictures = self.preprocessor.crop_aligned(img, self.align)
         except (BadImage, NoFace) as error:
-            return [_Refused(name, reason(error, name))]
+            return [_Rejected(name, reason(error, name))]
         return _candidates(name, film, pictures, digest_of(pixels.tobytes()))
 
 
-def _candidates(name: str, parent: str, pictures: list[np.ndarray], digest: str) -> list[_Candidate | _Refused]:
+def _candidates(name: str, parent: str, pictures: list[np.ndarray], digest: str) -> list[_Candidate | _Rejected]:
     return [
         _Candidate(
             name=name if len(pictures) == 1 else f"{name} ({number})",
             parent=parent,
             pixels=pixels,
             digest=f"{digest} {number}",
-            sketch=sketched(pixels),
+            image_hash=hash_image(pixels),
             png=_png(pixels),
         )
         for number, pixels in enumerate(pictures, start=1)
@@ -239,7 +246,7 @@ def _png(pixels: np.ndarray) -> bytes:
 # ── choosing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Chosen:
+class _Selection:
     """What enters the set, and what does not and why."""
 
     def __init__(self, duplicates: str):
@@ -249,18 +256,18 @@ class _Chosen:
         self.skipped: list[tuple[str, str]] = []
         self.copies: list[tuple[str, str]] = []
         self._digests: dict[str, int] = {}
-        self._seen = Seen()
+        self._hashes = DuplicateIndex()
 
-    def take(self, outcome: _Candidate | _Refused, found: Found | None) -> bool:
+    def take(self, outcome: _Candidate | _Rejected, table: LabelTable | None) -> bool:
         """Whether it enters."""
-        if isinstance(outcome, _Refused):
+        if isinstance(outcome, _Rejected):
             self.skipped.append((outcome.name, outcome.why))
             return False
-        value = found.values.get(outcome.parent) if found else None
-        if found is not None and value is None:
-            if found.strict:
-                raise BadInput(f"{found.where} has no label for {outcome.parent!r}")
-            self.skipped.append((outcome.name, f"has no label in {found.where}"))
+        value = table.values.get(outcome.parent) if table else None
+        if table is not None and value is None:
+            if table.strict:
+                raise BadInput(f"{table.where} has no label for {outcome.parent!r}")
+            self.skipped.append((outcome.name, f"has no label in {table.where}"))
             return False
         first = self._first_like(outcome)
         if first is not None:
@@ -275,30 +282,30 @@ class _Chosen:
             return None
         same = self._digests.get(picture.digest)
         if same is None and self.duplicates == "near":
-            same = self._seen.like(picture.sketch)
+            same = self._hashes.find_similar(picture.image_hash)
         return same
 
     def _remember(self, picture: _Candidate, value: Value | None) -> None:
         self._digests.setdefault(picture.digest, len(self.names))
         if self.duplicates == "near":
-            self._seen.add(picture.sketch)
+            self._hashes.add(picture.image_hash)
         self.names.append(picture.name)
         if value is not None:
             self.values.append(value)
 
-    def class_counts(self, found: Found | None) -> dict[str, int]:
+    def class_counts(self, table: LabelTable | None) -> dict[str, int]:
         """Pictures of each class."""
-        if found is None or not all(isinstance(value, int) for value in self.values):
+        if table is None or not all(isinstance(value, int) for value in self.values):
             return {}
-        counts = np.bincount(np.array(self.values, np.int64), minlength=len(found.class_names)).tolist()
-        return dict(zip(found.class_names or map(str, range(len(counts))), counts, strict=True))
+        counts = np.bincount(np.array(self.values, np.int64), minlength=len(table.class_names)).tolist()
+        return dict(zip(table.class_names or map(str, range(len(counts))), counts, strict=True))
 
 
-def _nothing(work: _Work, chosen: _Chosen) -> str:
-    if not chosen.skipped:
-        return f"{work.root} has no pictures and no videos"
-    shown = "; ".join(f"{name}: {why}" for name, why in chosen.skipped[:3])
-    return f"{work.root}: not one usable picture among {len(chosen.skipped):,}. {shown}"
+def _no_images_message(job: _Job, selection: _Selection) -> str:
+    if not selection.skipped:
+        return f"{job.root} has no pictures and no videos"
+    examples = "; ".join(f"{name}: {why}" for name, why in selection.skipped[:3])
+    return f"{job.root}: not one usable picture among {len(selection.skipped):,}. {examples}"
 
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -315,7 +322,7 @@ class _ToZip:
     def add(self, name: str, data: bytes) -> None:
         info = zipfile.ZipInfo(name, _OLDEST)
         info.external_attr = 0o644 << 16
-        info.compress_type = zipfile.ZIP_DEFLATED if name == LISTING else zipfile.ZIP_STORED
+        info.compress_type = zipfile.ZIP_DEFLATED if name == DATASET_JSON else zipfile.ZIP_STORED
         self.archive.writestr(info, data)
 
 
@@ -334,12 +341,17 @@ def _name(number: int) -> str:
     return f"{text[:5]}/img{text}.png"
 
 
-def _listing(chosen: _Chosen, found: Found | None, fit: Fit, aligned: bool) -> bytes:
-    pairs = [[_name(number), value] for number, value in enumerate(chosen.values)]
+def _listing(selection: _Selection, table: LabelTable | None, preprocessor: ImagePreprocessor, aligned: bool) -> bytes:
+    pairs = [[_name(number), value] for number, value in enumerate(selection.values)]
     content: dict[str, object] = {"labels": pairs or None}
-    if found is not None and found.class_names:
-        content["class_names"] = list(found.class_names)
-    content["ganvas"] = {"version": __version__, **fit.settings(), "aligned": aligned, "duplicates": chosen.duplicates}
+    if table is not None and table.class_names:
+        content["class_names"] = list(table.class_names)
+    content["ganvas"] = {
+        "version": __version__,
+        **preprocessor.settings(),
+        "aligned": aligned,
+        "duplicates": selection.duplicates,
+    }
     return json.dumps(content).encode()
 
 
@@ -353,14 +365,14 @@ def _check_dest(dest: Path, source: Path, overwrite: bool) -> None:
         raise BadInput(f"{dest} exists; choose another name, or allow to overwrite it")
     if dest.suffix.lower() == ".zip" and dest.is_dir():
         raise BadInput(f"{dest} is a folder")
-    if overwrite and dest.is_dir() and any(dest.iterdir()) and not (dest / LISTING).is_file():
+    if overwrite and dest.is_dir() and any(dest.iterdir()) and not (dest / DATASET_JSON).is_file():
         raise BadInput(f"{dest} is a folder with other things in it, not a data set; it is not overwritten")
 
 
 @contextmanager
 def _writer(dest: Path) -> Iterator[_Writer]:
     """What is written appears at `dest` when the block ends, and leaves no trace when the block fails."""
-    part = new_part(dest)
+    part = temporary_path(dest)
     try:
         if dest.suffix.lower() == ".zip":
             with open(part, "xb") as file:
@@ -379,11 +391,11 @@ def _writer(dest: Path) -> Iterator[_Writer]:
         part.unlink(missing_ok=True) if part.is_file() else shutil.rmtree(part, ignore_errors=True)
 
 
-def _replace_folder(made: Path, dest: Path) -> None:
+def _replace_folder(folder: Path, dest: Path) -> None:
     if dest.exists():
-        old = made.with_suffix(".old")
+        old = folder.with_suffix(".old")
         os.replace(dest, old)
-        os.replace(made, dest)
+        os.replace(folder, dest)
         shutil.rmtree(old, ignore_errors=True)
     else:
-        os.replace(made, dest)
+        os.replace(folder, dest)

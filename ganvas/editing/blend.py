@@ -129,5 +129,5 @@ def paste_change(photo: Photo, crop: Crop, change: Change) -> Photo:
     window = crop.window(width=photo.width, height=photo.height)
     stacked = torch.cat([change.add, change.cover, change.touched], dim=1)
     add, cover, touched = (crop.warp_back(stacked, window) * crop.coverage(window)).split([3, 1, 1], dim=1)
-    laid = lay_over(window.of(photo.img), Change(add, cover, touched))
+    laid = lay_over(window.crop(photo.img), Change(add, cover, touched))
     return composite(photo, window, laid, (touched > 0).to(laid))

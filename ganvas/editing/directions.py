@@ -1,7 +1,8 @@
 """Directions: which way to move a latent so that one attribute changes. What they are, applied, kept in files.
 
 An amount of 1 is one standard deviation of the attribute's score among natural samples of the generator. Where they
-come from: sefa.py and pca.py find them without labels, learn.py from scores and examples, `imported` from other tools.
+come from: sefa.py and pca.py find them without labels, learn.py from scores and examples, `import_direction` from
+other tools.
 """
 
 from __future__ import annotations
@@ -24,10 +25,18 @@ from ganvas.weights.checkpoint import write_atomically
 from ganvas.weights.files import open_file
 from ganvas.weights.from_directions import ForeignDirection
 
-FORMAT = "ganvas-directions-1"
+_FORMAT = "ganvas-directions-1"
 SPACES = ("w", "w+", "s")
-GROUPS = ("expression", "age", "pose", "hair", "skin", "accessories", "other")  # of those that ship; yours may differ
-GROUP_CHARACTERS = 40
+DIRECTION_GROUPS = (
+    "expression",
+    "age",
+    "pose",
+    "hair",
+    "skin",
+    "accessories",
+    "other",
+)  # of those that ship; yours may differ
+MAX_GROUP_CHARS = 40
 
 
 @dataclass(frozen=True)
@@ -52,10 +61,10 @@ class Direction:
 
     def __post_init__(self) -> None:
         check_known(self.space, SPACES, what="space of a direction")
-        if not (isinstance(self.group, str) and 0 < len(self.group) <= GROUP_CHARACTERS and self.group.isprintable()):
+        if not (isinstance(self.group, str) and 0 < len(self.group) <= MAX_GROUP_CHARS and self.group.isprintable()):
             raise BadConfig(
-                f"the group of direction {self.name!r} should be a word such as {GROUPS[0]!r}, at most "
-                f"{GROUP_CHARACTERS} characters, got {str(self.group)[:60]!r}"
+                f"the group of direction {self.name!r} should be a word such as {DIRECTION_GROUPS[0]!r}, at most "
+                f"{MAX_GROUP_CHARS} characters, got {str(self.group)[:60]!r}"
             )
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise BadConfig(f"direction {self.name!r} has the range {self.low} to {self.high}")
@@ -63,7 +72,9 @@ class Direction:
             object.__setattr__(self, "space", "w+")  # as files from before there were spaces mean it
 
 
-def move(ws: Tensor, direction: Direction, amount: float, *, layers: Iterable[int] | None = None) -> Tensor:
+def move_along_direction(
+    ws: Tensor, direction: Direction, amount: float, *, layers: Iterable[int] | None = None
+) -> Tensor:
     """Move latents along a direction.
 
     Args:
@@ -127,16 +138,16 @@ def style_shift(direction: Direction, amount: float, generator: Any, *, layers: 
     return shift
 
 
-def apply(
+def apply_direction(
     ws: Tensor, direction: Direction, amount: float, generator: Any, *, layers: Iterable[int] | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """A direction of any space: the latents to paint, and the shift of styles to paint them with (None = none)."""
     if direction.space == "s":
         return ws, style_shift(direction, amount, generator, layers=layers)
-    return move(ws, direction, amount, layers=layers), None
+    return move_along_direction(ws, direction, amount, layers=layers), None
 
 
-def without(direction: Direction, others: Sequence[Direction]) -> Direction:
+def project_out(direction: Direction, others: Sequence[Direction]) -> Direction:
     """The direction with what it shares with others taken out, so that their attributes stay where they are.
 
     What is left is made longer again, so that an amount of 1 still moves the attribute as far (measured along the
@@ -157,7 +168,7 @@ def without(direction: Direction, others: Sequence[Direction]) -> Direction:
         )
     flat = direction.vector.expand(max(d.vector.shape[0] for d in (direction, *others)), -1)
     left = flat.double().flatten()
-    for known in orthonormal([other.vector.expand_as(flat) for other in others]):
+    for known in orthonormalize([other.vector.expand_as(flat) for other in others]):
         left = left - (left @ known) * known
     share = (left.square().sum() / flat.double().square().sum()).item()
     if share < 1e-4:
@@ -165,7 +176,7 @@ def without(direction: Direction, others: Sequence[Direction]) -> Direction:
     return replace(direction, vector=(left / max(share, 0.5)).float().view_as(flat))
 
 
-def orthonormal(vectors: Sequence[Tensor]) -> list[Tensor]:
+def orthonormalize(vectors: Sequence[Tensor]) -> list[Tensor]:
     """Gram-Schmidt, in float64; vectors that add nothing new are left out."""
     basis: list[Tensor] = []
     for vector in vectors:
@@ -177,7 +188,7 @@ def orthonormal(vectors: Sequence[Tensor]) -> list[Tensor]:
     return basis
 
 
-def imported(foreign: ForeignDirection, generator: Any, *, name: str, fingerprint: str) -> Direction:
+def import_direction(foreign: ForeignDirection, generator: Any, *, name: str, fingerprint: str) -> Direction:
     """A direction of another tool as one of ours.
 
     Its unit stays what it was in its own tool (a step of the file's vector times its scale), since nothing in such
@@ -228,7 +239,7 @@ def save_directions(directions: Sequence[Direction], path: Path | str, *, licenc
         for d in directions
     }
     header = {
-        "format": FORMAT,
+        "format": _FORMAT,
         "fingerprint": directions[0].fingerprint,
         "licence": licence,
         "origin": origin,
@@ -245,11 +256,11 @@ def add_directions(directions: Sequence[Direction], path: Path | str, *, licence
     Raises:
         BadConfig: the file's are of another generator. WeightsError: the file is damaged, or something else.
     """
-    kept = load_directions(path) if Path(path).exists() else {}
-    said = {"licence": licence, "origin": origin}
-    fresh = {d.name: replace(d, facts={**d.facts, **said}) for d in directions}
+    existing = load_directions(path) if Path(path).exists() else {}
+    provenance = {"licence": licence, "origin": origin}
+    fresh = {d.name: replace(d, facts={**d.facts, **provenance}) for d in directions}
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return save_directions(list((kept | fresh).values()), path, licence=licence, origin=origin)
+    return save_directions(list((existing | fresh).values()), path, licence=licence, origin=origin)
 
 
 def load_directions(path: Path | str) -> dict[str, Direction]:
@@ -258,13 +269,13 @@ def load_directions(path: Path | str) -> dict[str, Direction]:
     Raises:
         WeightsError: not such a file, or a damaged one.
     """
-    found = open_file(Path(path))
-    if found.container != "safetensors" or found.header.get("format") != FORMAT:
-        raise BrokenWeights(f"{path} does not hold ganvas directions (expected a .safetensors with format {FORMAT})")
-    tensors = found.state_dict()
+    contents = open_file(Path(path))
+    if contents.container != "safetensors" or contents.header.get("format") != _FORMAT:
+        raise BrokenWeights(f"{path} does not hold ganvas directions (expected a .safetensors with format {_FORMAT})")
+    tensors = contents.state_dict()
     try:
-        cards = json.loads(found.header["directions"])
-        return {name: _from_card(name, tensors[name], card, found.header) for name, card in cards.items()}
+        cards = json.loads(contents.header["directions"])
+        return {name: _from_card(name, tensors[name], card, contents.header) for name, card in cards.items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BrokenWeights(f"{path}: the card of these directions is damaged ({error})") from error
 

@@ -29,23 +29,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.checks import check_mask, check_ws
-from ganvas.editing.mix import latent_from_text, latent_text
-from ganvas.editing.sefa import natural_w
-from ganvas.editing.step import Bench
+from ganvas.editing.mix import decode_latent, encode_latent
+from ganvas.editing.sefa import sample_w
+from ganvas.editing.step import EditContext
 from ganvas.errors import BadConfig, BadLatent, BadMask, Stopped
 
 OnDrag = Callable[[int, int, Tensor, Tensor], bool | None]
 
 MAX_POINTS = 16
-SAMPLES = 2048  # natural latents whose spread is measured
-BETAS = (0.9, 0.99)
-MOST = 0.1  # natural standard deviations that one number moves in a step
+SPREAD_SAMPLES = 2048  # natural latents whose spread is measured
+ADAM_BETAS = (0.9, 0.99)
+MAX_LR = 0.1  # natural standard deviations that one number moves in a step
 # Lengths in pixels of the features. One of them is four pixels of a picture of 256.
-GRAIN = 0.5  # between two places that are looked at
-PATCH = 1.0  # radius of what makes a handle known again
-REACH = 2.0  # how far it may have moved in one step
-LOST = 1.5  # farther from the target than it has been by so much: the drag has lost it
-RETRIES = 3  # returns to the best place, with half the step each time
+GRID_STEP_PX = 0.5  # between two places that are looked at
+PATCH_RADIUS_PX = 1.0  # radius of what makes a handle known again
+TRACK_RADIUS_PX = 2.0  # how far it may have moved in one step
+LOST_MARGIN_PX = 1.5  # farther from the target than it has been by so much: the drag has lost it
+MAX_RETRIES = 3  # returns to the best place, with half the step each time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +91,11 @@ class Drag:
             raise BadConfig(f"drag's rows are 1 to 100, got {self.rows!r}")
         if not isinstance(self.offset, str):
             raise BadConfig(f"drag's offset is text, got {type(self.offset).__name__}")
-        latent_from_text(self.offset, what="drag's offset")
+        decode_latent(self.offset, what="drag's offset")
 
-    def apply(self, ws: Tensor, bench: Bench) -> Tensor:
+    def apply(self, ws: Tensor, context: EditContext) -> Tensor:
         """See `LatentStep`."""
-        flat, (rows, w_dim) = latent_from_text(self.offset, what="drag's offset"), ws.shape[1:]
+        flat, (rows, w_dim) = decode_latent(self.offset, what="drag's offset"), ws.shape[1:]
         if self.rows > rows or len(flat) not in (w_dim, self.rows * w_dim):
             raise BadLatent(
                 f"this drag moves {self.rows} rows of ws with {len(flat)} numbers, the generator's ws is "
@@ -106,7 +106,7 @@ class Drag:
         return moved
 
 
-class Dragged(NamedTuple):
+class DragResult(NamedTuple):
     """What a drag came to."""
 
     step: Drag
@@ -126,7 +126,7 @@ def drag(
     spread: Tensor | None = None,
     config: DragConfig | None = None,
     on_step: OnDrag | None = None,
-) -> Dragged:
+) -> DragResult:
     """Move the latent until the points of its picture lie on the targets.
 
     Args:
@@ -155,18 +155,18 @@ def drag(
     places = [_places(one, generator, what) for one, what in ((points, "points"), (targets, "targets"))]
     _check_counts(len(places[0]), len(places[1]))
     config = config or DragConfig()
-    pull = _Pull(ws, generator, places[0], places[1], mask=mask, spread=spread, config=config)
-    return pull.run(on_step)
+    run = _DragRun(ws, generator, places[0], places[1], mask=mask, spread=spread, config=config)
+    return run.run(on_step)
 
 
-def latent_spread(generator: Any, *, samples: int = SAMPLES) -> Tensor:
+def latent_spread(generator: Any, *, samples: int = SPREAD_SAMPLES) -> Tensor:
     """[w_dim, w_dim], C^½: how far, and in which directions, natural latents of a generator lie apart.
 
     A family without a mapping network has ws = z, where it is the identity; what stands behind z, the label, has none.
     """
     if generator.num_ws == 1:
         return torch.diag((torch.arange(generator.w_dim) < generator.z_dim).float()).to(generator.device)
-    w = natural_w(generator, samples)
+    w = sample_w(generator, samples)
     variance, axes = torch.linalg.eigh(w.cpu().double().T.cov())
     return ((axes * variance.clamp(min=0).sqrt()) @ axes.T).to(w)
 
@@ -185,7 +185,7 @@ def feature_px_of(generator: Any, px: int) -> int:
     return max(size for size in sizes if size <= wanted)
 
 
-class _Pull:
+class _DragRun:
     """One drag while it runs; everything in pixels of the features."""
 
     def __init__(
@@ -205,30 +205,32 @@ class _Pull:
         self.config = replace(config, px=self.picture_px)
         self.rows = min(generator.num_ws, config.rows or max(6, round(generator.num_ws / 3)))
         self.spread = latent_spread(generator) if spread is None else spread
-        self.asked = points, targets
+        self.request = points, targets
         self.points, self.targets = (one.to(ws.device) * self.px for one in (points, targets))
         self.stop = config.stop_px * self.px / self.picture_px
         with torch.no_grad():
             self.first = self._features(self.ws)  # before the drag
-        self.frozen = None if mask is None else 1 - _fitted(mask, self.px).to(self.first)
+        self.frozen = None if mask is None else 1 - _resize_mask(mask, self.px).to(self.first)
         self.tracker = Tracker(self.first, self.points)
         self.patch = disc(config.radius).to(ws.device)
 
-    def run(self, on_step: OnDrag | None) -> Dragged:
+    def run(self, on_step: OnDrag | None) -> DragResult:
         """Until all handles have arrived, the steps are used up, or on_step stops it."""
-        here = best = self._at(torch.zeros(self.rows, self.ws.shape[2], device=self.ws.device), self.points, step=0)
+        here = best = self._state_at(
+            torch.zeros(self.rows, self.ws.shape[2], device=self.ws.device), self.points, step=0
+        )
         # Adam moves every number by about lr, so few numbers take larger ones for a step of the same length.
-        lr, retries = min(self.config.stride / here.u.numel() ** 0.5, MOST), 0
+        lr, retries = min(self.config.stride / here.u.numel() ** 0.5, MAX_LR), 0
         adam = _adam(here, lr)
         try:
-            while not (self._tell(on_step, here) or here.arrived or here.step == self.config.steps):
-                if here.distance > best.distance + LOST:
-                    if retries == RETRIES:
+            while not (self._report(on_step, here) or here.arrived or here.step == self.config.steps):
+                if here.distance > best.distance + LOST_MARGIN_PX:
+                    if retries == MAX_RETRIES:
                         break
                     lr, retries = lr / 2, retries + 1
-                    here = self._at(best.u.detach().clone(), best.points, step=here.step)
+                    here = self._state_at(best.u.detach().clone(), best.points, step=here.step)
                     adam = _adam(here, lr)
-                here = self._on(here, adam)
+                here = self._step(here, adam)
                 if here.arrived or here.distance < best.distance:
                     best = here._replace(u=here.u.detach().clone())
         except Stopped as stopped:
@@ -236,25 +238,25 @@ class _Pull:
             raise
         return self._result(best, here.step)
 
-    def _at(self, u: Tensor, points: Tensor, *, step: int) -> _Moment:
+    def _state_at(self, u: Tensor, points: Tensor, *, step: int) -> _DragState:
         """u [rows, w_dim], in natural standard deviations; the handles are known."""
         u = u.requires_grad_()
         left = (self.targets - points).norm(dim=1)
         arrived = bool((left <= self.stop).all())
-        return _Moment(step, u, self._features(self._moved(u)), points, float(left.mean()), arrived)
+        return _DragState(step, u, self._features(self._move_ws(u)), points, float(left.mean()), arrived)
 
-    def _on(self, here: _Moment, adam: torch.optim.Adam) -> _Moment:
+    def _step(self, here: _DragState, adam: torch.optim.Adam) -> _DragState:
         """One step: pull, then look where the handles are."""
         adam.zero_grad()
         self._loss(here.x, here.points).backward()
         adam.step()
-        x = self._features(self._moved(here.u))
+        x = self._features(self._move_ws(here.u))
         points = self.tracker.find(x.detach(), here.points)
         left = (self.targets - points).norm(dim=1)
         arrived = bool((left <= self.stop).all())
-        return _Moment(here.step + 1, here.u, x, points, float(left.mean()), arrived)
+        return _DragState(here.step + 1, here.u, x, points, float(left.mean()), arrived)
 
-    def _moved(self, u: Tensor) -> Tensor:
+    def _move_ws(self, u: Tensor) -> Tensor:
         """The latent, whole: [1, num_ws, w_dim]."""
         return torch.cat([self.ws[:, : self.rows] + u @ self.spread, self.ws[:, self.rows :]], dim=1)
 
@@ -266,32 +268,32 @@ class _Pull:
         way = self.targets - points
         ahead = way * (self.config.jump / way.norm(dim=1, keepdim=True).clamp(min=self.config.jump))
         here = points[:, None] + self.patch  # [P, Q, 2]
-        now = sampled(x.detach(), here)
-        loss = (sampled(x, here + ahead[:, None]) - now).abs().mean(dim=(1, 2)).sum()
+        now = sample_features(x.detach(), here)
+        loss = (sample_features(x, here + ahead[:, None]) - now).abs().mean(dim=(1, 2)).sum()
         if self.frozen is not None:
             loss = loss + self.config.keep * ((x - self.first).abs() * self.frozen).mean()
         return loss
 
     @torch.no_grad()
-    def _tell(self, on_step: OnDrag | None, here: _Moment) -> bool:
+    def _report(self, on_step: OnDrag | None, here: _DragState) -> bool:
         if on_step is None:
             return False
-        img = picture(self.generator, self._moved(here.u), self.picture_px)
-        return bool(on_step(here.step, self.config.steps, img, self._outward(here.points)))
+        img = preview_image(self.generator, self._move_ws(here.u), self.picture_px)
+        return bool(on_step(here.step, self.config.steps, img, self._to_picture_px(here.points)))
 
-    def _outward(self, points: Tensor) -> Tensor:
+    def _to_picture_px(self, points: Tensor) -> Tensor:
         return points.cpu() * (self.generator.img_resolution / self.px)
 
     @torch.no_grad()
-    def _result(self, best: _Moment, steps: int) -> Dragged:
-        handles, targets = ([(round(x, 5), round(y, 5)) for x, y in one.tolist()] for one in self.asked)
-        offset = latent_text((best.u @ self.spread)[None])
+    def _result(self, best: _DragState, steps: int) -> DragResult:
+        handles, targets = ([(round(x, 5), round(y, 5)) for x, y in one.tolist()] for one in self.request)
+        offset = encode_latent((best.u @ self.spread)[None])
         step = Drag(points=tuple(handles), targets=tuple(targets), rows=self.rows, offset=offset)
         distance_px = best.distance * self.picture_px / self.px
-        return Dragged(step, self._outward(best.points), distance_px, steps, best.arrived)
+        return DragResult(step, self._to_picture_px(best.points), distance_px, steps, best.arrived)
 
 
-class _Moment(NamedTuple):
+class _DragState(NamedTuple):
     """Where a drag stands after some steps."""
 
     step: int
@@ -302,13 +304,13 @@ class _Moment(NamedTuple):
     arrived: bool  # all of them
 
 
-def _adam(here: _Moment, lr: float) -> torch.optim.Adam:
-    return torch.optim.Adam([here.u], lr=lr, betas=BETAS)
+def _adam(here: _DragState, lr: float) -> torch.optim.Adam:
+    return torch.optim.Adam([here.u], lr=lr, betas=ADAM_BETAS)
 
 
-def picture(generator: Any, ws: Tensor, px: int) -> Tensor:
+def preview_image(generator: Any, ws: Tensor, px: int) -> Tensor:
     """The picture at any size up to the generator's, quickly; no early exit: those wash moved faces out."""
-    img: Tensor = generator.averaged(ws, px, precision="fast")
+    img: Tensor = generator.synthesize_downscaled(ws, px, precision="fast")
     return img.float().clamp(-1, 1)
 
 
@@ -321,25 +323,25 @@ class Tracker:
         reach: how far from where it was last seen a point is looked for.
     """
 
-    def __init__(self, x: Tensor, points: Tensor, *, reach: float = REACH):
-        self.patch = disc(PATCH, 1.0).to(points)
-        line = torch.arange(-round(reach / GRAIN), round(reach / GRAIN) + 1).to(points) * GRAIN
+    def __init__(self, x: Tensor, points: Tensor, *, reach: float = TRACK_RADIUS_PX):
+        self.patch = disc(PATCH_RADIUS_PX, 1.0).to(points)
+        line = torch.arange(-round(reach / GRID_STEP_PX), round(reach / GRID_STEP_PX) + 1).to(points) * GRID_STEP_PX
         self.window = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1)  # [K, K, 2] as (x, y)
-        self.looks = sampled(x, points[:, None] + self.patch)  # [P, Q, C]
+        self.reference = sample_features(x, points[:, None] + self.patch)  # [P, Q, C]
 
     def find(self, x: Tensor, points: Tensor) -> Tensor:
         """Where they are now: [P, 2] → [P, 2], between the pixels, within the picture."""
-        found = []
-        for point, looks in zip(points, self.looks, strict=True):
-            seen = sampled(x, (point + self.window)[:, :, None] + self.patch)  # [K, K, Q, C]
-            found.append(point + self._nearest((seen - looks).square().mean(dim=(2, 3))))
-        return torch.stack(found).clamp(0, x.shape[-1])
+        positions = []
+        for point, reference in zip(points, self.reference, strict=True):
+            candidates = sample_features(x, (point + self.window)[:, :, None] + self.patch)  # [K, K, Q, C]
+            positions.append(point + self._nearest((candidates - reference).square().mean(dim=(2, 3))))
+        return torch.stack(positions).clamp(0, x.shape[-1])
 
     def _nearest(self, distance: Tensor) -> Tensor:
         """The place [2] in the window at which the distance [K, K] is least."""
         row, column = divmod(int(distance.argmin()), distance.shape[1])
         between = distance.new_tensor([_lowest(distance[row], column), _lowest(distance[:, column], row)])
-        return self.window[row, column] + GRAIN * between
+        return self.window[row, column] + GRID_STEP_PX * between
 
 
 def _lowest(line: Tensor, i: int) -> float:
@@ -351,21 +353,21 @@ def _lowest(line: Tensor, i: int) -> float:
     return max(-0.5, min(0.5, 0.5 * (before - after) / bend)) if bend > 1e-12 else 0.0
 
 
-def sampled(x: Tensor, places: Tensor) -> Tensor:
+def sample_features(x: Tensor, places: Tensor) -> Tensor:
     """Features between their pixels: x [1, C, h, h], places [..., 2] as (x, y) in pixels → [..., C]."""
     grid = places.reshape(1, 1, -1, 2).to(x) * (2 / x.shape[-1]) - 1
     flat = F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)  # [1, C, 1, n]
     return flat[0, :, 0].T.reshape(*places.shape[:-1], x.shape[1])
 
 
-def disc(radius: float, grain: float = GRAIN) -> Tensor:
+def disc(radius: float, grain: float = GRID_STEP_PX) -> Tensor:
     """[Q, 2]: places at most `radius` from the middle, on a grid of `grain`; the middle is always one of them."""
     line = torch.arange(-int(radius / grain), int(radius / grain) + 1) * grain
     grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).reshape(-1, 2)
     return grid[grid.norm(dim=1) <= radius + 1e-6]
 
 
-def _fitted(mask: Tensor, px: int) -> Tensor:
+def _resize_mask(mask: Tensor, px: int) -> Tensor:
     check_mask(mask, who="drag", height=mask.shape[-1], width=mask.shape[-1])
     return F.interpolate(mask.float(), (px, px), mode="area")
 

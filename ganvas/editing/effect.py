@@ -1,7 +1,7 @@
 """What a direction does to pictures, measured: which rows carry it, how far one unit moves, how far it holds.
 
-A *judge* looks at pictures img [N, 3, H, W] and says one number a picture for each score, by name; `judge_of` makes one
-of plain scorers. A score that cannot be told (no face found) is nan and is left out of every mean.
+A *judge* looks at pictures img [N, 3, H, W] and says one number a picture for each score, by name; `combine_scorers`
+makes one of plain scorers. A score that cannot be told (no face found) is nan and is left out of every mean.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.checks import check_known, check_ws
-from ganvas.editing.directions import Direction, apply
-from ganvas.editing.styles import paint
+from ganvas.editing.directions import Direction, apply_direction
+from ganvas.editing.styles import synthesize_with_shift
 from ganvas.errors import BadConfig
-from ganvas.images.sheet import captioned
+from ganvas.images.sheet import make_captioned_grid
 
-Judge: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
-OnStep: TypeAlias = Callable[[int, int], None]
+ScoreFunction: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
+OnMeasureStep: TypeAlias = Callable[[int, int], None]
 
-SHARE = 0.9  # of the whole effect that the chosen rows must carry
-SHEET_PX = 256
-RISE = 0.05  # in standard deviations: a smaller change from one amount to the next is none
+LAYER_EFFECT_SHARE = 0.9  # of the whole effect that the chosen rows must carry
+DIRECTION_SHEET_PX = 256
+MIN_RISE = 0.05  # in standard deviations: a smaller change from one amount to the next is none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +48,15 @@ class Response:
         return [(mean - self.still[score]) / self.spread[score] for mean in self.means[score]]
 
 
-def judge_of(scorers: Mapping[str, Callable[[Tensor], Tensor]]) -> Judge:
+def combine_scorers(scorers: Mapping[str, Callable[[Tensor], Tensor]]) -> ScoreFunction:
     """A judge of several scorers, each img [N, 3, H, W] → [N]."""
     return lambda img: {name: scorer(img) for name, scorer in scorers.items()}
 
 
 @torch.no_grad()
-def judged(
+def score_latents(
     generator: Any,
-    judge: Judge,
+    scorer: ScoreFunction,
     ws: Tensor,
     direction: Direction | None = None,
     amount: float = 0.0,
@@ -76,20 +76,24 @@ def judged(
     Returns:
         [N] a score.
     """
-    check_ws(ws, who="judged", num_ws=generator.num_ws, w_dim=generator.w_dim)
+    check_ws(ws, who="score_latents", num_ws=generator.num_ws, w_dim=generator.w_dim)
     shift = None
     if direction is not None:
-        ws, shift = apply(ws, direction, amount, generator, layers=layers)
+        ws, shift = apply_direction(ws, direction, amount, generator, layers=layers)
     rows = [
-        judge(paint(generator, one[None], shift, resolution=resolution, precision="fast").float().clamp(-1, 1))
+        scorer(
+            synthesize_with_shift(generator, one[None], shift, resolution=resolution, precision="fast")
+            .float()
+            .clamp(-1, 1)
+        )
         for one in ws
     ]
     return {name: torch.cat([row[name].detach().float().cpu() for row in rows]) for name in rows[0]}
 
 
-def respond(
+def measure_response(
     generator: Any,
-    judge: Judge,
+    scorer: ScoreFunction,
     ws: Tensor,
     direction: Direction,
     amounts: Sequence[float] | None = None,
@@ -100,15 +104,15 @@ def respond(
     """Move pictures along a direction and judge them at every amount.
 
     Args:
-        generator, judge, ws, resolution: as in `judged`.
+        generator, judge, ws, resolution: as in `score_latents`.
         direction: to be measured.
         amounts: None = five steps from the direction's low to its high end.
-        still: `judged(generator, judge, ws)`, where the caller has it.
+        still: `score_latents(generator, judge, ws)`, where the caller has it.
     """
-    still = judged(generator, judge, ws, resolution=resolution) if still is None else still
-    amounts = _five(direction) if amounts is None else amounts
+    still = score_latents(generator, scorer, ws, resolution=resolution) if still is None else still
+    amounts = _default_amounts(direction) if amounts is None else amounts
     moved = [
-        judged(generator, judge, ws, direction, amount, resolution=resolution) if amount else still
+        score_latents(generator, scorer, ws, direction, amount, resolution=resolution) if amount else still
         for amount in amounts
     ]
     return Response(
@@ -117,11 +121,11 @@ def respond(
         means={name: tuple(_mean(scores[name]) for scores in moved) for name in still},
         found=tuple(min(float(s.isfinite().float().mean()) for s in scores.values()) for scores in moved),
         still={name: _mean(values) for name, values in still.items()},
-        spread={name: spread_of(values) for name, values in still.items()},
+        spread={name: score_std(values) for name, values in still.items()},
     )
 
 
-def _five(direction: Direction) -> tuple[float, ...]:
+def _default_amounts(direction: Direction) -> tuple[float, ...]:
     return (direction.low, direction.low / 2, 0.0, direction.high / 2, direction.high)
 
 
@@ -129,13 +133,13 @@ def _mean(values: Tensor) -> float:
     return float(values.nanmean())
 
 
-def spread_of(values: Tensor) -> float:
+def score_std(values: Tensor) -> float:
     """Standard deviation of the scores that could be told; nan where they are all the same, so that nobody divides."""
     spread = float(values[values.isfinite()].std())
     return spread if spread > 1e-9 else math.nan
 
 
-def checked_range(response: Response, score: str) -> tuple[float, float]:
+def find_valid_range(response: Response, score: str) -> tuple[float, float]:
     """The amounts around 0 over which a score rises from step to step: what a slider should offer.
 
     Raises:
@@ -145,9 +149,9 @@ def checked_range(response: Response, score: str) -> tuple[float, float]:
     table = dict(zip(response.amounts, response.shifts(score), strict=True)) | {0.0: 0.0}
     amounts = sorted(table)
     low = high = amounts.index(0.0)
-    while high + 1 < len(amounts) and table[amounts[high + 1]] - table[amounts[high]] > RISE:
+    while high + 1 < len(amounts) and table[amounts[high + 1]] - table[amounts[high]] > MIN_RISE:
         high += 1
-    while low > 0 and table[amounts[low]] - table[amounts[low - 1]] > RISE:
+    while low > 0 and table[amounts[low]] - table[amounts[low - 1]] > MIN_RISE:
         low -= 1
     if low == high:
         raise BadConfig(f"{score!r} does not rise along direction {response.direction!r}: {response.shifts(score)}")
@@ -162,32 +166,32 @@ def effect_by_row(
     *,
     amount: float = 2.0,
     resolution: int | None = None,
-    on_step: OnStep | None = None,
+    on_step: OnMeasureStep | None = None,
 ) -> Tensor:
     """How far a score moves when one row of ws moves alone: [num_ws], for amount 1.
 
     Args:
-        generator, ws, direction, resolution: as in `respond`; a handful of latents will do.
+        generator, ws, direction, resolution: as in `measure_response`; a handful of latents will do.
         scorer: img → [N], of the attribute.
         amount: moved up and down by this much, and the difference halved.
         on_step: called with (rows done, rows in all).
     """
-    judge, effects = judge_of({"score": scorer}), []
+    score_fn, effects = combine_scorers({"score": scorer}), []
     rows = range(generator.num_ws) if direction.layers is None else direction.layers
-    found = torch.zeros(generator.num_ws)
+    row_effects = torch.zeros(generator.num_ws)
     for done, row in enumerate(rows, start=1):
         up, down = (
-            judged(generator, judge, ws, direction, a, resolution=resolution, layers=[row])["score"]
+            score_latents(generator, score_fn, ws, direction, a, resolution=resolution, layers=[row])["score"]
             for a in (amount, -amount)
         )
         effects.append((up - down).nanmean() / (2 * amount))
-        found[row] = effects[-1]
+        row_effects[row] = effects[-1]
         if on_step is not None:
             on_step(done, len(rows))
-    return found
+    return row_effects
 
 
-def best_layers(effects: Tensor, *, share: float = SHARE) -> tuple[int, ...]:
+def best_layers(effects: Tensor, *, share: float = LAYER_EFFECT_SHARE) -> tuple[int, ...]:
     """The shortest run of rows that carries this share of the whole effect; of equally short ones the strongest.
 
     Args:
@@ -213,7 +217,7 @@ def best_layers(effects: Tensor, *, share: float = SHARE) -> tuple[int, ...]:
     return tuple(range(start, start + length))
 
 
-def calibrated(
+def calibrate(
     generator: Any,
     scorer: Callable[[Tensor], Tensor],
     ws: Tensor,
@@ -225,19 +229,20 @@ def calibrated(
     """The direction at such a length that amount 1 moves the measured score by one standard deviation.
 
     Args:
-        generator, ws, direction, resolution: as in `respond`.
+        generator, ws, direction, resolution: as in `measure_response`.
         scorer: img → [N], of the attribute.
         spread: the standard deviation; None = that of the scores of ws.
 
     Raises:
         BadConfig: the score does not rise along the direction.
     """
-    judge = judge_of({"score": scorer})
+    score_fn = combine_scorers({"score": scorer})
     up, down = (
-        judged(generator, judge, ws, direction, amount, resolution=resolution)["score"] for amount in (1.0, -1.0)
+        score_latents(generator, score_fn, ws, direction, amount, resolution=resolution)["score"]
+        for amount in (1.0, -1.0)
     )
     if spread is None:
-        spread = spread_of(judged(generator, judge, ws, resolution=resolution)["score"])
+        spread = score_std(score_latents(generator, score_fn, ws, resolution=resolution)["score"])
     gain = float((up - down).nanmean()) / 2 / spread
     if not gain > 0.01:
         raise BadConfig(f"the score does not rise along direction {direction.name!r}: {gain:+.3f} deviations a unit")
@@ -245,8 +250,13 @@ def calibrated(
 
 
 @torch.no_grad()
-def sheet(
-    generator: Any, ws: Tensor, direction: Direction, amounts: Sequence[float] | None = None, *, px: int = SHEET_PX
+def direction_sheet(
+    generator: Any,
+    ws: Tensor,
+    direction: Direction,
+    amounts: Sequence[float] | None = None,
+    *,
+    px: int = DIRECTION_SHEET_PX,
 ) -> Tensor:
     """A picture to judge a direction by: a row a latent, a column an amount, [1, 3, H, W].
 
@@ -257,12 +267,12 @@ def sheet(
         amounts: None = five from its low to its high end.
         px: full pictures are averaged down to about this size; early exits would not show what edits really look like.
     """
-    amounts = _five(direction) if amounts is None else amounts
+    amounts = _default_amounts(direction) if amounts is None else amounts
     pictures, captions = [], []
     for one in ws:
         for amount in amounts:
-            moved, shift = apply(one[None], direction, amount, generator)
-            img = paint(generator, moved, shift, precision="fast").float().clamp(-1, 1)
+            moved, shift = apply_direction(one[None], direction, amount, generator)
+            img = synthesize_with_shift(generator, moved, shift, precision="fast").float().clamp(-1, 1)
             pictures.append(F.avg_pool2d(img, max(1, img.shape[3] // px)))
             captions.append(f"{direction.name} {amount:+.2g}" if amount else "as it is")
-    return captioned(torch.cat(pictures).expand(-1, 3, -1, -1), captions, columns=len(amounts))
+    return make_captioned_grid(torch.cat(pictures).expand(-1, 3, -1, -1), captions, columns=len(amounts))

@@ -14,10 +14,10 @@ from torch import Tensor
 from ganvas.errors import BadConfig
 
 if TYPE_CHECKING:
-    from ganvas.editing.step import Bench
+    from ganvas.editing.step import EditContext
 
-LARGEST_SCALE = 8.0
-PLAIN = "lanczos"  # resampling, in place of an upscaler's name
+MAX_POST_SCALE = 8.0
+RESAMPLE_ONLY = "lanczos"  # resampling, in place of an upscaler's name
 _NAME = re.compile(r"[\w+-][\w.+-]{0,99}(/[\w+-][\w.+-]{0,99})?")  # of a model: never a path that leads elsewhere
 
 
@@ -35,10 +35,10 @@ class Upscale:
 
     def __post_init__(self) -> None:
         _check_model(self.name, self.model)
-        for field, low, high in (("scale", 1, LARGEST_SCALE), ("strength", 0, 1)):
+        for field, low, high in (("scale", 1, MAX_POST_SCALE), ("strength", 0, 1)):
             _set_number(self, field, low, high)
 
-    def apply(self, ws: Tensor, bench: Bench) -> Tensor:
+    def apply(self, ws: Tensor, context: EditContext) -> Tensor:
         """Nothing before the picture is painted."""
         return ws
 
@@ -62,12 +62,12 @@ class Translate:
         if self.direction not in (None, "AtoB", "BtoA"):
             raise BadConfig(f"translate's direction is AtoB, BtoA or none, got {str(self.direction)[:40]!r}")
 
-    def apply(self, ws: Tensor, bench: Bench) -> Tensor:
+    def apply(self, ws: Tensor, context: EditContext) -> Tensor:
         """Nothing before the picture is painted."""
         return ws
 
 
-Finish: TypeAlias = "Upscale | Translate"
+PostStep: TypeAlias = "Upscale | Translate"
 
 
 def _check_model(step: str, model: Any) -> None:

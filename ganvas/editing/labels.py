@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ganvas.errors import BadConfig
 
-WORDS = {"yes": 1.0, "true": 1.0, "like": 1.0, "no": 0.0, "false": 0.0, "dislike": 0.0}
-KEYS = ("seed", "file")
+WORD_VALUES = {"yes": 1.0, "true": 1.0, "like": 1.0, "no": 0.0, "false": 0.0, "dislike": 0.0}
+KEY_COLUMNS = ("seed", "file")
 
 
 @dataclass(frozen=True)
-class Labels:
+class ScoreTable:
     """Scores of samples: `scores` [N] a column, nan where a cell is empty; either `seeds` or `files` says whose."""
 
     scores: dict[str, Tensor]
@@ -25,7 +25,7 @@ class Labels:
     files: tuple[Path, ...] = ()
 
 
-def read_labels(path: Path | str) -> Labels:
+def read_score_table(path: Path | str) -> ScoreTable:
     """Read a CSV file of scores.
 
     The first line names the columns. One is `seed` (a number, as in 'ganvas generate') or `file` (a photo, or an
@@ -42,16 +42,16 @@ def read_labels(path: Path | str) -> Labels:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadConfig(f"{path} cannot be read as a table of scores: {error}") from error
     columns = [name for name in (rows[0] if rows else []) if name]
-    key = next((name for name in KEYS if name in columns), None)
+    key = next((name for name in KEY_COLUMNS if name in columns), None)
     if key is None:
         raise BadConfig(f"{path} needs a column 'seed' or 'file' and at least one row; it has {columns or 'no rows'}")
-    cells = {name: [_number(row[name]) for row in rows] for name in columns if name not in KEYS}
+    cells = {name: [_number(row[name]) for row in rows] for name in columns if name not in KEY_COLUMNS}
     scores = {n: torch.tensor(values) for n, values in cells.items() if None not in values}
     if not scores:
         raise BadConfig(f"{path} has no column of numbers or yes/no beside {key!r}; it has {columns}")
     if key == "file":
-        return Labels(scores, files=tuple(path.parent / str(row["file"]) for row in rows))
-    return Labels(scores, seeds=tuple(_seed(row["seed"], path) for row in rows))
+        return ScoreTable(scores, files=tuple(path.parent / str(row["file"]) for row in rows))
+    return ScoreTable(scores, seeds=tuple(_seed(row["seed"], path) for row in rows))
 
 
 def _number(cell: str | None) -> float | None:
@@ -60,7 +60,7 @@ def _number(cell: str | None) -> float | None:
     if not text:
         return math.nan
     try:
-        return WORDS[text] if text in WORDS else float(text)
+        return WORD_VALUES[text] if text in WORD_VALUES else float(text)
     except ValueError:
         return None
 

@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganvas.editing.directions import Direction
-from ganvas.editing.effect import Judge, OnStep, Response, judged, spread_of
-from ganvas.editing.learn import Fit
+from ganvas.editing.effect import OnMeasureStep, Response, ScoreFunction, score_latents, score_std
+from ganvas.editing.learn import RegressionFit
 from ganvas.errors import BadConfig
 
 CELL_PX, FONT_PX = (76, 40), 17
@@ -49,7 +49,7 @@ class Leakage:
         return "\n".join(lines)
 
 
-def linear_leakage(directions: Sequence[Direction], fits: Mapping[str, Fit]) -> Leakage:
+def compute_linear_leakage(directions: Sequence[Direction], fits: Mapping[str, RegressionFit]) -> Leakage:
     """What fitted scores say the directions move: no picture is painted, so it is instant, and as good as the fits.
 
     Args:
@@ -72,16 +72,16 @@ def linear_leakage(directions: Sequence[Direction], fits: Mapping[str, Fit]) -> 
     return Leakage(tuple(d.name for d in directions), tuple(fits), table)
 
 
-def measured_leakage(
+def measure_leakage(
     generator: Any,
-    judge: Judge,
+    scorer: ScoreFunction,
     ws: Tensor,
     directions: Sequence[Direction],
     *,
     amount: float = 1.0,
     resolution: int | None = None,
     still: Mapping[str, Tensor] | None = None,
-    on_step: OnStep | None = None,
+    on_step: OnMeasureStep | None = None,
 ) -> Leakage:
     """What a judge sees move: every latent is painted twice a direction, moved up and down by `amount`.
 
@@ -92,17 +92,19 @@ def measured_leakage(
         still: the same pictures judged unmoved, where the caller has them.
         on_step: called with (directions done, directions in all).
     """
-    still = judged(generator, judge, ws, resolution=resolution) if still is None else still
+    still = score_latents(generator, scorer, ws, resolution=resolution) if still is None else still
     rows = []
     for done, direction in enumerate(directions, start=1):
-        up, down = (judged(generator, judge, ws, direction, a, resolution=resolution) for a in (amount, -amount))
-        rows.append([float((up[n] - down[n]).nanmean()) / 2 / amount / spread_of(still[n]) for n in still])
+        up, down = (
+            score_latents(generator, scorer, ws, direction, a, resolution=resolution) for a in (amount, -amount)
+        )
+        rows.append([float((up[n] - down[n]).nanmean()) / 2 / amount / score_std(still[n]) for n in still])
         if on_step is not None:
             on_step(done, len(directions))
     return Leakage(tuple(d.name for d in directions), tuple(still), torch.tensor(rows))
 
 
-def leakage_of(responses: Sequence[Response]) -> Leakage:
+def leakage_from_responses(responses: Sequence[Response]) -> Leakage:
     """The matrix from responses that are there already: the slope between the two amounts nearest to 0.
 
     Raises:
@@ -140,8 +142,8 @@ def draw_leakage(leakage: Leakage) -> Tensor:
             x, y = left + c * wide, top + r * high
             pen.rectangle((x, y, x + wide - 2, y + high - 2), fill=_colour(value))
             ink = "white" if abs(value) > 0.6 else "black"
-            said = f"{value:+.2f}" if value == value else "–"
-            pen.text((x + wide / 2, y + high / 2), said, fill=ink, font=font, anchor="mm")
+            label = f"{value:+.2f}" if value == value else "–"
+            pen.text((x + wide / 2, y + high / 2), label, fill=ink, font=font, anchor="mm")
     pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
     return pixels.float().div(127.5).sub(1)
 

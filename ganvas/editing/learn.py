@@ -17,16 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.checks import check_known
-from ganvas.editing.directions import SPACES, Direction, orthonormal
+from ganvas.editing.directions import SPACES, Direction, orthonormalize
 from ganvas.errors import BadConfig, BadLatent
 
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the regularisation, tried in cross-validation
-FEWEST = 10
-REACH = 2.0  # a unit moves the fitted score by at most so many of its own standard deviations
+RIDGE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the regularisation, tried in cross-validation
+MIN_SAMPLES = 10
+MAX_UNIT_STD = 2.0  # a unit moves the fitted score by at most so many of its own standard deviations
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
+class RegressionFit:
     """A linear score of latents: x @ slope + offset, with what cross-validation says of it.
 
     `quality` is R² of held-out samples where scores are continuous, the area under the ROC curve where they are yes and
@@ -89,7 +89,7 @@ def learn_direction(
             f"got {list(w.shape)}, {list(scores.shape)}"
         )
     fit = fit_scores(w.flatten(1), scores, ridge=ridge, folds=folds)
-    slope = _held_still(fit.slope, keep, name)
+    slope = _project_out_kept(fit.slope, keep, name)
     # Along the unit vector u the fitted score rises by slope·u a unit; one amount shall raise it by one std of y.
     vector = (slope / slope.square().sum() * fit.spread).float()
     return Direction(name, vector.view(-1, w.shape[-1]), facts=fit.facts, space=space)
@@ -107,7 +107,7 @@ def learn_from_sets(positive: Tensor, negative: Tensor, *, name: str, **options:
     return learn_direction(torch.cat([positive, negative]), marks, name=name, **options)
 
 
-def fit_scores(x: Tensor, scores: Tensor, *, ridge: float | None = None, folds: int = 5) -> Fit:
+def fit_scores(x: Tensor, scores: Tensor, *, ridge: float | None = None, folds: int = 5) -> RegressionFit:
     """The linear score of latents that fits given scores best; see `learn_direction`.
 
     Args:
@@ -116,7 +116,7 @@ def fit_scores(x: Tensor, scores: Tensor, *, ridge: float | None = None, folds: 
     """
     y = scores.double()
     values = y.unique()
-    if len(x) < FEWEST or not y.isfinite().all() or len(values) < 2:
+    if len(x) < MIN_SAMPLES or not y.isfinite().all() or len(values) < 2:
         raise BadConfig("learn_direction needs ten samples or more whose scores are finite and differ")
     if not x.isfinite().all():
         raise BadLatent("learn_direction expects latents that are finite numbers")
@@ -125,44 +125,44 @@ def fit_scores(x: Tensor, scores: Tensor, *, ridge: float | None = None, folds: 
         y = (y == values[1]).double()
         if min(y.sum(), len(y) - y.sum()) < 2:
             raise BadConfig("yes and no need two samples each at least")
-    z, back = _reduced(x.double())  # [N, R], centred
+    z, back = _reduce_to_span(x.double())  # [N, R], centred
     fold = _folds(y, folds)
-    ridge, guess, reduced = _ridge_search(z, y, fold, STRENGTHS if ridge is None else (ridge,))
+    ridge, guess, reduced = _ridge_search(z, y, fold, RIDGE_STRENGTHS if ridge is None else (ridge,))
     offset, quality = y.mean().item(), _r2(guess, y)
     if binary:
-        quality = _auc(_held_out(z, y, fold, ridge), y)
+        quality = _auc(_cross_validate_logits(z, y, fold, ridge), y)
         reduced, offset = _logistic(z, y, ridge)
     fitted = (z @ reduced).std().item()
     slope = back(reduced)
-    return Fit(
+    return RegressionFit(
         slope=slope,
         offset=offset - (x.double().mean(dim=0) @ slope).item(),
         quality=quality,
         binary=binary,
         ridge=ridge,
         samples=len(x),
-        spread=fitted if binary else min(y.std().item(), REACH * fitted),
+        spread=fitted if binary else min(y.std().item(), MAX_UNIT_STD * fitted),
     )
 
 
-def _held_still(slope: Tensor, keep: Sequence[Tensor], name: str) -> Tensor:
+def _project_out_kept(slope: Tensor, keep: Sequence[Tensor], name: str) -> Tensor:
     whole = slope.norm()
-    for other in orthonormal([vector.expand(slope.numel() // vector.shape[-1], -1) for vector in keep]):
+    for other in orthonormalize([vector.expand(slope.numel() // vector.shape[-1], -1) for vector in keep]):
         slope = slope - (slope @ other) * other
     if slope.norm() < 1e-9 * max(1e-12, whole.item()):
         raise BadConfig(f"direction {name!r} vanishes when the attributes to keep are held still: keep fewer of them")
     return slope
 
 
-def _reduced(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+def _reduce_to_span(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Centred samples with at most N numbers each, and the way back for a slope: with more numbers than samples, all
     that a regression can see lies in the samples' own span."""
     x = x - x.mean(dim=0)
     if x.shape[1] <= len(x):
         return x, lambda slope: slope
     energy, basis = torch.linalg.eigh(x @ x.T)
-    kept = energy > 1e-10 * energy[-1]
-    size, basis = energy[kept].sqrt(), basis[:, kept]
+    significant = energy > 1e-10 * energy[-1]
+    size, basis = energy[significant].sqrt(), basis[:, significant]
     return basis * size, lambda slope: x.T @ (basis @ (slope / size))
 
 
@@ -180,15 +180,15 @@ def _ridge_search(z: Tensor, y: Tensor, fold: Tensor, strengths: Sequence[float]
     every sample held out [N], and its slope on all samples [R]. z is centred, so a fold is taken out of sums."""
     gram, cross = z.T @ z, z.T @ y
     guess = torch.empty(len(strengths), len(y), dtype=torch.float64)
-    for held in (fold == number for number in fold.unique()):
-        out, y_out, left = z[held], y[held], int((~held).sum())
+    for in_fold in (fold == number for number in fold.unique()):
+        out, y_out, left = z[in_fold], y[in_fold], int((~in_fold).sum())
         mean, y_mean = -out.sum(dim=0) / left, (y.sum() - y_out.sum()) / left
         slopes = _ridge_path(
             gram - out.T @ out - left * torch.outer(mean, mean),
             cross - out.T @ y_out - left * mean * y_mean,
             strengths,
         )
-        guess[:, held] = slopes @ (out - mean).T + y_mean
+        guess[:, in_fold] = slopes @ (out - mean).T + y_mean
     best = int((guess - y).square().sum(dim=1).argmin())
     return strengths[best], guess[best], _ridge_path(gram, cross, strengths[best : best + 1])[0]
 
@@ -230,12 +230,12 @@ def _logistic(z: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, float]:
     return slope, (theta.detach()[-1] - mean @ slope).item()
 
 
-def _held_out(z: Tensor, y: Tensor, fold: Tensor, ridge: float) -> Tensor:
+def _cross_validate_logits(z: Tensor, y: Tensor, fold: Tensor, ridge: float) -> Tensor:
     """[N], each sample's logit by a fit that never saw it."""
     guess = torch.empty_like(y)
-    for held in (fold == number for number in fold.unique()):
-        slope, offset = _logistic(z[~held], y[~held], ridge)
-        guess[held] = z[held] @ slope + offset
+    for in_fold in (fold == number for number in fold.unique()):
+        slope, offset = _logistic(z[~in_fold], y[~in_fold], ridge)
+        guess[in_fold] = z[in_fold] @ slope + offset
     return guess
 
 
@@ -280,7 +280,7 @@ def rank_channels(examples: Tensor, natural: Tensor) -> ChannelRanking:
         raise BadLatent(
             f"rank_channels expects styles [n, S] and [N, S], got {list(examples.shape)}, {list(natural.shape)}"
         )
-    if len(examples) < 3 or len(natural) < FEWEST:
+    if len(examples) < 3 or len(natural) < MIN_SAMPLES:
         raise BadConfig("ranking channels needs 3 examples and 10 natural samples at least")
     spread = natural.double().std(dim=0)
     z = (examples.double() - natural.double().mean(dim=0)) / spread.clamp(min=1e-12)

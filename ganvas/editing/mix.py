@@ -23,11 +23,11 @@ from ganvas.errors import BadConfig, BadLatent
 from ganvas.models.protocol import latents_from_seeds
 
 if TYPE_CHECKING:
-    from ganvas.editing.step import Bench
+    from ganvas.editing.step import EditContext
 
 PARTS = ("all", "colour", "shape")
 COLOUR_PX = 64  # from this size on (or the last two sizes of a small generator) rows decide colours and texture
-MAX_TEXT = 200_000  # characters of a latent in a recipe: 64 rows of 1024 numbers
+MAX_LATENT_CHARS = 200_000  # characters of a latent in a recipe: 64 rows of 1024 numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Mix:
     """Take colours, shape or everything from another picture of the same generator.
 
     The picture is a `seed` (with its truncation and, for a conditional generator, its class `label`) or a `latent`, as
-    `latent_text` wrote it: one row, or one for each of ws. `part` says which rows of ws are taken: "colour" the late
+    `encode_latent` wrote it: one row, or one for each of ws. `part` says which rows of ws are taken: "colour" the late
     ones, "shape" the early ones, "all"; `layers` names rows instead. `strength` goes from 0 (nothing) to 1 (entirely).
     `origin` is the picture's name, for people.
     """
@@ -60,7 +60,7 @@ class Mix:
         if not isinstance(self.latent, str) or not isinstance(self.origin, str) or len(self.origin) > 1000:
             raise BadConfig("mix's latent and origin are text")
         if self.latent:
-            latent_from_text(self.latent)
+            decode_latent(self.latent)
         check_known(str(self.part), PARTS, what="part of a mix")
         if self.layers is not None:
             rows = self.layers if isinstance(self.layers, (list, tuple)) else [None]
@@ -73,10 +73,10 @@ class Mix:
                 raise BadConfig(f"mix's {field} is a number from {low} to {high}, got {value!r}")
             object.__setattr__(self, field, float(value))
 
-    def apply(self, ws: Tensor, bench: Bench) -> Tensor:
+    def apply(self, ws: Tensor, context: EditContext) -> Tensor:
         """See `LatentStep`."""
-        rows = rows_of(self.part, bench.generator) if self.layers is None else self.layers
-        return mix_styles(ws, self.source(bench.generator).to(ws), rows, strength=self.strength)
+        rows = rows_of(self.part, context.generator) if self.layers is None else self.layers
+        return mix_layers(ws, self.source(context.generator).to(ws), rows, strength=self.strength)
 
     @torch.no_grad()
     def source(self, generator: Any) -> Tensor:
@@ -86,7 +86,7 @@ class Mix:
             BadLatent: the latent has another shape than the generator's. BadConfig: a label that does not fit.
         """
         if self.seed is None:
-            return _shaped(latent_from_text(self.latent), generator)
+            return _to_ws(decode_latent(self.latent), generator)
         z = latents_from_seeds([self.seed], generator.z_dim, device=generator.device)
         c = _one_hot(self.label, generator)
         ws: Tensor = generator.mapping(z, c, truncation_psi=self.truncation_psi)
@@ -100,7 +100,7 @@ def _one_hot(label: int | None, generator: Any) -> Tensor | None:
     return None if label is None else torch.eye(generator.c_dim, device=generator.device)[[label]]
 
 
-def _shaped(flat: Tensor, generator: Any) -> Tensor:
+def _to_ws(flat: Tensor, generator: Any) -> Tensor:
     rows, w_dim = generator.num_ws, generator.w_dim
     if len(flat) not in (w_dim, rows * w_dim):
         raise BadLatent(
@@ -109,7 +109,7 @@ def _shaped(flat: Tensor, generator: Any) -> Tensor:
     return flat.view(1, -1, w_dim).expand(1, rows, w_dim).to(generator.device)
 
 
-def latent_text(ws: Tensor) -> str:
+def encode_latent(ws: Tensor) -> str:
     """Latents as text for a recipe: base64 of little-endian float16; a single row where all rows are equal.
 
     Args:
@@ -127,14 +127,14 @@ def latent_text(ws: Tensor) -> str:
     return base64.b64encode(half.tobytes()).decode()
 
 
-def latent_from_text(text: str, *, what: str = "mix's latent") -> Tensor:
-    """The flat numbers [rows · w_dim] that `latent_text` wrote, as float32.
+def decode_latent(text: str, *, what: str = "mix's latent") -> Tensor:
+    """The flat numbers [rows · w_dim] that `encode_latent` wrote, as float32.
 
     Raises:
         BadConfig: anything else.
     """
     try:
-        raw = base64.b64decode(text if len(text) <= MAX_TEXT else "!", validate=True)
+        raw = base64.b64decode(text if len(text) <= MAX_LATENT_CHARS else "!", validate=True)
         flat = np.frombuffer(raw, dtype="<f2").astype(np.float32)
     except (binascii.Error, ValueError) as error:
         raise BadConfig(f"{what} is base64 of float16 numbers, got {text[:40]!r} ({error})") from error
@@ -177,7 +177,7 @@ def rows_of(part: str, generator: Any) -> list[int]:
     return [row for row, px in enumerate(sizes) if wanted[0] <= px < wanted[1]]
 
 
-def mix_styles(ws: Tensor, style: Tensor, layers: Iterable[int], *, strength: float = 1) -> Tensor:
+def mix_layers(ws: Tensor, style: Tensor, layers: Iterable[int], *, strength: float = 1) -> Tensor:
     """Give `ws` the styles of another picture in the chosen layers.
 
     Args:
@@ -215,7 +215,7 @@ def mixing_sheet(row_ws: Tensor, column_ws: Tensor, layers: Iterable[int], *, st
     shape = (len(row_ws), len(column_ws), *row_ws.shape[1:])
     pictures = row_ws[:, None].expand(shape).flatten(0, 1)
     styles = column_ws[None].expand(shape).flatten(0, 1)
-    return mix_styles(pictures, styles, layers, strength=strength).view(shape)
+    return mix_layers(pictures, styles, layers, strength=strength).view(shape)
 
 
 def check_layers(layers: Iterable[int], *, num_ws: int) -> list[int]:

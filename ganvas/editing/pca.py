@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganvas.editing.directions import Direction
 from ganvas.editing.mix import check_layers
-from ganvas.editing.sefa import natural_w
+from ganvas.editing.sefa import sample_w
 from ganvas.errors import BadConfig, BadLatent
 
 
@@ -73,7 +73,7 @@ def pca(
             "Learn directions from labels instead"
         )
     rows = None if layers is None else tuple(check_layers(layers, num_ws=generator.num_ws))
-    w = natural_w(generator, samples, seed=seed)
+    w = sample_w(generator, samples, seed=seed)
     spread, axes = principal_axes(w)
     if not 1 <= count <= len(spread):
         raise BadConfig(f"count should be 1 to {len(spread)}, got {count}")

@@ -13,15 +13,15 @@ from ganvas.checks import check_known
 from ganvas.editing.drag import Drag
 from ganvas.editing.finish import Translate, Upscale
 from ganvas.editing.mix import Mix
-from ganvas.editing.regions import Region, Within, region_of, regions_of, unwrapped
+from ganvas.editing.regions import InRegion, Region, region_of, regions_of, unwrap_step
 from ganvas.editing.step import LatentStep, Move, step_from_dict, step_to_dict
 from ganvas.editing.stylise import Stylise
 from ganvas.errors import BadConfig
 from ganvas.weights.checkpoint import write_atomically
 
-FORMAT = "ganvas-recipe-1"
-MAX_BYTES = 1_000_000
-MAX_STEPS = 1_000
+_FORMAT = "ganvas-recipe-1"
+MAX_RECIPE_BYTES = 1_000_000
+MAX_RECIPE_STEPS = 1_000
 
 # The one place where a name in a recipe becomes code.
 STEPS: dict[str, type] = {step.name: step for step in (Drag, Mix, Move, Stylise, Translate, Upscale)}
@@ -45,8 +45,8 @@ class Recipe:
     truncation_psi: float = 1.0
 
     def __post_init__(self) -> None:
-        if len(self.steps) > MAX_STEPS:
-            raise BadConfig(f"a recipe holds {MAX_STEPS} steps at most, got {len(self.steps)}")
+        if len(self.steps) > MAX_RECIPE_STEPS:
+            raise BadConfig(f"a recipe holds {MAX_RECIPE_STEPS} steps at most, got {len(self.steps)}")
         object.__setattr__(self, "steps", tuple(self.steps))
         regions_of(self.steps)  # not too many
 
@@ -67,15 +67,15 @@ class Recipe:
     def with_mix(self, mix: Mix, *, region: Region | None = None) -> Recipe:
         """Mix a part; the same part's earlier mix is replaced where it stands, or taken out at strength 0."""
         rows = mix.part, mix.layers
-        kept = mix if mix.strength else None
-        return self._with(kept, lambda step: isinstance(step, Mix) and (step.part, step.layers) == rows, region)
+        new_step = mix if mix.strength else None
+        return self._with(new_step, lambda step: isinstance(step, Mix) and (step.part, step.layers) == rows, region)
 
     def with_style(self, style: Stylise, *, region: Region | None = None) -> Recipe:
         """Set a style's strength; the step is replaced where it stands, or taken out at strength 0."""
-        kept = style if style.strength else None
-        return self._with(kept, lambda step: isinstance(step, Stylise) and step.style == style.style, region)
+        new_step = style if style.strength else None
+        return self._with(new_step, lambda step: isinstance(step, Stylise) and step.style == style.style, region)
 
-    def placed(self, step: LatentStep, *, region: Region | None = None) -> Recipe:
+    def with_step(self, step: LatentStep, *, region: Region | None = None) -> Recipe:
         """The recipe with a step where it belongs: a slider, a mix, a style or a finish takes the place of what it was
         before (or is taken out where it does nothing), anything else goes to the end.
 
@@ -83,7 +83,7 @@ class Recipe:
             step: one that names a region of its own keeps it.
             region: where it applies; a finish is of the whole photo.
         """
-        region, inner = region_of(step) or region, unwrapped(step)
+        region, inner = region_of(step) or region, unwrap_step(step)
         if isinstance(inner, Move) and inner.layers is None and inner.space is None:
             return self.with_move(inner.direction, inner.amount, keep=inner.keep, region=region)
         if isinstance(inner, Mix):
@@ -91,29 +91,29 @@ class Recipe:
         if isinstance(inner, Stylise):
             return self.with_style(inner, region=region)
         if isinstance(inner, (Upscale, Translate)):
-            kept = None if (inner.scale == 1 if isinstance(inner, Upscale) else inner.strength == 0) else inner
-            return self._with(kept, lambda step: isinstance(step, type(inner)), None)
-        return self.then(inner if region is None else Within(inner, region))
+            new_step = None if (inner.scale == 1 if isinstance(inner, Upscale) else inner.strength == 0) else inner
+            return self._with(new_step, lambda step: isinstance(step, type(inner)), None)
+        return self.then(inner if region is None else InRegion(inner, region))
 
     def _with(self, step: LatentStep | None, replaces: Callable[[Any], bool], region: Region | None) -> Recipe:
         """The step where the first of this region stands that it replaces, else at the end; all those go."""
-        places = [i for i, old in enumerate(self.steps) if region_of(old) == region and replaces(unwrapped(old))]
+        places = [i for i, old in enumerate(self.steps) if region_of(old) == region and replaces(unwrap_step(old))]
         others = [old for i, old in enumerate(self.steps) if i not in places]
         if step is None:
             return replace(self, steps=tuple(others))
         at = places[0] if places else len(others)
-        placed: LatentStep = step if region is None else Within(step, region)
-        return replace(self, steps=(*others[:at], placed, *others[at:]))
+        new_step: LatentStep = step if region is None else InRegion(step, region)
+        return replace(self, steps=(*others[:at], new_step, *others[at:]))
 
     def amount(self, direction: str, *, region: Region | None = None) -> float:
         """Where a slider stands; 0 where it was not moved."""
-        return sum(unwrapped(step).amount for step in self.steps if _moves(step, direction, region))
+        return sum(unwrap_step(step).amount for step in self.steps if _moves(step, direction, region))
 
     def to_json(self) -> str:
         """One line of JSON."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "steps"}
-        steps = [step_as_data(step) for step in self.steps]
-        return json.dumps({"format": FORMAT, **plain, "steps": steps}, ensure_ascii=False)
+        steps = [step_to_data(step) for step in self.steps]
+        return json.dumps({"format": _FORMAT, **plain, "steps": steps}, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
@@ -122,21 +122,21 @@ class Recipe:
         Raises:
             BadConfig: not JSON, another format, an unknown step or field, a value that does not fit.
         """
-        if len(text) > MAX_BYTES:
-            raise BadConfig(f"a recipe is at most {MAX_BYTES:,} characters of JSON, got {len(text):,}")
+        if len(text) > MAX_RECIPE_BYTES:
+            raise BadConfig(f"a recipe is at most {MAX_RECIPE_BYTES:,} characters of JSON, got {len(text):,}")
         try:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise BadConfig(f"this is not a recipe: expected JSON, got {text[:40]!r} ({error})") from error
-        if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
-            raise BadConfig(f'this is not a recipe of ganvas: it should say "format": "{FORMAT}"')
+        if not isinstance(data, dict) or data.pop("format", None) != _FORMAT:
+            raise BadConfig(f'this is not a recipe of ganvas: it should say "format": "{_FORMAT}"')
         steps = data.pop("steps", [])
         if not isinstance(steps, list):
             raise BadConfig("a recipe's steps are a list")
         for key in data:
             check_known(key, _PLAIN, what="field of a recipe")
         _check_types(data)
-        return cls(steps=tuple(map(step_of_data, steps[: MAX_STEPS + 1])), **data)
+        return cls(steps=tuple(map(step_from_data, steps[: MAX_RECIPE_STEPS + 1])), **data)
 
     def save(self, path: Path | str) -> Path:
         """Write the recipe as JSON; atomic."""
@@ -153,7 +153,7 @@ class Recipe:
             BadConfig: the file is missing or holds something else.
         """
         try:
-            if Path(path).stat().st_size > MAX_BYTES:
+            if Path(path).stat().st_size > MAX_RECIPE_BYTES:
                 raise BadConfig(f"{path} is too large for a recipe")
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
@@ -161,22 +161,22 @@ class Recipe:
 
 
 def _moves(step: Any, direction: str, region: Region | None) -> bool:
-    inner = unwrapped(step)
+    inner = unwrap_step(step)
     return isinstance(inner, Move) and inner.direction == direction and region_of(step) == region
 
 
-def step_as_data(step: Any) -> dict[str, Any]:
+def step_to_data(step: Any) -> dict[str, Any]:
     """A step's own fields, and the region it is limited to under "within"."""
     region = region_of(step)
-    return {**step_to_dict(unwrapped(step)), **({} if region is None else {"within": region.to_dict()})}
+    return {**step_to_dict(unwrap_step(step)), **({} if region is None else {"within": region.to_dict()})}
 
 
-def step_of_data(data: Any) -> LatentStep:
-    """The step that `step_as_data` wrote; see `ganvas.editing.step.step_from_dict`."""
+def step_from_data(data: Any) -> LatentStep:
+    """The step that `step_to_data` wrote; see `ganvas.editing.step.step_from_dict`."""
     if not isinstance(data, dict) or "within" not in data:
         return step_from_dict(data, STEPS)
     inner = {key: value for key, value in data.items() if key != "within"}
-    return Within(step_from_dict(inner, STEPS), Region.from_dict(data["within"]))
+    return InRegion(step_from_dict(inner, STEPS), Region.from_dict(data["within"]))
 
 
 _PLAIN = {field.name: field for field in dataclasses.fields(Recipe) if field.name != "steps"}

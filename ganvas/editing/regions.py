@@ -27,21 +27,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.checks import check_known, check_mask
-from ganvas.editing.step import Bench, LatentStep
+from ganvas.editing.step import EditContext, LatentStep
 from ganvas.errors import BadConfig, BadMask
 from ganvas.images.crop import Crop
 from ganvas.images.masks import brush, feather
 
 BITMAP_PX = 256  # a mask is kept at this size
-DRAWN_PX = 512  # strokes are drawn at this size at most, and enlarged: a recipe cannot ask for an hour of drawing
+MAX_DRAW_PX = 512  # strokes are drawn at this size at most, and enlarged: a recipe cannot ask for an hour of drawing
 MAX_STROKES, MAX_POINTS = 200, 2000  # of one region
-MAX_BITMAP = 100_000  # characters
-FAR = 4.0  # sides of the crop that a stroke may reach beyond it
+MAX_BITMAP_CHARS = 100_000  # characters
+MAX_REACH = 4.0  # sides of the crop that a stroke may reach beyond it
 MAX_REGIONS, MAX_CELLS = 8, 16  # of one recipe
-FAINT = 1 / 512  # a cell that is nowhere stronger is not painted
-FEATHER = 0.03  # where nobody says how soft an edge shall be
+MIN_CELL_WEIGHT = 1 / 512  # a cell that is nowhere stronger is not painted
+DEFAULT_FEATHER = 0.03  # where nobody says how soft an edge shall be
 
-Points = Sequence[Sequence[float]]
+_Points = Sequence[Sequence[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +68,13 @@ class Stroke:
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "radius", radius)
 
-    def carried(self, crop: Crop) -> Stroke:
+    def to_crop_coords(self, crop: Crop) -> Stroke:
         """From pixels of the photo to sides of the crop; points closer together than a quarter of the radius go."""
-        kept = [self.points[0]]
+        thinned = [self.points[0]]
         for point in self.points[1:]:
-            if math.dist(point, kept[-1]) > self.radius / 4:
-                kept.append(point)
-        inside = crop.carry(kept, resolution=1).tolist()
+            if math.dist(point, thinned[-1]) > self.radius / 4:
+                thinned.append(point)
+        inside = crop.to_crop_coords(thinned, resolution=1).tolist()
         rounded = tuple((round(x, 5), round(y, 5)) for x, y in inside)
         return replace(self, points=rounded, radius=round(max(self.radius / crop.side, 1e-4), 5))
 
@@ -89,7 +89,7 @@ class Region:
 
     strokes: tuple[Stroke, ...] = ()
     bitmap: str = field(default="", repr=False)
-    feather: float = FEATHER
+    feather: float = DEFAULT_FEATHER
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "strokes", tuple(self.strokes))
@@ -103,24 +103,24 @@ class Region:
                 f"{len(points)}; hand in a mask instead"
             )
         reach = [abs(number) for point in points for number in point] + [stroke.radius for stroke in self.strokes]
-        if max(reach, default=0) > FAR:
+        if max(reach, default=0) > MAX_REACH:
             raise BadMask(f"a region is written in sides of the crop, 0 to 1; {max(reach):g} lies far outside")
         if not self.strokes and not self.bitmap:
             raise BadMask("a region has at least one stroke, or a bitmap")
         if self.bitmap:
-            _unpacked(self.bitmap)
+            _unpack_bitmap(self.bitmap)
 
     @classmethod
-    def of_mask(cls, mask: Tensor, *, feather: float = FEATHER) -> Region:
+    def of_mask(cls, mask: Tensor, *, feather: float = DEFAULT_FEATHER) -> Region:
         """A region from a mask of the crop, [1, 1, S, S] in [0, 1] at any size."""
         check_mask(mask, who="Region.of_mask", height=mask.shape[-1], width=mask.shape[-1])
-        small = _resized(mask.float(), BITMAP_PX)
+        small = _resize_mask(mask.float(), BITMAP_PX)
         levels = (small[0, 0] * 255).round().to(torch.uint8).numpy().tobytes()
         return cls(bitmap=base64.b64encode(zlib.compress(levels, 9)).decode(), feather=feather)
 
     def mask(self, resolution: int) -> Tensor:
         """[1, 1, resolution, resolution] in [0, 1], feathered; exactly 0 where nothing may change."""
-        return _drawn(self, resolution)
+        return _draw_mask(self, resolution)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; fields that say nothing are left out."""
@@ -157,11 +157,11 @@ def _check_fields(data: Any, known: Sequence[str], *, what: str) -> None:
         check_known(key, known, what=f"field of {what}")
 
 
-def _unpacked(bitmap: str) -> Tensor:
+def _unpack_bitmap(bitmap: str) -> Tensor:
     """[1, 1, BITMAP_PX, BITMAP_PX]; never more memory than that, whatever the text promises."""
     size = BITMAP_PX**2
     try:
-        if len(bitmap) > MAX_BITMAP:
+        if len(bitmap) > MAX_BITMAP_CHARS:
             raise ValueError(f"{len(bitmap):,} characters")
         reader = zlib.decompressobj()
         levels = reader.decompress(base64.b64decode(bitmap, validate=True), size + 1)
@@ -169,24 +169,24 @@ def _unpacked(bitmap: str) -> Tensor:
             raise ValueError(f"it holds {'more' if len(levels) > size else len(levels)} bytes")
     except (ValueError, binascii.Error, zlib.error) as error:
         raise BadMask(
-            f"a region's bitmap is {BITMAP_PX} x {BITMAP_PX} bytes, packed by zlib, in at most {MAX_BITMAP:,} "
+            f"a region's bitmap is {BITMAP_PX} x {BITMAP_PX} bytes, packed by zlib, in at most {MAX_BITMAP_CHARS:,} "
             f"characters of base64: {error}"
         ) from error
     return torch.frombuffer(bytearray(levels), dtype=torch.uint8).view(1, 1, BITMAP_PX, BITMAP_PX) / 255
 
 
 @lru_cache(maxsize=32)
-def _drawn(region: Region, resolution: int) -> Tensor:
-    px = min(resolution, DRAWN_PX)
-    mask = _resized(_unpacked(region.bitmap), px) if region.bitmap else torch.zeros(1, 1, px, px)
+def _draw_mask(region: Region, resolution: int) -> Tensor:
+    px = min(resolution, MAX_DRAW_PX)
+    mask = _resize_mask(_unpack_bitmap(region.bitmap), px) if region.bitmap else torch.zeros(1, 1, px, px)
     for stroke in region.strokes:
         points = torch.tensor(stroke.points, dtype=torch.float64) * px
-        painted = brush(px, px, points, radius_px=stroke.radius * px)
-        mask = mask * (1 - painted) if stroke.erase else torch.maximum(mask, painted)
-    return _resized(feather(mask, radius_px=region.feather * px), resolution)
+        stroke_mask = brush(px, px, points, radius_px=stroke.radius * px)
+        mask = mask * (1 - stroke_mask) if stroke.erase else torch.maximum(mask, stroke_mask)
+    return _resize_mask(feather(mask, radius_px=region.feather * px), resolution)
 
 
-def _resized(mask: Tensor, px: int) -> Tensor:
+def _resize_mask(mask: Tensor, px: int) -> Tensor:
     if mask.shape[-1] == px:
         return mask
     if mask.shape[-1] % px == 0:
@@ -195,7 +195,7 @@ def _resized(mask: Tensor, px: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Within:
+class InRegion:
     """A step that applies in a region only. In a recipe it is the step with the region under "within"."""
 
     name: ClassVar[str] = "within"  # never written: a recipe has the name of the step
@@ -203,26 +203,26 @@ class Within:
     region: Region
 
     def __post_init__(self) -> None:
-        if isinstance(self.step, Within):
+        if isinstance(self.step, InRegion):
             raise BadConfig("a step lies within one region; draw the part that both have in common")
 
-    def apply(self, ws: Tensor, bench: Bench) -> Tensor:
-        """What the step does inside its region; `cells` says where that is."""
-        return self.step.apply(ws, bench)
+    def apply(self, ws: Tensor, context: EditContext) -> Tensor:
+        """What the step does inside its region; `partition_steps` says where that is."""
+        return self.step.apply(ws, context)
 
 
 def region_of(step: Any) -> Region | None:
     """Where a step applies; None = everywhere."""
-    return step.region if isinstance(step, Within) else None
+    return step.region if isinstance(step, InRegion) else None
 
 
-def unwrapped(step: Any) -> Any:
+def unwrap_step(step: Any) -> Any:
     """The step itself, without its region."""
-    return step.step if isinstance(step, Within) else step
+    return step.step if isinstance(step, InRegion) else step
 
 
 @dataclass(frozen=True)
-class Cell:
+class RegionCell:
     """A part of the picture to which the same steps apply; `inside` is None for the rest, where no region is."""
 
     steps: tuple[LatentStep, ...]
@@ -234,12 +234,12 @@ class Cell:
         if not self.regions:
             return 1.0
         if self.inside is not None:
-            return _share(self.regions, self.inside, resolution)
-        others = [_share(self.regions, inside, resolution) for inside in _overlaps(self.regions)]
+            return _cell_weight(self.regions, self.inside, resolution)
+        others = [_cell_weight(self.regions, inside, resolution) for inside in _overlaps(self.regions)]
         return (1 - sum(others, torch.zeros(1, 1, resolution, resolution))).clamp(min=0)
 
 
-def cells(steps: Iterable[LatentStep]) -> tuple[Cell, ...]:
+def partition_steps(steps: Iterable[LatentStep]) -> tuple[RegionCell, ...]:
     """Which steps are painted where. The first cell is the rest of the picture, outside all regions.
 
     Raises:
@@ -249,13 +249,13 @@ def cells(steps: Iterable[LatentStep]) -> tuple[Cell, ...]:
     regions = regions_of(steps)
     everywhere = tuple(step for step in steps if region_of(step) is None)
     if not regions:
-        return (Cell(everywhere),)
-    found = [Cell(everywhere, regions)]
+        return (RegionCell(everywhere),)
+    partition = [RegionCell(everywhere, regions)]
     for inside in _overlaps(regions):
         here = {region for region, is_in in zip(regions, inside, strict=True) if is_in}
         applied = tuple(step for step in steps if region_of(step) is None or region_of(step) in here)
-        found.append(Cell(applied, regions, inside))
-    return tuple(found)
+        partition.append(RegionCell(applied, regions, inside))
+    return tuple(partition)
 
 
 def regions_of(steps: Iterable[LatentStep]) -> tuple[Region, ...]:
@@ -264,28 +264,32 @@ def regions_of(steps: Iterable[LatentStep]) -> tuple[Region, ...]:
     Raises:
         BadConfig: more than MAX_REGIONS.
     """
-    found = tuple(dict.fromkeys(step.region for step in steps if isinstance(step, Within)))
-    if len(found) > MAX_REGIONS:
-        raise BadConfig(f"a recipe has up to {MAX_REGIONS} different regions, got {len(found)}")
-    return found
+    regions = tuple(dict.fromkeys(step.region for step in steps if isinstance(step, InRegion)))
+    if len(regions) > MAX_REGIONS:
+        raise BadConfig(f"a recipe has up to {MAX_REGIONS} different regions, got {len(regions)}")
+    return regions
 
 
 @lru_cache(maxsize=32)
 def _overlaps(regions: tuple[Region, ...]) -> tuple[tuple[bool, ...], ...]:
     """In which combinations the regions cover a place, at least one of them each time."""
-    found: list[tuple[tuple[bool, ...], Tensor]] = [((), torch.ones(1, 1, BITMAP_PX, BITMAP_PX))]
+    combinations: list[tuple[tuple[bool, ...], Tensor]] = [((), torch.ones(1, 1, BITMAP_PX, BITMAP_PX))]
     for region in regions:
         mask = region.mask(BITMAP_PX)
         split = [
-            ((*inside, is_in), weight * (mask if is_in else 1 - mask)) for inside, weight in found for is_in in (0, 1)
+            ((*inside, is_in), weight * (mask if is_in else 1 - mask))
+            for inside, weight in combinations
+            for is_in in (0, 1)
         ]
-        found = [(tuple(map(bool, inside)), weight) for inside, weight in split if float(weight.max()) > FAINT]
-        if len(found) > MAX_CELLS:
+        combinations = [
+            (tuple(map(bool, inside)), weight) for inside, weight in split if float(weight.max()) > MIN_CELL_WEIGHT
+        ]
+        if len(combinations) > MAX_CELLS:
             raise BadConfig(f"these regions overlap in more than {MAX_CELLS} ways; use fewer, or the same one again")
-    return tuple(inside for inside, _ in found if any(inside))
+    return tuple(inside for inside, _ in combinations if any(inside))
 
 
-def _share(regions: tuple[Region, ...], inside: tuple[bool, ...], resolution: int) -> Tensor:
+def _cell_weight(regions: tuple[Region, ...], inside: tuple[bool, ...], resolution: int) -> Tensor:
     weight = torch.ones(1, 1, resolution, resolution)
     for region, is_in in zip(regions, inside, strict=True):
         mask = region.mask(resolution)
@@ -293,7 +297,7 @@ def _share(regions: tuple[Region, ...], inside: tuple[bool, ...], resolution: in
     return weight
 
 
-def collage(parts: Sequence[tuple[Tensor, Cell]]) -> Tensor:
+def blend_cells(parts: Sequence[tuple[Tensor, RegionCell]]) -> Tensor:
     """The cells' pictures, [1, C, S, S] each, as one; where a cell is alone its pixels are its own, bit for bit."""
     if len(parts) == 1:
         return parts[0][0]

@@ -16,8 +16,15 @@ from typing import Any
 from torch import Tensor
 
 from ganvas.editing.directions import Direction
-from ganvas.editing.effect import Judge, OnStep, Response, judged, respond, sheet
-from ganvas.editing.leakage import Leakage, draw_leakage, leakage_of
+from ganvas.editing.effect import (
+    OnMeasureStep,
+    Response,
+    ScoreFunction,
+    direction_sheet,
+    measure_response,
+    score_latents,
+)
+from ganvas.editing.leakage import Leakage, draw_leakage, leakage_from_responses
 from ganvas.images.files import write_image
 from ganvas.weights.checkpoint import write_atomically
 
@@ -25,7 +32,7 @@ SHEET_ROWS = 5
 
 
 @dataclass(frozen=True)
-class Report:
+class DirectionReport:
     """What was measured: a response a direction (empty without a judge), and the leakage (None without one)."""
 
     directions: tuple[Direction, ...]
@@ -53,8 +60,8 @@ class Report:
         for r in self.responses:
             for score in [r.direction] if r.direction in r.means else list(r.means):
                 means = ", ".join(f"{a:+g}: {m:.3g}" for a, m in zip(r.amounts, r.means[score], strict=True))
-                found = " ".join(f"{share:.0%}" for share in r.found)
-                rows.append([r.direction, f"{score} (as it is: {r.still[score]:.3g})", means, found])
+                face_shares = " ".join(f"{share:.0%}" for share in r.found)
+                rows.append([r.direction, f"{score} (as it is: {r.still[score]:.3g})", means, face_shares])
         return rows
 
     def to_json(self) -> str:
@@ -80,16 +87,16 @@ class Report:
         return json.dumps(_without_nan(plain), indent=1)
 
 
-def report(
+def write_direction_report(
     generator: Any,
     directions: Sequence[Direction],
     ws: Tensor,
     folder: Path | str,
     *,
-    judge: Judge | None = None,
+    scorer: ScoreFunction | None = None,
     resolution: int | None = None,
-    on_step: OnStep | None = None,
-) -> Report:
+    on_step: OnMeasureStep | None = None,
+) -> DirectionReport:
     """Measure directions on latents they were not learnt from, and write the report.
 
     Args:
@@ -107,23 +114,23 @@ def report(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     still: Mapping[str, Tensor] | None = None
-    if judge is not None:
-        still = judged(generator, judge, ws, resolution=resolution)
+    if scorer is not None:
+        still = score_latents(generator, scorer, ws, resolution=resolution)
     responses = []
     for done, direction in enumerate(directions, start=1):
-        picture = sheet(generator, ws[:SHEET_ROWS], direction)
+        picture = direction_sheet(generator, ws[:SHEET_ROWS], direction)
         write_image(picture, folder / _sheet_name(direction))
-        if judge is not None:
-            responses.append(respond(generator, judge, ws, direction, still=still, resolution=resolution))
+        if scorer is not None:
+            responses.append(measure_response(generator, scorer, ws, direction, still=still, resolution=resolution))
         if on_step is not None:
             on_step(done, len(directions))
-    leakage = leakage_of(responses) if responses else None
+    leakage = leakage_from_responses(responses) if responses else None
     if leakage is not None:
         write_image(draw_leakage(leakage), folder / "leakage.png")
-    found = Report(tuple(directions), tuple(responses), leakage, len(ws))
-    for name, text in (("report.md", found.to_markdown()), ("report.json", found.to_json())):
+    result = DirectionReport(tuple(directions), tuple(responses), leakage, len(ws))
+    for name, text in (("report.md", result.to_markdown()), ("report.json", result.to_json())):
         write_atomically(folder / name, lambda part, text=text: Path(part).write_text(text, encoding="utf-8"))
-    return found
+    return result
 
 
 def _without_nan(value: Any) -> Any:

@@ -42,21 +42,21 @@ def sefa(
         BadConfig: the generator has no style layers, none in these rows, or count is out of range.
     """
     rows = list(range(generator.num_ws)) if layers is None else check_layers(layers, num_ws=generator.num_ws)
-    values, vectors = factorise(generator, rows)
+    values, vectors = factorize(generator, rows)
     if not 1 <= count <= len(values):
         raise BadConfig(f"count should be 1 to {len(values)} (w_dim), got {count}")
-    w = natural_w(generator, samples)
-    found = []
+    w = sample_w(generator, samples)
+    directions = []
     for i in range(count):
         unit = vectors[:, i]
         spread = (w.double() @ unit).std().item()
         facts = {"method": "sefa", "eigenvalue": values[i].item(), "step": spread, "unit": "spread of w along it"}
-        kept = None if layers is None else tuple(rows)
-        found.append(Direction(f"sefa-{i}", (unit * spread).float()[None], kept, -3, 3, fingerprint, facts))
-    return found
+        moved_rows = None if layers is None else tuple(rows)
+        directions.append(Direction(f"sefa-{i}", (unit * spread).float()[None], moved_rows, -3, 3, fingerprint, facts))
+    return directions
 
 
-def factorise(generator: Any, rows: Iterable[int]) -> tuple[Tensor, Tensor]:
+def factorize(generator: Any, rows: Iterable[int]) -> tuple[Tensor, Tensor]:
     """Eigenvalues [w_dim], falling, and unit eigenvectors [w_dim, w_dim] as columns, of A·Aᵀ for these rows of ws."""
     wanted = set(rows)
     weights = [style_matrix(layer) for layer in style_layers(generator) if layer.row in wanted]
@@ -80,15 +80,15 @@ def style_matrix(layer: StyleLayer) -> Tensor:
 
 
 @torch.no_grad()
-def natural_w(generator: Any, samples: int, *, seed: int = 0, truncation_psi: float = 1.0) -> Tensor:
+def sample_w(generator: Any, samples: int, *, seed: int = 0, truncation_psi: float = 1.0) -> Tensor:
     """Latents as the generator makes them: [samples, w_dim]; classes at random where it has them."""
     random = torch.Generator().manual_seed(seed)
-    found = []
+    batches = []
     for start in range(0, samples, 1024):
         n = min(1024, samples - start)
         z = torch.randn(n, generator.z_dim, generator=random)
         c = None
         if generator.c_dim:
             c = torch.eye(generator.c_dim)[torch.randint(generator.c_dim, (n,), generator=random)]
-        found.append(generator.mapping(z, c, truncation_psi=truncation_psi)[:, 0].clone())
-    return torch.cat(found)
+        batches.append(generator.mapping(z, c, truncation_psi=truncation_psi)[:, 0].clone())
+    return torch.cat(batches)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_c
 from torch import Tensor
 
 from ganvas.checks import check_known
-from ganvas.editing.directions import SPACES, Direction, move, style_shift, without
+from ganvas.editing.directions import SPACES, Direction, move_along_direction, project_out, style_shift
 from ganvas.errors import BadConfig
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Bench:
+class EditContext:
     """What steps work with: a generator and the directions that were learnt on it.
 
     Steps that change styles instead of ws (see styles.py) put their shifts [S] into `shifts`, steps that change the
@@ -37,7 +37,7 @@ class Bench:
     styles: list[tuple[Style, float]] | None = None
 
 
-class Edited(NamedTuple):
+class EditedLatents(NamedTuple):
     """What latent steps came to: latents, and what they are to be painted with."""
 
     ws: Tensor
@@ -62,7 +62,7 @@ class LatentStep(Protocol):
 
     name: ClassVar[str]
 
-    def apply(self, ws: Tensor, bench: Bench) -> Tensor:
+    def apply(self, ws: Tensor, context: EditContext) -> Tensor:
         """ws [N, num_ws, w_dim] → a new tensor of that shape."""
         ...
 
@@ -101,29 +101,29 @@ class Move:
         if self.space is not None:
             check_known(str(self.space), SPACES, what="space of a move")
 
-    def apply(self, ws: Tensor, bench: Bench) -> Tensor:
+    def apply(self, ws: Tensor, context: EditContext) -> Tensor:
         """See `LatentStep`."""
-        direction = without(bench.direction(self.direction), [bench.direction(other) for other in self.keep])
+        direction = project_out(context.direction(self.direction), [context.direction(other) for other in self.keep])
         if self.space not in (None, direction.space):
             raise BadConfig(
                 f"this move is meant for space {self.space!r}, and direction {direction.name!r} lives in "
                 f"{direction.space!r}"
             )
         if direction.space != "s":
-            return move(ws, direction, self.amount, layers=self.layers)
-        if bench.shifts is None:
+            return move_along_direction(ws, direction, self.amount, layers=self.layers)
+        if context.shifts is None:
             raise BadConfig(f"direction {direction.name!r} moves style channels, which this tool cannot do yet")
-        bench.shifts.append(style_shift(direction, self.amount, bench.generator, layers=self.layers))
+        context.shifts.append(style_shift(direction, self.amount, context.generator, layers=self.layers))
         return ws
 
 
-def run_steps(steps: Iterable[LatentStep], ws: Tensor, bench: Bench) -> Edited:
+def run_steps(steps: Iterable[LatentStep], ws: Tensor, context: EditContext) -> EditedLatents:
     """Latent steps in a row: ws [N, num_ws, w_dim] → what to paint, and with what."""
     shifts: list[Tensor] = []
     styles: list[tuple[Style, float]] = []
     for step in steps:
-        ws = step.apply(ws, replace(bench, shifts=shifts, styles=styles))
-    return Edited(ws, sum(shifts[1:], shifts[0]) if shifts else None, tuple(styles))
+        ws = step.apply(ws, replace(context, shifts=shifts, styles=styles))
+    return EditedLatents(ws, sum(shifts[1:], shifts[0]) if shifts else None, tuple(styles))
 
 
 def step_to_dict(step: Any) -> dict[str, Any]:

@@ -40,11 +40,11 @@ def style_layers(generator: Any) -> list[StyleLayer]:
 
 def style_slices(generator: Any) -> list[tuple[StyleLayer, slice]]:
     """Each layer with its place in the flat styles [N, S]."""
-    at, found = 0, []
+    at, slices = 0, []
     for layer in style_layers(generator):
-        found.append((layer, slice(at, at + layer.channels)))
+        slices.append((layer, slice(at, at + layer.channels)))
         at += layer.channels
-    return found
+    return slices
 
 
 def styles_of(ws: Tensor, generator: Any) -> Tensor:
@@ -65,7 +65,7 @@ def styles_of(ws: Tensor, generator: Any) -> Tensor:
 
 
 @contextmanager
-def styled(generator: Any, shift: Tensor | None) -> Iterator[None]:
+def shift_styles(generator: Any, shift: Tensor | None) -> Iterator[None]:
     """While inside, everything the generator paints has its styles shifted; None = not at all.
 
     Args:
@@ -92,8 +92,8 @@ def styled(generator: Any, shift: Tensor | None) -> Iterator[None]:
             handle.remove()
 
 
-def paint(generator: Any, ws: Tensor, shift: Tensor | None = None, **options: Any) -> Tensor:
+def synthesize_with_shift(generator: Any, ws: Tensor, shift: Tensor | None = None, **options: Any) -> Tensor:
     """`generator.synthesis(ws, **options)` with its styles shifted."""
-    with styled(generator, shift):
+    with shift_styles(generator, shift):
         img: Tensor = generator.synthesis(ws, **options)
     return img

@@ -33,11 +33,11 @@ from ganvas.weights.files import open_file
 from ganvas.weights.interpolate import interpolate_networks
 
 if TYPE_CHECKING:
-    from ganvas.editing.step import Bench
+    from ganvas.editing.step import EditContext
 
 FORMAT = "ganvas-style-1"
 UP, DOWN = ":up", ":down"  # two thin factors in place of a large tensor
-MAX_CARD = 100_000  # characters
+MAX_FACTS_CHARS = 100_000  # characters
 _NAME = re.compile(r"[\w-]{1,64}")
 _PRINT = re.compile(r"[0-9a-f]{64}")
 
@@ -64,11 +64,11 @@ class Stylise:
             raise BadConfig(f"stylise's strength is a number from 0 to 1, got {self.strength!r}")
         object.__setattr__(self, "strength", float(self.strength))
 
-    def apply(self, ws: Tensor, bench: Bench) -> Tensor:
+    def apply(self, ws: Tensor, context: EditContext) -> Tensor:
         """See `LatentStep`; ws stay, the style goes to the bench's."""
-        if bench.style is None or bench.styles is None:
+        if context.style is None or context.styles is None:
             raise BadConfig(f"style {self.style!r} changes the generator, which this tool cannot do yet")
-        bench.styles.append((bench.style(self.style, self.fingerprint), self.strength))
+        context.styles.append((context.style(self.style, self.fingerprint), self.strength))
         return ws
 
 
@@ -111,7 +111,7 @@ class Style:
             BadLatent: a tensor that does not fit the generator.
         """
         parameters = dict(generator.named_parameters())
-        made = {}
+        deltas = {}
         for name, tensor in self.tensors.items():
             if name.endswith(DOWN):
                 continue
@@ -121,23 +121,23 @@ class Style:
             came = list(tensor.shape) if down is None else [tensor.shape[0], *down.shape[1:]]
             if shape != came or (name.endswith(UP) and (down is None or tensor.shape[1:] != down.shape[:1])):
                 raise BadLatent(f"style {self.name!r} is of another generator: {plain} {came} does not fit {shape}")
-            made[plain] = tensor.float() if down is None else product(tensor, down)
-        return made
+            deltas[plain] = tensor.float() if down is None else low_rank_product(tensor, down)
+        return deltas
 
 
-def product(up: Tensor, down: Tensor) -> Tensor:
+def low_rank_product(up: Tensor, down: Tensor) -> Tensor:
     """up [O, r] times down [r, …] → [O, …], float32."""
     return torch.tensordot(up.float(), down.float(), dims=1)
 
 
-def thin(tensor: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+def low_rank_factors(tensor: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """The two factors [O, r], [r, …] whose product is nearest to a tensor [O, …] (Eckart and Young 1936)."""
     u, s, v = torch.linalg.svd(tensor.float().flatten(1), full_matrices=False)
     root = s[:rank].sqrt()
     return u[:, :rank] * root, (root[:, None] * v[:rank]).view(-1, *tensor.shape[1:])
 
 
-def sum_of_deltas(
+def sum_deltas(
     generator: Any, styles: Iterable[tuple[Style, float]], others: Iterable[tuple[Mapping[str, Tensor], float]] = ()
 ) -> dict[str, Tensor]:
     """Styles and other differences added up, each with its strength: parameter name → difference.
@@ -153,19 +153,19 @@ def sum_of_deltas(
     return total
 
 
-def with_style(generator: Any, style: Style, strength: float = 1.0) -> Any:
+def apply_style(generator: Any, style: Style, strength: float = 1.0) -> Any:
     """A copy of the generator that paints in the style; the one handed in is not changed.
 
     Raises:
         BadLatent: the style is of another generator.
     """
-    made = copy.deepcopy(generator)
-    parameters = dict(made.named_parameters())
+    restyled = copy.deepcopy(generator)
+    parameters = dict(restyled.named_parameters())
     with torch.no_grad():
         for name, difference in style.delta(generator).items():
             parameters[name].add_(difference.to(parameters[name]), alpha=strength)
-    made.facts = {**generator.facts, "style": {"name": style.name, "strength": strength, **style.facts}}
-    return made
+    restyled.facts = {**generator.facts, "style": {"name": style.name, "strength": strength, **style.facts}}
+    return restyled
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -191,12 +191,12 @@ def save_style(style: Style, path: Path | str | None = None) -> Path:
     if path is None:
         styles_folder().mkdir(parents=True, exist_ok=True)
         path = styles_folder() / f"{style.name}.safetensors"
-    kept = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in style.tensors.items()}
-    for name, tensor in kept.items():
+    tensors = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in style.tensors.items()}
+    for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise BrokenWeights(f"style {style.name!r} is not saved: {name} holds numbers that are not finite")
     header = {"format": FORMAT, "name": style.name, "parent": style.parent, "facts": json.dumps(style.facts)}
-    write_atomically(Path(path), lambda part: save_file(kept, part, header))
+    write_atomically(Path(path), lambda part: save_file(tensors, part, header))
     return Path(path)
 
 
@@ -206,15 +206,15 @@ def load_style(path: Path | str) -> Style:
     Raises:
         WeightsError: the file is missing, damaged or something else.
     """
-    found = open_file(Path(path))
-    if found.container != "safetensors" or found.header.get("format") != FORMAT:
+    contents = open_file(Path(path))
+    if contents.container != "safetensors" or contents.header.get("format") != FORMAT:
         raise BrokenWeights(f"{path} does not hold a style of ganvas (expected a .safetensors with format {FORMAT})")
-    tensors = found.state_dict()
+    tensors = contents.state_dict()
     try:
-        if len(found.header["facts"]) > MAX_CARD:
+        if len(contents.header["facts"]) > MAX_FACTS_CHARS:
             raise ValueError("too long")
-        facts = json.loads(found.header["facts"])
-        name, parent = found.header["name"], found.header["parent"]
+        facts = json.loads(contents.header["facts"])
+        name, parent = contents.header["name"], contents.header["parent"]
         check_style_name(name)
         if not isinstance(facts, dict) or not _PRINT.fullmatch(parent):
             raise ValueError("facts or parent are not what they should be")
@@ -226,17 +226,17 @@ def load_style(path: Path | str) -> Style:
     return Style(name=name, tensors=tensors, parent=parent, facts=facts)
 
 
-def known_styles(parent: str | None = None) -> dict[str, Style]:
+def list_styles(parent: str | None = None) -> dict[str, Style]:
     """The styles in the user's folder, by name; `parent` = of this generator only. Damaged files are left out."""
-    found = {}
+    styles = {}
     for file in sorted(styles_folder().glob("*.safetensors")) if styles_folder().is_dir() else []:
         try:
             style = load_style(file)
         except WeightsError:
             continue
         if parent in (None, style.parent):
-            found[style.name] = style
-    return found
+            styles[style.name] = style
+    return styles
 
 
 def find_style(name: str, fingerprint: str = "", *, parent: str) -> Style:
@@ -255,7 +255,7 @@ def find_style(name: str, fingerprint: str = "", *, parent: str) -> Style:
     style = load_style(path) if path.is_file() else None
     if style is not None and style.parent == parent and fingerprint in ("", style.fingerprint):
         return style
-    known = known_styles(parent)
+    known = list_styles(parent)
     for other in known.values() if fingerprint else ():
         if other.fingerprint == fingerprint:
             return other
@@ -293,18 +293,18 @@ def swap_layers(coarse: Any, fine: Any, *, at_px: float, width: float = 0.0) -> 
     """
     if not width >= 0 or not at_px > 0:
         raise BadConfig(f"swap_layers expects at_px above 0 and width of 0 or more, got {at_px} and {width}")
-    made = interpolate_networks(coarse, fine, 1.0)  # checks that they fit
+    merged = interpolate_networks(coarse, fine, 1.0)  # checks that they fit
     theirs = fine.state_dict()
     placed = False
-    for name, value in made.state_dict().items():
-        px = made.place_px(name)
+    for name, value in merged.state_dict().items():
+        px = merged.place_px(name)
         if px is not None and value.is_floating_point():
             placed = True
             value.lerp_(theirs[name].to(value), fine_share(px, at_px=at_px, width=width))
     if not placed:
-        raise BadConfig(f"{made.family} does not say at which size its layers paint; blend the two instead")
-    made.facts = {"swapped": {"at_px": at_px, "width": width, "coarse": coarse.facts, "fine": fine.facts}}
-    return made
+        raise BadConfig(f"{merged.family} does not say at which size its layers paint; blend the two instead")
+    merged.facts = {"swapped": {"at_px": at_px, "width": width, "coarse": coarse.facts, "fine": fine.facts}}
+    return merged
 
 
 def fine_share(px: int, *, at_px: float, width: float) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ganvas.errors import BadConfig
 
 
-def walk(keys: Tensor, *, frames: int, on_sphere: bool = False) -> Tensor:
+def latent_walk(keys: Tensor, *, frames: int, on_sphere: bool = False) -> Tensor:
     """A loop through the keys.
 
     Args:

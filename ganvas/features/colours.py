@@ -39,7 +39,7 @@ def to_lab(img: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def colours_of(img: Tensor) -> dict[str, Tensor]:
+def compute_colour_scores(img: Tensor) -> dict[str, Tensor]:
     """Scores of aligned faces from their colours.
 
     Args:
@@ -55,7 +55,7 @@ def colours_of(img: Tensor) -> dict[str, Tensor]:
     Raises:
         BadImage: another shape.
     """
-    check_img(img, who="colours_of")
+    check_img(img, who="compute_colour_scores")
     lab = to_lab(F.interpolate(img, (WORK_PX, WORK_PX), mode="area"))
     hair, skin = _mean(lab, HAIR), _mean(lab, SKIN)
     return {
@@ -70,13 +70,13 @@ def colours_of(img: Tensor) -> dict[str, Tensor]:
     }
 
 
-COLOURS = ("hair_light", "hair_hue", "hair_colourful", "skin_light", "skin_hue", "beard", "glasses", "hair_long")
+COLOUR_SCORES = ("hair_light", "hair_hue", "hair_colourful", "skin_light", "skin_hue", "beard", "glasses", "hair_long")
 
 
 def score_colours(img: Tensor, attribute: str) -> Tensor:
-    """One of the scores of `colours_of`, [N]."""
-    check_known(attribute, COLOURS, what="attribute")
-    return colours_of(img)[attribute]
+    """One of the scores of `compute_colour_scores`, [N]."""
+    check_known(attribute, COLOUR_SCORES, what="attribute")
+    return compute_colour_scores(img)[attribute]
 
 
 def _cut(lab: Tensor, part: tuple[float, float, float, float]) -> Tensor:

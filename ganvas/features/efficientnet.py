@@ -104,12 +104,12 @@ class EfficientNetLite0(nn.Module):
         """
         check_img(img, who="EfficientNetLite0.features")
         h = F.relu6(self.stem(img.contiguous(memory_format=torch.channels_last)))
-        found = [h] if 0 in taps else []
+        maps = [h] if 0 in taps else []
         for index, block in enumerate(self.blocks[: max(taps)], start=1):
             h = block(h)
             if index in taps:
-                found.append(h)
-        return found
+                maps.append(h)
+        return maps
 
     def embed(self, img: Tensor) -> Tensor:
         """One vector a picture: the pooled last layer, [N, 1280]. Compare pictures at one size; 224 px is its own."""
@@ -154,7 +154,7 @@ def load_efficientnet(path: Path | str | None = None) -> EfficientNetLite0:
     state = open_file(Path(path)).state_dict()
     net = EfficientNetLite0()
     try:
-        net.load_state_dict(_folded(state))
+        net.load_state_dict(_fold_batch_norms(state))
     except (KeyError, RuntimeError) as error:
         raise WeightsError(
             f"{path} does not hold EfficientNet-Lite0: expected names like '_blocks.0._depthwise_conv.weight', "
@@ -163,7 +163,7 @@ def load_efficientnet(path: Path | str | None = None) -> EfficientNetLite0:
     return net
 
 
-def eyes_if_here() -> EfficientNetLite0 | None:
+def load_efficientnet_if_available() -> EfficientNetLite0 | None:
     """The network, where its weights are on this computer; everything works without, a little less well."""
     try:
         return load_efficientnet()
@@ -171,7 +171,7 @@ def eyes_if_here() -> EfficientNetLite0 | None:
         return None
 
 
-def _folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _fold_batch_norms(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Their names → ours, each batch norm folded into the convolution before it."""
     ours = {"classifier.weight": state["_fc.weight"], "classifier.bias": state["_fc.bias"]}
 

@@ -24,7 +24,7 @@ CLOSE_SEARCH_PX = 4096  # longest side of the second look, taken when the first 
 MIN_FACE_PX = 24  # smallest face looked for, in pixels of the searched picture
 PYRAMID_STEP = 0.709
 THRESHOLDS = (0.6, 0.7, 0.8)
-SURE = 0.95  # below this score a face is a guess
+MIN_UPRIGHT_SCORE = 0.95  # below this score a face is a guess
 CELL_PX, STRIDE = 12, 2
 MIRRORED = [1, 0, 2, 4, 3]  # a mirrored left eye is a right eye
 MAX_CANDIDATES = 2000
@@ -53,7 +53,7 @@ class Face:
     def upright(self) -> bool:
         """Surely a face, and its eyes nearer to level than to plumb."""
         across, down = (self.points[1] - self.points[0]).tolist()
-        return self.score > SURE and across > abs(down)
+        return self.score > MIN_UPRIGHT_SCORE and across > abs(down)
 
     @property
     def sideways(self) -> float:
@@ -155,16 +155,16 @@ class FaceFinder:
             faces = self._find_upright(torch.rot90(img, turns, dims=(2, 3)))
             sure = sum(face.score for face in faces if face.upright)
             if sure > most:
-                best, most = [_turned_back(face, turns, width, height) for face in faces], sure
+                best, most = [_turn_back(face, turns, width, height) for face in faces], sure
         return best
 
     def _find_upright(self, img: Tensor) -> list[Face]:
         longest = max(img.shape[2:])
-        looks = [min(longest, SEARCH_PX)]
+        search_sizes = [min(longest, SEARCH_PX)]
         if longest > SEARCH_PX:
-            looks.append(min(longest, CLOSE_SEARCH_PX))
-        for look in looks:
-            small, scale_x, scale_y = _shrunk(img, look / longest)
+            search_sizes.append(min(longest, CLOSE_SEARCH_PX))
+        for search_px in search_sizes:
+            small, scale_x, scale_y = _downscale(img, search_px / longest)
             boxes, points, scores = self._cascade(small)
             if len(boxes):
                 grow = boxes.new_tensor([scale_x, scale_y])
@@ -185,7 +185,7 @@ class FaceFinder:
 
     def _propose(self, img: Tensor) -> Tensor:
         """First network, on a pyramid: [K, 4] square boxes."""
-        shortest, found, scores = min(img.shape[2:]), [], []
+        shortest, proposals, scores = min(img.shape[2:]), [], []
         scale = CELL_PX / MIN_FACE_PX
         while shortest * scale >= CELL_PX:
             size = [max(CELL_PX, round(side * scale)) for side in img.shape[2:]]
@@ -194,21 +194,21 @@ class FaceFinder:
             score = probability[0, rows, columns]
             corner = torch.stack([columns, rows], dim=1) * float(STRIDE)
             box = torch.cat([corner, corner + CELL_PX], dim=1) / scale
-            box = _shifted(box, shift[0, :, rows, columns].T)
+            box = _shift_boxes(box, shift[0, :, rows, columns].T)
             keep = _suppress(box, score, overlap=0.5)
-            found.append(box[keep])
+            proposals.append(box[keep])
             scores.append(score[keep])
             scale *= PYRAMID_STEP
-        if not found:
+        if not proposals:
             return img.new_zeros(0, 4)
-        boxes, score = torch.cat(found), torch.cat(scores)
-        return _squared(boxes[_suppress(boxes, score, overlap=0.7)])
+        boxes, score = torch.cat(proposals), torch.cat(scores)
+        return _make_square(boxes[_suppress(boxes, score, overlap=0.7)])
 
     def _refine(self, img: Tensor, boxes: Tensor) -> Tensor:
         score, shift = self.rnet(_cut(img, boxes, 24))
         good = score >= THRESHOLDS[1]
-        boxes, score = _shifted(boxes[good], shift[good]), score[good]
-        return _squared(boxes[_suppress(boxes, score, overlap=0.7)])
+        boxes, score = _shift_boxes(boxes[good], shift[good]), score[good]
+        return _make_square(boxes[_suppress(boxes, score, overlap=0.7)])
 
     def _finish(self, img: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         boxes = boxes.round()
@@ -220,7 +220,7 @@ class FaceFinder:
             mirrored = self.onet(crops.flip(3))[2][:, MIRRORED]
             share = (share + torch.stack([1 - mirrored[..., 0], mirrored[..., 1]], dim=2)) / 2
         points = boxes[:, None, :2] + share * (boxes[:, 2:] - boxes[:, :2])[:, None]
-        boxes = _shifted(boxes, shift)
+        boxes = _shift_boxes(boxes, shift)
         keep = _suppress(boxes, score, overlap=0.7, of_smaller=True)
         return boxes[keep], points[keep], score[keep]
 
@@ -259,7 +259,7 @@ def _read(net: nn.Module, path: Path) -> nn.Module:
     return net.requires_grad_(False).eval()
 
 
-def _shrunk(img: Tensor, scale: float) -> tuple[Tensor, float, float]:
+def _downscale(img: Tensor, scale: float) -> tuple[Tensor, float, float]:
     """The picture at `scale`, in the value range the networks know, and the factors that lead back."""
     height, width = img.shape[2:]
     size = [max(1, round(height * scale)), max(1, round(width * scale))]
@@ -267,13 +267,13 @@ def _shrunk(img: Tensor, scale: float) -> tuple[Tensor, float, float]:
     return small.float() * (127.5 / 128), width / small.shape[3], height / small.shape[2]
 
 
-def _shifted(boxes: Tensor, shift: Tensor) -> Tensor:
+def _shift_boxes(boxes: Tensor, shift: Tensor) -> Tensor:
     """Move each side by its share of the box's size."""
     size = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
     return boxes + shift * size
 
 
-def _squared(boxes: Tensor) -> Tensor:
+def _make_square(boxes: Tensor) -> Tensor:
     centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).amax(dim=1, keepdim=True) / 2
     return torch.cat([centre - half, centre + half], dim=1)
 
@@ -306,7 +306,7 @@ def _suppress(boxes: Tensor, scores: Tensor, *, overlap: float, of_smaller: bool
     return order[alive]
 
 
-def _turned_back(face: Face, turns: int, width: int, height: int) -> Face:
+def _turn_back(face: Face, turns: int, width: int, height: int) -> Face:
     """From the photo turned counter-clockwise by `turns` quarters to the photo as it is."""
     if turns == 0:
         return face

@@ -20,11 +20,11 @@ from ganvas.features.faces import FaceFinder
 
 Landmarks: TypeAlias = Callable[[Tensor], Tensor]  # img [N, 3, H, W] → [N, 5 or 68, 2], nan where there is no face
 
-POSE = ("yaw", "pitch", "roll")
-FEATURES = ("mouth_open", "mouth_lift", "eyes_open")
+POSE_SCORES = ("yaw", "pitch", "roll")
+FACE_SHAPE_SCORES = ("mouth_open", "mouth_lift", "eyes_open")
 
 
-def geometry_of(points: Tensor) -> dict[str, Tensor]:
+def compute_landmark_scores(points: Tensor) -> dict[str, Tensor]:
     """Scores of faces from their landmarks.
 
     Args:
@@ -45,7 +45,7 @@ def geometry_of(points: Tensor) -> dict[str, Tensor]:
     """
     if points.ndim != 3 or points.shape[1] not in (5, 68) or points.shape[2] != 2:
         raise BadConfig(f"landmarks are [N, 5, 2] or [N, 68, 2], got {list(points.shape)}")
-    left, right, nose, mouth = _five(points)
+    left, right, nose, mouth = _five_landmarks(points)
     across = right - left
     roll = torch.rad2deg(torch.atan2(across[:, 1], across[:, 0]))
     down = mouth - (left + right) / 2
@@ -57,7 +57,7 @@ def geometry_of(points: Tensor) -> dict[str, Tensor]:
     return scores if points.shape[1] == 5 else scores | _features(points, across)
 
 
-def _five(points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _five_landmarks(points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Left eye, right eye, nose, middle of the mouth's corners; [N, 2] each."""
     if points.shape[1] == 5:
         return points[:, 0], points[:, 1], points[:, 2], points[:, 3:].mean(dim=1)
@@ -87,7 +87,7 @@ def _openness(eye: Tensor) -> Tensor:
     return height / 2 / (eye[:, 0] - eye[:, 3]).norm(dim=1).clamp(min=1e-12)
 
 
-class Geometry:
+class LandmarkScorer:
     """A judge of pictures: img [N, 3, H, W] in [-1, 1] → scores by name, nan where no face is found.
 
     Args:
@@ -95,15 +95,15 @@ class Geometry:
     """
 
     def __init__(self, landmarks: Landmarks | None = None):
-        self.landmarks = landmarks or FivePoints()
+        self.landmarks = landmarks or FiveLandmarks()
 
     @torch.no_grad()
     def __call__(self, img: Tensor) -> dict[str, Tensor]:
-        check_img(img, who="Geometry")
-        return geometry_of(self.landmarks(img))
+        check_img(img, who="LandmarkScorer")
+        return compute_landmark_scores(self.landmarks(img))
 
 
-class FivePoints:
+class FiveLandmarks:
     """Landmarks of the largest face in each picture: eyes, nose, mouth corners; [N, 5, 2] in pixels."""
 
     def __init__(self, finder: FaceFinder | None = None):
@@ -111,5 +111,5 @@ class FivePoints:
 
     def __call__(self, img: Tensor) -> Tensor:
         """img [N, 3, H, W] → [N, 5, 2], nan where there is no face."""
-        found = [self.finder.find(picture[None], turn=False) for picture in img]
-        return torch.stack([faces[0].points if faces else torch.full((5, 2), torch.nan) for faces in found])
+        detections = [self.finder.find(picture[None], turn=False) for picture in img]
+        return torch.stack([faces[0].points if faces else torch.full((5, 2), torch.nan) for faces in detections])

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from ganvas.checks import check_known
-from ganvas.features.colours import COLOURS, colours_of
-from ganvas.features.geometry import POSE, Geometry, Landmarks
-from ganvas.features.scorers import EXPRESSIONS, cut_face, load_face_scorer
+from ganvas.features.colours import COLOUR_SCORES, compute_colour_scores
+from ganvas.features.geometry import POSE_SCORES, Landmarks, LandmarkScorer
+from ganvas.features.scorers import EXPRESSIONS, crop_face, load_face_score_net
 
-LOOKS = ("smile", *EXPRESSIONS, "age", "gender")
-NAMES = (*LOOKS, *POSE, *COLOURS)
-USUAL = ("smile", "age", "gender", "yaw", "pitch", "hair_light", "skin_light", "glasses")
+NETWORK_SCORES = ("smile", *EXPRESSIONS, "age", "gender")
+FACE_SCORES = (*NETWORK_SCORES, *POSE_SCORES, *COLOUR_SCORES)
+DEFAULT_FACE_SCORES = ("smile", "age", "gender", "yaw", "pitch", "hair_light", "skin_light", "glasses")
 
 
-class FaceJudge:
+class FaceScorer:
     """Several face scores at once: img [N, 3, S, S] aligned as FFHQ's are → [N] a score, by name.
 
     Expressions and gender are logits, so that a step means the same near 0 and 1 as it does in the middle.
@@ -38,37 +38,37 @@ class FaceJudge:
 
     def __init__(self, names: Sequence[str], *, landmarks: Landmarks | None = None):
         for name in names:
-            check_known(name, NAMES, what="face scorer")
+            check_known(name, FACE_SCORES, what="face scorer")
         self.names = tuple(names)
-        self._geometry = Geometry(landmarks) if set(names) & set(POSE) else None
+        self._geometry = LandmarkScorer(landmarks) if set(names) & set(POSE_SCORES) else None
 
     @torch.no_grad()
     def __call__(self, img: Tensor) -> dict[str, Tensor]:
         scores: dict[str, Tensor] = {}
-        if set(self.names) & set(LOOKS):
-            scores |= _looks(img)
-        if set(self.names) & set(COLOURS):
-            scores |= colours_of(img)
+        if set(self.names) & set(NETWORK_SCORES):
+            scores |= _network_scores(img)
+        if set(self.names) & set(COLOUR_SCORES):
+            scores |= compute_colour_scores(img)
         if self._geometry is not None:
             scores |= self._geometry(img)
         return {name: scores[name] for name in self.names}
 
 
 def face_scorer(name: str) -> Callable[[Tensor], Tensor]:
-    """One face score as a function img → [N]; see `FaceJudge`."""
-    judge = FaceJudge([name])
-    return lambda img: judge(img)[name]
+    """One face score as a function img → [N]; see `FaceScorer`."""
+    scorer = FaceScorer([name])
+    return lambda img: scorer(img)[name]
 
 
-def knows_faces(generator: Any) -> bool:
+def is_face_generator(generator: Any) -> bool:
     """Does this generator paint faces aligned as FFHQ's are? By its family, or by what its file says."""
     return generator.family == "mobilestylegan" or "ffhq" in str(generator.facts).lower()
 
 
-def _looks(img: Tensor) -> dict[str, Tensor]:
+def _network_scores(img: Tensor) -> dict[str, Tensor]:
     """The mean of the face and its mirror image, as `score_faces` takes it."""
-    net, cut = load_face_scorer(), cut_face(img)
-    pairs = zip(net.judge(cut), net.judge(cut.flip(3)), strict=True)
+    net, cut = load_face_score_net(), crop_face(img)
+    pairs = zip(net.forward_cropped(cut), net.forward_cropped(cut.flip(3)), strict=True)
     expression, age, gender = ((here + there) / 2 for here, there in pairs)
     p = expression.softmax(dim=1).clamp(1e-3, 1 - 1e-3).logit()
     scores = {name: p[:, i] for i, name in enumerate(EXPRESSIONS)}

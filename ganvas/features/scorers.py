@@ -24,12 +24,12 @@ from ganvas.errors import BrokenWeights
 Scorer: TypeAlias = Callable[[Tensor], Tensor]
 
 EXPRESSIONS = ("neutral", "happy", "sad", "angry", "fearful", "disgusted", "surprised")
-INPUT_PX = 96
+FACE_INPUT_PX = 96
 SHARE = 2 / 3  # of the aligned crop's side: brows to chin, ear to ear
-WEIGHTS = Path(__file__).parent / "data" / "face-scorer.safetensors"
+SCORER_WEIGHTS = Path(__file__).parent / "data" / "face-scorer.safetensors"
 
 
-class FaceScorer(nn.Module):
+class FaceScoreNet(nn.Module):
     """Seven expressions, age and gender expression from an aligned face; 0.4 M parameters."""
 
     def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 128)):
@@ -45,35 +45,35 @@ class FaceScorer(nn.Module):
 
     def forward(self, img: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Aligned faces [N, 3, S, S] in [-1, 1] → expression logits [N, 7], age [N] in years, gender logit [N]."""
-        return self.judge(cut_face(img))
+        return self.forward_cropped(crop_face(img))
 
-    def judge(self, cut: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward_cropped(self, cropped: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `forward`, from cuts that are [N, 3, 96, 96] already."""
-        h = F.adaptive_avg_pool2d(self.body(cut), 2).flatten(1)
+        h = F.adaptive_avg_pool2d(self.body(cropped), 2).flatten(1)
         out = self.heads(h)
         return out[:, :7], 40 + 20 * out[:, 7], out[:, 8]
 
 
-def cut_face(img: Tensor) -> Tensor:
+def crop_face(img: Tensor) -> Tensor:
     """The middle of an aligned crop as [N, 3, 96, 96]."""
-    check_img(img, who="cut_face")
+    check_img(img, who="crop_face")
     side = img.shape[3]
     first, last = round(side * (1 - SHARE) / 2), round(side * (1 + SHARE) / 2)
-    return F.interpolate(img[:, :, first:last, first:last], (INPUT_PX, INPUT_PX), mode="area")
+    return F.interpolate(img[:, :, first:last, first:last], (FACE_INPUT_PX, FACE_INPUT_PX), mode="area")
 
 
 @cache
-def load_face_scorer() -> FaceScorer:
+def load_face_score_net() -> FaceScoreNet:
     """The network with the weights that ship with ganvas, frozen.
 
     Raises:
         BrokenWeights: the installation is damaged.
     """
-    net = FaceScorer()
+    net = FaceScoreNet()
     try:
-        net.load_state_dict({name: w.float() for name, w in load_file(WEIGHTS).items()})
+        net.load_state_dict({name: w.float() for name, w in load_file(SCORER_WEIGHTS).items()})
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise BrokenWeights(f"{WEIGHTS.name} is damaged or missing; install ganvas again ({error})") from error
+        raise BrokenWeights(f"{SCORER_WEIGHTS.name} is damaged or missing; install ganvas again ({error})") from error
     return net.requires_grad_(False).eval()
 
 
@@ -86,7 +86,7 @@ def score_faces(img: Tensor, attribute: str) -> Tensor:
             (probability of a feminine expression).
     """
     check_known(attribute, (*EXPRESSIONS, "smile", "age", "gender"), what="attribute")
-    expression, age, gender = (score.mean(dim=0) for score in _both_ways(img))
+    expression, age, gender = (score.mean(dim=0) for score in _with_mirror_image(img))
     if attribute == "age":
         return age
     if attribute == "gender":
@@ -94,7 +94,7 @@ def score_faces(img: Tensor, attribute: str) -> Tensor:
     return expression.softmax(dim=1)[:, EXPRESSIONS.index("happy" if attribute == "smile" else attribute)]
 
 
-def _both_ways(img: Tensor) -> list[Tensor]:
+def _with_mirror_image(img: Tensor) -> list[Tensor]:
     """Every output of the network for the pictures and their mirror images, [2, N, …] each."""
-    net, cut = load_face_scorer(), cut_face(img)
-    return [torch.stack(pair) for pair in zip(net.judge(cut), net.judge(cut.flip(3)), strict=True)]
+    net, cut = load_face_score_net(), crop_face(img)
+    return [torch.stack(pair) for pair in zip(net.forward_cropped(cut), net.forward_cropped(cut.flip(3)), strict=True)]

@@ -13,7 +13,7 @@ from torch import Tensor
 from ganvas.errors import BadConfig, BadImage, MissingExtra
 from ganvas.images.tensors import to_pixels
 
-SUFFIXES = (".gif", ".mp4", ".webp")
+ANIMATION_SUFFIXES = (".gif", ".mp4", ".webp")
 
 
 def write_animation(frames: Iterable[Tensor], path: Path | str, *, frames_per_sec: float = 30) -> Path:
@@ -50,8 +50,8 @@ def check_animation(path: Path) -> None:
         BadConfig: an unknown suffix.
         MissingExtra: .mp4 without the extra [video].
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise BadConfig(f"an animation is written as {', '.join(SUFFIXES)}, got {path.name!r}")
+    if path.suffix.lower() not in ANIMATION_SUFFIXES:
+        raise BadConfig(f"an animation is written as {', '.join(ANIMATION_SUFFIXES)}, got {path.name!r}")
     if path.suffix.lower() == ".mp4":
         _av()
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from ganvas.images.tensors import from_pixels, to_pixels
 
 BAND_PIXELS = 2**16  # converted at a time: no large intermediate results, and they stay in the processor's cache
-CHANNELS = {"grey": 1, "rgb": 3, "cmyk": 4}
+COLOUR_CHANNELS = {"grey": 1, "rgb": 3, "cmyk": 4}
 _ICC_SPACE = {"grey": b"GRAY", "rgb": b"RGB ", "cmyk": b"CMYK"}
 _STEPS = 2**14  # of the tables that lead from light back to numbers
 _SAME_AS_SRGB = 1 / 255  # a profile that never differs more from sRGB than a grey level is taken as sRGB
@@ -33,7 +33,7 @@ _SRGB_TO_D50 = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061
 _D50_WHITE = np.array([0.9642, 1.0, 0.8249])
 
 
-class Colours(Protocol):
+class ColourSpace(Protocol):
     """One colour space, both ways. Pixels are uint8 or uint16 [H, W, C] in the file's own colours."""
 
     def to_srgb(self, pixels: np.ndarray) -> Tensor:
@@ -41,15 +41,15 @@ class Colours(Protocol):
         ...
 
     def from_srgb(self, img: Tensor, *, bits: int) -> np.ndarray:
-        """img [1, 3, H, W] → [H, W, C]. Raises `OneWay` where the profile has no way back."""
+        """img [1, 3, H, W] → [H, W, C]. Raises `OneWayProfile` where the profile has no way back."""
         ...
 
 
-class OneWay(Exception):
+class OneWayProfile(Exception):
     """The profile describes an input device only; the caller writes sRGB instead."""
 
 
-def colours_of(profile: bytes | None, space: str) -> Colours | None:
+def colour_space_of(profile: bytes | None, space: str) -> ColourSpace | None:
     """How to convert, or None where the pixels are sRGB (or grey with its curve) already.
 
     Args:
@@ -58,16 +58,16 @@ def colours_of(profile: bytes | None, space: str) -> Colours | None:
     """
     usable = profile if profile is not None and profile[16:20] == _ICC_SPACE[space] else None
     if usable is not None:
-        for make in (_curves_of, _tables_of):
+        for make in (_read_matrix_profile, _read_lut_profile):
             try:
                 colours = make(usable, space)
                 return None if _is_srgb(colours, space) else colours
-            except _Unsuitable:
+            except _UnsupportedProfile:
                 continue
     return PlainCMYK() if space == "cmyk" else None
 
 
-class _Unsuitable(ValueError):
+class _UnsupportedProfile(ValueError):
     """Not a profile that this way of computing can take."""
 
 
@@ -75,7 +75,7 @@ class _Unsuitable(ValueError):
 
 
 @dataclass(frozen=True)
-class Curves:
+class MatrixProfile:
     """c → curve → linear light → matrix → linear sRGB → sRGB, the "three-component matrix" model of the specification.
 
     `curves` are functions of float64 arrays in [0, 1], one a channel; `matrix` [3, C] leads to linear sRGB.
@@ -94,8 +94,8 @@ class Curves:
         for rows in bands(height, width):
             part = pixels[rows]
             light = torch.from_numpy(np.stack([np.take(tables[c], part[..., c]) for c in range(channels)]))
-            shown = _srgb_encoded((matrix @ light.view(channels, -1)).clamp_(0, 1))  # [3, rows · W]
-            img[0, :, rows] = shown.mul_(2).sub_(1).view(3, -1, width)
+            srgb = _encode_srgb((matrix @ light.view(channels, -1)).clamp_(0, 1))  # [3, rows · W]
+            img[0, :, rows] = srgb.mul_(2).sub_(1).view(3, -1, width)
         return img
 
     def from_srgb(self, img: Tensor, *, bits: int) -> np.ndarray:
@@ -104,8 +104,8 @@ class Curves:
         tables = [self._back_table(curve, 2**bits - 1) for curve in self.curves]
         pixels = np.empty((height, width, len(tables)), np.uint8 if bits == 8 else np.uint16)
         for rows in bands(height, width):
-            shown = img[0, :, rows].to("cpu", torch.float32).div(2).add_(0.5).clamp_(0, 1)
-            light = (back @ _srgb_decoded(shown).view(3, -1)).clamp_(0, 1)  # [C, rows · W]
+            srgb = img[0, :, rows].to("cpu", torch.float32).div(2).add_(0.5).clamp_(0, 1)
+            light = (back @ _decode_srgb(srgb).view(3, -1)).clamp_(0, 1)  # [C, rows · W]
             place = light.sqrt_().mul_(_STEPS)
             below = place.floor().clamp_(max=_STEPS - 1)
             share, index = (place - below).numpy(), below.int().numpy()
@@ -122,35 +122,35 @@ class Curves:
         return (np.interp(light, curve(codes), codes) * most).astype(np.float32)
 
 
-def _srgb_encoded(light: Tensor) -> Tensor:
+def _encode_srgb(light: Tensor) -> Tensor:
     """Linear sRGB → sRGB, both in [0, 1]. IEC 61966-2-1."""
     dark = light <= 0.0031308
     return torch.where(dark, light * 12.92, light.pow(1 / 2.4).mul_(1.055).sub_(0.055))
 
 
-def _srgb_decoded(value: Tensor) -> Tensor:
+def _decode_srgb(value: Tensor) -> Tensor:
     """sRGB → linear sRGB, both in [0, 1]."""
     dark = value <= 0.04045
     return torch.where(dark, value / 12.92, value.add(0.055).div_(1.055).pow_(2.4))
 
 
-def _curves_of(profile: bytes, space: str) -> Curves:
+def _read_matrix_profile(profile: bytes, space: str) -> MatrixProfile:
     """Read the curves and primaries of a profile; one with tables for its colours, or of CMYK, is not for us."""
     try:
         tags = _tags(profile)
         if b"A2B0" in tags or space == "cmyk" or profile[20:24] != b"XYZ ":
-            raise _Unsuitable("a profile of tables")
+            raise _UnsupportedProfile("a profile of tables")
         names = (b"kTRC",) if space == "grey" else (b"rTRC", b"gTRC", b"bTRC")
-        curves = tuple(_curve(tags[name]) for name in names)
+        curves = tuple(_read_curve(tags[name]) for name in names)
         if space == "grey":
-            return Curves(curves, np.ones((3, 1)))
+            return MatrixProfile(curves, np.ones((3, 1)))
         primaries = np.stack([_xyz(tags[name]) for name in (b"rXYZ", b"gXYZ", b"bXYZ")], axis=1)
         matrix = np.linalg.inv(_SRGB_TO_D50) @ primaries
         if abs(np.linalg.det(matrix)) < 1e-3:
-            raise _Unsuitable("its primaries lie on a line")
-        return Curves(curves, matrix)
+            raise _UnsupportedProfile("its primaries lie on a line")
+        return MatrixProfile(curves, matrix)
     except (KeyError, struct.error, IndexError, np.linalg.LinAlgError) as error:
-        raise _Unsuitable("broken") from error
+        raise _UnsupportedProfile("broken") from error
 
 
 def _tags(profile: bytes) -> dict[bytes, bytes]:
@@ -162,11 +162,11 @@ def _tags(profile: bytes) -> dict[bytes, bytes]:
 
 def _xyz(tag: bytes) -> np.ndarray:
     if tag[:4] != b"XYZ ":
-        raise _Unsuitable("no XYZ")
+        raise _UnsupportedProfile("no XYZ")
     return np.array(struct.unpack_from(">3i", tag, 8)) / 65536
 
 
-def _curve(tag: bytes) -> Callable[[np.ndarray], np.ndarray]:
+def _read_curve(tag: bytes) -> Callable[[np.ndarray], np.ndarray]:
     """Sections 10.6 (curv: nothing, a gamma, or samples) and 10.18 (para: five formulas)."""
     if tag[:4] == b"curv":
         count = struct.unpack_from(">I", tag, 8)[0]
@@ -174,21 +174,21 @@ def _curve(tag: bytes) -> Callable[[np.ndarray], np.ndarray]:
         if count == 0:
             return lambda x: x
         if count == 1:
-            return _rising(lambda x: x ** (samples[0] / 256))
+            return _check_monotonic(lambda x: x ** (samples[0] / 256))
         if len(samples) == count:
-            return _rising(lambda x: np.interp(x, np.linspace(0, 1, count), samples / 65535))
+            return _check_monotonic(lambda x: np.interp(x, np.linspace(0, 1, count), samples / 65535))
     if tag[:4] == b"para":
-        return _rising(_formula(tag))
-    raise _Unsuitable("no curve")
+        return _check_monotonic(_read_parametric_curve(tag))
+    raise _UnsupportedProfile("no curve")
 
 
-def _formula(tag: bytes) -> Callable[[np.ndarray], np.ndarray]:
+def _read_parametric_curve(tag: bytes) -> Callable[[np.ndarray], np.ndarray]:
     kind = struct.unpack_from(">H", tag, 8)[0]
     if kind > 4:
-        raise _Unsuitable("an unknown formula")
+        raise _UnsupportedProfile("an unknown formula")
     count = (1, 3, 4, 5, 7)[kind]
-    given = [value / 65536 for value in struct.unpack_from(f">{count}i", tag, 12)]
-    g, a, b, c, d, e, f = given + [0.0] * (7 - count)
+    parameters = [value / 65536 for value in struct.unpack_from(f">{count}i", tag, 12)]
+    g, a, b, c, d, e, f = parameters + [0.0] * (7 - count)
     if kind == 0:
         return lambda x: x**g
     if kind in (1, 2):  # (a·x + b)^g + c from x = −b/a upward, c below
@@ -198,12 +198,12 @@ def _formula(tag: bytes) -> Callable[[np.ndarray], np.ndarray]:
     return lambda x: np.where(x >= d, np.maximum(a * x + b, 0) ** g + e, c * x + f)
 
 
-def _rising(curve: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+def _check_monotonic(curve: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
     """A curve that falls or goes nowhere has no way back, and no camera has one."""
     with np.errstate(all="ignore"):
         probe = curve(np.linspace(0, 1, 257))
     if not np.isfinite(probe).all() or (np.diff(probe) < -1e-9).any() or probe[-1] - probe[0] < 0.1:
-        raise _Unsuitable("no rising curve")
+        raise _UnsupportedProfile("no rising curve")
     return lambda x: np.clip(curve(x), 0, 1)
 
 
@@ -213,7 +213,7 @@ _PIL_MODE = {"grey": "L", "rgb": "RGB", "cmyk": "CMYK"}
 
 
 @dataclass(frozen=True)
-class Tables:
+class LUTProfile:
     """Conversion by LittleCMS, relative colorimetric with black point compensation, at 8 bits."""
 
     profile: bytes
@@ -224,20 +224,20 @@ class Tables:
         transform = self._transform(forward=True)
         img = torch.empty(1, 3, height, width)
         for rows in bands(height, width):
-            shown = transform.apply(_picture(_eight_bits(pixels[rows]), _PIL_MODE[self.space]))
-            img[0, :, rows] = torch.from_numpy(np.array(shown)).permute(2, 0, 1).float().div_(127.5).sub_(1)
+            srgb = transform.apply(_picture(_eight_bits(pixels[rows]), _PIL_MODE[self.space]))
+            img[0, :, rows] = torch.from_numpy(np.array(srgb)).permute(2, 0, 1).float().div_(127.5).sub_(1)
         return img
 
     def from_srgb(self, img: Tensor, *, bits: int) -> np.ndarray:
         height, width = img.shape[2:]
         transform = self._transform(forward=False)
-        pixels = np.empty((height, width, CHANNELS[self.space]), np.uint8)
+        pixels = np.empty((height, width, COLOUR_CHANNELS[self.space]), np.uint8)
         for rows in bands(height, width):
-            shown = _picture(to_pixels(img[:, :, rows]), "RGB")
+            srgb = _picture(to_pixels(img[:, :, rows]), "RGB")
             try:
-                own = transform.apply(shown)
+                own = transform.apply(srgb)
             except OSError as error:  # LittleCMS reads some profiles that it cannot write
-                raise OneWay("the profile leads one way only") from error
+                raise OneWayProfile("the profile leads one way only") from error
             pixels[rows] = np.asarray(own).reshape(pixels[rows].shape)
         return pixels if bits == 8 else pixels.astype(np.uint16) * 257
 
@@ -257,15 +257,15 @@ class Tables:
                 flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
             )
         except ImageCms.PyCMSError as error:
-            raise OneWay("the profile leads one way only") from error
+            raise OneWayProfile("the profile leads one way only") from error
 
 
-def _tables_of(profile: bytes, space: str) -> Tables:
-    colours = Tables(profile, space)
+def _read_lut_profile(profile: bytes, space: str) -> LUTProfile:
+    colours = LUTProfile(profile, space)
     try:
         colours._transform(forward=True)
-    except (OneWay, ImportError, OSError, ValueError, TypeError) as error:
-        raise _Unsuitable("LittleCMS cannot take it") from error
+    except (OneWayProfile, ImportError, OSError, ValueError, TypeError) as error:
+        raise _UnsupportedProfile("LittleCMS cannot take it") from error
     return colours
 
 
@@ -287,13 +287,13 @@ class PlainCMYK:
         return inks
 
 
-def _is_srgb(colours: Colours, space: str) -> bool:
+def _is_srgb(colours: ColourSpace, space: str) -> bool:
     """Nearly every profile in the wild is sRGB itself; then pixels and img stand for the same numbers."""
     if space == "cmyk":
         return False
     steps = np.linspace(0, 255, 18).astype(np.uint8)
-    axes = np.meshgrid(*[steps] * CHANNELS[space], indexing="ij")
-    grid = np.stack(axes, axis=-1).reshape(len(steps), -1, CHANNELS[space])
+    axes = np.meshgrid(*[steps] * COLOUR_CHANNELS[space], indexing="ij")
+    grid = np.stack(axes, axis=-1).reshape(len(steps), -1, COLOUR_CHANNELS[space])
     return bool(((colours.to_srgb(grid) - from_pixels(grid)).abs() / 2).max() <= _SAME_AS_SRGB)
 
 

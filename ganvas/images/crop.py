@@ -25,7 +25,7 @@ from ganvas.images.photo import Photo
 _BAND_SAMPLES = 2**20  # taken at a time
 _LARGEST = 8  # times the photo's longer side; a larger square would be mostly mirror image
 
-Points = Tensor | Sequence[Sequence[float]]
+_Points = Tensor | Sequence[Sequence[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Window:
     width: int
     height: int
 
-    def of(self, img: Tensor) -> Tensor:
+    def crop(self, img: Tensor) -> Tensor:
         """The part [N, C, height, width] of a photo-sized img; a view."""
         return img[:, :, self.top : self.top + self.height, self.left : self.left + self.width]
 
@@ -99,7 +99,7 @@ class Crop:
         )
 
     @classmethod
-    def from_landmarks(cls, points: Points) -> Crop:
+    def from_landmarks(cls, points: _Points) -> Crop:
         """The same from the five points of a face finder: left eye, right eye, nose, left and right mouth corner.
 
         Args:
@@ -115,7 +115,7 @@ class Crop:
         mouth = [(a + b) / 2 for a, b in zip(left_mouth, right_mouth, strict=True)]
         return cls.from_eyes_and_mouth(left_eye, right_eye, mouth)
 
-    def scaled(self, factor: float) -> Crop:
+    def rescale(self, factor: float) -> Crop:
         """The same square in the photo made `factor` times larger."""
         return Crop(x=self.x * factor, y=self.y * factor, side=self.side * factor, angle_deg=self.angle_deg)
 
@@ -124,9 +124,9 @@ class Crop:
     @property
     def corners(self) -> Tensor:
         """[4, 2] float64: top left, top right, bottom right, bottom left, as the crop sees them."""
-        return self.carry_back([[0, 0], [1, 0], [1, 1], [0, 1]], resolution=1)
+        return self.to_photo_coords([[0, 0], [1, 0], [1, 1], [0, 1]], resolution=1)
 
-    def carry(self, points: Points, *, resolution: int) -> Tensor:
+    def to_crop_coords(self, points: _Points, *, resolution: int) -> Tensor:
         """Points of the photo → points of the crop cut at `resolution`. [P, 2] → [P, 2] float64."""
         x, y = _columns(points)
         right, down = self._axes()
@@ -134,7 +134,7 @@ class Crop:
         across = (x - self.x) * down[0] + (y - self.y) * down[1]
         return torch.stack([along, across], dim=1) * (resolution / self.side) + resolution / 2
 
-    def carry_back(self, points: Points, *, resolution: int) -> Tensor:
+    def to_photo_coords(self, points: _Points, *, resolution: int) -> Tensor:
         """Points of the crop cut at `resolution` → points of the photo. [P, 2] → [P, 2] float64."""
         x, y = _columns(points)
         right, down = self._axes()
@@ -194,7 +194,7 @@ class Crop:
             down=(down[0] * step, down[1] * step),
             samples=max(1, math.ceil(step - 1e-6)),
         )
-        return grid.sampled(img, resolution, resolution, padding=padding)
+        return grid.sample(img, resolution, resolution, padding=padding)
 
     def window(self, *, width: int, height: int) -> Window:
         """The smallest rectangle of a width x height photo that holds all of the square's part in it.
@@ -224,14 +224,14 @@ class Crop:
         check_img(img, who="Crop.warp_back", channels=None)
         if img.shape[2] != img.shape[3]:
             raise BadImage(f"Crop.warp_back expects a square [1, C, R, R], got {list(img.shape)}")
-        return self._back_grid(window, img.shape[3]).sampled(img, window.height, window.width, padding="border")
+        return self._back_grid(window, img.shape[3]).sample(img, window.height, window.width, padding="border")
 
     def coverage(self, window: Window) -> Tensor:
         """How much of each pixel of the window lies in the square: [1, 1, height, width], 0 … 1."""
-        return self._back_grid(window, 1, samples=4).covered(window.height, window.width)
+        return self._back_grid(window, 1, samples=4).compute_coverage(window.height, window.width)
 
     def _back_grid(self, window: Window, resolution: int, samples: int = 1) -> _Grid:
-        origin = self.carry([[window.left, window.top]], resolution=resolution)[0].tolist()
+        origin = self.to_crop_coords([[window.left, window.top]], resolution=resolution)[0].tolist()
         right, down = self._axes()
         step = resolution / self.side
         return _Grid(
@@ -254,9 +254,9 @@ class _Grid:
     down: tuple[float, float]
     samples: int
 
-    def sampled(self, img: Tensor, height: int, width: int, *, padding: str) -> Tensor:
+    def sample(self, img: Tensor, height: int, width: int, *, padding: str) -> Tensor:
         """The target [1, C, height, width]; padding is that of torch's grid_sample."""
-        source, left, top = self._reached(img, height, width, padding)
+        source, left, top = self._source_region(img, height, width, padding)
         target = img.new_empty(1, img.shape[1], height, width)
         if 0 in source.shape:
             return target.zero_()
@@ -268,7 +268,7 @@ class _Grid:
             target[:, :, row : row + count] = F.avg_pool2d(fine, self.samples) if self.samples > 1 else fine
         return target
 
-    def covered(self, height: int, width: int) -> Tensor:
+    def compute_coverage(self, height: int, width: int) -> Tensor:
         """The share of each target pixel's samples that fall into the unit square of the source."""
         target = torch.empty(1, 1, height, width)
         for row, count in self._bands(height, width):
@@ -291,7 +291,7 @@ class _Grid:
         ]
         return torch.stack(axes, dim=2)
 
-    def _reached(self, img: Tensor, height: int, width: int, padding: str) -> tuple[Tensor, int, int]:
+    def _source_region(self, img: Tensor, height: int, width: int, padding: str) -> tuple[Tensor, int, int]:
         """The part of the source that samples come from, and where it begins: coordinates stay small and exact."""
         spans = []
         for axis, size in ((0, img.shape[3]), (1, img.shape[2])):
@@ -310,7 +310,7 @@ class _Grid:
         return img[:, :, top:bottom, left:right], left, top
 
 
-def _columns(points: Points) -> tuple[Tensor, Tensor]:
+def _columns(points: _Points) -> tuple[Tensor, Tensor]:
     table = torch.as_tensor(points, dtype=torch.float64)
     if table.ndim != 2 or table.shape[1] != 2:
         raise BadMask(f"points are [P, 2], (x, y) in pixels, got {list(table.shape)}")
@@ -339,7 +339,7 @@ def composite(photo: Photo, window: Window, img: Tensor, mask: Tensor) -> Photo:
     if not (0 <= window.left <= photo.width - window.width and 0 <= window.top <= photo.height - window.height):
         raise BadMask(f"{window} does not lie in the photo of {photo.width} x {photo.height} pixels")
     whole = photo.img.clone()
-    part = window.of(whole)
+    part = window.crop(whole)
     img, mask = img.to(part), mask.to(part)  # a model on a GPU, or in half precision, may have made them
     mixed = part + mask * (img - part)
     part.copy_(torch.where(mask == 0, part, torch.where(mask == 1, img, mixed)))
@@ -372,7 +372,7 @@ def paste(
     if before is not None and before.shape != after.shape:
         raise BadImage(f"paste expects before and after of one size, got {list(before.shape)} and {list(after.shape)}")
     window = crop.window(width=photo.width, height=photo.height)
-    shown = after if before is None else after - before
-    back = crop.warp_back(torch.cat([shown, mask.to(shown)], dim=1), window).to(photo.img)  # [1, 4, h, w]
-    img = back[:, :3] if before is None else (window.of(photo.img) + back[:, :3]).clamp_(-1, 1)
+    content = after if before is None else after - before
+    back = crop.warp_back(torch.cat([content, mask.to(content)], dim=1), window).to(photo.img)  # [1, 4, h, w]
+    img = back[:, :3] if before is None else (window.crop(photo.img) + back[:, :3]).clamp_(-1, 1)
     return composite(photo, window, img, (back[:, 3:] * crop.coverage(window).to(back)).clamp_(0, 1))

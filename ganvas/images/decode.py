@@ -26,9 +26,9 @@ from PIL import (
 
 from ganvas.errors import BadImage
 from ganvas.images import directory
-from ganvas.images.colour import CHANNELS, colours_of
-from ganvas.images.directory import Directory, first_directory
-from ganvas.images.metadata import Metadata, metadata_of, metadata_of_tiff
+from ganvas.images.colour import COLOUR_CHANNELS, colour_space_of
+from ganvas.images.directory import IFD, read_first_ifd
+from ganvas.images.metadata import Metadata, read_metadata, read_tiff_metadata
 from ganvas.images.photo import Photo
 from ganvas.images.sixteen import PNG_SIGNATURE, as_array, is_tiff16, png_chunks, read_png16, read_tiff16
 from ganvas.images.tensors import from_pixels
@@ -42,12 +42,12 @@ except ImportError:  # Pillow before 11.3
 
 MAX_PIXELS = 2 * 89_478_485  # Pillow's own limit
 SMALL_FILE_PIXELS = 32_000_000  # what any file may unfold to, however small it is …
-PIXELS_A_BYTE = 256  # … and what a larger one may for each of its bytes
+MAX_PIXELS_PER_BYTE = 256  # … and what a larger one may for each of its bytes
 
 CheckSize = Callable[[int, int], None]
 
 
-def decoded(
+def decode_image(
     data: bytes, *, name: str, path: Path | None = None, max_pixels: int | None = None, at_least_px: int | None = None
 ) -> Photo:
     """What `read_image` returns, from the contents of a file that messages call `name`.
@@ -59,15 +59,15 @@ def decoded(
     Raises:
         BadImage: not a picture, a broken one, or too large a one.
     """
-    format = _sniffed(data, name)
+    format = _sniff_format(data, name)
 
     def check_size(width: int, height: int) -> None:
         _check_size(width, height, name=name, file_bytes=len(data), max_pixels=max_pixels)
 
-    shrinking = partial(_read_by_pillow, at_least_px=at_least_px)
+    shrinking = partial(_read_with_pillow, at_least_px=at_least_px)
     read: Callable[[bytes, str, CheckSize], _Raw] = {"PNG": _read_png, "TIFF": _read_tiff}.get(format, shrinking)
     try:
-        return _assembled(read(data, format, check_size), format, path)
+        return _assemble_photo(read(data, format, check_size), format, path)
     except BadImage:
         raise
     except (MemoryError, RecursionError) as error:
@@ -87,12 +87,12 @@ class _Raw:
     palette: np.ndarray | None = None
 
 
-def _assembled(raw: _Raw, format: str, path: Path | None) -> Photo:
+def _assemble_photo(raw: _Raw, format: str, path: Path | None) -> Photo:
     upright = np.ascontiguousarray(_TURNS[raw.metadata.orientation](raw.pixels))
-    colours_end = CHANNELS[raw.space]
+    colours_end = COLOUR_CHANNELS[raw.space]
     alpha = from_pixels(upright[..., colours_end:]).add_(1).div_(2) if upright.shape[2] > colours_end else None
     pixels = upright[..., :colours_end]
-    colours = colours_of(raw.metadata.fields["icc_profile"], raw.space)
+    colours = colour_space_of(raw.metadata.fields["icc_profile"], raw.space)
     if colours is None:
         img = from_pixels(pixels)
         img = img.repeat(1, 3, 1, 1) if colours_end == 1 else img
@@ -125,7 +125,7 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def _sniffed(data: bytes, name: str) -> str:
+def _sniff_format(data: bytes, name: str) -> str:
     """The format by the first bytes; the name of the file says nothing.
 
     Raises:
@@ -140,7 +140,7 @@ def _sniffed(data: bytes, name: str) -> str:
         brands = data[8 : max(16, min(struct.unpack_from(">I", data)[0], 256))]
         return "AVIF" if b"avif" in brands or b"avis" in brands else "HEIF"
     raise BadImage(
-        f"{name} is not a picture that ganvas reads{_looks_like(data)}. "
+        f"{name} is not a picture that ganvas reads{_describe_content(data)}. "
         "It reads JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and HEIC."
     )
 
@@ -154,7 +154,7 @@ _SIGNATURES: dict[str, tuple[bytes, ...]] = {
 }
 
 
-def _looks_like(data: bytes) -> str:
+def _describe_content(data: bytes) -> str:
     start = data[:512].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
         return ": it is a web page or an SVG drawing"
@@ -172,7 +172,7 @@ def _check_size(width: int, height: int, *, name: str, file_bytes: int, max_pixe
     most = max_pixels
     if most is None:
         pillows = 2 * Image.MAX_IMAGE_PIXELS if Image.MAX_IMAGE_PIXELS else MAX_PIXELS
-        most = min(MAX_PIXELS, pillows, max(SMALL_FILE_PIXELS, PIXELS_A_BYTE * file_bytes))
+        most = min(MAX_PIXELS, pillows, max(SMALL_FILE_PIXELS, MAX_PIXELS_PER_BYTE * file_bytes))
     if pixels > most:
         raise BadImage(
             f"{name} has {width} x {height} = {pixels:,} pixels in a file of {file_bytes:,} bytes; at most {most:,} "
@@ -180,25 +180,25 @@ def _check_size(width: int, height: int, *, name: str, file_bytes: int, max_pixe
         )
 
 
-def _read_by_pillow(data: bytes, format: str, check_size: CheckSize, at_least_px: int | None = None) -> _Raw:
+def _read_with_pillow(data: bytes, format: str, check_size: CheckSize, at_least_px: int | None = None) -> _Raw:
     if format == "WEBP":
         check_size(*_webp_size(data))
-    picture = _opened(data, format)
+    picture = _open_with_pillow(data, format)
     check_size(*picture.size)
     if format == "JPEG" and at_least_px is not None:
         picture.draft(None, (at_least_px, at_least_px))
     pixels, space, mode, palette = _pixels_of(picture)
-    return _Raw(pixels=pixels, metadata=metadata_of(picture, data, format), space=space, mode=mode, palette=palette)
+    return _Raw(pixels=pixels, metadata=read_metadata(picture, data, format), space=space, mode=mode, palette=palette)
 
 
-def _opened(data: bytes, format: str) -> Any:
+def _open_with_pillow(data: bytes, format: str) -> Any:
     """Pillow's picture, not decoded yet. (Image.open would warn through Python's global warnings, and ask them all.)"""
     file = io.BytesIO(data)
     if format == "AVIF" and HAS_AVIF:
         return AvifImagePlugin.AvifImageFile(file)
     if format in _OPENERS:
         return _OPENERS[format](file)
-    return _opened_heif(file, format)
+    return _open_heif(file, format)
 
 
 _OPENERS: dict[str, Callable[[Any], Any]] = {
@@ -212,7 +212,7 @@ _OPENERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _opened_heif(file: IO[bytes], format: str) -> Any:
+def _open_heif(file: IO[bytes], format: str) -> Any:
     try:
         from pillow_heif.as_plugin import HeifImageFile
     except ImportError as error:
@@ -248,7 +248,7 @@ def _pixels_of(picture: Any) -> tuple[np.ndarray, str, str, np.ndarray | None]:
     wanted, space = _CONVERTED[mode]
     pixels = as_array(picture if wanted == mode else picture.convert(wanted))
     if key is not None and mode in ("1", "L", "RGB") and not isinstance(key, bytes):
-        pixels = _keyed(pixels, key)
+        pixels = _apply_transparent_colour(pixels, key)
     return pixels, space, mode, None
 
 
@@ -277,7 +277,7 @@ def _palette_of(picture: Any) -> np.ndarray:
     return np.unique(np.asarray(row.convert("RGBA")).reshape(-1, 4), axis=0)
 
 
-def _keyed(pixels: np.ndarray, key: Any) -> np.ndarray:
+def _apply_transparent_colour(pixels: np.ndarray, key: Any) -> np.ndarray:
     """One colour stands for transparent: the pixels with an alpha channel that says so."""
     opaque = (pixels != np.asarray(key, pixels.dtype)).any(axis=2, keepdims=True)
     alpha = np.where(opaque, np.iinfo(pixels.dtype).max, 0).astype(pixels.dtype)
@@ -288,38 +288,40 @@ def _read_png(data: bytes, format: str, check_size: CheckSize) -> _Raw:
     width, height, depth, colour_type = struct.unpack_from(">IIBB", data, 16)
     check_size(width, height)
     if depth != 16:
-        return _read_by_pillow(data, format, check_size)
+        return _read_with_pillow(data, format, check_size)
     pixels, picture = read_png16(data, colour_type)
     key = next((body for name, body in png_chunks(data) if name == b"tRNS"), None)
     colours = pixels.shape[2]
     if key is not None and colours in (1, 3) and len(key) >= 2 * colours:
-        pixels = _keyed(pixels, struct.unpack_from(f">{colours}H", key))
+        pixels = _apply_transparent_colour(pixels, struct.unpack_from(f">{colours}H", key))
     space = "grey" if colours < 3 else "rgb"
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[colours] + ";16"
-    return _Raw(pixels=pixels, metadata=metadata_of(picture, data, format), space=space, mode=mode)
+    return _Raw(pixels=pixels, metadata=read_metadata(picture, data, format), space=space, mode=mode)
 
 
 def _read_tiff(data: bytes, format: str, check_size: CheckSize) -> _Raw:
-    tags = first_directory(data)
-    check_size(tags.whole(256), tags.whole(257))
-    metadata = metadata_of_tiff(tags)
+    tags = read_first_ifd(data)
+    check_size(tags.int_value(256), tags.int_value(257))
+    metadata = read_tiff_metadata(tags)
     if is_tiff16(tags):
         pixels, space = read_tiff16(data, tags)
-        mode = {"grey": "L", "rgb": "RGB", "cmyk": "CMYK"}[space] + ("A" if pixels.shape[2] > CHANNELS[space] else "")
+        mode = {"grey": "L", "rgb": "RGB", "cmyk": "CMYK"}[space] + (
+            "A" if pixels.shape[2] > COLOUR_CHANNELS[space] else ""
+        )
         return _Raw(pixels=pixels, metadata=metadata, space=space, mode=mode + ";16")
-    picture = TiffImagePlugin.TiffImageFile(io.BytesIO(_as_it_lies(data, tags)))
+    picture = TiffImagePlugin.TiffImageFile(io.BytesIO(_ignore_orientation(data, tags)))
     check_size(*picture.size)
     pixels, space, mode, palette = _pixels_of(picture)
     return _Raw(pixels=pixels, metadata=metadata, space=space, mode=mode, palette=palette)
 
 
-def _as_it_lies(data: bytes, tags: Directory) -> bytes:
+def _ignore_orientation(data: bytes, tags: IFD) -> bytes:
     """The same file calling itself upright: Pillow's TIFF reader turns pictures on its own, and so do we."""
     entry = tags.entries.get(directory.ORIENTATION)
-    if entry is None or tags.whole(directory.ORIENTATION, 1) == 1:
+    if entry is None or tags.int_value(directory.ORIENTATION, 1) == 1:
         return data
     upright = bytearray(data)
-    struct.pack_into(tags.order + {1: "B", 3: "H", 4: "I"}.get(entry.type, "B"), upright, entry.place, 1)
+    struct.pack_into(tags.order + {1: "B", 3: "H", 4: "I"}.get(entry.type, "B"), upright, entry.value_offset, 1)
     return bytes(upright)
 
 

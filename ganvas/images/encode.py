@@ -13,9 +13,9 @@ from PIL import Image, ImageColor
 
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BadImage
-from ganvas.images.colour import OneWay
-from ganvas.images.directory import first_directory
-from ganvas.images.metadata import exif_for, into_jpeg, into_png, tiff_tags, xmp_with_recipe
+from ganvas.images.colour import OneWayProfile
+from ganvas.images.directory import read_first_ifd
+from ganvas.images.metadata import add_recipe_to_xmp, exif_for, insert_jpeg_metadata, insert_png_metadata, tiff_tags
 from ganvas.images.photo import Photo
 from ganvas.images.sixteen import PACK_LEVEL, write_png16, write_tiff
 
@@ -42,19 +42,19 @@ def encode_image(
         raise BadConfig(f"quality is a whole number from 1 to 100, got {quality!r}")
     if bits not in (None, 8, 16):
         raise BadConfig(f"pictures are written with 8 or 16 bits, got {bits}")
-    if bits == 16 and format not in _SIXTEEN:
+    if bits == 16 and format not in _FORMATS_16_BIT:
         raise BadConfig(f"{format} has no 16 bits; write .png or .tif")
     if lossless and format in ("JPEG", "GIF", "AVIF"):
         raise BadConfig(f"{format} is not lossless; write .png, .tif or .webp")
     if background is not None:
-        photo = _laid_on(photo, background)
-    if photo.alpha is not None and format in _OPAQUE:
-        photo = _opaque(photo, format)
-    depth = (bits or photo.bits) if format in _SIXTEEN else 8
-    return _ENCODERS[format](_Page(photo, format, depth), quality, lossless)
+        photo = _composite_on_colour(photo, background)
+    if photo.alpha is not None and format in _FORMATS_WITHOUT_ALPHA:
+        photo = _drop_opaque_alpha(photo, format)
+    depth = (bits or photo.bits) if format in _FORMATS_16_BIT else 8
+    return _ENCODERS[format](_EncodeInput(photo, format, depth), quality, lossless)
 
 
-def _laid_on(photo: Photo, background: str) -> Photo:
+def _composite_on_colour(photo: Photo, background: str) -> Photo:
     """The photo over one colour, opaque."""
     if photo.alpha is None:
         return photo
@@ -67,7 +67,7 @@ def _laid_on(photo: Photo, background: str) -> Photo:
     return replace(photo.with_img(img, recipe=photo.recipe), alpha=None)
 
 
-def _opaque(photo: Photo, format: str) -> Photo:
+def _drop_opaque_alpha(photo: Photo, format: str) -> Photo:
     """An alpha channel that hides nothing can go; one that does is the caller's to decide."""
     if photo.alpha is not None and float(photo.alpha.min()) < 1:
         raise BadImage(
@@ -77,7 +77,7 @@ def _opaque(photo: Photo, format: str) -> Photo:
     return replace(photo, alpha=None)
 
 
-class _Page:
+class _EncodeInput:
     """A photo on its way into one format: the pixels that it will hold, and whether a profile explains them."""
 
     def __init__(self, photo: Photo, format: str, depth: int):
@@ -85,11 +85,13 @@ class _Page:
         self.icc_profile: bytes | None = None
         self.space = photo.space
         try:
-            if photo.space not in _SPACES[format] or (format in _NO_PROFILE and photo.colours() is not None):
-                raise OneWay
-            pixels = photo.own_pixels(bits=depth)
-            self.icc_profile = None if format in _NO_PROFILE else photo.icc_profile
-        except OneWay:
+            if photo.space not in _SPACES[format] or (
+                format in _FORMATS_WITHOUT_PROFILE and photo.colours() is not None
+            ):
+                raise OneWayProfile
+            pixels = photo.native_pixels(bits=depth)
+            self.icc_profile = None if format in _FORMATS_WITHOUT_PROFILE else photo.icc_profile
+        except OneWayProfile:
             pixels = photo.srgb_pixels(bits=depth)
             self.space = "grey" if photo.grey else "rgb"
         self.colours = pixels  # [H, W, 1 | 3 | 4]
@@ -100,12 +102,12 @@ class _Page:
         """[H, W, C], alpha last."""
         return self.colours if self.alpha is None else np.concatenate([self.colours, self.alpha], axis=2)
 
-    def picture(self) -> Image.Image:
+    def to_pil(self) -> Image.Image:
         """8 bits, as Pillow has it."""
         mode = {"grey": "L", "rgb": "RGB", "cmyk": "CMYK"}[self.space] + ("" if self.alpha is None else "A")
         return Image.frombytes(mode, self.photo.size, self.pixels.tobytes())
 
-    def in_palette(self) -> Image.Image | None:
+    def to_palette(self) -> Image.Image | None:
         """A palette picture again, if the photo was one and every pixel's colour is still in its palette."""
         palette = self.photo.palette
         if palette is None or self.space != "rgb":
@@ -124,69 +126,73 @@ class _Page:
         return picture
 
 
-def _png(page: _Page, quality: int, lossless: bool) -> bytes:
+def _png(page: _EncodeInput, quality: int, lossless: bool) -> bytes:
     if page.colours.dtype == np.uint16:
         file = write_png16(page.pixels)
     else:
-        picture = page.in_palette() or page.picture()
-        file = _saved(picture, "PNG", compress_level=PACK_LEVEL, **_transparency(picture))
-    return into_png(file, page.photo, page.icc_profile)
+        picture = page.to_palette() or page.to_pil()
+        file = _save_with_pillow(picture, "PNG", compress_level=PACK_LEVEL, **_transparency(picture))
+    return insert_png_metadata(file, page.photo, page.icc_profile)
 
 
 def _transparency(picture: Image.Image) -> dict[str, Any]:
     return {"transparency": picture.info["transparency"]} if "transparency" in picture.info else {}
 
 
-def _jpeg(page: _Page, quality: int, lossless: bool) -> bytes:
+def _jpeg(page: _EncodeInput, quality: int, lossless: bool) -> bytes:
     options: dict[str, Any] = {"quality": quality, "subsampling": _subsampling(quality)}
     if page.photo.dpi:
         options["dpi"] = page.photo.dpi
-    file = _saved(page.picture(), "JPEG", **options)
-    return into_jpeg(file, page.photo, page.icc_profile, name=page.name)
+    file = _save_with_pillow(page.to_pil(), "JPEG", **options)
+    return insert_jpeg_metadata(file, page.photo, page.icc_profile, name=page.name)
 
 
 def _subsampling(quality: int) -> str:
     return "4:4:4" if quality >= 90 else "4:2:0"
 
 
-def _webp(page: _Page, quality: int, lossless: bool) -> bytes:
-    return _saved(page.picture(), "WEBP", quality=quality, lossless=lossless, exact=True, **_blocks(page))
+def _webp(page: _EncodeInput, quality: int, lossless: bool) -> bytes:
+    return _save_with_pillow(
+        page.to_pil(), "WEBP", quality=quality, lossless=lossless, exact=True, **_metadata_options(page)
+    )
 
 
-def _avif(page: _Page, quality: int, lossless: bool) -> bytes:
-    return _saved(page.picture(), "AVIF", quality=quality, subsampling=_subsampling(quality), **_blocks(page))
+def _avif(page: _EncodeInput, quality: int, lossless: bool) -> bytes:
+    return _save_with_pillow(
+        page.to_pil(), "AVIF", quality=quality, subsampling=_subsampling(quality), **_metadata_options(page)
+    )
 
 
-def _blocks(page: _Page) -> dict[str, Any]:
+def _metadata_options(page: _EncodeInput) -> dict[str, Any]:
     blocks = {
         "icc_profile": page.icc_profile,
         "exif": exif_for(page.photo),
-        "xmp": xmp_with_recipe(page.photo.xmp, page.photo.recipe),
+        "xmp": add_recipe_to_xmp(page.photo.xmp, page.photo.recipe),
     }
     return {name: block for name, block in blocks.items() if block}
 
 
-def _tiff(page: _Page, quality: int, lossless: bool) -> bytes:
+def _tiff(page: _EncodeInput, quality: int, lossless: bool) -> bytes:
     exif = exif_for(page.photo)
-    order = first_directory(exif).order if exif else "<"
+    order = read_first_ifd(exif).order if exif else "<"
     tags = tiff_tags(page.photo, page.icc_profile, order)
     return write_tiff(page.pixels, space=page.space, alpha=page.alpha is not None, exif=exif, tags=tags)
 
 
-def _bmp(page: _Page, quality: int, lossless: bool) -> bytes:
-    return _saved(page.picture(), "BMP", **({"dpi": page.photo.dpi} if page.photo.dpi else {}))
+def _bmp(page: _EncodeInput, quality: int, lossless: bool) -> bytes:
+    return _save_with_pillow(page.to_pil(), "BMP", **({"dpi": page.photo.dpi} if page.photo.dpi else {}))
 
 
-def _gif(page: _Page, quality: int, lossless: bool) -> bytes:
+def _gif(page: _EncodeInput, quality: int, lossless: bool) -> bytes:
     if page.alpha is not None and not np.isin(page.alpha, (0, 255)).all():
         raise BadImage(f"{page.name} is half transparent in places; GIF is not. Write .png or .webp, or a background.")
-    picture = page.in_palette() or page.picture()
+    picture = page.to_palette() or page.to_pil()
     if page.alpha is not None and picture.mode == "LA":
         picture = picture.convert("RGBA")
-    return _saved(picture, "GIF", **_transparency(picture))
+    return _save_with_pillow(picture, "GIF", **_transparency(picture))
 
 
-def _saved(picture: Image.Image, format: str, **options: Any) -> bytes:
+def _save_with_pillow(picture: Image.Image, format: str, **options: Any) -> bytes:
     file = io.BytesIO()
     try:
         picture.save(file, format, **options)
@@ -197,7 +203,7 @@ def _saved(picture: Image.Image, format: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-_ENCODERS: dict[str, Callable[[_Page, int, bool], bytes]] = {
+_ENCODERS: dict[str, Callable[[_EncodeInput, int, bool], bytes]] = {
     "JPEG": _jpeg,
     "PNG": _png,
     "WEBP": _webp,
@@ -206,9 +212,9 @@ _ENCODERS: dict[str, Callable[[_Page, int, bool], bytes]] = {
     "GIF": _gif,
     "AVIF": _avif,
 }
-_SIXTEEN = ("PNG", "TIFF")
-_OPAQUE = ("JPEG", "BMP")
-_NO_PROFILE = ("BMP", "GIF")
+_FORMATS_16_BIT = ("PNG", "TIFF")
+_FORMATS_WITHOUT_ALPHA = ("JPEG", "BMP")
+_FORMATS_WITHOUT_PROFILE = ("BMP", "GIF")
 _SPACES = {
     "JPEG": ("grey", "rgb", "cmyk"),
     "PNG": ("grey", "rgb"),

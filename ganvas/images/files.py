@@ -15,12 +15,12 @@ from typing import IO
 from torch import Tensor
 
 from ganvas.errors import BadConfig, BadImage
-from ganvas.images.decode import HAS_AVIF, decoded
+from ganvas.images.decode import HAS_AVIF, decode_image
 from ganvas.images.encode import encode_image
 from ganvas.images.photo import Photo
 
 MAX_FILE_BYTES = 2**31
-SUFFIXES = {
+IMAGE_SUFFIXES = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
     ".png": "PNG",
@@ -32,10 +32,10 @@ SUFFIXES = {
     ".avif": "AVIF",
 }
 
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
+_ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 
 
-def read_image(source: Source, *, max_pixels: int | None = None) -> Photo:
+def read_image(source: _ImageSource, *, max_pixels: int | None = None) -> Photo:
     """Read a picture, upright, as the models want it, with all that its file held.
 
     Args:
@@ -49,8 +49,8 @@ def read_image(source: Source, *, max_pixels: int | None = None) -> Photo:
     Raises:
         BadImage: no file, an empty or a broken one, not a picture, or too large a one; the message names the file.
     """
-    name, path, data = _contents(source)
-    return decoded(data, name=name, path=path, max_pixels=max_pixels)
+    name, path, data = _read_source(source)
+    return decode_image(data, name=name, path=path, max_pixels=max_pixels)
 
 
 def write_image(
@@ -108,12 +108,12 @@ def format_of(path: str | os.PathLike[str]) -> str:
     suffix = Path(path).suffix.lower()
     if suffix == ".avif" and not HAS_AVIF:
         raise BadConfig(f"{path}: the installed Pillow writes no AVIF. Use .png or .jpg, or pip install -U pillow.")
-    if suffix not in SUFFIXES:
-        raise BadConfig(f"{path}: a picture is written as {', '.join(SUFFIXES)}; got {suffix or 'no suffix'!r}")
-    return SUFFIXES[suffix]
+    if suffix not in IMAGE_SUFFIXES:
+        raise BadConfig(f"{path}: a picture is written as {', '.join(IMAGE_SUFFIXES)}; got {suffix or 'no suffix'!r}")
+    return IMAGE_SUFFIXES[suffix]
 
 
-def _contents(source: Source) -> tuple[str, Path | None, bytes]:
+def _read_source(source: _ImageSource) -> tuple[str, Path | None, bytes]:
     """(what messages call it, its path, its bytes)."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return "the picture", None, _not_empty(bytes(source), "the picture")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BadImage
-from ganvas.images.files import SUFFIXES, format_of
+from ganvas.images.files import IMAGE_SUFFIXES, format_of
 from ganvas.images.photo import Photo
 
-READABLE = {*SUFFIXES, ".heic", ".heif"}
+READABLE_SUFFIXES = {*IMAGE_SUFFIXES, ".heic", ".heif"}
 EXTENSIONS = ("auto", "png", "jpg", "webp", "tif")
-LONGEST_PX = {"JPEG": 65_500, "WEBP": 16_383}  # what these formats, and Pillow, can hold
+MAX_SIDE_PX = {"JPEG": 65_500, "WEBP": 16_383}  # what these formats, and Pillow, can hold
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,9 @@ class Task:
     target: Path
 
 
-def tasks(source: Path, target: Path, *, suffix: str = "out", ext: str = "auto", recursive: bool = False) -> list[Task]:
+def list_tasks(
+    source: Path, target: Path, *, suffix: str = "out", ext: str = "auto", recursive: bool = False
+) -> list[Task]:
     """What there is to do, in the order of names.
 
     Args:
@@ -41,38 +43,38 @@ def tasks(source: Path, target: Path, *, suffix: str = "out", ext: str = "auto",
     if not source.exists():
         raise BadConfig(f"{source} does not exist")
     if source.is_file():
-        single = target.suffix.lower() in SUFFIXES and not target.is_dir()
-        found = [Task(source, target if single else target / named(source, suffix, ext))]
+        single = target.suffix.lower() in IMAGE_SUFFIXES and not target.is_dir()
+        file_tasks = [Task(source, target if single else target / output_name(source, suffix, ext))]
     else:
-        if target.suffix.lower() in SUFFIXES and not target.is_dir():
+        if target.suffix.lower() in IMAGE_SUFFIXES and not target.is_dir():
             raise BadConfig(f"{source} is a folder, so the results need one too; {target} is the name of one file")
         files = sorted(source.rglob("*") if recursive else source.iterdir())
         inside = target.resolve()
-        found = [
-            Task(file, target / file.relative_to(source).parent / named(file, suffix, ext))
+        file_tasks = [
+            Task(file, target / file.relative_to(source).parent / output_name(file, suffix, ext))
             for file in files
-            if file.suffix.lower() in READABLE
+            if file.suffix.lower() in READABLE_SUFFIXES
             and file.is_file()
             and not file.name.startswith(".")
             and (inside == source.resolve() or inside not in file.resolve().parents)
         ]
-        if not found:
+        if not file_tasks:
             deeper = "" if recursive else " (folders in it are left out without --recursive)"
             raise BadConfig(f"no pictures in {source}{deeper}")
-    for task in found:
+    for task in file_tasks:
         if task.target.resolve() == task.source.resolve():
             raise BadConfig(f"{task.source} would be overwritten by its own result; give --suffix or another --output")
-    return found
+    return file_tasks
 
 
-def named(source: Path, suffix: str, ext: str) -> str:
+def output_name(source: Path, suffix: str, ext: str) -> str:
     """`cat.jpg` → `cat_out.jpg`."""
     own = source.suffix.lower()
-    ending = f".{ext}" if ext != "auto" else own if own in SUFFIXES and own != ".gif" else ".png"
+    ending = f".{ext}" if ext != "auto" else own if own in IMAGE_SUFFIXES and own != ".gif" else ".png"
     return f"{source.stem}_{suffix}{ending}" if suffix else f"{source.stem}{ending}"
 
 
-def clashes(todo: Iterable[Task]) -> dict[Path, Path]:
+def find_clashes(todo: Iterable[Task]) -> dict[Path, Path]:
     """Which of the sources would overwrite the result of another: source → that other source."""
     first: dict[Path, Path] = {}
     return {
@@ -93,7 +95,7 @@ def check_fits(target: Path, width: int, height: int) -> None:
         BadImage: it cannot.
         BadConfig: an unknown suffix.
     """
-    most = LONGEST_PX.get(format_of(target), 2**31 - 1)
+    most = MAX_SIDE_PX.get(format_of(target), 2**31 - 1)
     if max(width, height) > most:
         raise BadImage(
             f"{target} would have {width} x {height} pixels, and {target.suffix} holds {most} at most on a side. "

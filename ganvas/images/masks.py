@@ -16,25 +16,25 @@ from torch import Tensor
 from ganvas.checks import check_mask
 from ganvas.errors import BadMask
 
-_LINES_A_PIXEL = 8  # of the scan lines on which a polygon's edges are followed exactly
+_SCANLINES_PER_PIXEL = 8  # of the scan lines on which a polygon's edges are followed exactly
 _BAND_CROSSINGS = 2**22  # of scan lines and edges at a time
 _ALMOST = 1e-6  # closer to 0 or 1 than this is rounding, not an edge
 
-Points = Tensor | Sequence[Sequence[float]]
+_Points = Tensor | Sequence[Sequence[float]]
 
 
-def nothing(height: int, width: int) -> Tensor:
+def empty_mask(height: int, width: int) -> Tensor:
     """The mask that keeps everything."""
     _check_size(height, width)
     return torch.zeros(1, 1, height, width)
 
 
-def everything(height: int, width: int) -> Tensor:
+def full_mask(height: int, width: int) -> Tensor:
     """The mask that edits everywhere."""
-    return 1 - nothing(height, width)
+    return 1 - empty_mask(height, width)
 
 
-def brush(height: int, width: int, points: Points, *, radius_px: float, soft: float = 0.0) -> Tensor:
+def brush(height: int, width: int, points: _Points, *, radius_px: float, soft: float = 0.0) -> Tensor:
     """A stroke: everything within `radius_px` of a line through the points.
 
     Args:
@@ -49,7 +49,7 @@ def brush(height: int, width: int, points: Points, *, radius_px: float, soft: fl
     stroke = _points(points, least=1, what="a stroke")
     if not (radius_px > 0 and 0 <= soft <= 1):
         raise BadMask(f"a brush has a radius above 0 and a softness from 0 to 1, got {radius_px} and {soft}")
-    mask = nothing(height, width)
+    mask = empty_mask(height, width)
     reach = radius_px + 1
     for start, end in zip(stroke, stroke[1:] if len(stroke) > 1 else stroke, strict=False):
         low, high = torch.minimum(start, end) - reach, torch.maximum(start, end) + reach
@@ -57,7 +57,7 @@ def brush(height: int, width: int, points: Points, *, radius_px: float, soft: fl
         part = mask[0, 0, rows, columns]
         if part.numel():
             distance = _distance(rows, columns, start, end)
-            torch.maximum(part, _faded(distance, radius_px, soft).float(), out=part)
+            torch.maximum(part, _falloff(distance, radius_px, soft).float(), out=part)
     return mask
 
 
@@ -70,7 +70,7 @@ def _distance(rows: slice, columns: slice, start: Tensor, end: Tensor) -> Tensor
     return torch.hypot(x - share * dx, y - share * dy)
 
 
-def _faded(distance: Tensor, radius_px: float, soft: float) -> Tensor:
+def _falloff(distance: Tensor, radius_px: float, soft: float) -> Tensor:
     rim = soft * radius_px
     if rim <= 1:  # a hard edge still takes the pixel that it crosses
         return (radius_px - distance + 0.5).clamp_(0, 1)
@@ -113,7 +113,7 @@ def ellipse(
     )
 
 
-def polygon(height: int, width: int, points: Points) -> Tensor:
+def polygon(height: int, width: int, points: _Points) -> Tensor:
     """The inside of a closed line through the points; where it crosses itself, inside and outside alternate.
 
     Args:
@@ -123,22 +123,22 @@ def polygon(height: int, width: int, points: Points) -> Tensor:
         BadMask: fewer points, or one that is not a number.
     """
     corners = _points(points, least=3, what="a polygon")
-    mask = nothing(height, width)
+    mask = empty_mask(height, width)
     low, high = corners.amin(dim=0), corners.amax(dim=0)
     rows, columns = _span(low[1], high[1], height), _span(low[0], high[0], width)
     if columns.start == columns.stop:
         return mask
-    step = max(1, _BAND_CROSSINGS // (_LINES_A_PIXEL * len(corners)))
+    step = max(1, _BAND_CROSSINGS // (_SCANLINES_PER_PIXEL * len(corners)))
     for top in range(rows.start, rows.stop, step):
         band = slice(top, min(top + step, rows.stop))
-        mask[0, 0, band, columns] = _scanned(corners, band, columns)
+        mask[0, 0, band, columns] = _rasterize_rows(corners, band, columns)
     return mask
 
 
-def _scanned(corners: Tensor, rows: slice, columns: slice) -> Tensor:
+def _rasterize_rows(corners: Tensor, rows: slice, columns: slice) -> Tensor:
     """[rows, columns]: the share of each pixel inside, averaged over its scan lines, exact along each of them."""
-    count, width = (rows.stop - rows.start) * _LINES_A_PIXEL, columns.stop - columns.start
-    lines = rows.start + (torch.arange(count, dtype=torch.float64) + 0.5) / _LINES_A_PIXEL
+    count, width = (rows.stop - rows.start) * _SCANLINES_PER_PIXEL, columns.stop - columns.start
+    lines = rows.start + (torch.arange(count, dtype=torch.float64) + 0.5) / _SCANLINES_PER_PIXEL
     ends = corners.roll(-1, dims=0)
     (x0, y0), (x1, y1) = corners.T[:, :, None], ends.T[:, :, None]  # [P, 1]
     crossed = (y0 <= lines) != (y1 <= lines)  # [P, lines]
@@ -153,11 +153,11 @@ def _scanned(corners: Tensor, rows: slice, columns: slice) -> Tensor:
     rise = torch.zeros(count, width + 1, dtype=torch.float64)
     rise.scatter_add_(1, cell.T, (sign * share).T)
     rise.scatter_add_(1, cell.T + 1, (sign * (1 - share)).T)
-    inside = rise.cumsum(dim=1)[:, :width].view(-1, _LINES_A_PIXEL, width).mean(dim=1)
-    return _snapped(inside)
+    inside = rise.cumsum(dim=1)[:, :width].view(-1, _SCANLINES_PER_PIXEL, width).mean(dim=1)
+    return _snap(inside)
 
 
-def _snapped(mask: Tensor) -> Tensor:
+def _snap(mask: Tensor) -> Tensor:
     """Sums leave 1e-16 where 0 is meant; a mask says exactly 0 and exactly 1."""
     mask = torch.where(mask < _ALMOST, 0.0, torch.where(mask > 1 - _ALMOST, 1.0, mask))
     return mask.float()
@@ -212,7 +212,7 @@ def feather(mask: Tensor, *, radius_px: float) -> Tensor:
     part = mask[0, 0, rows, columns].double()
     for _ in range(3):
         part = _box_mean(_box_mean(part, wide).T, wide).T
-    blurred[0, 0, rows, columns] = _snapped(part).to(mask.dtype)
+    blurred[0, 0, rows, columns] = _snap(part).to(mask.dtype)
     return blurred
 
 
@@ -224,7 +224,7 @@ def _box_mean(rows: Tensor, wide: int) -> Tensor:
     return (sums[:, wide:] - sums[:, :-wide]) / wide
 
 
-def lightness(img: Tensor, alpha: Tensor | None = None) -> Tensor:
+def mask_from_lightness(img: Tensor, alpha: Tensor | None = None) -> Tensor:
     """The mask in a picture: white = edit, black = keep, and keep where it is transparent.
 
     Args:
@@ -238,22 +238,22 @@ def lightness(img: Tensor, alpha: Tensor | None = None) -> Tensor:
     return light if alpha is None else light * alpha
 
 
-def invert(mask: Tensor) -> Tensor:
+def invert_mask(mask: Tensor) -> Tensor:
     """Edit what was kept, keep what was edited."""
     return 1 - mask
 
 
-def union(*masks: Tensor) -> Tensor:
+def union_masks(*masks: Tensor) -> Tensor:
     """Edit where any of the masks says so."""
-    return _joined(masks, torch.maximum)
+    return _combine(masks, torch.maximum)
 
 
-def intersection(*masks: Tensor) -> Tensor:
+def intersect_masks(*masks: Tensor) -> Tensor:
     """Edit where all of the masks say so; intersection(mask, invert(stroke)) is the eraser."""
-    return _joined(masks, torch.minimum)
+    return _combine(masks, torch.minimum)
 
 
-def _joined(masks: tuple[Tensor, ...], join: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def _combine(masks: tuple[Tensor, ...], join: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     if not masks or any(mask.shape != masks[0].shape for mask in masks):
         raise BadMask(f"masks of one size are expected, got {[list(mask.shape) for mask in masks]}")
     whole = masks[0].clone()
@@ -262,7 +262,7 @@ def _joined(masks: tuple[Tensor, ...], join: Callable[[Tensor, Tensor], Tensor])
     return whole
 
 
-def _points(points: Points, *, least: int, what: str) -> Tensor:
+def _points(points: _Points, *, least: int, what: str) -> Tensor:
     table = torch.as_tensor(points, dtype=torch.float64)
     if table.ndim != 2 or table.shape[1] != 2 or len(table) < least or not table.isfinite().all():
         raise BadMask(f"{what} needs at least {least} points [P, 2], (x, y) in pixels, got {list(table.shape)}")

@@ -19,9 +19,9 @@ from xml.sax.saxutils import escape, unescape
 
 from ganvas.errors import BadImage
 from ganvas.images import directory
-from ganvas.images.directory import BYTE, RATIONAL, SHORT, UNDEFINED, Directory
+from ganvas.images.directory import BYTE, IFD, RATIONAL, SHORT, UNDEFINED
 from ganvas.images.photo import Photo
-from ganvas.images.sixteen import STRUCTURE, png_chunk, png_chunks
+from ganvas.images.sixteen import STRUCTURAL_TAGS, png_chunk, png_chunks
 
 RECIPE_KEY = "ganvas-recipe"  # of the PNG text chunk
 _XMP_KEY = "XML:com.adobe.xmp"
@@ -42,42 +42,42 @@ class Metadata:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-def metadata_of(picture: Any, data: bytes, format: str) -> Metadata:
+def read_metadata(picture: Any, data: bytes, format: str) -> Metadata:
     """What a file says, by Pillow's picture of it (loaded already)."""
     info = picture.info
     text = _texts(picture)
     xmp_text = text.pop(_XMP_KEY, None)
     xmp = _as_bytes(info.get("xmp") or xmp_text) or _xmp_segment(picture)
-    exif = _as_bytes(info.get("exif")) or _exif_as_text(text)
+    exif = _as_bytes(info.get("exif")) or _exif_from_text(text)
     icc_profile = info.get("icc_profile") or None
     recipe = text.pop(RECIPE_KEY, None)
     return _metadata(
         exif=exif.removeprefix(_EXIF_HEAD) if exif else None,
         xmp=xmp,
         icc_profile=icc_profile,
-        dpi=_plausible(info.get("dpi")),
+        dpi=_valid_dpi(info.get("dpi")),
         text=text,
         recipe=recipe,
         segments=_segments(picture, data, format),
     )
 
 
-def metadata_of_tiff(tags: Directory) -> Metadata:
+def read_tiff_metadata(tags: IFD) -> Metadata:
     """What a TIFF says; its own directory is its EXIF block."""
-    unit = {2: 1.0, 3: 2.54}.get(tags.whole(_UNIT_TAG, 2))
+    unit = {2: 1.0, 3: 2.54}.get(tags.int_value(_UNIT_TAG, 2))
     dpi = tuple(_ratio(tags, tag) * unit for tag in (_X_TAG, _Y_TAG)) if unit else None
-    rest = set(tags.entries) - STRUCTURE - {directory.ORIENTATION}
-    turn = tags.whole(directory.ORIENTATION, 1)
-    found = _metadata(
-        exif=directory.packed(tags, without=STRUCTURE | {directory.ORIENTATION}) if rest else None,
+    rest = set(tags.entries) - STRUCTURAL_TAGS - {directory.ORIENTATION}
+    turn = tags.int_value(directory.ORIENTATION, 1)
+    metadata = _metadata(
+        exif=directory.pack_ifd(tags, without=STRUCTURAL_TAGS | {directory.ORIENTATION}) if rest else None,
         xmp=tags.value(_XMP_TAG) or None,
         icc_profile=tags.value(_ICC_TAG) or None,
-        dpi=_plausible(dpi),
+        dpi=_valid_dpi(dpi),
         text={},
         recipe=None,
         segments=(),
     )
-    return Metadata(orientation=turn if 1 <= turn <= 8 else 1, fields=found.fields)
+    return Metadata(orientation=turn if 1 <= turn <= 8 else 1, fields=metadata.fields)
 
 
 def _metadata(*, exif: bytes | None, xmp: bytes | None, recipe: str | None, **fields: Any) -> Metadata:
@@ -85,11 +85,11 @@ def _metadata(*, exif: bytes | None, xmp: bytes | None, recipe: str | None, **fi
     if exif and not directory.is_readable(exif):
         exif = None  # it says nothing that anybody could read, and some writers stumble over it
     if exif:
-        exif = directory.without_orientation(exif)
-        exif = directory.without_thumbnail(exif) if turn != 1 else exif
+        exif = directory.remove_orientation(exif)
+        exif = directory.remove_thumbnail(exif) if turn != 1 else exif
     if xmp:
-        xmp, kept = _without_recipe(re.sub(_XMP_TURN, b"", xmp))
-        recipe = kept if recipe is None else recipe
+        xmp, embedded_recipe = _extract_recipe(re.sub(_XMP_TURN, b"", xmp))
+        recipe = embedded_recipe if recipe is None else recipe
     return Metadata(orientation=turn, fields={**fields, "exif": exif or None, "xmp": xmp or None, "recipe": recipe})
 
 
@@ -99,9 +99,9 @@ _XMP_TURN = rb'\s*tiff:Orientation\s*=\s*["\'](\d)["\']|<tiff:Orientation>(\d)</
 def _orientation(exif: bytes | None, xmp: bytes | None) -> int:
     """EXIF decides; XMP where EXIF is silent."""
     turn = directory.orientation_of(exif) if exif else 1
-    found = re.search(_XMP_TURN, xmp) if xmp and turn == 1 else None
-    if found:
-        turn = int(found[1] or found[2])
+    match = re.search(_XMP_TURN, xmp) if xmp and turn == 1 else None
+    if match:
+        turn = int(match[1] or match[2])
     return turn if 1 <= turn <= 8 else 1
 
 
@@ -109,11 +109,11 @@ def _texts(picture: Any) -> dict[str, str]:
     text = {str(key): str(value) for key, value in (getattr(picture, "text", None) or {}).items()}
     comment = picture.info.get("comment")
     if comment:
-        text["Comment"] = _decoded(comment) if isinstance(comment, bytes) else str(comment)
+        text["Comment"] = _decode_text(comment) if isinstance(comment, bytes) else str(comment)
     return text
 
 
-def _decoded(words: bytes) -> str:
+def _decode_text(words: bytes) -> str:
     try:
         return words.rstrip(b"\0").decode("utf-8")
     except UnicodeDecodeError:
@@ -130,7 +130,7 @@ def _xmp_segment(picture: Any) -> bytes | None:
     return next((body.removeprefix(_XMP_HEAD) for body in segments if body.startswith(_XMP_HEAD)), None)
 
 
-def _exif_as_text(text: dict[str, str]) -> bytes | None:
+def _exif_from_text(text: dict[str, str]) -> bytes | None:
     """Older tools write EXIF into a PNG as a text chunk of hexadecimal digits, three lines down."""
     for key in ("Raw profile type exif", "Raw profile type APP1"):
         digits = "".join(text.get(key, "").split("\n")[3:])
@@ -145,7 +145,7 @@ def _exif_as_text(text: dict[str, str]) -> bytes | None:
     return None
 
 
-def _plausible(dpi: Any) -> tuple[float, float] | None:
+def _valid_dpi(dpi: Any) -> tuple[float, float] | None:
     try:
         x, y = (float(each) for each in dpi)
     except (TypeError, ValueError, ZeroDivisionError):
@@ -153,7 +153,7 @@ def _plausible(dpi: Any) -> tuple[float, float] | None:
     return (x, y) if 0 < x < 1e6 and 0 < y < 1e6 else None
 
 
-def _ratio(tags: Directory, tag: int) -> float:
+def _ratio(tags: IFD, tag: int) -> float:
     value = tags.value(tag)
     if len(value) < 8:
         return 0.0
@@ -166,8 +166,8 @@ def _segments(picture: Any, data: bytes, format: str) -> tuple[tuple[str, bytes]
     if format == "JPEG":
         return tuple((name, bytes(body)) for name, body in getattr(picture, "applist", ()) if name == "APP13")
     if format == "PNG":
-        found = {name: body for name, body in png_chunks(data) if name in _PNG_COLOUR_CHUNKS}
-        return tuple((name.decode(), body) for name, body in found.items())
+        chunks = {name: body for name, body in png_chunks(data) if name in _PNG_COLOUR_CHUNKS}
+        return tuple((name.decode(), body) for name, body in chunks.items())
     return ()
 
 
@@ -184,22 +184,22 @@ _EMPTY_XMP = (
 )
 
 
-def _without_recipe(xmp: bytes) -> tuple[bytes | None, str | None]:
+def _extract_recipe(xmp: bytes) -> tuple[bytes | None, str | None]:
     """The packet without our property, and what it said; None for a packet that held nothing else."""
-    found = _RECIPE.search(xmp)
-    if not found:
+    match = _RECIPE.search(xmp)
+    if not match:
         return xmp, None
-    rest = xmp[: found.start()] + xmp[found.end() :]
+    rest = xmp[: match.start()] + xmp[match.end() :]
     try:
-        words = base64.b64decode(found[2], validate=True) if found[1] else found[2]
-        if found[1]:
+        words = base64.b64decode(match[2], validate=True) if match[1] else match[2]
+        if match[1]:
             words = zlib.decompressobj().decompress(words, _LONGEST_RECIPE)
         return None if rest == _EMPTY_XMP else rest, unescape(words.decode("utf-8"))
     except (ValueError, zlib.error):
         return rest, None
 
 
-def xmp_with_recipe(xmp: bytes | None, recipe: str | None) -> bytes | None:
+def add_recipe_to_xmp(xmp: bytes | None, recipe: str | None) -> bytes | None:
     """The packet with the recipe in it; a packet that has no place for it is replaced."""
     if recipe is None:
         return xmp
@@ -219,10 +219,10 @@ def xmp_with_recipe(xmp: bytes | None, recipe: str | None) -> bytes | None:
 
 def exif_for(photo: Photo) -> bytes | None:
     """The EXIF block with the picture's present size."""
-    return None if photo.exif is None else directory.with_size(photo.exif, *photo.size)
+    return None if photo.exif is None else directory.set_image_size(photo.exif, *photo.size)
 
 
-def into_png(file: bytes, photo: Photo, icc_profile: bytes | None) -> bytes:
+def insert_png_metadata(file: bytes, photo: Photo, icc_profile: bytes | None) -> bytes:
     """A PNG without metadata → the same with the photo's."""
     chunks = [(name.encode(), body) for name, body in photo.segments] if photo.format == "PNG" else []
     if icc_profile:
@@ -250,7 +250,7 @@ def _text_chunk(key: str, words: str, *, international: bool = False) -> tuple[b
     return b"iTXt", name + b"\0\0\0\0\0" + words.encode("utf-8")
 
 
-def into_jpeg(file: bytes, photo: Photo, icc_profile: bytes | None, *, name: str) -> bytes:
+def insert_jpeg_metadata(file: bytes, photo: Photo, icc_profile: bytes | None, *, name: str) -> bytes:
     """A JPEG without metadata → the same with the photo's.
 
     Raises:
@@ -259,7 +259,7 @@ def into_jpeg(file: bytes, photo: Photo, icc_profile: bytes | None, *, name: str
     segments: list[tuple[int, bytes]] = []
     if exif := exif_for(photo):
         segments.append((1, _EXIF_HEAD + exif))
-    if xmp := xmp_with_recipe(photo.xmp, photo.recipe):
+    if xmp := add_recipe_to_xmp(photo.xmp, photo.recipe):
         segments.append((1, _XMP_HEAD + xmp))
     if icc_profile:
         step = _LARGEST_SEGMENT - 14
@@ -286,7 +286,7 @@ def _segment(marker: int, body: bytes, name: str) -> bytes:
 def tiff_tags(photo: Photo, icc_profile: bytes | None, order: str) -> dict[int, tuple[int, bytes]]:
     """The photo's metadata as TIFF entries, besides EXIF."""
     tags: dict[int, tuple[int, bytes]] = {}
-    if xmp := xmp_with_recipe(photo.xmp, photo.recipe):
+    if xmp := add_recipe_to_xmp(photo.xmp, photo.recipe):
         tags[_XMP_TAG] = (BYTE, xmp)
     if icc_profile:
         tags[_ICC_TAG] = (UNDEFINED, icc_profile)

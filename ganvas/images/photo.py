@@ -12,11 +12,11 @@ from torch import Tensor
 from ganvas.checks import check_img, check_known, check_mask
 from ganvas.errors import BadConfig, BadImage
 from ganvas.images import directory
-from ganvas.images.colour import CHANNELS, Colours, colours_of
+from ganvas.images.colour import COLOUR_CHANNELS, ColourSpace, colour_space_of
 from ganvas.images.tensors import to_pixels
 
 # Two pictures count as equal in a pixel where they differ less than this: an eighth of a 16-bit level.
-SAME = 4e-6
+SAME_TOLERANCE = 4e-6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,14 +48,15 @@ class Photo:
         check_img(self.img, who="Photo")
         if len(self.img) != 1:
             raise BadImage(f"a Photo is one picture [1, 3, H, W], got {list(self.img.shape)}")
-        check_known(self.space, CHANNELS, what="colour space")
+        check_known(self.space, COLOUR_CHANNELS, what="colour space")
         if self.bits not in (8, 16):
             raise BadConfig(f"a Photo has 8 or 16 bits, got {self.bits}")
         if self.alpha is not None:
             check_mask(self.alpha, who="the alpha of a Photo", height=self.height, width=self.width)
-        if self.native is not None and self.native.shape != (self.height, self.width, CHANNELS[self.space]):
+        if self.native is not None and self.native.shape != (self.height, self.width, COLOUR_CHANNELS[self.space]):
             raise BadImage(
-                f"a Photo's native pixels fit its img, here [{self.height}, {self.width}, {CHANNELS[self.space]}], "
+                f"a Photo's native pixels fit its img, here [{self.height}, {self.width}, "
+                f"{COLOUR_CHANNELS[self.space]}], "
                 f"got {list(self.native.shape)}. Change the picture with photo.with_img(img)."
             )
 
@@ -106,24 +107,24 @@ class Photo:
                 f"{self.name} has transparency for {self.width} x {self.height} pixels; the new picture has "
                 f"{img.shape[3]} x {img.shape[2]}. Resize photo.alpha as well and hand it over: with_img(img, alpha=…)."
             )
-        space = self.space if grey is None else "grey" if grey else _coloured(self.space)
+        space = self.space if grey is None else "grey" if grey else _space_with_colour(self.space)
         img = img.expand(-1, 3, -1, -1)
         return replace(
             self,
-            img=_greyed(img) if space == "grey" else img,
+            img=_to_grey(img) if space == "grey" else img,
             alpha=self.alpha if alpha is None else alpha,
             space=space,
             native=self.native if space == self.space and img.shape == self.img.shape else None,
             icc_profile=self.icc_profile if space == self.space else None,
-            exif=None if self.exif is None else directory.without_thumbnail(self.exif),
+            exif=None if self.exif is None else directory.remove_thumbnail(self.exif),
             recipe=recipe,
         )
 
-    def colours(self) -> Colours | None:
+    def colours(self) -> ColourSpace | None:
         """How the file's own colours become sRGB; None where they are sRGB already."""
-        return colours_of(self.icc_profile, self.space)
+        return colour_space_of(self.icc_profile, self.space)
 
-    def own_pixels(self, *, bits: int | None = None) -> np.ndarray:
+    def native_pixels(self, *, bits: int | None = None) -> np.ndarray:
         """The pixels in the file's own colours, [H, W, 1 | 3 | 4]: untouched ones as they were, edited ones converted.
 
         Args:
@@ -135,8 +136,8 @@ class Photo:
         colours = self.colours()
         if colours is None:
             return self.srgb_pixels(bits=bits)
-        own = self._merged(colours)
-        return own if bits in (None, self.bits) else _rescaled(own, bits=bits or self.bits)
+        own = self._merge_native(colours)
+        return own if bits in (None, self.bits) else _rescale_depth(own, bits=bits or self.bits)
 
     def srgb_pixels(self, *, bits: int | None = None) -> np.ndarray:
         """The pixels in sRGB, [H, W, 1 | 3]."""
@@ -147,12 +148,12 @@ class Photo:
         """Alpha as whole numbers, [H, W, 1], or None."""
         return None if self.alpha is None else to_pixels(self.alpha * 2 - 1, bits=bits or self.bits)
 
-    def _merged(self, colours: Colours) -> np.ndarray:
+    def _merge_native(self, colours: ColourSpace) -> np.ndarray:
         """The file's own numbers where `img` still shows them, `img` converted where it does not."""
         if self.native is None:
             return colours.from_srgb(self.img.detach(), bits=self.bits)
         img, before = self.img.detach().to("cpu", torch.float32), colours.to_srgb(self.native)
-        changed = ((img - before).abs() > SAME).any(dim=1)[0]  # [H, W]
+        changed = ((img - before).abs() > SAME_TOLERANCE).any(dim=1)[0]  # [H, W]
         own = self.native.copy()
         if changed.any():
             where = changed.numpy()
@@ -163,7 +164,7 @@ class Photo:
         return own
 
 
-def _coloured(space: str) -> str:
+def _space_with_colour(space: str) -> str:
     return "rgb" if space == "grey" else space
 
 
@@ -173,11 +174,11 @@ def _luma(img: Tensor) -> Tensor:
     return torch.where((red == green) & (red == blue), red, 0.299 * red + 0.587 * green + 0.114 * blue)
 
 
-def _greyed(img: Tensor) -> Tensor:
+def _to_grey(img: Tensor) -> Tensor:
     return _luma(img).expand(-1, 3, -1, -1).contiguous()
 
 
-def _rescaled(pixels: np.ndarray, *, bits: int) -> np.ndarray:
+def _rescale_depth(pixels: np.ndarray, *, bits: int) -> np.ndarray:
     if bits == 16:
         return pixels.astype(np.uint16) * 257
     return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -42,7 +42,7 @@ def grid(img: Tensor, *, columns: int | None = None, gap_px: int = 0) -> Tensor:
     return sheet
 
 
-def captioned(img: Tensor, captions: Sequence[str], *, columns: int | None = None) -> Tensor:
+def make_captioned_grid(img: Tensor, captions: Sequence[str], *, columns: int | None = None) -> Tensor:
     """A grid with a line of text under every picture.
 
     Args:
@@ -56,11 +56,11 @@ def captioned(img: Tensor, captions: Sequence[str], *, columns: int | None = Non
     if len(captions) != len(img):
         raise BadConfig(f"captioned expects a text for each of {len(img)} pictures, got {len(captions)}")
     size_px = max(10, img.shape[3] // 16)
-    lines = torch.cat([_line(text, img.shape[3], size_px) for text in captions]).to(img)
+    lines = torch.cat([_caption_strip(text, img.shape[3], size_px) for text in captions]).to(img)
     return grid(torch.cat([img, lines], dim=2), columns=columns, gap_px=max(2, size_px // 4))
 
 
-def _line(text: str, width: int, size_px: int) -> Tensor:
+def _caption_strip(text: str, width: int, size_px: int) -> Tensor:
     """Black text on white, centred; a text too long for the width is written smaller."""
     height = round(size_px * 1.6)
     strip = Image.new("L", (width, height), 255)

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import PngImagePlugin, TiffImagePlugin
 
 from ganvas.images.colour import bands
-from ganvas.images.directory import BYTE, LONG, RATIONAL, SHORT, UNDEFINED, BrokenDirectory, Directory, first_directory
+from ganvas.images.directory import BYTE, IFD, LONG, RATIONAL, SHORT, UNDEFINED, BrokenIFD, read_first_ifd
 
 PACK_LEVEL = 5  # of zlib; 6, its own choice, takes 1.7 times as long for files 3 to 7 % smaller
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -64,14 +64,14 @@ def read_png16(data: bytes, colour_type: int) -> tuple[np.ndarray, Any]:
         return halves.view(">u2").astype(np.uint16), picture
     mode = "RGB" if colour_type == _RGB else "RGBA"
     # Pillow keeps one of the two bytes. Telling it that the low byte stands first makes it keep that one.
-    picture = _decoded_as(data, f"{mode};16B")
+    picture = _decode_as(data, f"{mode};16B")
     pixels = as_array(picture).astype(np.uint16)
     pixels <<= 8
-    pixels |= as_array(_decoded_as(data, f"{mode};16L"))
+    pixels |= as_array(_decode_as(data, f"{mode};16L"))
     return pixels, picture
 
 
-def _decoded_as(data: bytes, rawmode: str) -> Any:
+def _decode_as(data: bytes, rawmode: str) -> Any:
     picture = PngImagePlugin.PngImageFile(io.BytesIO(data))
     picture.tile = [(*tile[:3], rawmode) for tile in picture.tile]  # type: ignore[misc]
     picture.load()
@@ -98,13 +98,13 @@ def write_png16(pixels: np.ndarray) -> bytes:
     above = np.zeros(width * channels * 2, np.uint8)
     for rows in bands(height, width):
         lines = pixels[rows].astype(">u2").reshape(-1, width * channels).view(np.uint8)  # [rows, W·C·2] bytes
-        packed.append(packer.compress(_filtered(lines, above, channels * 2).tobytes()))
+        packed.append(packer.compress(_filter_rows(lines, above, channels * 2).tobytes()))
         above = lines[-1]
     packed.append(packer.flush())
     return PNG_SIGNATURE + png_chunk(b"IHDR", head) + png_chunk(b"IDAT", b"".join(packed)) + png_chunk(b"IEND", b"")
 
 
-def _filtered(lines: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
+def _filter_rows(lines: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
     """Section 12.8: of the filters none, sub, up, average and Paeth, each line takes the one with the smallest sum."""
     line_bytes = lines.shape[1]
     up = np.concatenate([above[None], lines[:-1]])
@@ -133,23 +133,23 @@ def _paeth(left: np.ndarray, up: np.ndarray, up_left: np.ndarray) -> np.ndarray:
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _SAMPLES = 256, 257, 258, 259, 262, 273, 277
 _STRIP_ROWS, _STRIP_BYTES, _PLANAR, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT = 278, 279, 284, 317, 322, 323
 _TILES, _TILE_BYTES, _EXTRA, _SAMPLE_FORMAT = 324, 325, 338, 339
-_UNPACKED, _DEFLATE = 1, (8, 32946)
+_NO_COMPRESSION, _DEFLATE = 1, (8, 32946)
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _TIFF_RGB, _TIFF_CMYK = 0, 1, 2, 5
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _TIFF_RGB: 3, _TIFF_CMYK: 4}
-_MULTIPLIED = 1  # ExtraSamples: the colours are multiplied by alpha
-STRIP_BYTES = 2**18  # of pixels in one strip of a TIFF that we write
+_ASSOCIATED_ALPHA = 1  # ExtraSamples: the colours are multiplied by alpha
+TIFF_STRIP_BYTES = 2**18  # of pixels in one strip of a TIFF that we write
 
 
-def is_tiff16(tags: Directory) -> bool:
+def is_tiff16(tags: IFD) -> bool:
     """Every channel has 16 bits and holds whole numbers, in a colour space that we know."""
     return (
-        set(tags.wholes(_BITS)) == {16}
-        and set(tags.wholes(_SAMPLE_FORMAT) or (1,)) == {1}
-        and tags.whole(_PHOTOMETRIC, -1) in _COLOURS
+        set(tags.int_values(_BITS)) == {16}
+        and set(tags.int_values(_SAMPLE_FORMAT) or (1,)) == {1}
+        and tags.int_value(_PHOTOMETRIC, -1) in _COLOURS
     )
 
 
-def read_tiff16(data: bytes, tags: Directory) -> tuple[np.ndarray, str]:
+def read_tiff16(data: bytes, tags: IFD) -> tuple[np.ndarray, str]:
     """The pixels of a 16-bit TIFF.
 
     Returns:
@@ -158,15 +158,15 @@ def read_tiff16(data: bytes, tags: Directory) -> tuple[np.ndarray, str]:
     Raises:
         BrokenDirectory: the layout does not add up, or a strip is cut short.
     """
-    width, height = tags.whole(_WIDTH), tags.whole(_HEIGHT)
-    samples = tags.whole(_SAMPLES, 1)
-    photometric = tags.whole(_PHOTOMETRIC)
+    width, height = tags.int_value(_WIDTH), tags.int_value(_HEIGHT)
+    samples = tags.int_value(_SAMPLES, 1)
+    photometric = tags.int_value(_PHOTOMETRIC)
     colours = _COLOURS[photometric]
-    extra = tags.wholes(_EXTRA)
+    extra = tags.int_values(_EXTRA)
     wanted = colours + (1 if samples > colours and (not extra or extra[0] != 0 or photometric == _TIFF_RGB) else 0)
     if not colours <= samples <= 64:
-        raise BrokenDirectory(f"{samples} channels where {colours} are needed")
-    planes = samples if tags.whole(_PLANAR, 1) == 2 else 1
+        raise BrokenIFD(f"{samples} channels where {colours} are needed")
+    planes = samples if tags.int_value(_PLANAR, 1) == 2 else 1
     pixels = np.empty((height, width, wanted), np.uint16)
     for plane in range(wanted if planes > 1 else 1):
         for box, block in _blocks(data, tags, width, height, samples // planes, plane):
@@ -174,51 +174,51 @@ def read_tiff16(data: bytes, tags: Directory) -> tuple[np.ndarray, str]:
             target[...] = block[: target.shape[0], : target.shape[1], : target.shape[2]]
     if photometric == _WHITE_IS_ZERO:
         pixels[..., 0] = 0xFFFF - pixels[..., 0]
-    if wanted > colours and extra[:1] == (_MULTIPLIED,):
+    if wanted > colours and extra[:1] == (_ASSOCIATED_ALPHA,):
         _divide_by_alpha(pixels)
     return pixels, {1: "grey", 3: "rgb", 4: "cmyk"}[colours]
 
 
 def _blocks(
-    data: bytes, tags: Directory, width: int, height: int, samples: int, plane: int
+    data: bytes, tags: IFD, width: int, height: int, samples: int, plane: int
 ) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
     """Each strip or tile of one plane: where it belongs, and its numbers [rows, columns, samples]."""
     tiled = _TILE_WIDTH in tags.entries
-    columns = tags.whole(_TILE_WIDTH) if tiled else width
-    rows = tags.whole(_TILE_HEIGHT) if tiled else min(tags.whole(_STRIP_ROWS, height), height)
-    places, sizes = (tags.wholes(tag) for tag in ((_TILES, _TILE_BYTES) if tiled else (_STRIPS, _STRIP_BYTES)))
+    columns = tags.int_value(_TILE_WIDTH) if tiled else width
+    rows = tags.int_value(_TILE_HEIGHT) if tiled else min(tags.int_value(_STRIP_ROWS, height), height)
+    places, sizes = (tags.int_values(tag) for tag in ((_TILES, _TILE_BYTES) if tiled else (_STRIPS, _STRIP_BYTES)))
     if columns < 1 or rows < 1 or columns > width + 4096 or rows > height + 4096:
-        raise BrokenDirectory(f"strips or tiles of {columns} x {rows} pixels")
+        raise BrokenIFD(f"strips or tiles of {columns} x {rows} pixels")
     across, down = -(-width // columns), -(-height // rows)
     first = plane * across * down
     if len(places) < first + across * down or len(sizes) < len(places):
-        raise BrokenDirectory(f"{len(places)} strips or tiles where {across * down} are needed")
+        raise BrokenIFD(f"{len(places)} strips or tiles where {across * down} are needed")
     for index in range(across * down):
         top, left = index // across * rows, index % across * columns
         # The last strip ends with the picture; tiles are whole, filled up at the edges.
         tall = rows if tiled else min(rows, height - top)
         packed = data[places[first + index] : places[first + index] + sizes[first + index]]
-        block = _unpacked(packed, tags, columns * samples * 2, tall).reshape(tall, columns, samples)
-        if tags.whole(_PREDICTOR, 1) == 2:
+        block = _decompress(packed, tags, columns * samples * 2, tall).reshape(tall, columns, samples)
+        if tags.int_value(_PREDICTOR, 1) == 2:
             block = np.cumsum(block, axis=1, dtype=np.uint16)
         yield (slice(top, min(top + tall, height)), slice(left, min(left + columns, width))), block
 
 
-def _unpacked(packed: bytes, tags: Directory, row_bytes: int, rows: int) -> np.ndarray:
+def _decompress(packed: bytes, tags: IFD, row_bytes: int, rows: int) -> np.ndarray:
     """The numbers of one strip or tile, in this machine's byte order."""
-    compression = tags.whole(_COMPRESSION, _UNPACKED)
-    if compression == _UNPACKED:
+    compression = tags.int_value(_COMPRESSION, _NO_COMPRESSION)
+    if compression == _NO_COMPRESSION:
         raw = packed
     elif compression in _DEFLATE:
         raw = zlib.decompressobj().decompress(packed, row_bytes * rows)
     else:
-        raw = _by_libtiff(packed, compression, row_bytes, rows)
+        raw = _decompress_with_libtiff(packed, compression, row_bytes, rows)
     if len(raw) < row_bytes * rows:
-        raise BrokenDirectory("a strip or tile is cut short")
+        raise BrokenIFD("a strip or tile is cut short")
     return np.frombuffer(raw, tags.order + "u2", row_bytes * rows // 2).astype(np.uint16)
 
 
-def _by_libtiff(packed: bytes, compression: int, row_bytes: int, rows: int) -> bytes:
+def _decompress_with_libtiff(packed: bytes, compression: int, row_bytes: int, rows: int) -> bytes:
     """LZW, PackBits, Zstandard …: libtiff unpacks bytes without asking what they mean, here those of a grey picture."""
     fields = {_WIDTH: row_bytes, _HEIGHT: rows, _BITS: 8, _COMPRESSION: compression, _PHOTOMETRIC: _BLACK_IS_ZERO,
               _STRIPS: 8, _SAMPLES: 1, _STRIP_ROWS: rows, _STRIP_BYTES: len(packed)}  # fmt: skip
@@ -255,10 +255,10 @@ def write_tiff(
     """
     height, width, channels = pixels.shape
     block = exif or struct.pack("<2sHI", b"II", 42, 8) + bytes(6)
-    known = first_directory(block)
+    known = read_first_ifd(block)
     order = known.order
     file = bytearray(block)
-    rows = max(1, STRIP_BYTES // (width * channels * pixels.itemsize))
+    rows = max(1, TIFF_STRIP_BYTES // (width * channels * pixels.itemsize))
     places, sizes = [], []
     for top in range(0, height, rows):
         strip = pixels[top : top + rows]
@@ -293,13 +293,13 @@ def write_tiff(
     return _with_directory(file, known, own)
 
 
-def _with_directory(file: bytearray, known: Directory, own: dict[int, tuple[int, bytes]]) -> bytes:
+def _with_directory(file: bytearray, known: IFD, own: dict[int, tuple[int, bytes]]) -> bytes:
     """Append one directory of our own entries and the block's, and let the header point to it."""
     order = known.order
     entries: dict[int, bytes] = {}
     for tag, entry in known.entries.items():
-        if tag not in STRUCTURE:
-            entries[tag] = bytes(file[entry.at : entry.at + 12])
+        if tag not in STRUCTURAL_TAGS:
+            entries[tag] = bytes(file[entry.offset : entry.offset + 12])
     for tag, (kind, value) in own.items():
         count = len(value) // {SHORT: 2, LONG: 4, RATIONAL: 8, BYTE: 1, UNDEFINED: 1}[kind]
         if len(value) > 4:
@@ -313,7 +313,7 @@ def _with_directory(file: bytearray, known: Directory, own: dict[int, tuple[int,
 
 
 # What says how pixels lie in the file, belongs to another part of a Photo, or points into the old file.
-STRUCTURE = frozenset(
+STRUCTURAL_TAGS = frozenset(
     {254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 274, 277, 278, 279, 280, 281, 282, 283, 284, 288, 289,
      290, 291, 292, 293, 296, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332, 333, 336, 338, 339, 340, 341,
      347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 700, 34675}

@@ -14,13 +14,13 @@ import numpy as np
 from torch import Tensor
 
 from ganvas.errors import BadImage
-from ganvas.images.colour import OneWay, bands
-from ganvas.images.metadata import into_png
+from ganvas.images.colour import OneWayProfile, bands
+from ganvas.images.metadata import insert_png_metadata
 from ganvas.images.photo import Photo
-from ganvas.images.sixteen import _TYPE_OF_CHANNELS, PACK_LEVEL, PNG_SIGNATURE, _filtered, png_chunk
+from ganvas.images.sixteen import _TYPE_OF_CHANNELS, PACK_LEVEL, PNG_SIGNATURE, _filter_rows, png_chunk
 
 
-class PngStrips:
+class PngStripWriter:
     """A PNG being written, from top to bottom; on the disk under its name only when all of it is there.
 
         with PngStrips(path, template) as file:
@@ -35,13 +35,13 @@ class PngStrips:
 
     def __init__(self, path: Path, template: Photo):
         self.path, self.template = Path(path), template
-        self._own_colours = template.space != "cmyk" and _leads_back(template)
+        self._own_colours = template.space != "cmyk" and _has_inverse_profile(template)
         self._packer: Any = zlib.compressobj(PACK_LEVEL)
         self._row = 0
         self._above: np.ndarray | None = None
         self._part = self.path.with_name(f".{self.path.name[:100]}.{secrets.token_hex(4)}.part")
 
-    def __enter__(self) -> PngStrips:
+    def __enter__(self) -> PngStripWriter:
         try:
             self._file = open(self._part, "xb")
         except OSError as error:
@@ -50,10 +50,10 @@ class PngStrips:
         width, height = self.template.size
         head = struct.pack(">IIBBBBB", width, height, self.template.bits, _TYPE_OF_CHANNELS[channels], 0, 0, 0)
         profile = self.template.icc_profile if self._own_colours else None
-        self._write(into_png(PNG_SIGNATURE + png_chunk(b"IHDR", head), self.template, profile))
+        self._write(insert_png_metadata(PNG_SIGNATURE + png_chunk(b"IHDR", head), self.template, profile))
         return self
 
-    def put(self, img: Tensor, alpha: Tensor | None = None) -> None:
+    def write_rows(self, img: Tensor, alpha: Tensor | None = None) -> None:
         """The next rows: img [1, 3, rows, W] in [-1, 1], alpha [1, 1, rows, W] in [0, 1] where the template has it.
 
         Raises:
@@ -65,7 +65,7 @@ class PngStrips:
         for rows in bands(*pixels.shape[:2]):
             lines = big_endian[rows].reshape(-1, line_bytes // pixels.itemsize).view(np.uint8)
             above = np.zeros(line_bytes, np.uint8) if self._above is None else self._above
-            self._data(self._packer.compress(_filtered(lines, above, line_bytes // pixels.shape[1]).tobytes()))
+            self._data(self._packer.compress(_filter_rows(lines, above, line_bytes // pixels.shape[1]).tobytes()))
             self._above = lines[-1]
         self._row += pixels.shape[0]
 
@@ -89,9 +89,9 @@ class PngStrips:
     def _pixels(self, img: Tensor, alpha: Tensor | None) -> np.ndarray:
         """[rows, W, C] as the file has them."""
         strip = replace(self.template, img=img, alpha=alpha)
-        pixels = strip.own_pixels() if self._own_colours else strip.srgb_pixels()
-        veil = strip.alpha_pixels()
-        return pixels if veil is None else np.concatenate([pixels, veil], axis=2)
+        pixels = strip.native_pixels() if self._own_colours else strip.srgb_pixels()
+        alpha_pixels = strip.alpha_pixels()
+        return pixels if alpha_pixels is None else np.concatenate([pixels, alpha_pixels], axis=2)
 
     def _data(self, packed: bytes) -> None:
         if packed:
@@ -104,11 +104,11 @@ class PngStrips:
             raise BadImage(f"{self.path} cannot be written: {error.strerror or error}") from error
 
 
-def _leads_back(template: Photo) -> bool:
+def _has_inverse_profile(template: Photo) -> bool:
     """Whether the profile can say what colours our pixels have."""
     dot = replace(template, img=template.img[:, :, :1, :1], alpha=None, native=None)
     try:
-        dot.own_pixels()
-    except OneWay:
+        dot.native_pixels()
+    except OneWayProfile:
         return False
     return True

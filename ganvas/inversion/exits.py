@@ -20,14 +20,14 @@ from torch import Tensor
 
 from ganvas.errors import BadConfig
 from ganvas.models.mobilestylegan import LocalHead, MobileStyleGANGenerator
-from ganvas.ops.shrink import shrunk
+from ganvas.ops.shrink import downscale
 
 SMOOTH_PX = 8  # narrower differences count as fine detail
 
 
-def smoothed(img: Tensor) -> Tensor:
+def low_pass(img: Tensor) -> Tensor:
     """Only what is wide: averaged over squares, and enlarged again. Any size, kept."""
-    coarse = shrunk(img, max(1, img.shape[-1] // SMOOTH_PX))
+    coarse = downscale(img, max(1, img.shape[-1] // SMOOTH_PX))
     return F.interpolate(coarse, img.shape[-2:], mode="bilinear", align_corners=False)
 
 
@@ -45,7 +45,7 @@ class EarlyExit:
         self.px, self.every, self.precision, self.fine = px, every, precision, fine
         self.calls = 0
         self._head: LocalHead | None = None
-        self._missing: Tensor | None = None
+        self._residual: Tensor | None = None
 
     def __call__(self, generator: Any, ws: Tensor) -> Tensor:
         if self.px >= generator.img_resolution:
@@ -54,20 +54,20 @@ class EarlyExit:
             self._anchor(generator, ws.detach())
         self.calls += 1
         img = self._cheap(generator, ws)
-        return img if self._missing is None else img + self._missing
+        return img if self._residual is None else img + self._residual
 
     @torch.no_grad()
     def _anchor(self, generator: Any, ws: Tensor) -> None:
         full = generator.synthesis(ws)
         if isinstance(generator, MobileStyleGANGenerator):
             self._head = generator.fit_head(ws, self.px, full=full)
-        missing = shrunk(full, self.px) - self._cheap(generator, ws)
-        self._missing = smoothed(missing).lerp(missing, self.fine)
+        residual = downscale(full, self.px) - self._cheap(generator, ws)
+        self._residual = low_pass(residual).lerp(residual, self.fine)
 
     def _cheap(self, generator: Any, ws: Tensor) -> Tensor:
         if self._head is not None:
-            return generator.paint(ws, self._head, precision=self.precision)
+            return generator.synthesize_with_head(ws, self._head, precision=self.precision)
         try:
             return generator.synthesis(ws, resolution=self.px, precision=self.precision)
         except BadConfig:  # a family of one size
-            return generator.averaged(ws, self.px, precision=self.precision)
+            return generator.synthesize_downscaled(ws, self.px, precision=self.precision)

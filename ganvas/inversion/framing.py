@@ -15,7 +15,7 @@ from ganvas.features.faces import Face, FaceFinder, choose_face, find_faces
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image
 from ganvas.images.photo import Photo
-from ganvas.inversion.optimise import EFFORTS, OnStep, Stage, invert
+from ganvas.inversion.optimise import EFFORT_STAGES, InversionStage, OnInversionStep, invert
 from ganvas.inversion.result import Inversion
 from ganvas.weights.checkpoint import fingerprint
 
@@ -29,19 +29,19 @@ def is_aligned(generator: Any, align: str) -> bool:
         BadConfig: another word than "auto", "centre" or "faces".
     """
     check_known(align, ALIGNS, what="align")
-    return align == "faces" or (align == "auto" and _knows_faces(generator))
+    return align == "faces" or (align == "auto" and _is_face_generator(generator))
 
 
-def _knows_faces(generator: Any) -> bool:
+def _is_face_generator(generator: Any) -> bool:
     """MobileStyleGAN is published for faces alone; other files say where they come from."""
     return generator.family == "mobilestylegan" or "ffhq" in str(generator.facts).lower()
 
 
-def framed(
+def align_crop(
     photo: Photo,
     *,
     aligned: bool,
-    found: Inversion | None = None,
+    inversion: Inversion | None = None,
     face: int | None = None,
     finder: FaceFinder | None = None,
 ) -> tuple[Crop, Face | None]:
@@ -57,8 +57,8 @@ def framed(
     Raises:
         NoFace: none in the photo, or no such number.
     """
-    if found is not None and found.crop is not None:
-        x, y, side, angle_deg = found.crop
+    if inversion is not None and inversion.crop is not None:
+        x, y, side, angle_deg = inversion.crop
         return Crop(x=x, y=y, side=side, angle_deg=angle_deg), None
     if aligned:
         chosen = choose_face(find_faces(photo.img, finder=finder), face)
@@ -66,7 +66,7 @@ def framed(
     return Crop(x=photo.width / 2, y=photo.height / 2, side=min(photo.size)), None
 
 
-def square_of(
+def crop_for_generator(
     photo: Photo | Path | str,
     generator: Any,
     *,
@@ -79,7 +79,7 @@ def square_of(
     Args:
         photo: a Photo, or a file.
         generator: any that keeps the protocol.
-        align, face, finder: see `framed`.
+        align, face, finder: see `align_crop`.
 
     Returns:
         [1, img_channels, R, R], and where it lies in the photo.
@@ -88,15 +88,15 @@ def square_of(
         NoFace: none in the photo, or no such number. BadImage: the file is no picture.
     """
     photo = photo if isinstance(photo, Photo) else read_image(photo)
-    crop, _ = framed(photo, aligned=is_aligned(generator, align), face=face, finder=finder)
+    crop, _ = align_crop(photo, aligned=is_aligned(generator, align), face=face, finder=finder)
     img = crop.cut(photo.img, resolution=generator.img_resolution)
     return img if generator.img_channels == 3 else img.mean(dim=1, keepdim=True), crop
 
 
-def latent_stages(effort: str = "standard") -> tuple[Stage, ...]:
+def latent_stages(effort: str = "standard") -> tuple[InversionStage, ...]:
     """The stages of an effort that search a latent, without those that tune the generator."""
-    check_known(effort, EFFORTS, what="effort")
-    return tuple(stage for stage in EFFORTS[effort] if stage.kind != "tune")
+    check_known(effort, EFFORT_STAGES, what="effort")
+    return tuple(stage for stage in EFFORT_STAGES[effort] if stage.kind != "tune")
 
 
 def find_reference(
@@ -107,26 +107,28 @@ def find_reference(
     face: int | None = None,
     effort: str = "standard",
     seed: int = 0,
-    eyes: EfficientNetLite0 | None = None,
+    extractor: EfficientNetLite0 | None = None,
     finder: FaceFinder | None = None,
-    on_step: OnStep | None = None,
+    on_step: OnInversionStep | None = None,
 ) -> Inversion:
     """Where a picture lies in latent space, without tuning: all that mixing needs, in a third of the time.
 
     Args:
         photo: a Photo or a file; a .npz that `Inversion.save` wrote is taken as it is.
         generator: any that keeps the protocol.
-        align, face, finder: see `framed`.
+        align, face, finder: see `align_crop`.
         effort, seed, eyes, on_step: see `ganvas.inversion.optimise.invert`.
 
     Raises:
-        BadLatent: an inversion that was made with another generator. NoFace, BadImage: see `square_of`.
+        BadLatent: an inversion that was made with another generator. NoFace, BadImage: see `crop_for_generator`.
     """
     if isinstance(photo, (str, Path)) and Path(photo).suffix.lower() == ".npz":
-        found = Inversion.load(photo)
-        if found.fingerprint != fingerprint(generator):
+        inversion = Inversion.load(photo)
+        if inversion.fingerprint != fingerprint(generator):
             raise BadLatent(f"{photo} was made with another generator; invert the photo again, with this one")
-        return found
-    img, crop = square_of(photo, generator, align=align, face=face, finder=finder)
-    found = invert(img, generator, stages=latent_stages(effort), effort=effort, seed=seed, eyes=eyes, on_step=on_step)
-    return replace(found, crop=(crop.x, crop.y, crop.side, crop.angle_deg))
+        return inversion
+    img, crop = crop_for_generator(photo, generator, align=align, face=face, finder=finder)
+    inversion = invert(
+        img, generator, stages=latent_stages(effort), effort=effort, seed=seed, extractor=extractor, on_step=on_step
+    )
+    return replace(inversion, crop=(crop.x, crop.y, crop.side, crop.angle_deg))

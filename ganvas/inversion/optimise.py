@@ -25,18 +25,18 @@ from ganvas.checks import check_img, check_known, check_labels
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.features.efficientnet import EfficientNetLite0
 from ganvas.inversion.exits import EarlyExit
-from ganvas.inversion.likeness import Embedder, Likeness, LikenessConfig, figures_of
-from ganvas.inversion.pivotal import difference, spread, tunable, with_delta
+from ganvas.inversion.likeness import Embedder, ReconstructionLoss, ReconstructionLossConfig, reconstruction_metrics
+from ganvas.inversion.pivotal import compute_delta, parameter_scale, tunable_parameters, with_delta
 from ganvas.inversion.result import Inversion
 from ganvas.inversion.space import LatentSpace, latent_space
-from ganvas.ops.shrink import shrunk
+from ganvas.ops.shrink import downscale
 from ganvas.weights.checkpoint import fingerprint
 
-OnStep = Callable[[int, int, Tensor], bool | None]
+OnInversionStep = Callable[[int, int, Tensor], bool | None]
 Loss = Callable[[], tuple[Tensor, Tensor]]  # → the loss, and the picture it is of
 Parameters = list[tuple[Tensor, float]]  # each with the size of a step of 1
 
-BETAS = (0.9, 0.99)
+_BETAS = (0.9, 0.99)
 WARM_STEPS, FALL = 5, 0.35  # the step size rises over so many steps, and falls over this share of a stage
 PULL_MEAN, PULL_TOGETHER = 1e-3, 0.3  # toward the mean latent; of the layers toward each other
 KINDS = ("w", "w+", "tune")
@@ -44,7 +44,7 @@ CANDIDATES, COARSE_PX = 32, 32  # random pictures to start from, where latents a
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class InversionStage:
     """One part of the search."""
 
     kind: str  # "w": one latent for all rows; "w+": one a row; "tune": the weights that paint
@@ -64,21 +64,21 @@ class Stage:
 
 # Measured on portraits with `faces`: one w a layer (W+) before the tuning gained nothing over more tuning, and a latent
 # that stays one w keeps edits clean. Costs are milliseconds a step on two cores, beside each other.
-EFFORTS: dict[str, tuple[Stage, ...]] = {
+EFFORT_STAGES: dict[str, tuple[InversionStage, ...]] = {
     "fast": (
-        Stage(kind="w", px=128, steps=26, lr=0.12, fine=1, cost=30),
-        Stage(kind="w", px=256, steps=20, lr=0.08, fine=1, cost=60),
-        Stage(kind="tune", px=256, steps=70, lr=0.008, every=20, fine=1, cost=85),
+        InversionStage(kind="w", px=128, steps=26, lr=0.12, fine=1, cost=30),
+        InversionStage(kind="w", px=256, steps=20, lr=0.08, fine=1, cost=60),
+        InversionStage(kind="tune", px=256, steps=70, lr=0.008, every=20, fine=1, cost=85),
     ),
     "standard": (
-        Stage(kind="w", px=128, steps=40, lr=0.12, fine=1, cost=30),
-        Stage(kind="w", px=256, steps=26, lr=0.08, fine=1, cost=60),
-        Stage(kind="tune", px=256, steps=200, lr=0.007, every=20, fine=1, cost=85),
+        InversionStage(kind="w", px=128, steps=40, lr=0.12, fine=1, cost=30),
+        InversionStage(kind="w", px=256, steps=26, lr=0.08, fine=1, cost=60),
+        InversionStage(kind="tune", px=256, steps=200, lr=0.007, every=20, fine=1, cost=85),
     ),
     "best": (
-        Stage(kind="w", px=128, steps=40, lr=0.12, fine=1, cost=30),
-        Stage(kind="w", px=256, steps=36, lr=0.08, fine=1, cost=60),
-        Stage(kind="tune", px=256, steps=300, lr=0.006, every=20, cost=85),
+        InversionStage(kind="w", px=128, steps=40, lr=0.12, fine=1, cost=30),
+        InversionStage(kind="w", px=256, steps=36, lr=0.08, fine=1, cost=60),
+        InversionStage(kind="tune", px=256, steps=300, lr=0.006, every=20, cost=85),
     ),
 }
 
@@ -90,13 +90,13 @@ def invert(
     effort: str = "standard",
     c: Tensor | None = None,
     seed: int = 0,
-    eyes: EfficientNetLite0 | None = None,
+    extractor: EfficientNetLite0 | None = None,
     embedder: Embedder | None = None,
     max_sec: float | None = None,
-    on_step: OnStep | None = None,
+    on_step: OnInversionStep | None = None,
     resume: Inversion | None = None,
-    stages: Sequence[Stage] | None = None,
-    likeness: LikenessConfig | None = None,
+    stages: Sequence[InversionStage] | None = None,
+    loss_config: ReconstructionLossConfig | None = None,
 ) -> Inversion:
     """Find the latent, and the light tuning of the generator, that show a picture.
 
@@ -125,16 +125,19 @@ def invert(
         BadLatent: labels that do not fit.
         Stopped: raised by on_step.
     """
-    check_known(effort, EFFORTS, what="effort")
+    check_known(effort, EFFORT_STAGES, what="effort")
     check_img(img, who="invert", channels=generator.img_channels)
     check_labels(c, who="invert", c_dim=generator.c_dim, batch=1)
     if len(img) != 1 or img.shape[2] != img.shape[3]:
         raise BadImage(f"invert expects one square picture [1, C, S, S], got {list(img.shape)}; cut a Crop first")
-    goal = Likeness(
-        shrunk(img.to(generator.device), generator.img_resolution), eyes=eyes, embedder=embedder, config=likeness
+    loss_fn = ReconstructionLoss(
+        downscale(img.to(generator.device), generator.img_resolution),
+        extractor=extractor,
+        embedder=embedder,
+        config=loss_config,
     )
-    search = _Search(goal, generator, stages or EFFORTS[effort], c=c, seed=seed)
-    begun = Inversion(
+    search = _Search(loss_fn, generator, stages or EFFORT_STAGES[effort], c=c, seed=seed)
+    initial = Inversion(
         ws=search.start(),
         effort=effort,
         seed=seed,
@@ -142,28 +145,36 @@ def invert(
         source=hashlib.sha256(img.detach().cpu().contiguous().numpy().tobytes()).hexdigest(),
         finished=False,
     )
-    return search.run(begun if resume is None else _checked(resume, begun), max_sec, on_step)
+    return search.run(initial if resume is None else _check_resume(resume, initial), max_sec, on_step)
 
 
-def _checked(resume: Inversion, begun: Inversion) -> Inversion:
+def _check_resume(resume: Inversion, initial: Inversion) -> Inversion:
     for name in ("source", "fingerprint", "effort", "seed"):
-        if getattr(resume, name) != getattr(begun, name):
+        if getattr(resume, name) != getattr(initial, name):
             raise BadConfig(f"this unfinished inversion is of another {name}; start afresh, without resume")
     return resume
 
 
-def _fitting(stages: Sequence[Stage], generator: Any) -> tuple[Stage, ...]:
+def _fit_stages(stages: Sequence[InversionStage], generator: Any) -> tuple[InversionStage, ...]:
     """The stages as this generator can have them: no larger than its pictures, no W+ where there is one row only."""
-    kept = [replace(stage, px=min(stage.px, generator.img_resolution)) for stage in stages]
-    return tuple(stage for stage in kept if not (stage.kind == "w+" and generator.num_ws == 1))
+    resized = [replace(stage, px=min(stage.px, generator.img_resolution)) for stage in stages]
+    return tuple(stage for stage in resized if not (stage.kind == "w+" and generator.num_ws == 1))
 
 
 class _Search:
     """The state of one inversion while it runs: where it stands, the latent, and the generator as tuned so far."""
 
-    def __init__(self, likeness: Likeness, generator: Any, stages: Sequence[Stage], *, c: Tensor | None, seed: int):
-        self.likeness, self.target = likeness, likeness.target
-        self.original, self.stages, self.seed = generator, _fitting(stages, generator), seed
+    def __init__(
+        self,
+        loss_fn: ReconstructionLoss,
+        generator: Any,
+        stages: Sequence[InversionStage],
+        *,
+        c: Tensor | None,
+        seed: int,
+    ):
+        self.loss_fn, self.target = loss_fn, loss_fn.target
+        self.original, self.stages, self.seed = generator, _fit_stages(stages, generator), seed
         self.space: LatentSpace = latent_space(generator, c)
         self.total = sum(stage.steps for stage in self.stages)
         self.v: Tensor | None = None  # while a latent is searched
@@ -181,28 +192,29 @@ class _Search:
         random = torch.Generator().manual_seed(self.seed)
         v = torch.randn(CANDIDATES, 1, self.space.dim, generator=random).to(mean)
         ws = self.space.to_ws(torch.cat([mean, v]))
-        coarse = shrunk(self.target, COARSE_PX)
+        coarse = downscale(self.target, COARSE_PX)
         distances = [
-            float((shrunk(self.original.synthesis(one[None]), coarse.shape[3]) - coarse).square().mean()) for one in ws
+            float((downscale(self.original.synthesis(one[None]), coarse.shape[3]) - coarse).square().mean())
+            for one in ws
         ]
         return ws[[distances.index(min(distances))]].clone()
 
-    def run(self, found: Inversion, max_sec: float | None, on_step: OnStep | None) -> Inversion:
+    def run(self, inversion: Inversion, max_sec: float | None, on_step: OnInversionStep | None) -> Inversion:
         """Go through the stages from where `found` stands."""
-        started, before_sec = time.monotonic(), found.figures.get("seconds", 0.0)
-        self.stage, self.step, self.moments = found.stage, found.step, found.moments
-        self.model = copy.deepcopy(with_delta(self.original, found.delta))
-        self.ws = found.ws
+        started, before_sec = time.monotonic(), inversion.figures.get("seconds", 0.0)
+        self.stage, self.step, self.moments = inversion.stage, inversion.step, inversion.moments
+        self.model = copy.deepcopy(with_delta(self.original, inversion.delta))
+        self.ws = inversion.ws
         stop: Stopped | None = None
-        goes_on = True
+        running = True
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             try:
-                while goes_on and self.stage < len(self.stages):
-                    goes_on = self._work(self.stages[self.stage], self._allotted_sec(max_sec), on_step)
+                while running and self.stage < len(self.stages):
+                    running = self._run_stage(self.stages[self.stage], self._allotted_sec(max_sec), on_step)
             except Stopped as stopped:
-                stop, goes_on = stopped, False
-        result = self._result(found, finished=goes_on)
+                stop, running = stopped, False
+        result = self._result(inversion, finished=running)
         result.figures["seconds"] = before_sec + time.monotonic() - started
         if stop is not None:
             stop.state = result
@@ -214,17 +226,17 @@ class _Search:
         costs = [stage.steps * stage.cost for stage in self.stages]
         return math.inf if max_sec is None else max_sec * costs[self.stage] / sum(costs)
 
-    def _work(self, stage: Stage, allotted_sec: float, on_step: OnStep | None) -> bool:
+    def _run_stage(self, stage: InversionStage, allotted_sec: float, on_step: OnInversionStep | None) -> bool:
         """One stage; False where it was stopped before its end."""
         loss, parameters = self._tuning(stage) if stage.kind == "tune" else self._latent(stage)
-        ended = self._descend(stage, loss, parameters, allotted_sec, on_step)
+        completed = self._run_adam(stage, loss, parameters, allotted_sec, on_step)
         self.v = None
         self.model.requires_grad_(False)
-        if ended:
+        if completed:
             self.stage, self.step, self.moments = self.stage + 1, 0, {}
-        return ended
+        return completed
 
-    def _latent(self, stage: Stage) -> tuple[Loss, Parameters]:
+    def _latent(self, stage: InversionStage) -> tuple[Loss, Parameters]:
         """Search in the latent space, whitened: one row for all layers, or one each, held together."""
         rows = 1 if stage.kind == "w" else self.space.num_ws
         v = self.space.from_ws(self.ws)[:, :rows].clone().requires_grad_()
@@ -233,32 +245,39 @@ class _Search:
         def loss() -> tuple[Tensor, Tensor]:
             img = exit(self.model, self.space.to_ws(v))
             apart = (v - v.mean(dim=1, keepdim=True)).square().mean()
-            return self.likeness(img) + PULL_MEAN * v.square().mean() + PULL_TOGETHER * apart, img
+            return self.loss_fn(img) + PULL_MEAN * v.square().mean() + PULL_TOGETHER * apart, img
 
         self.v = v
         return loss, [(v, 1.0)]
 
-    def _tuning(self, stage: Stage) -> tuple[Loss, Parameters]:
+    def _tuning(self, stage: InversionStage) -> tuple[Loss, Parameters]:
         """Search in the weights that paint, each tensor in steps of its own spread."""
         origins = dict(self.original.named_parameters())
-        parameters = [(p.requires_grad_(), spread(origins[name])) for name, p in tunable(self.model).items()]
+        parameters = [
+            (p.requires_grad_(), parameter_scale(origins[name])) for name, p in tunable_parameters(self.model).items()
+        ]
         exit = EarlyExit(stage.px, every=stage.every, precision=stage.precision, fine=stage.fine)
 
         def loss() -> tuple[Tensor, Tensor]:
             img = exit(self.model, self.ws)
-            return self.likeness(img, identity=False), img
+            return self.loss_fn(img, identity=False), img
 
         return loss, parameters
 
-    def _descend(
-        self, stage: Stage, loss: Loss, parameters: Parameters, allotted_sec: float, on_step: OnStep | None
+    def _run_adam(
+        self,
+        stage: InversionStage,
+        loss: Loss,
+        parameters: Parameters,
+        allotted_sec: float,
+        on_step: OnInversionStep | None,
     ) -> bool:
         """Adam over one stage; False where on_step stopped it."""
         started, first = time.monotonic(), self.step
         done_before = sum(s.steps for s in self.stages[: self.stage])
         groups = [{"params": [p], "lr": 0.0, "full": stage.lr * scale} for p, scale in parameters]
-        optimiser = torch.optim.Adam(groups, betas=BETAS)
-        _recall(optimiser, self.moments, first)
+        optimiser = torch.optim.Adam(groups, betas=_BETAS)
+        _restore_moments(optimiser, self.moments, first)
         for step in range(first, stage.steps):
             late = (time.monotonic() - started) / allotted_sec
             progress = max(step / stage.steps, late)
@@ -274,31 +293,33 @@ class _Search:
             if self.v is not None:
                 self.ws = self.space.to_ws(self.v.detach()).clone()
             if on_step is not None:
-                stopped = self._told(on_step, done_before + self.step, img, optimiser)
+                stopped = self._report(on_step, done_before + self.step, img, optimiser)
                 if stopped:
                     return False
         return True
 
-    def _told(self, on_step: OnStep, step: int, img: Tensor, optimiser: torch.optim.Adam) -> bool:
+    def _report(self, on_step: OnInversionStep, step: int, img: Tensor, optimiser: torch.optim.Adam) -> bool:
         """Report a step; where that stops the search, keep what Adam knows."""
         try:
             stopped = bool(on_step(step, self.total, img.detach()))
         except Stopped:
-            self.moments = _remembered(optimiser)
+            self.moments = _adam_moments(optimiser)
             raise
         if stopped:
-            self.moments = _remembered(optimiser)
+            self.moments = _adam_moments(optimiser)
         return stopped
 
-    def _result(self, found: Inversion, *, finished: bool) -> Inversion:
-        delta = difference(self.model, self.original)
+    def _result(self, inversion: Inversion, *, finished: bool) -> Inversion:
+        delta = compute_delta(self.model, self.original)
         with torch.no_grad():
             img = with_delta(self.original, delta).synthesis(self.ws).clamp(-1, 1)
         return replace(
-            found,
+            inversion,
             ws=self.ws,
             delta=delta,
-            figures=figures_of(img, self.target, eyes=self.likeness.eyes, embedder=self.likeness.embedder),
+            figures=reconstruction_metrics(
+                img, self.target, extractor=self.loss_fn.extractor, embedder=self.loss_fn.embedder
+            ),
             finished=finished,
             stage=self.stage,
             step=self.step,
@@ -312,17 +333,17 @@ def _rate(step: int, progress: float) -> float:
     return min(1.0, (step + 1) / WARM_STEPS) * (0.5 - 0.5 * math.cos(math.pi * min(1.0, left)))
 
 
-def _remembered(optimiser: torch.optim.Adam) -> dict[str, Tensor]:
+def _adam_moments(optimiser: torch.optim.Adam) -> dict[str, Tensor]:
     """Adam's moments by parameter number."""
-    kept: dict[str, Tensor] = {}
+    moments: dict[str, Tensor] = {}
     for index, group in enumerate(optimiser.param_groups):
         state = optimiser.state[group["params"][0]]
-        kept |= {f"{index} {name}": state[name].clone() for name in ("exp_avg", "exp_avg_sq") if name in state}
-    return kept
+        moments |= {f"{index} {name}": state[name].clone() for name in ("exp_avg", "exp_avg_sq") if name in state}
+    return moments
 
 
-def _recall(optimiser: torch.optim.Adam, moments: dict[str, Tensor], steps: int) -> None:
-    """The reverse of `_remembered`."""
+def _restore_moments(optimiser: torch.optim.Adam, moments: dict[str, Tensor], steps: int) -> None:
+    """The reverse of `_adam_moments`."""
     for index, group in enumerate(optimiser.param_groups):
         if f"{index} exp_avg" in moments:
             averages = {name: moments[f"{index} {name}"].clone() for name in ("exp_avg", "exp_avg_sq")}

@@ -18,16 +18,16 @@ from torch import Tensor, nn
 from ganvas.errors import BadConfig, BadLatent
 
 # Parts of parameter names that steer, normalise or preview; everything else paints.
-STEERING = ("map", "mapping", "embed", "affine", "noise", "norm", "bn", "const", "heads")
+EXCLUDED_PREFIXES = ("map", "mapping", "embed", "affine", "noise", "norm", "bn", "const", "heads")
 
 
-def tunable(generator: nn.Module) -> dict[str, nn.Parameter]:
+def tunable_parameters(generator: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that paint: convolutions and their biases; not those that steer, normalise or preview."""
-    return {name: p for name, p in generator.named_parameters() if not any(map(_steers, name.split(".")))}
+    return {name: p for name, p in generator.named_parameters() if not any(map(_is_excluded, name.split(".")))}
 
 
-def _steers(part: str) -> bool:
-    return part.startswith(STEERING)
+def _is_excluded(part: str) -> bool:
+    return part.startswith(EXCLUDED_PREFIXES)
 
 
 def with_delta(generator: Any, delta: Mapping[str, Tensor], *, share: float = 1.0) -> Any:
@@ -49,15 +49,15 @@ def with_delta(generator: Any, delta: Mapping[str, Tensor], *, share: float = 1.
     if not 0 <= share <= 1:
         raise BadConfig(f"share must be from 0 (untuned) to 1 (tuned entirely), got {share}")
     parameters = dict(generator.named_parameters())
-    for name, difference in delta.items():
-        if name not in parameters or parameters[name].shape != difference.shape:
-            raise BadLatent(f"this tuning is of another generator: {name} {list(difference.shape)} does not fit")
-    made = _sharing_copy(generator, own=delta.keys())
+    for name, change in delta.items():
+        if name not in parameters or parameters[name].shape != change.shape:
+            raise BadLatent(f"this tuning is of another generator: {name} {list(change.shape)} does not fit")
+    tuned_copy = _sharing_copy(generator, own=delta.keys())
     with torch.no_grad():
-        for name, parameter in made.named_parameters():
+        for name, parameter in tuned_copy.named_parameters():
             if name in delta:
                 parameter.add_(delta[name].to(parameter), alpha=share)
-    return made
+    return tuned_copy
 
 
 def _sharing_copy(generator: Any, *, own: Any) -> Any:
@@ -70,24 +70,24 @@ def _sharing_copy(generator: Any, *, own: Any) -> Any:
 
 
 @contextmanager
-def tuned(generator: Any, delta: Mapping[str, Tensor], *, share: float = 1.0) -> Iterator[Any]:
+def use_delta(generator: Any, delta: Mapping[str, Tensor], *, share: float = 1.0) -> Iterator[Any]:
     """`with tuned(generator, delta) as G:` the tuned generator for the length of a block; see `with_delta`."""
     yield with_delta(generator, delta, share=share) if delta and share else generator
 
 
-def spread(parameter: Tensor) -> float:
+def parameter_scale(parameter: Tensor) -> float:
     """The size of a tensor's entries, by which its step is scaled; a single or constant one counts by its magnitude."""
     flat = parameter.detach().float()
     deviation = float(flat.std()) if flat.numel() > 1 else 0.0
     return deviation or float(flat.abs().mean()) or 1e-3
 
 
-def difference(tuned_generator: nn.Module, generator: nn.Module) -> dict[str, Tensor]:
+def compute_delta(tuned_generator: nn.Module, generator: nn.Module) -> dict[str, Tensor]:
     """What the tuning changed, as float16; parameters that did not move are left out."""
     before = dict(generator.named_parameters())
-    found = {}
-    for name, parameter in tunable(tuned_generator).items():
+    delta = {}
+    for name, parameter in tunable_parameters(tuned_generator).items():
         moved = (parameter - before[name]).detach().half().cpu()
         if moved.any():
-            found[name] = moved
-    return found
+            delta[name] = moved
+    return delta

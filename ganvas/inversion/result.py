@@ -17,7 +17,7 @@ from torch import Tensor
 from ganvas.errors import BadLatent
 from ganvas.weights.checkpoint import write_atomically
 
-FORMAT = "ganvas-inversion-1"
+_FORMAT = "ganvas-inversion-1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +49,16 @@ class Inversion:
             BadConfig: the folder is not there or cannot be written.
         """
         path = Path(path).with_suffix(".npz")
-        plain = {name: getattr(self, name) for name in _PLAIN}
-        card = json.dumps({"format": FORMAT, **plain, "has_delta": bool(self.delta)})
+        plain = {name: getattr(self, name) for name in _CARD_FIELDS}
+        card = json.dumps({"format": _FORMAT, **plain, "has_delta": bool(self.delta)})
         arrays = {"w": self.ws.numpy(), "card": np.array(card)}
         arrays |= {f"moment {name}": tensor.numpy() for name, tensor in self.moments.items()}
         if self.delta:
-            kept = {name: tensor.contiguous() for name, tensor in self.delta.items()}
-            write_atomically(_beside(path), lambda part: save_file(kept, part))
+            tensors = {name: tensor.contiguous() for name, tensor in self.delta.items()}
+            write_atomically(_delta_path(path), lambda part: save_file(tensors, part))
         write_atomically(path, lambda part: _save_npz(part, arrays))
         if not self.delta:
-            _beside(path).unlink(missing_ok=True)  # that of an earlier inversion under this name
+            _delta_path(path).unlink(missing_ok=True)  # that of an earlier inversion under this name
         return path
 
     @classmethod
@@ -76,20 +76,20 @@ class Inversion:
                 moments = {
                     n.removeprefix("moment "): torch.from_numpy(arrays[n]) for n in arrays if n.startswith("moment ")
                 }
-            if card["format"] != FORMAT or ws.ndim != 3 or not ws.isfinite().all():
+            if card["format"] != _FORMAT or ws.ndim != 3 or not ws.isfinite().all():
                 raise ValueError("another format")
-            plain = {name: card[name] for name in _PLAIN}
+            plain = {name: card[name] for name in _CARD_FIELDS}
             plain["crop"] = None if plain["crop"] is None else tuple(map(float, plain["crop"]))
-            delta = load_file(_beside(path)) if card["has_delta"] else {}
+            delta = load_file(_delta_path(path)) if card["has_delta"] else {}
         except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, SafetensorError) as error:
             raise BadLatent(f"{path} is not an inversion that ganvas saved, or it is damaged ({error})") from error
         return cls(ws=ws.float(), delta=delta, moments=moments, **plain)
 
 
-_PLAIN = ("figures", "effort", "seed", "fingerprint", "source", "crop", "finished", "stage", "step")
+_CARD_FIELDS = ("figures", "effort", "seed", "fingerprint", "source", "crop", "finished", "stage", "step")
 
 
-def _beside(path: Path) -> Path:
+def _delta_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.delta.safetensors")
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from ganvas.models.protocol import latents_from_seeds
 
 SAMPLES = 4096
-SLOPE = 0.2  # of the leaky ReLU at the end of every mapping network here
-TINY = 1e-4  # axes with less than this share of the largest variance are noise and stay at their mean
+_SLOPE = 0.2  # of the leaky ReLU at the end of every mapping network here
+_TINY = 1e-4  # axes with less than this share of the largest variance are noise and stay at their mean
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class LatentSpace:
     def to_ws(self, v: Tensor) -> Tensor:
         """v [N, 1 or num_ws, D'] → ws [N, num_ws, w_dim]; a single row is given to every layer."""
         w = self.mean + v @ self.axes.T
-        w = F.leaky_relu(w, SLOPE) if self.curved else w
+        w = F.leaky_relu(w, _SLOPE) if self.curved else w
         if len(self.tail):
             w = torch.cat([w, self.tail.expand(*w.shape[:2], -1)], dim=2)
         return w.expand(-1, self.num_ws, -1)
@@ -47,7 +47,7 @@ class LatentSpace:
     def from_ws(self, ws: Tensor) -> Tensor:
         """The v of latents that lie in the space; the part of others that does."""
         w = ws[:, :, : ws.shape[2] - len(self.tail)]
-        w = F.leaky_relu(w, 1 / SLOPE) if self.curved else w
+        w = F.leaky_relu(w, 1 / _SLOPE) if self.curved else w
         return (w - self.mean) @ torch.linalg.pinv(self.axes).T
 
 
@@ -67,8 +67,8 @@ def latent_space(generator: Any, c: Tensor | None = None) -> LatentSpace:
     z = latents_from_seeds(range(SAMPLES), generator.z_dim, device=device)
     labels = None if c is None else c.expand(SAMPLES, -1)
     w = generator.mapping(z, labels)[:, 0]
-    p = F.leaky_relu(w, 1 / SLOPE).cpu().double()
+    p = F.leaky_relu(w, 1 / _SLOPE).cpu().double()
     variance, axes = torch.linalg.eigh(p.T.cov())
-    keep = variance > TINY * variance.max()
+    keep = variance > _TINY * variance.max()
     scaled = axes[:, keep] * variance[keep].sqrt()
     return LatentSpace(p.mean(dim=0).to(w), scaled.to(w), True, generator.num_ws, w.new_zeros(0))

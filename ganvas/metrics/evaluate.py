@@ -13,28 +13,30 @@ from torch import Tensor
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig
 from ganvas.metrics import kid as kernel, precision_recall as manifold
-from ganvas.metrics.eyes import Eyes, Pictures, chosen, fake_features, real_features
-from ganvas.metrics.figure import Figure, Protocol
-from ganvas.metrics.frechet import FEWEST, Statistics, between, fd_effnet, real_statistics
-from ganvas.metrics.ppl import FEWEST as FEWEST_PLACES, ppl
+from ganvas.metrics.eyes import DatasetLike, FeatureExtractor, choose_indices, fake_features, real_features
+from ganvas.metrics.figure import MetricResult, Protocol
+from ganvas.metrics.frechet import MIN_IMAGES_FD, Statistics, fd_effnet, frechet_result, real_statistics
+from ganvas.metrics.ppl import MIN_PATHS_PPL as FEWEST_PLACES, ppl
 
 METRICS = ("fd", "kid", "pr", "ppl")
-FEWEST_OF = {"fd": FEWEST, "kid": kernel.FEWEST, "pr": manifold.FEWEST, "ppl": FEWEST_PLACES}
+MIN_IMAGES_OF = {"fd": MIN_IMAGES_FD, "kid": kernel.MIN_IMAGES_KID, "pr": manifold.MIN_IMAGES_PR, "ppl": FEWEST_PLACES}
 
-OnStage = Callable[[str, int, int], object]  # (what is being done, pictures done, pictures in all); may raise Stopped
+OnStageStep = Callable[
+    [str, int, int], object
+]  # (what is being done, pictures done, pictures in all); may raise Stopped
 
 
 def evaluate(
     G: Any,
-    pictures: Pictures,
+    pictures: DatasetLike,
     *,
     metrics: Sequence[str] = METRICS,
     num: int,
     seed: int = 0,
-    eyes: Eyes,
+    extractor: FeatureExtractor,
     cache: Path | None = None,
-    on_step: OnStage | None = None,
-) -> list[Figure]:
+    on_step: OnStageStep | None = None,
+) -> list[MetricResult]:
     """Measure a generator against data.
 
     Args:
@@ -43,7 +45,7 @@ def evaluate(
         metrics: any of `METRICS`.
         num: fake pictures (for ppl: places), and at most as many real ones.
         seed: of the latents, and of the choice of real pictures.
-        eyes: `efficientnet_eyes()`.
+        eyes: `efficientnet_extractor()`.
         cache: a folder for the data's statistics; used where fd is measured without kid and pr.
         on_step: called as (stage, done, total).
 
@@ -55,25 +57,27 @@ def evaluate(
     """
     for metric in metrics:
         check_known(metric, METRICS, what="metric")
-    _check_counts(metrics, len(chosen(len(pictures), num, seed)), num)
+    _check_counts(metrics, len(choose_indices(len(pictures), num, seed)), num)
     _check_sizes(G, pictures)
-    made: dict[str, list[Figure]] = {}
+    results: dict[str, list[MetricResult]] = {}
     if {"kid", "pr"} & set(metrics):
-        made |= _of_features(G, pictures, metrics, num, seed, eyes, on_step)
+        results |= _feature_metrics(G, pictures, metrics, num, seed, extractor, on_step)
     elif "fd" in metrics:
-        told = _stage(on_step, "looking at the data")
-        reference = real_statistics(pictures, num=num, seed=seed, eyes=eyes, cache=cache, on_step=told)
-        told = _stage(on_step, "making pictures")
-        made["fd"] = [fd_effnet(G, pictures, num=num, seed=seed, eyes=eyes, reference=reference, on_step=told)]
+        progress = _stage(on_step, "looking at the data")
+        reference = real_statistics(pictures, num=num, seed=seed, extractor=extractor, cache=cache, on_step=progress)
+        progress = _stage(on_step, "making pictures")
+        results["fd"] = [
+            fd_effnet(G, pictures, num=num, seed=seed, extractor=extractor, reference=reference, on_step=progress)
+        ]
     if "ppl" in metrics:
-        told = _stage(on_step, "walking")
-        made["ppl"] = [ppl(G, num=num, seed=seed, eyes=eyes, pictures=pictures, on_step=told)]
-    return [figure for metric in dict.fromkeys(metrics) for figure in made[metric]]
+        progress = _stage(on_step, "walking")
+        results["ppl"] = [ppl(G, num=num, seed=seed, extractor=extractor, pictures=pictures, on_step=progress)]
+    return [result for metric in dict.fromkeys(metrics) for result in results[metric]]
 
 
 def _check_counts(metrics: Sequence[str], real: int, fake: int) -> None:
     for metric in metrics:
-        fewest, count = FEWEST_OF[metric], fake if metric == "ppl" else min(real, fake)
+        fewest, count = MIN_IMAGES_OF[metric], fake if metric == "ppl" else min(real, fake)
         if count < fewest:
             raise BadConfig(
                 f"{metric} needs at least {fewest} pictures on either side, got {real} real and {fake} fake: with "
@@ -91,40 +95,42 @@ def _check_sizes(G: Any, pictures: Any) -> None:
         )
 
 
-def _stage(on_step: OnStage | None, stage: str) -> Callable[[int, int], object] | None:
+def _stage(on_step: OnStageStep | None, stage: str) -> Callable[[int, int], object] | None:
     return None if on_step is None else lambda done, total: on_step(stage, done, total)
 
 
-def _of_features(
+def _feature_metrics(
     G: Any,
-    pictures: Pictures,
+    pictures: DatasetLike,
     metrics: Sequence[str],
     num: int,
     seed: int,
-    eyes: Eyes,
-    on_step: OnStage | None,
-) -> dict[str, list[Figure]]:
-    told = _stage(on_step, "looking at the data")
-    real = torch.cat(list(real_features(pictures, num=num, seed=seed, eyes=eyes, on_step=told)))
-    told = _stage(on_step, "making pictures")
-    fake = torch.cat(list(fake_features(G, num=num, seed=seed, eyes=eyes, pictures=pictures, on_step=told)))
-    protocol = eyes.protocol(real=len(real), fake=len(fake), seed=seed, pictures=pictures)
-    made: dict[str, list[Figure]] = {}
+    extractor: FeatureExtractor,
+    on_step: OnStageStep | None,
+) -> dict[str, list[MetricResult]]:
+    progress = _stage(on_step, "looking at the data")
+    real = torch.cat(list(real_features(pictures, num=num, seed=seed, extractor=extractor, on_step=progress)))
+    progress = _stage(on_step, "making pictures")
+    fake = torch.cat(
+        list(fake_features(G, num=num, seed=seed, extractor=extractor, pictures=pictures, on_step=progress))
+    )
+    protocol = extractor.protocol(real=len(real), fake=len(fake), seed=seed, pictures=pictures)
+    results: dict[str, list[MetricResult]] = {}
     if "fd" in metrics:
-        reference, found = Statistics.of([real], halves=True), Statistics.of([fake])
-        made["fd"] = [between(reference, found, eyes=eyes, seed=seed, pictures=pictures)]
+        reference, fake_statistics = Statistics.of([real], halves=True), Statistics.of([fake])
+        results["fd"] = [frechet_result(reference, fake_statistics, extractor=extractor, seed=seed, pictures=pictures)]
     if "kid" in metrics:
-        made["kid"] = [_kid_figure(real, fake, protocol, eyes.short)]
+        results["kid"] = [_kid_result(real, fake, protocol, extractor.short)]
     if "pr" in metrics:
-        made["pr"] = _manifold_figures(real, fake, protocol, eyes.short)
-    return made
+        results["pr"] = _manifold_results(real, fake, protocol, extractor.short)
+    return results
 
 
-def _kid_figure(real: Tensor, fake: Tensor, protocol: Protocol, short: str) -> Figure:
+def _kid_result(real: Tensor, fake: Tensor, protocol: Protocol, short: str) -> MetricResult:
     value, spread = kernel.kid(real, fake, seed=protocol.seed)
     size = min(kernel.SUBSET_SIZE, len(real) // 2, len(fake) // 2)
     details = f"cubic kernel, {kernel.SUBSETS} subsets of {size}, ± their standard deviation"
-    return Figure(
+    return MetricResult(
         name=f"KID-{short}",
         value=value,
         spread=spread,
@@ -134,21 +140,23 @@ def _kid_figure(real: Tensor, fake: Tensor, protocol: Protocol, short: str) -> F
     )
 
 
-def _manifold_figures(real: Tensor, fake: Tensor, protocol: Protocol, short: str) -> list[Figure]:
+def _manifold_results(real: Tensor, fake: Tensor, protocol: Protocol, short: str) -> list[MetricResult]:
     precision, recall = manifold.precision_recall(real, fake)
     density, coverage = manifold.density_coverage(real, fake)
-    few = ("few pictures make large balls: this comes out too high",) if min(len(real), len(fake)) < 10_000 else ()
-    most = manifold.expected_coverage(len(real), len(fake))
+    few_caution = (
+        ("few pictures make large balls: this comes out too high",) if min(len(real), len(fake)) < 10_000 else ()
+    )
+    max_coverage = manifold.expected_coverage(len(real), len(fake))
 
-    def figure(name: str, value: float, k: int, floor: float | None, cautions: tuple[str, ...]) -> Figure:
-        told = replace(protocol, details=f"k = {k}")
-        return Figure(
-            name=f"{name}-{short}", value=value, better="higher", floor=floor, protocol=told, cautions=cautions
+    def result(name: str, value: float, k: int, floor: float | None, cautions: tuple[str, ...]) -> MetricResult:
+        with_details = replace(protocol, details=f"k = {k}")
+        return MetricResult(
+            name=f"{name}-{short}", value=value, better="higher", floor=floor, protocol=with_details, cautions=cautions
         )
 
     return [
-        figure("precision", precision, manifold.NEIGHBOUR, None, few),
-        figure("recall", recall, manifold.NEIGHBOUR, None, few),
-        figure("density", density, manifold.NEIGHBOUR_OF_DENSITY, 1.0, ()),
-        figure("coverage", coverage, manifold.NEIGHBOUR_OF_DENSITY, most, ()),
+        result("precision", precision, manifold.PR_NEIGHBOURS, None, few_caution),
+        result("recall", recall, manifold.PR_NEIGHBOURS, None, few_caution),
+        result("density", density, manifold.DENSITY_NEIGHBOURS, 1.0, ()),
+        result("coverage", coverage, manifold.DENSITY_NEIGHBOURS, max_coverage, ()),
     ]

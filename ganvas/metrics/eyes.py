@@ -22,17 +22,17 @@ from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BadImage
 from ganvas.metrics.figure import Protocol
 from ganvas.models.protocol import PRECISIONS
-from ganvas.models.twin import Twin
+from ganvas.models.twin import LowPrecisionCopy
 from ganvas.ops.precision import fast_dtype
 
 INPUT_PX = 224  # EfficientNet-lite0's own size
 RESIZE = "bicubic, antialiased"
 BATCH = 32
 
-OnStep = Callable[[int, int], object]  # (pictures done, pictures in all); may raise Stopped
+OnExtractStep = Callable[[int, int], object]  # (pictures done, pictures in all); may raise Stopped
 
 
-class Pictures(Shape):
+class DatasetLike(Shape):
     """What this room expects of a data set; `ganvas.datasets.open_pictures` returns one."""
 
     fingerprint: str
@@ -44,14 +44,14 @@ class Pictures(Shape):
         ...
 
 
-class Looker(Shape):
+class EmbeddingNetwork(Shape):
     """A network with an embedding; EfficientNetLite0 is one."""
 
     def embed(self, img: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)
-class Eyes:
+class FeatureExtractor:
     """A feature network with everything that decides its numbers.
 
     Calling it with uint8 pictures [N, C, H, W], C = 1 or 3, gives float32 features [N, F] on the CPU.
@@ -63,7 +63,7 @@ class Eyes:
     input_px: int = INPUT_PX
     precision: str = "exact"
     fingerprint: str = ""
-    _twin: Twin = field(default_factory=Twin, repr=False)
+    _fast_copy: LowPrecisionCopy = field(default_factory=LowPrecisionCopy, repr=False)
 
     def __post_init__(self) -> None:
         check_known(self.precision, PRECISIONS, what="precision")
@@ -74,8 +74,8 @@ class Eyes:
     def __call__(self, pixels: Tensor) -> Tensor:
         device = next(self.network.parameters()).device
         dtype = fast_dtype(device.type) if self.precision == "fast" else torch.float32
-        network = self.network if dtype == torch.float32 else self._twin.of(self.network, dtype)
-        img = prepared(pixels.to(device), self.input_px)
+        network = self.network if dtype == torch.float32 else self._fast_copy.get(self.network, dtype)
+        img = preprocess_images(pixels.to(device), self.input_px)
         return network.embed(img.to(dtype)).float().cpu()
 
     def protocol(self, *, real: int, fake: int, seed: int, pictures: Any = None, **others: Any) -> Protocol:
@@ -98,9 +98,9 @@ class Eyes:
         return Protocol(real=real, fake=fake, seed=seed, **usual | others)
 
 
-def efficientnet_eyes(
+def efficientnet_extractor(
     path: Path | str | None = None, *, precision: str = "exact", device: torch.device | str = "cpu"
-) -> Eyes:
+) -> FeatureExtractor:
     """EfficientNet-lite0 with its ImageNet weights, or with the user's own in the same layout.
 
     Args:
@@ -115,7 +115,7 @@ def efficientnet_eyes(
 
     network = load_efficientnet(path).to(device)
     name = "EfficientNet-lite0" if path is None else f"EfficientNet-lite0 of {Path(path).name}"
-    return Eyes(network, name=name, precision=precision)
+    return FeatureExtractor(network, name=name, precision=precision)
 
 
 def network_fingerprint(network: nn.Module) -> str:
@@ -127,7 +127,7 @@ def network_fingerprint(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def prepared(pixels: Tensor, input_px: int) -> Tensor:
+def preprocess_images(pixels: Tensor, input_px: int) -> Tensor:
     """uint8 [N, C, H, W] → img [N, 3, input_px, input_px] in [-1, 1]; larger pictures are filtered before they shrink.
 
     Raises:
@@ -141,7 +141,7 @@ def prepared(pixels: Tensor, input_px: int) -> Tensor:
     return img.expand(-1, 3, -1, -1)
 
 
-def as_saved(img: Tensor) -> Tensor:
+def to_uint8(img: Tensor) -> Tensor:
     """img [N, C, H, W] in [-1, 1] → uint8, as a file would hold it.
 
     Raises:
@@ -152,7 +152,7 @@ def as_saved(img: Tensor) -> Tensor:
     return img.float().mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8)
 
 
-def shrunk(pixels: Tensor, size: int) -> Tensor:
+def lanczos_resize(pixels: Tensor, size: int) -> Tensor:
     """uint8 [N, C, H, W] → [N, C, size, size] by Lanczos' filter, as data sets shrink photos."""
     small = [
         np.asarray(Image.fromarray(each).resize((size, size), Image.Resampling.LANCZOS)).reshape(size, size, -1)
@@ -161,7 +161,7 @@ def shrunk(pixels: Tensor, size: int) -> Tensor:
     return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2)
 
 
-def chosen(count: int, num: int | None, seed: int) -> np.ndarray:
+def choose_indices(count: int, num: int | None, seed: int) -> np.ndarray:
     """Which of `count` real pictures are looked at: all, or `num` of them drawn without repetition."""
     if num is None or num >= count:
         return np.arange(count)
@@ -169,19 +169,30 @@ def chosen(count: int, num: int | None, seed: int) -> np.ndarray:
 
 
 def real_features(
-    pictures: Pictures, *, num: int | None, seed: int, eyes: Eyes, on_step: OnStep | None = None
+    pictures: DatasetLike,
+    *,
+    num: int | None,
+    seed: int,
+    extractor: FeatureExtractor,
+    on_step: OnExtractStep | None = None,
 ) -> Iterator[Tensor]:
     """Features [n, F] of the chosen real pictures, batch by batch."""
-    indices = chosen(len(pictures), num, seed)
+    indices = choose_indices(len(pictures), num, seed)
     for start in range(0, len(indices), BATCH):
         batch = indices[start : start + BATCH]
-        yield eyes(pictures.batch(batch)[0])
+        yield extractor(pictures.batch(batch)[0])
         if on_step is not None:
             on_step(start + len(batch), len(indices))
 
 
 def fake_features(
-    G: Any, *, num: int, seed: int, eyes: Eyes, pictures: Pictures | None = None, on_step: OnStep | None = None
+    G: Any,
+    *,
+    num: int,
+    seed: int,
+    extractor: FeatureExtractor,
+    pictures: DatasetLike | None = None,
+    on_step: OnExtractStep | None = None,
 ) -> Iterator[Tensor]:
     """Features [n, F] of `num` pictures of a generator, batch by batch; the same for the same seed at any batch size.
 
@@ -196,14 +207,14 @@ def fake_features(
     """
     size = getattr(pictures, "img_resolution", G.img_resolution)
     for done, z, c in latents_and_labels(G, num=num, seed=seed, pictures=pictures):
-        with evaluating(G), torch.no_grad():
-            pixels = as_saved(G.synthesis(G.mapping(z, c), noise_mode="const", precision=eyes.precision))
-        yield eyes(shrunk(pixels, size) if size < pixels.shape[2] else pixels)
+        with eval_mode(G), torch.no_grad():
+            pixels = to_uint8(G.synthesis(G.mapping(z, c), noise_mode="const", precision=extractor.precision))
+        yield extractor(lanczos_resize(pixels, size) if size < pixels.shape[2] else pixels)
         if on_step is not None:
             on_step(done, num)
 
 
-class evaluating:
+class eval_mode:
     """Inside `with`, the network is in eval mode; afterwards it is as it was."""
 
     def __init__(self, network: Any):
@@ -220,7 +231,7 @@ class evaluating:
 
 
 def latents_and_labels(
-    G: Any, *, num: int, seed: int, pictures: Pictures | None, per_item: int = 1
+    G: Any, *, num: int, seed: int, pictures: DatasetLike | None, per_item: int = 1
 ) -> Iterator[tuple[int, Tensor, Tensor | None]]:
     """(items done, z [n * per_item, z_dim], labels [n, c_dim] or None), batch by batch, on the generator's device.
 
@@ -236,7 +247,7 @@ def latents_and_labels(
         yield min(start + BATCH, num), batch, c
 
 
-def _labels(pictures: Pictures | None, rows: np.ndarray | None, part: slice) -> Tensor:
+def _labels(pictures: DatasetLike | None, rows: np.ndarray | None, part: slice) -> Tensor:
     c = None if pictures is None or rows is None else pictures.batch(rows[part])[1]
     if c is None:
         raise BadConfig("this generator is conditional, and the data has no labels to draw from: give labelled data")

@@ -39,7 +39,7 @@ class Protocol:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
+class MetricResult:
     """One measured number."""
 
     name: str  # says the feature network, e.g. "FD-EffNet"

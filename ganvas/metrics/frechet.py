@@ -21,11 +21,19 @@ import torch
 from torch import Tensor
 
 from ganvas.errors import BadConfig
-from ganvas.metrics.eyes import RESIZE, Eyes, OnStep, Pictures, chosen, fake_features, real_features
-from ganvas.metrics.figure import Figure
+from ganvas.metrics.eyes import (
+    RESIZE,
+    DatasetLike,
+    FeatureExtractor,
+    OnExtractStep,
+    choose_indices,
+    fake_features,
+    real_features,
+)
+from ganvas.metrics.figure import MetricResult
 
-FEWEST = 200  # pictures on either side; below, the distance says more of the counts than of the generator
-CHUNK = 1024  # rows summed up at once
+MIN_IMAGES_FD = 200  # pictures on either side; below, the distance says more of the counts than of the generator
+ROWS_PER_UPDATE = 1024  # rows summed up at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,18 +50,18 @@ class Statistics:
         """Sum up features [n, F] that come in batches; memory stays that of one covariance (three with `halves`).
 
         Args:
-            halves: also measure how far every second vector's crowd is from the others': what `floor_of` needs.
+            halves: also measure how far every second vector's crowd is from the others': what `estimate_floor` needs.
 
         Raises:
             BadConfig: fewer than two vectors (of each half), or numbers that are not finite.
         """
         if not halves:
-            return _merged(map(_statistics, _chunks(batches)))
+            return _merge_all(map(_statistics, _chunks(batches)))
         sides: tuple[list[Statistics], list[Statistics]] = ([], [])
         for rows in _chunks(batches):
             for index, side in enumerate(sides):
-                side[:] = [_merged([*side, _statistics(rows[index::2])], fewest=0)]
-        first, second = map(_merged, sides)
+                side[:] = [_merge_all([*side, _statistics(rows[index::2])], fewest=0)]
+        first, second = map(_merge_all, sides)
         apart = frechet_distance(first.mean, first.cov, second.mean, second.cov)
         return replace(first.merge(second), halves=apart)
 
@@ -70,7 +78,7 @@ class Statistics:
         return Statistics(count, self.mean + shift * (other.count / count), scatter / max(count - 1, 1))
 
 
-def _merged(parts: Iterable[Statistics], *, fewest: int = 2) -> Statistics:
+def _merge_all(parts: Iterable[Statistics], *, fewest: int = 2) -> Statistics:
     whole: Statistics | None = None
     for part in parts:
         whole = part if whole is None else whole.merge(part)
@@ -84,7 +92,7 @@ def _chunks(batches: Iterable[Tensor]) -> Iterable[Tensor]:
     waiting: list[Tensor] = []
     for batch in batches:
         waiting.append(batch.detach().cpu())
-        if sum(map(len, waiting)) >= CHUNK:
+        if sum(map(len, waiting)) >= ROWS_PER_UPDATE:
             yield torch.cat(waiting)
             waiting = []
     if waiting:
@@ -142,7 +150,7 @@ def _root(cov: Tensor) -> Tensor:
     return vectors[:, real] * values[real].sqrt()
 
 
-def floor_of(reference: Statistics, num: int) -> float | None:
+def estimate_floor(reference: Statistics, num: int) -> float | None:
     """About the distance that a perfect generator would get: one whose pictures are drawn as the real ones were.
 
     Two samples of n pictures of one crowd are 2 tr C apart at n = 1, where there is no covariance yet, and ever less
@@ -163,13 +171,13 @@ def floor_of(reference: Statistics, num: int) -> float | None:
 
 
 def real_statistics(
-    pictures: Pictures,
+    pictures: DatasetLike,
     *,
     num: int | None,
     seed: int,
-    eyes: Eyes,
+    extractor: FeatureExtractor,
     cache: Path | None = None,
-    on_step: OnStep | None = None,
+    on_step: OnExtractStep | None = None,
 ) -> Statistics:
     """Statistics of real pictures, kept in a file where a folder for them is given.
 
@@ -179,70 +187,82 @@ def real_statistics(
             precision, so that another measurement never finds it.
 
     Raises:
-        BadConfig: fewer than `FEWEST` pictures.
+        BadConfig: fewer than `MIN_IMAGES_FD` pictures.
     """
-    count = len(chosen(len(pictures), num, seed))
+    count = len(choose_indices(len(pictures), num, seed))
     _check_enough(count, "real")
-    file = None if cache is None else cache / f"{_key(pictures, count, seed, eyes)}.safetensors"
-    found = None if file is None else _kept(file)
-    if found is not None:
-        return found
-    made = Statistics.of(real_features(pictures, num=num, seed=seed, eyes=eyes, on_step=on_step), halves=True)
+    file = None if cache is None else cache / f"{_key(pictures, count, seed, extractor)}.safetensors"
+    cached = None if file is None else _read_cached(file)
+    if cached is not None:
+        return cached
+    computed = Statistics.of(
+        real_features(pictures, num=num, seed=seed, extractor=extractor, on_step=on_step), halves=True
+    )
     if file is not None:
-        _keep(made, file)
-    return made
+        _write_cached(computed, file)
+    return computed
 
 
-def _key(pictures: Pictures, count: int, seed: int, eyes: Eyes) -> str:
+def _key(pictures: DatasetLike, count: int, seed: int, extractor: FeatureExtractor) -> str:
     seed = 0 if count == len(pictures) else seed  # all pictures are all pictures
-    facts = [pictures.fingerprint, eyes.fingerprint, count, seed, eyes.input_px, RESIZE, eyes.precision, "v2"]
+    facts = [
+        pictures.fingerprint,
+        extractor.fingerprint,
+        count,
+        seed,
+        extractor.input_px,
+        RESIZE,
+        extractor.precision,
+        "v2",
+    ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
-def _kept(file: Path) -> Statistics | None:
+def _read_cached(file: Path) -> Statistics | None:
     """What an earlier measurement kept; None where there is nothing, or something that is broken."""
     from safetensors.torch import load_file
 
     try:
-        found = load_file(file)
-        return Statistics(int(found["count"]), found["mean"], found["cov"], float(found["halves"]))
+        tensors = load_file(file)
+        return Statistics(int(tensors["count"]), tensors["mean"], tensors["cov"], float(tensors["halves"]))
     except Exception:  # a cache that cannot be read is made again
         return None
 
 
-def _keep(made: Statistics, file: Path) -> None:
+def _write_cached(statistics: Statistics, file: Path) -> None:
     from safetensors.torch import save_file
 
     from ganvas.weights.checkpoint import write_atomically
 
     file.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
-        "count": torch.tensor(made.count),
-        "mean": made.mean.contiguous(),
-        "cov": made.cov.contiguous(),
-        "halves": torch.tensor(made.halves, dtype=torch.float64),
+        "count": torch.tensor(statistics.count),
+        "mean": statistics.mean.contiguous(),
+        "cov": statistics.cov.contiguous(),
+        "halves": torch.tensor(statistics.halves, dtype=torch.float64),
     }
     write_atomically(file, lambda path: save_file(tensors, path))
 
 
 def _check_enough(count: int, kind: str) -> None:
-    if count < FEWEST:
+    if count < MIN_IMAGES_FD:
         raise BadConfig(
-            f"a Fréchet distance needs at least {FEWEST} {kind} pictures, got {count}: with fewer, the number says "
+            f"a Fréchet distance needs at least {MIN_IMAGES_FD} {kind} pictures, got {count}: with fewer, the "
+            f"number says "
             "more of the counts than of the generator. Look at the sheets instead."
         )
 
 
 def fd_effnet(
     G: Any,
-    pictures: Pictures,
+    pictures: DatasetLike,
     *,
     num: int,
     seed: int,
-    eyes: Eyes,
+    extractor: FeatureExtractor,
     reference: Statistics | None = None,
-    on_step: OnStep | None = None,
-) -> Figure:
+    on_step: OnExtractStep | None = None,
+) -> MetricResult:
     """How far a generator's pictures are from the data: Fréchet distance on `eyes`' features.
 
     Args:
@@ -250,35 +270,37 @@ def fd_effnet(
         pictures: the data.
         num: fake pictures, and at most as many real ones.
         seed: of the latents, and of the choice of real pictures.
-        eyes: `efficientnet_eyes()`.
+        eyes: `efficientnet_extractor()`.
         reference: `real_statistics` of the data, so that they are measured once a run; None = measure them now.
 
     Raises:
-        BadConfig: fewer than `FEWEST` pictures on either side; a conditional generator and data without labels.
+        BadConfig: fewer than `MIN_IMAGES_FD` pictures on either side; a conditional generator and data without labels.
         BadImage: the generator's pictures are not finite.
     """
     _check_enough(num, "fake")
     if reference is None:
-        reference = real_statistics(pictures, num=num, seed=seed, eyes=eyes)
-    fake = Statistics.of(fake_features(G, num=num, seed=seed, eyes=eyes, pictures=pictures, on_step=on_step))
-    return between(reference, fake, eyes=eyes, seed=seed, pictures=pictures)
+        reference = real_statistics(pictures, num=num, seed=seed, extractor=extractor)
+    fake = Statistics.of(fake_features(G, num=num, seed=seed, extractor=extractor, pictures=pictures, on_step=on_step))
+    return frechet_result(reference, fake, extractor=extractor, seed=seed, pictures=pictures)
 
 
-def between(reference: Statistics, fake: Statistics, *, eyes: Eyes, seed: int, pictures: Any = None) -> Figure:
+def frechet_result(
+    reference: Statistics, fake: Statistics, *, extractor: FeatureExtractor, seed: int, pictures: Any = None
+) -> MetricResult:
     """The distance of two measured crowds, with its protocol."""
-    return Figure(
-        name=f"FD-{eyes.short}",
+    return MetricResult(
+        name=f"FD-{extractor.short}",
         value=frechet_distance(reference.mean, reference.cov, fake.mean, fake.cov),
-        protocol=eyes.protocol(real=reference.count, fake=fake.count, seed=seed, pictures=pictures),
-        floor=floor_of(reference, fake.count),
+        protocol=extractor.protocol(real=reference.count, fake=fake.count, seed=seed, pictures=pictures),
+        floor=estimate_floor(reference, fake.count),
         cautions=_cautions(reference.count, fake.count, len(fake.mean)),
     )
 
 
 def _cautions(real: int, fake: int, features: int) -> tuple[str, ...]:
-    said = ["not FID: compare only with figures of the same protocol"]
+    cautions = ["not FID: compare only with figures of the same protocol"]
     if min(real, fake) <= features:
-        said.append(
+        cautions.append(
             f"{min(real, fake):,} pictures are fewer than the {features:,} features: biased upward (see the floor)"
         )
-    return tuple(said)
+    return tuple(cautions)

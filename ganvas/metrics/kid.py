@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganvas.errors import BadConfig
 
-FEWEST = 50  # pictures on either side; below, the estimate's own noise covers everything
+MIN_IMAGES_KID = 50  # pictures on either side; below, the estimate's own noise covers everything
 SUBSETS, SUBSET_SIZE = 100, 1000
 
 
@@ -48,15 +48,17 @@ def kid(
         subset_size: of each subset, at most half of the smaller crowd, so that subsets differ.
 
     Raises:
-        BadConfig: fewer than `FEWEST` vectors on either side.
+        BadConfig: fewer than `MIN_IMAGES_KID` vectors on either side.
     """
     size = min(subset_size, len(real) // 2, len(fake) // 2)
-    if size < FEWEST // 2:
-        raise BadConfig(f"KID needs at least {FEWEST} pictures on either side, got {len(real)} and {len(fake)}")
+    if size < MIN_IMAGES_KID // 2:
+        raise BadConfig(f"KID needs at least {MIN_IMAGES_KID} pictures on either side, got {len(real)} and {len(fake)}")
     rng = torch.Generator().manual_seed(seed)
 
-    def drawn(rows: Tensor) -> Tensor:
+    def draw_subset(rows: Tensor) -> Tensor:
         return rows[torch.randperm(len(rows), generator=rng)[:size]]
 
-    found = torch.tensor([kernel_distance(drawn(real), drawn(fake)) for _ in range(subsets)], dtype=torch.float64)
-    return float(found.mean()), float(found.std())
+    distances = torch.tensor(
+        [kernel_distance(draw_subset(real), draw_subset(fake)) for _ in range(subsets)], dtype=torch.float64
+    )
+    return float(distances.mean()), float(distances.std())

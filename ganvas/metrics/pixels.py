@@ -14,7 +14,7 @@ from torch import Tensor
 from ganvas.checks import check_img, check_known
 from ganvas.errors import BadConfig, BadImage
 from ganvas.ops.blur import gaussian_blur
-from ganvas.ops.compare import psnr_db as whole_psnr_db, ssim as whole_ssim
+from ganvas.ops.compare import psnr_rgb as whole_psnr_db, ssim_rgb as whole_ssim
 
 CHANNELS = ("rgb", "y")
 # ITU-R BT.601 for numbers from 0 to 255: Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255, R, G and B in 0 … 255.
@@ -23,20 +23,20 @@ _Y_RANGE = 255.0
 TENENGRAD_PX = 1.0  # sigma of the blur before edges are taken: single wrong pixels count less
 
 
-def luma(img: Tensor) -> Tensor:
+def rgb_to_y(img: Tensor) -> Tensor:
     """The Y of BT.601 in "studio range", as papers on upscaling use it: [N, 3, H, W] in [-1, 1] → [N, 1, H, W].
 
     Returns:
         Y − 127.5 over 127.5, so that a difference means as much as in RGB: black (Y = 16) is -0.875, white (Y = 235)
         is 0.843.
     """
-    check_img(img, who="luma")
+    check_img(img, who="rgb_to_y")
     weights = img.new_tensor(_Y).view(1, 3, 1, 1)
     y = 16 + ((img + 1) / 2 * weights).sum(dim=1, keepdim=True)  # 16 … 235
     return y / (_Y_RANGE / 2) - 1
 
 
-def psnr_db(a: Tensor, b: Tensor, *, channels: str = "rgb", shave_px: int = 0) -> Tensor:
+def sr_psnr_db(a: Tensor, b: Tensor, *, channels: str = "rgb", shave_px: int = 0) -> Tensor:
     """Peak signal-to-noise ratio in dB, [N]; equal pictures give infinity.
 
     Args:
@@ -48,12 +48,12 @@ def psnr_db(a: Tensor, b: Tensor, *, channels: str = "rgb", shave_px: int = 0) -
         BadImage: sizes that differ, or nothing left between the borders.
         BadConfig: unknown channels, a negative border.
     """
-    return whole_psnr_db(*_prepared(a, b, channels, shave_px))
+    return whole_psnr_db(*_check_and_crop(a, b, channels, shave_px))
 
 
-def ssim(a: Tensor, b: Tensor, *, channels: str = "rgb", shave_px: int = 0) -> Tensor:
-    """Structural similarity, [N], 1 = equal; see `ganvas.ops.compare.ssim`. The arguments are those of `psnr_db`."""
-    return whole_ssim(*_prepared(a, b, channels, shave_px))
+def sr_ssim(a: Tensor, b: Tensor, *, channels: str = "rgb", shave_px: int = 0) -> Tensor:
+    """Structural similarity, [N], 1 = equal; see `ganvas.ops.compare.ssim`. The arguments are those of `sr_psnr_db`."""
+    return whole_ssim(*_check_and_crop(a, b, channels, shave_px))
 
 
 def sharpness(img: Tensor) -> Tensor:
@@ -78,14 +78,14 @@ def sharpness(img: Tensor) -> Tensor:
     check_img(img, who="sharpness")
     if min(img.shape[2:]) < 3:
         raise BadImage(f"sharpness expects a picture of at least 3 x 3 pixels, got {list(img.shape)}")
-    levels = gaussian_blur(luma(img.float()), TENENGRAD_PX) * (_Y_RANGE / 2)
+    levels = gaussian_blur(rgb_to_y(img.float()), TENENGRAD_PX) * (_Y_RANGE / 2)
     across = levels.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
     kernels = torch.stack([across, across.T])[:, None]  # [2, 1, 3, 3]
     energy = F.conv2d(levels, kernels).square().sum(dim=1)  # [N, H − 2, W − 2]
     return 10 * torch.log10(1 + energy.mean(dim=(1, 2)))
 
 
-def _prepared(a: Tensor, b: Tensor, channels: str, shave_px: int) -> tuple[Tensor, Tensor]:
+def _check_and_crop(a: Tensor, b: Tensor, channels: str, shave_px: int) -> tuple[Tensor, Tensor]:
     check_known(channels, CHANNELS, what="channels")
     check_img(a, who="a comparison of pictures")
     check_img(b, who="a comparison of pictures")
@@ -93,7 +93,7 @@ def _prepared(a: Tensor, b: Tensor, channels: str, shave_px: int) -> tuple[Tenso
         raise BadConfig(f"shave_px is 0 or more pixels, got {shave_px}")
     if min(*a.shape[2:], *b.shape[2:]) <= 2 * shave_px:
         raise BadImage(f"nothing is left of {list(a.shape)} when {shave_px} pixels are left out at each border")
-    pair = [luma(img.float()) if channels == "y" else img.float() for img in (a, b)]
+    pair = [rgb_to_y(img.float()) if channels == "y" else img.float() for img in (a, b)]
     if shave_px:
         pair = [img[:, :, shave_px:-shave_px, shave_px:-shave_px] for img in pair]
     return pair[0], pair[1]

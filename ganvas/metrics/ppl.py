@@ -15,12 +15,12 @@ from torch import Tensor
 
 from ganvas.errors import BadConfig
 from ganvas.features.efficientnet import feature_distance
-from ganvas.metrics.eyes import Eyes, OnStep, Pictures, evaluating, latents_and_labels
-from ganvas.metrics.figure import Figure
+from ganvas.metrics.eyes import DatasetLike, FeatureExtractor, OnExtractStep, eval_mode, latents_and_labels
+from ganvas.metrics.figure import MetricResult
 
 EPSILON = 1e-4  # of a path from one latent to the next
 TRIM = 0.01  # of the distances at either end, as in the paper's own measurements
-FEWEST = 100
+MIN_PATHS_PPL = 100
 
 
 @torch.no_grad()
@@ -29,27 +29,30 @@ def path_lengths(
     *,
     num: int,
     seed: int,
-    eyes: Eyes,
-    pictures: Pictures | None = None,
+    extractor: FeatureExtractor,
+    pictures: DatasetLike | None = None,
     epsilon: float = EPSILON,
-    on_step: OnStep | None = None,
+    on_step: OnExtractStep | None = None,
 ) -> Tensor:
     """Squared perceptual speed at `num` random places: [num] float64, distance / ε².
 
     The path is straight in w where the generator has a mapping network, else it follows the sphere of z. Always in
     float32 and without rounding to pixels: a step is smaller than either would leave.
     """
-    found = []
+    lengths = []
     for done, z, c in latents_and_labels(G, num=num, seed=seed, pictures=pictures, per_item=2):
-        with evaluating(G):
+        with eval_mode(G):
             here, there = _step(G, z, c, epsilon)
             both = torch.cat([here, there])
             img = G.synthesis(both, noise_mode="const")
-            ours, theirs = zip(*(maps.chunk(2) for maps in eyes.network.features(_seen(img, eyes))), strict=True)
-        found.append(feature_distance(list(ours), list(theirs)).double().cpu() / epsilon**2)
+            ours, theirs = zip(
+                *(maps.chunk(2) for maps in extractor.network.features(_resize_for_extractor(img, extractor))),
+                strict=True,
+            )
+        lengths.append(feature_distance(list(ours), list(theirs)).double().cpu() / epsilon**2)
         if on_step is not None:
             on_step(done, num)
-    return torch.cat(found)
+    return torch.cat(lengths)
 
 
 def _step(G: Any, z: Tensor, c: Tensor | None, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -70,10 +73,10 @@ def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:
     return length * (torch.cos(angle) * unit + torch.sin(angle) * across)
 
 
-def _seen(img: Tensor, eyes: Eyes) -> Tensor:
+def _resize_for_extractor(img: Tensor, extractor: FeatureExtractor) -> Tensor:
     """As the eyes see pictures, without rounding: [N, 3, input_px, input_px]."""
-    if img.shape[2:] != (eyes.input_px, eyes.input_px):
-        img = F.interpolate(img, (eyes.input_px, eyes.input_px), mode="bicubic", antialias=True)
+    if img.shape[2:] != (extractor.input_px, extractor.input_px):
+        img = F.interpolate(img, (extractor.input_px, extractor.input_px), mode="bicubic", antialias=True)
     return img.float().expand(-1, 3, -1, -1)
 
 
@@ -82,37 +85,39 @@ def ppl(
     *,
     num: int,
     seed: int,
-    eyes: Eyes,
-    pictures: Pictures | None = None,
+    extractor: FeatureExtractor,
+    pictures: DatasetLike | None = None,
     epsilon: float = EPSILON,
-    on_step: OnStep | None = None,
-) -> Figure:
+    on_step: OnExtractStep | None = None,
+) -> MetricResult:
     """Perceptual path length of a generator: the mean of `path_lengths` without the outer hundredths.
 
     Args:
         pictures: where a conditional generator's labels are drawn from.
 
     Raises:
-        BadConfig: fewer than `FEWEST` places; eyes without feature maps; a conditional generator and no labels.
+        BadConfig: fewer than `MIN_PATHS_PPL` places; eyes without feature maps; a conditional generator and no labels.
     """
-    if num < FEWEST:
-        raise BadConfig(f"a path length needs at least {FEWEST} places to be measured at, got {num}")
-    if not hasattr(eyes.network, "features"):
-        raise BadConfig(f"a path length needs feature maps, and {eyes.name} has none")
-    found = path_lengths(G, num=num, seed=seed, eyes=eyes, pictures=pictures, epsilon=epsilon, on_step=on_step)
-    kept = trimmed(found)
+    if num < MIN_PATHS_PPL:
+        raise BadConfig(f"a path length needs at least {MIN_PATHS_PPL} places to be measured at, got {num}")
+    if not hasattr(extractor.network, "features"):
+        raise BadConfig(f"a path length needs feature maps, and {extractor.name} has none")
+    lengths = path_lengths(
+        G, num=num, seed=seed, extractor=extractor, pictures=pictures, epsilon=epsilon, on_step=on_step
+    )
+    trimmed_lengths = trim_outliers(lengths)
     details = f"path ends in {'w' if G.num_ws > 1 else 'z'}, step {epsilon:g}"
-    return Figure(
-        name=f"PPL-{eyes.short}",
-        value=float(kept.mean()),
-        spread=float(kept.std() / len(kept) ** 0.5),
-        protocol=eyes.protocol(real=0, fake=num, seed=seed, precision="exact", details=details),
+    return MetricResult(
+        name=f"PPL-{extractor.short}",
+        value=float(trimmed_lengths.mean()),
+        spread=float(trimmed_lengths.std() / len(trimmed_lengths) ** 0.5),
+        protocol=extractor.protocol(real=0, fake=num, seed=seed, precision="exact", details=details),
         cautions=("not the published PPL, which uses VGG features",),
     )
 
 
-def trimmed(found: Tensor) -> Tensor:
+def trim_outliers(lengths: Tensor) -> Tensor:
     """Without the lowest and the highest hundredth."""
-    low = torch.quantile(found, TRIM, interpolation="lower")
-    high = torch.quantile(found, 1 - TRIM, interpolation="higher")
-    return found[(found >= low) & (found <= high)]
+    low = torch.quantile(lengths, TRIM, interpolation="lower")
+    high = torch.quantile(lengths, 1 - TRIM, interpolation="higher")
+    return lengths[(lengths >= low) & (lengths <= high)]

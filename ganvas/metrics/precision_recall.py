@@ -15,13 +15,13 @@ from torch import Tensor
 
 from ganvas.errors import BadConfig
 
-NEIGHBOUR = 3  # of precision and recall
-NEIGHBOUR_OF_DENSITY = 5  # of density and coverage, as in their paper
-FEWEST = 200  # pictures on either side; balls of fewer are too large to say anything
-ROWS = 1024  # of the table of distances at once
+PR_NEIGHBOURS = 3  # of precision and recall
+DENSITY_NEIGHBOURS = 5  # of density and coverage, as in their paper
+MIN_IMAGES_PR = 200  # pictures on either side; balls of fewer are too large to say anything
+ROWS_PER_BLOCK = 1024  # of the table of distances at once
 
 
-def precision_recall(real: Tensor, fake: Tensor, *, k: int = NEIGHBOUR) -> tuple[float, float]:
+def precision_recall(real: Tensor, fake: Tensor, *, k: int = PR_NEIGHBOURS) -> tuple[float, float]:
     """Share of the fakes that lie among the real ones, and of the real ones that lie among the fakes.
 
     Args:
@@ -34,7 +34,7 @@ def precision_recall(real: Tensor, fake: Tensor, *, k: int = NEIGHBOUR) -> tuple
     return _share_inside(fake, real, k), _share_inside(real, fake, k)
 
 
-def density_coverage(real: Tensor, fake: Tensor, *, k: int = NEIGHBOUR_OF_DENSITY) -> tuple[float, float]:
+def density_coverage(real: Tensor, fake: Tensor, *, k: int = DENSITY_NEIGHBOURS) -> tuple[float, float]:
     """Real balls that a fake lies in, as a share of the k expected; and the share of real balls with a fake in them.
 
     Less moved by a single outlier among the real ones than precision and recall. Density can exceed 1.
@@ -54,7 +54,7 @@ def density_coverage(real: Tensor, fake: Tensor, *, k: int = NEIGHBOUR_OF_DENSIT
     return inside / (k * len(fake)), float(covered.double().mean())
 
 
-def expected_coverage(real: int, fake: int, *, k: int = NEIGHBOUR_OF_DENSITY) -> float:
+def expected_coverage(real: int, fake: int, *, k: int = DENSITY_NEIGHBOURS) -> float:
     """The coverage of a perfect generator with these counts: Naeem et al. 2020, equation 9."""
     none = 1.0
     for i in range(k):
@@ -76,14 +76,14 @@ def _share_inside(points: Tensor, crowd: Tensor, k: int) -> float:
 
 def _radii(crowd: Tensor, k: int) -> Tensor:
     """[N] squared distance of each vector to its k-th neighbour, itself not counted; a hair more, for rounding."""
-    found = torch.cat([squares.kthvalue(k + 1, dim=1).values for squares in _squares(crowd, crowd)])
-    return found * (1 + 1e-9) + 1e-12 * float(crowd.double().square().sum(dim=1).max())
+    radii = torch.cat([squares.kthvalue(k + 1, dim=1).values for squares in _squares(crowd, crowd)])
+    return radii * (1 + 1e-9) + 1e-12 * float(crowd.double().square().sum(dim=1).max())
 
 
 def _squares(x: Tensor, y: Tensor) -> Iterator[Tensor]:
     """Squared distances [rows, M] of x [N, F] to y [M, F], some rows at a time; float64, so that equal means equal."""
     centre = y.double().mean(dim=0)
     y = y.double() - centre
-    for rows in x.split(ROWS):
+    for rows in x.split(ROWS_PER_BLOCK):
         near = rows.double() - centre
         yield (near.square().sum(1)[:, None] + y.square().sum(1) - 2 * near @ y.T).clamp_(min=0)

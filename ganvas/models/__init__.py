@@ -32,7 +32,7 @@ from ganvas.models.stylegan3 import StyleGAN3Config, StyleGAN3Discriminator, Sty
 
 
 @dataclass(frozen=True)
-class Family:
+class ModelFamily:
     """A row of FAMILIES: what a family's name stands for."""
 
     kind: str  # "generator", "translator" or "upscaler"
@@ -42,22 +42,26 @@ class Family:
     discriminator_config: type | None = None
 
 
-FAMILIES: dict[str, Family] = {
-    "mlp": Family("generator", MLPGenerator, MLPConfig, MLPDiscriminator, MLPDiscriminatorConfig),
-    "dcgan": Family("generator", DCGANGenerator, DCGANConfig, DCGANDiscriminator, DCGANDiscriminatorConfig),
-    "fastgan": Family("generator", FastGANGenerator, FastGANConfig, FastGANDiscriminator, FastGANDiscriminatorConfig),
-    "stylegan2": Family(
+FAMILIES: dict[str, ModelFamily] = {
+    "mlp": ModelFamily("generator", MLPGenerator, MLPConfig, MLPDiscriminator, MLPDiscriminatorConfig),
+    "dcgan": ModelFamily("generator", DCGANGenerator, DCGANConfig, DCGANDiscriminator, DCGANDiscriminatorConfig),
+    "fastgan": ModelFamily(
+        "generator", FastGANGenerator, FastGANConfig, FastGANDiscriminator, FastGANDiscriminatorConfig
+    ),
+    "stylegan2": ModelFamily(
         "generator", StyleGAN2Generator, StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig
     ),
-    "stylegan3": Family(
+    "stylegan3": ModelFamily(
         "generator", StyleGAN3Generator, StyleGAN3Config, StyleGAN3Discriminator, StyleGAN2DiscriminatorConfig
     ),
-    "r3gan": Family("generator", R3GANGenerator, R3GANConfig, R3GANDiscriminator, R3GANDiscriminatorConfig),
-    "mobilestylegan": Family("generator", MobileStyleGANGenerator, MobileStyleGANConfig),
-    "pix2pix": Family("translator", UNet, UNetConfig, PatchGAN, PatchGANConfig),
-    "cyclegan": Family("translator", ResNetGenerator, ResNetConfig, CycleGANDiscriminator, CycleGANDiscriminatorConfig),
-    "rrdbnet": Family("upscaler", RRDBNet, RRDBConfig, UNetDiscriminator, UNetDiscriminatorConfig),
-    "srvgg": Family("upscaler", SRVGG, SRVGGConfig),
+    "r3gan": ModelFamily("generator", R3GANGenerator, R3GANConfig, R3GANDiscriminator, R3GANDiscriminatorConfig),
+    "mobilestylegan": ModelFamily("generator", MobileStyleGANGenerator, MobileStyleGANConfig),
+    "pix2pix": ModelFamily("translator", UNet, UNetConfig, PatchGAN, PatchGANConfig),
+    "cyclegan": ModelFamily(
+        "translator", ResNetGenerator, ResNetConfig, CycleGANDiscriminator, CycleGANDiscriminatorConfig
+    ),
+    "rrdbnet": ModelFamily("upscaler", RRDBNet, RRDBConfig, UNetDiscriminator, UNetDiscriminatorConfig),
+    "srvgg": ModelFamily("upscaler", SRVGG, SRVGGConfig),
 }
 
 

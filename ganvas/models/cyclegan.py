@@ -19,18 +19,18 @@ from ganvas.checks import check_known
 from ganvas.errors import BadConfig
 from ganvas.models.img2img import ImageToImage, Step, reach_px
 from ganvas.models.pix2pix import (
-    NORMS,
-    UPSAMPLINGS,
+    NORM_NAMES,
+    UPSAMPLE_MODES,
     PatchGAN,
     PatchGANConfig,
     has_bias,
-    init_weights,
+    init_img2img_weights,
     norm_layer,
     up_conv,
     up_steps,
 )
 from ganvas.models.protocol import SizeRules
-from ganvas.models.strips import Each, Kept, Layer, Map, Strips
+from ganvas.models.strips import ConvMap, FeatureMap, PointwiseMap, StoredMap, StripRunner
 
 PADDINGS: dict[str, Literal["reflect", "replicate", "zeros"]] = {
     "reflect": "reflect",
@@ -55,9 +55,9 @@ class ResNetConfig:
     upsample: str = "transposed"  # or "bilinear", "nearest": resize, then convolve, against checkerboards
 
     def __post_init__(self) -> None:
-        check_known(self.norm, NORMS, what="norm")
+        check_known(self.norm, NORM_NAMES, what="norm")
         check_known(self.padding, PADDINGS, what="padding")
-        check_known(self.upsample, UPSAMPLINGS, what="upsample")
+        check_known(self.upsample, UPSAMPLE_MODES, what="upsample")
         if min(self.n_blocks, self.num_downs) < 0 or min(self.ngf, self.in_channels, self.out_channels) < 1:
             raise BadConfig(
                 f"a ResNet generator needs n_blocks ≥ 0, num_downs ≥ 0 and at least one channel, got {self}"
@@ -83,7 +83,7 @@ def _conv7(in_channels: int, out_channels: int, *, bias: bool) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 7, padding=3, padding_mode="reflect", bias=bias)
 
 
-class NormedConv(nn.Module):
+class ConvNormReLU(nn.Module):
     """A convolution, its normalisation, ReLU."""
 
     def __init__(self, conv: nn.Module, norm: nn.Module):
@@ -134,16 +134,16 @@ class ResNetGenerator(ImageToImage):
 
         pairs = list(pairwise(widths))
 
-        def normed(conv: nn.Module, width: int) -> NormedConv:
-            return NormedConv(conv, norm_layer(config.norm, width))
+        def conv_norm_relu(conv: nn.Module, width: int) -> ConvNormReLU:
+            return ConvNormReLU(conv, norm_layer(config.norm, width))
 
-        self.first = normed(_conv7(config.in_channels, config.ngf, bias=bias), config.ngf)
-        self.down = nn.ModuleList([normed(nn.Conv2d(a, b, 3, 2, 1, bias=bias), b) for a, b in pairs])
+        self.first = conv_norm_relu(_conv7(config.in_channels, config.ngf, bias=bias), config.ngf)
+        self.down = nn.ModuleList([conv_norm_relu(nn.Conv2d(a, b, 3, 2, 1, bias=bias), b) for a, b in pairs])
         self.blocks = nn.ModuleList([ResNetBlock(config, widths[-1]) for _ in range(config.n_blocks)])
-        ups = [normed(up_conv(b, a, config.upsample, kernel=3, bias=bias), a) for a, b in pairs]
+        ups = [conv_norm_relu(up_conv(b, a, config.upsample, kernel=3, bias=bias), a) for a, b in pairs]
         self.up = nn.ModuleList(reversed(ups))
         self.last = _conv7(config.ngf, config.out_channels, bias=True)
-        init_weights(self)
+        init_img2img_weights(self)
 
     def transform(self, img: Tensor) -> Tensor:
         """img [N, in_channels, H, W] → [N, out_channels, H, W]."""
@@ -152,25 +152,25 @@ class ResNetGenerator(ImageToImage):
             x = stage(x)
         return torch.tanh(self.last(x))
 
-    def transform_in_strips(self, img: Tensor, strips: Strips) -> Tensor:
+    def transform_in_strips(self, img: Tensor, strips: StripRunner) -> Tensor:
         """`transform` in strips. Not kept: the two maps at full size, after the first layer and before the last."""
         end, halve, same = [("conv", 7, 1, 3)], [("conv", 3, 2, 1)], [("conv", 3, 1, 1)]
         double = up_steps(self.config.upsample, kernel=3)
-        x: Map = strips.normed(Layer(Kept(img), self.first.conv, end), self.first.norm, F.relu)
+        x: FeatureMap = strips.apply_norm(ConvMap(StoredMap(img), self.first.conv, end), self.first.norm, F.relu)
         for stage in self.down:
-            x = strips.normed(strips.kept(Layer(x, stage.conv, halve), statistics=True), stage.norm, F.relu)
-        x = strips.kept(x)
+            x = strips.apply_norm(strips.store(ConvMap(x, stage.conv, halve), statistics=True), stage.norm, F.relu)
+        x = strips.store(x)
         for block in self.blocks:
-            y: Map = strips.kept(Layer(x, block.conv1, same), statistics=True)
-            y = strips.normed(y, block.norm1, F.relu)
-            y = strips.normed(strips.kept(Layer(y, block.conv2, same), statistics=True), block.norm2)
+            y: FeatureMap = strips.store(ConvMap(x, block.conv1, same), statistics=True)
+            y = strips.apply_norm(y, block.norm1, F.relu)
+            y = strips.apply_norm(strips.store(ConvMap(y, block.conv2, same), statistics=True), block.norm2)
             strips.add(x, y)
             del y
         for stage in self.up:
-            x = Layer(x, stage.conv, double)
-            x = x if stage is self.up[-1] else strips.kept(x, statistics=True)
-            x = strips.normed(x, stage.norm, F.relu)
-        return strips.kept(Each(Layer(x, self.last, end), torch.tanh)).whole
+            x = ConvMap(x, stage.conv, double)
+            x = x if stage is self.up[-1] else strips.store(x, statistics=True)
+            x = strips.apply_norm(x, stage.norm, F.relu)
+        return strips.store(PointwiseMap(ConvMap(x, self.last, end), torch.tanh)).whole
 
     @property
     def receptive_field_px(self) -> int:

@@ -22,9 +22,9 @@ from ganvas.models.plain import (
     cpu_channels_last,
 )
 from ganvas.ops.convolution import Conv2d
-from ganvas.ops.spectral import SpectralConv2d, SpectralLinear, settle
+from ganvas.ops.spectral import SpectralConv2d, SpectralLinear, run_power_iterations
 
-SLOPE = 0.2  # of the discriminator's leaky ReLU
+_SLOPE = 0.2  # of the discriminator's leaky ReLU
 NORMS = ("batch", "spectral", "none")
 
 
@@ -81,7 +81,7 @@ class DCGANGenerator(PlainGenerator):
         self.start = _Up(self.w_dim, widths[0], stride=1, padding=0)
         self.stages = nn.ModuleList(_Up(a, b) for a, b in pairwise(widths))
         self.to_img = nn.ConvTranspose2d(widths[-1], config.img_channels, 4, 2, 1, bias=False)
-        self.apply(init_weights)
+        self.apply(init_dcgan_weights)
 
     def place_px(self, name: str) -> int | None:
         """See `GeneratorModule.place_px`."""
@@ -90,7 +90,7 @@ class DCGANGenerator(PlainGenerator):
             return 8 << int(rest.partition(".")[0])
         return {"start": 4, "to_img": self.img_resolution}.get(part)
 
-    def paint(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
+    def synthesize(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
         """ws [N, 1, w_dim] → img [N, img_channels, R, R] in (-1, 1).
 
         In train mode the batch normalisation makes the pictures of a batch depend on each other, as the paper has it;
@@ -129,10 +129,10 @@ class DCGANDiscriminator(PlainDiscriminator):
         self.norms = nn.ModuleList(nn.BatchNorm2d(b) if config.norm == "batch" else nn.Identity() for b in widths[1:])
         self.to_logit = conv(widths[-1], 1, 4, 1, 0, bias=bias)
         self.embed = linear(config.c_dim, widths[-1], bias=False) if config.c_dim else None
-        self.apply(init_weights)
+        self.apply(init_dcgan_weights)
         if self.embed is not None:
             nn.init.normal_(self.embed.weight, 0.0, 0.02)  # as everything else, lest the label outshout the picture
-        settle(self)
+        run_power_iterations(self)
 
     def forward(self, img: Tensor, c: Tensor | None = None) -> Tensor:
         """img [N, img_channels, R, R], c [N, c_dim] → logits [N].
@@ -141,9 +141,9 @@ class DCGANDiscriminator(PlainDiscriminator):
             BadImage: another size or number of channels. BadLatent: labels that do not fit.
         """
         self.check_input(img, c)
-        x = nn.functional.leaky_relu(self.from_img(cpu_channels_last(img)), SLOPE)
+        x = nn.functional.leaky_relu(self.from_img(cpu_channels_last(img)), _SLOPE)
         for conv, norm in zip(self.stages, self.norms, strict=True):
-            x = nn.functional.leaky_relu(norm(conv(x)), SLOPE)  # [N, 2C, H/2, W/2]
+            x = nn.functional.leaky_relu(norm(conv(x)), _SLOPE)  # [N, 2C, H/2, W/2]
         logits = self.to_logit(x).flatten()  # [N]
         if self.embed is not None and c is not None:
             features = x.sum(dim=(2, 3))  # [N, C]
@@ -163,7 +163,7 @@ class _Up(nn.Module):
         return self.norm(self.conv(x)).relu()
 
 
-def init_weights(module: nn.Module) -> None:
+def init_dcgan_weights(module: nn.Module) -> None:
     """Convolutions N(0, 0.02) (section 4), gains of batch normalisation N(1, 0.02), biases 0. For `Module.apply`."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)

@@ -36,11 +36,11 @@ from ganvas.models.plain import (
     check_power_of_two,
     cpu_channels_last,
 )
-from ganvas.ops.spectral import SpectralConv2d, SpectralConvTranspose2d, SpectralLinear, settle
+from ganvas.ops.spectral import SpectralConv2d, SpectralConvTranspose2d, SpectralLinear, run_power_iterations
 
-SLOPE = 0.2  # of the discriminator's leaky ReLU
-SKIP = 16  # how much smaller the map is that excites another, in the generator
-EXCITED = (64, 128, 256, 512)  # by the maps at 4, 8, 16 and 32 px
+_SLOPE = 0.2  # of the discriminator's leaky ReLU
+SKIP_FACTOR = 16  # how much smaller the map is that excites another, in the generator
+EXCITED_PX = (64, 128, 256, 512)  # by the maps at 4, 8, 16 and 32 px
 FUSED_PX = 64  # from this output size on, enlarging and convolving are one step
 NOISE_SEED = 0  # of the constant noise maps
 
@@ -92,7 +92,7 @@ def small_px(img_resolution: int) -> int:
     return min(128, img_resolution // 2)
 
 
-def shrink(img: Tensor, px: int) -> Tensor:
+def pool_to(img: Tensor, px: int) -> Tensor:
     """The mean over cells: img [N, C, R, R] → [N, C, px, px], R a multiple of px."""
     return F.avg_pool2d(img, img.shape[-1] // px)
 
@@ -159,7 +159,7 @@ class UpConv(SpectralConv2d):
         """[N, I, H, W] → [N, O, 2H, 2W]."""
         if not self.fused:
             return super().forward(F.interpolate(x, scale_factor=2, mode="nearest"))
-        kernel = self.weight if self.frozen else sum_over_cells(self.normalised())
+        kernel = self.weight if self.frozen else sum_over_cells(self.compute_weight())
         return F.conv_transpose2d(x, kernel, stride=2, padding=1)
 
     @torch.no_grad()
@@ -180,7 +180,7 @@ def sum_over_cells(weight: Tensor) -> Tensor:
     return F.pad(w, (0, 0, 0, 1)) + F.pad(w, (0, 0, 1, 0))
 
 
-def gated(x: Tensor) -> Tensor:
+def gated_linear_unit(x: Tensor) -> Tensor:
     """The gated linear unit: x [N, 2C, H, W] → the first half of the channels, times σ of the second: [N, C, H, W].
 
     With gradients it is written out: torch's own gives them in another memory layout, which makes its backward pass
@@ -202,7 +202,7 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor, noise_mode: str = "none") -> Tensor:
         """[N, I, H, W] → [N, O, 2H, 2W]."""
-        return gated(self.norm(self.conv(x)))
+        return gated_linear_unit(self.norm(self.conv(x)))
 
 
 class NoisyUp(nn.Module):
@@ -219,8 +219,8 @@ class NoisyUp(nn.Module):
 
     def forward(self, x: Tensor, noise_mode: str) -> Tensor:
         """[N, I, H, W] → [N, O, 2H, 2W]."""
-        x = gated(self.norm0(self.noise0(self.conv0(x), noise_mode)))
-        return gated(self.norm1(self.noise1(self.conv1(x), noise_mode)))
+        x = gated_linear_unit(self.norm0(self.noise0(self.conv0(x), noise_mode)))
+        return gated_linear_unit(self.norm1(self.noise1(self.conv1(x), noise_mode)))
 
 
 class FastGANGenerator(PlainGenerator):
@@ -240,12 +240,12 @@ class FastGANGenerator(PlainGenerator):
         for px in _ladder(8, config.img_resolution):
             noisy = px.bit_length() % 2 == 0  # 8, 32, 128, 512: every other stage
             self.stages[str(px)] = (NoisyUp if noisy else Up)(width[px // 2], width[px], px)
-            if px in EXCITED:
-                self.excitations[str(px)] = SkipExcitation(width[px // SKIP], width[px])
+            if px in EXCITED_PX:
+                self.excitations[str(px)] = SkipExcitation(width[px // SKIP_FACTOR], width[px])
         self.to_small = SpectralConv2d(width[self.small_px], config.img_channels, 1, bias=False)
         self.to_img = SpectralConv2d(width[config.img_resolution], config.img_channels, 3, padding=1, bias=False)
-        self.apply(init_weights)
-        settle(self)
+        self.apply(init_fastgan_weights)
+        run_power_iterations(self)
 
     def place_px(self, name: str) -> int | None:
         """See `GeneratorModule.place_px`."""
@@ -267,22 +267,22 @@ class FastGANGenerator(PlainGenerator):
     def all_maps(self, ws: Tensor, *, noise_mode: str, px: int) -> dict[int, Tensor]:
         """The maps of all stages from 4 px to px: {4: [N, C, 4, 4], 8: [N, C, 8, 8], …}."""
         x = self.start_norm(self.start(ws[:, 0, :, None, None]))  # [N, 2C, 4, 4]
-        x = cpu_channels_last(gated(x))
+        x = cpu_channels_last(gated_linear_unit(x))
         maps = {4: x}
         for size in _ladder(8, px):
             x = self.stages[str(size)](x, noise_mode)
             if str(size) in self.excitations:
-                x = self.excitations[str(size)](maps[size // SKIP], x)
+                x = self.excitations[str(size)](maps[size // SKIP_FACTOR], x)
             maps[size] = x
         return maps
 
-    def paint(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
+    def synthesize(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
         """ws [N, 1, w_dim] → img [N, img_channels, px, px] in (-1, 1)."""
         x = self.maps(ws, noise_mode=noise_mode, px=px)
         head = self.to_img if px == self.img_resolution else self.to_small
         return head(x).tanh()
 
-    def both(self, ws: Tensor, *, noise_mode: str = "random") -> tuple[Tensor, Tensor]:
+    def synthesize_both_sizes(self, ws: Tensor, *, noise_mode: str = "random") -> tuple[Tensor, Tensor]:
         """The full picture and the small one of one pass: what the discriminator is shown in training.
 
         Args:
@@ -308,7 +308,7 @@ def _ladder(first: int, last: int) -> list[int]:
 # ------------------------------------------------------------------------------------------- discriminator
 
 
-class Rebuilt(NamedTuple):
+class Reconstruction(NamedTuple):
     """A picture as the decoders see it, or as they should: each [N, img_channels, px, px], px at most 128."""
 
     full: Tensor  # the whole picture
@@ -335,9 +335,9 @@ class Down(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, I, H, W] → [N, O, H/2, W/2]."""
-        y = F.leaky_relu(self.norm0(self.conv0(x)), SLOPE)
-        y = F.leaky_relu(self.norm1(self.conv1(y)), SLOPE)
-        side = F.leaky_relu(self.side_norm(self.side(F.avg_pool2d(x, 2))), SLOPE)
+        y = F.leaky_relu(self.norm0(self.conv0(x)), _SLOPE)
+        y = F.leaky_relu(self.norm1(self.conv1(y)), _SLOPE)
+        side = F.leaky_relu(self.side_norm(self.side(F.avg_pool2d(x, 2))), _SLOPE)
         return (y + side) / 2
 
 
@@ -351,7 +351,7 @@ class PlainDown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, I, H, W] → [N, O, H/2, W/2]."""
-        return F.leaky_relu(self.norm(self.conv(x)), SLOPE)
+        return F.leaky_relu(self.norm(self.conv(x)), _SLOPE)
 
 
 class Decoder(nn.Module):
@@ -406,8 +406,8 @@ class FastGANDiscriminator(PlainDiscriminator):
             }
         )
         self.embed = SpectralLinear(self.c_dim, width[8] + half[-1], bias=False) if self.c_dim else None
-        self.apply(init_weights)
-        settle(self)
+        self.apply(init_fastgan_weights)
+        run_power_iterations(self)
 
     def forward(self, img: Tensor, c: Tensor | None = None, *, small: Tensor | None = None) -> Tensor:
         """Judge pictures, patch by patch.
@@ -427,9 +427,9 @@ class FastGANDiscriminator(PlainDiscriminator):
         full, _, tiny = self._features(img, c, small)
         return self._logits(full, tiny, c)
 
-    def judge_and_rebuild(
+    def forward_with_reconstruction(
         self, img: Tensor, c: Tensor | None = None, *, small: Tensor | None = None, quadrant: int = 0
-    ) -> tuple[Tensor, Rebuilt]:
+    ) -> tuple[Tensor, Reconstruction]:
         """The logits of `forward`, and what the decoders make of the same features; for real pictures.
 
         Args:
@@ -446,20 +446,20 @@ class FastGANDiscriminator(PlainDiscriminator):
         full, middle, tiny = self._features(img, c, small)
         decoders = self.decoders
         crop = _quarter(middle, quadrant)
-        rebuilt = Rebuilt(decoders["full"](full), decoders["small"](tiny), decoders["crop"](crop))
-        return self._logits(full, tiny, c), rebuilt
+        reconstruction = Reconstruction(decoders["full"](full), decoders["small"](tiny), decoders["crop"](crop))
+        return self._logits(full, tiny, c), reconstruction
 
-    def targets(self, img: Tensor, *, small: Tensor | None = None, quadrant: int = 0) -> Rebuilt:
+    def targets(self, img: Tensor, *, small: Tensor | None = None, quadrant: int = 0) -> Reconstruction:
         """What the decoders should give back of img [N, img_channels, R, R]; the arguments of `judge_and_rebuild`."""
         self.check_img(img)
-        small = shrink(img, self.small_px) if small is None else small
+        small = pool_to(img, self.small_px) if small is None else small
         crop = _quarter(img, quadrant)
-        return Rebuilt(shrink(img, min(128, img.shape[-1])), small, shrink(crop, min(128, crop.shape[-1])))
+        return Reconstruction(pool_to(img, min(128, img.shape[-1])), small, pool_to(crop, min(128, crop.shape[-1])))
 
     def _features(self, img: Tensor, c: Tensor | None, small: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """The full picture's maps at 8 and 16 px, and the small picture's at 8 px."""
         self.check_input(img, c)
-        small = shrink(img, self.small_px) if small is None else small
+        small = pool_to(img, self.small_px) if small is None else small
         check_img(small, who="fastgan's discriminator", channels=self.img_channels)
         if small.shape[2:] != (self.small_px, self.small_px) or len(small) != len(img):
             raise BadImage(
@@ -477,11 +477,11 @@ class FastGANDiscriminator(PlainDiscriminator):
 
     def _logits(self, full: Tensor, tiny: Tensor, c: Tensor | None) -> Tensor:
         """[N, C, 8, 8] of both pictures → [N, 50]."""
-        y = F.leaky_relu(self.patch_norm(self.patch_mix(full)), SLOPE)
+        y = F.leaky_relu(self.patch_norm(self.patch_mix(full)), _SLOPE)
         logits = torch.stack([self.patch(y).flatten(1), self.small_patch(tiny).flatten(1)], dim=1)  # [N, 2, 25]
         if self.embed is not None and c is not None:
-            seen = torch.cat([full.mean(dim=(2, 3)), tiny.mean(dim=(2, 3))], dim=1)  # [N, C + C']
-            parts = (seen * self.embed(c.to(seen.dtype))).split([full.shape[1], tiny.shape[1]], dim=1)
+            pooled = torch.cat([full.mean(dim=(2, 3)), tiny.mean(dim=(2, 3))], dim=1)  # [N, C + C']
+            parts = (pooled * self.embed(c.to(pooled.dtype))).split([full.shape[1], tiny.shape[1]], dim=1)
             logits = logits + torch.stack([part.sum(dim=1) for part in parts], dim=1)[:, :, None]
         return logits.flatten(1)
 
@@ -489,7 +489,7 @@ class FastGANDiscriminator(PlainDiscriminator):
 def _entrance(channels: int, px: int, width: dict[int, int]) -> nn.Sequential:
     """Pixels → features at min(px, 256): one convolution at that size, or one or two that halve to it."""
     if px <= 256:
-        return nn.Sequential(SpectralConv2d(channels, width[px], 3, padding=1, bias=False), nn.LeakyReLU(SLOPE))
+        return nn.Sequential(SpectralConv2d(channels, width[px], 3, padding=1, bias=False), nn.LeakyReLU(_SLOPE))
     if px == 512:
         return nn.Sequential(PlainDown(channels, width[256], norm=False))
     return nn.Sequential(PlainDown(channels, width[512], norm=False), PlainDown(width[512], width[256]))
@@ -502,7 +502,7 @@ def _quarter(x: Tensor, quadrant: int) -> Tensor:
     return x.chunk(2, dim=2)[quadrant // 2].chunk(2, dim=3)[quadrant % 2]
 
 
-def init_weights(module: nn.Module) -> None:
+def init_fastgan_weights(module: nn.Module) -> None:
     """Convolutions N(0, 0.02), gains of batch normalisation N(1, 0.02), as in DCGAN. For `Module.apply`."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)

@@ -16,11 +16,11 @@ from torch import Tensor
 from ganvas.checks import check_img, check_known
 from ganvas.errors import BadImage
 from ganvas.models.protocol import PRECISIONS, Network, SizeRules
-from ganvas.models.twin import Twin
+from ganvas.models.twin import LowPrecisionCopy
 from ganvas.ops.precision import fast_dtype
 
 if TYPE_CHECKING:
-    from ganvas.models.strips import Strips
+    from ganvas.models.strips import StripRunner
 
 # One step of the way from an input pixel to an output pixel, for `reach_px`:
 #   ("conv", kernel, stride, padding), ("transposed", kernel, stride, padding),
@@ -132,13 +132,13 @@ class ImageToImage(Network):
     """The call of every img → img network: check, then run in the chosen precision. A family writes `transform`."""
 
     size_rules: SizeRules
-    heed: Callable[[float], object] | None = (
+    on_progress: Callable[[float], object] | None = (
         None  # told how much of a long call is done, 0 … 1; what it raises stops it
     )
 
     def __init__(self) -> None:
         super().__init__()
-        self._twin = Twin()
+        self._fast_copy = LowPrecisionCopy()
 
     def transform(self, img: Tensor) -> Tensor:
         """img [N, C, H, W] in [-1, 1], checked → img; in the dtype and memory order that came."""
@@ -146,9 +146,11 @@ class ImageToImage(Network):
 
     def transform_fast(self, img: Tensor, dtype: torch.dtype) -> Tensor:
         """The same by a copy of the network in another type, without gradients; a family may keep some of it exact."""
-        return self._twin.of(self, dtype).transform(img.to(dtype, memory_format=torch.channels_last)).to(img.dtype)
+        return (
+            self._fast_copy.get(self, dtype).transform(img.to(dtype, memory_format=torch.channels_last)).to(img.dtype)
+        )
 
-    def transform_in_strips(self, img: Tensor, strips: Strips) -> Tensor:
+    def transform_in_strips(self, img: Tensor, strips: StripRunner) -> Tensor:
         """The same as `transform`, without gradients, layer by layer in strips of rows; see `models/strips.py`."""
         raise NotImplementedError
 
@@ -198,20 +200,20 @@ class ImageToImage(Network):
         Returns:
             As `forward`, but for the rounding of sums.
         """
-        from ganvas.models.strips import Strips
+        from ganvas.models.strips import StripRunner
 
         check_known(precision, PRECISIONS, what="precision")
         self.check(img)
         dtype = fast_dtype(img.device.type) if precision == "fast" else img.dtype
-        net = self if dtype == img.dtype else self._twin.of(self, dtype)
+        net = self if dtype == img.dtype else self._fast_copy.get(self, dtype)
         total, _ = self.strips_need(img)
-        strips = Strips(budget_bytes, heed=self.heed, total_work=total)
+        strips = StripRunner(budget_bytes, on_progress=self.on_progress, total_work=total)
         return net.transform_in_strips(img.to(dtype), strips).to(img.dtype)
 
     def strips_need(self, img: Tensor) -> tuple[float, int]:
         """(multiplications, numbers in kept maps at the same time) of `in_strips` for a picture; it is not run."""
-        from ganvas.models.strips import Sketch
+        from ganvas.models.strips import StripCostEstimator
 
-        sketch = Sketch()
+        sketch = StripCostEstimator()
         self.transform_in_strips(torch.empty(img.shape, device="meta"), sketch)
         return sketch.done, sketch.most

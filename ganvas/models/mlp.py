@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ganvas.errors import BadConfig
 from ganvas.models.plain import PlainDiscriminator, PlainGenerator, check_at_least
 
-SLOPE = 0.2  # of every leaky ReLU
+_SLOPE = 0.2  # of every leaky ReLU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +66,11 @@ class MLPGenerator(PlainGenerator):
         numbers = config.img_channels * config.img_resolution**2
         self.layers = _ladder(self.w_dim, *config.widths, numbers)
 
-    def paint(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
+    def synthesize(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
         """ws [N, 1, w_dim] → img [N, img_channels, R, R] in (-1, 1)."""
         x = ws[:, 0]  # [N, w_dim]
         for layer in self.layers[:-1]:
-            x = nn.functional.leaky_relu(layer(x), SLOPE)
+            x = nn.functional.leaky_relu(layer(x), _SLOPE)
         x = self.layers[-1](x).tanh()
         return x.unflatten(1, (self.img_channels, self.img_resolution, self.img_resolution))
 
@@ -97,7 +97,7 @@ class MLPDiscriminator(PlainDiscriminator):
         if self.embed is not None and c is not None:
             x = torch.cat([x, self.embed(c.to(x.dtype))], dim=1)
         for layer in self.layers[:-1]:
-            x = nn.functional.leaky_relu(layer(x), SLOPE)
+            x = nn.functional.leaky_relu(layer(x), _SLOPE)
             x = nn.functional.dropout(x, self.config.dropout, self.training)
         return self.layers[-1](x)[:, 0]
 

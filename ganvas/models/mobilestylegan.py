@@ -27,7 +27,7 @@ from ganvas.errors import BadConfig
 from ganvas.models.protocol import GeneratorModule, StyleLayer, truncate
 from ganvas.ops.equalized import LRELU_SLOPE, normalize_2nd_moment
 from ganvas.ops.precision import fast_dtype
-from ganvas.ops.shrink import shrunk
+from ganvas.ops.shrink import downscale
 from ganvas.ops.wavelet import from_halves, from_wavelet, to_wavelet
 
 START_PX = 4
@@ -122,8 +122,8 @@ class StyledConv(Styled):
     def _noise(self, x: Tensor, mode: str) -> Tensor:
         if mode == "const":
             return self.noise.to(x.dtype)
-        drawn = torch.randn(x.shape[0], 1, *self.noise.shape, dtype=x.dtype, device=x.device)
-        return drawn * self.noise.square().mean().sqrt().to(x.dtype)
+        noise = torch.randn(x.shape[0], 1, *self.noise.shape, dtype=x.dtype, device=x.device)
+        return noise * self.noise.square().mean().sqrt().to(x.dtype)
 
 
 def modulated_depthwise(x: Tensor, weight: Tensor, style: Tensor) -> Tensor:
@@ -159,22 +159,22 @@ class ToImg(Styled):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """x [N, C, H, W], w [N, w_dim] → img [N, img_channels, 2H, 2W] float32."""
-        return paint(x, self.weight, self.bias, self.style(w, x))
+        return wavelet_to_img(x, self.weight, self.bias, self.style(w, x))
 
-    def averaged(self, x: Tensor, w: Tensor, px: int) -> Tensor:
+    def synthesize_downscaled(self, x: Tensor, w: Tensor, px: int) -> Tensor:
         """`forward`, averaged down to a px that divides H. The planes of means are enough: the rest averages out."""
         means = len(self.weight) // PLANES
-        x = shrunk(x, px)  # a mean of places, before or after a 1×1 convolution
+        x = downscale(x, px)  # a mean of places, before or after a 1×1 convolution
         return coefficients(x, self.weight[:means], self.bias[:means], self.style(w, x)) / 2
 
 
-def paint(x: Tensor, weight: Tensor, bias: Tensor, style: Tensor) -> Tensor:
+def wavelet_to_img(x: Tensor, weight: Tensor, bias: Tensor, style: Tensor) -> Tensor:
     """x [N, C, H, W], weight [P, C, 1, 1], bias [P], style [N, C, 1, 1] → img [N, P/4, 2H, 2W], precise as weight."""
     return from_wavelet(coefficients(x, weight, bias, style))
 
 
 def coefficients(x: Tensor, weight: Tensor, bias: Tensor, style: Tensor) -> Tensor:
-    """What `paint` makes the picture of: [N, P, H, W], precise as weight."""
+    """What `wavelet_to_img` makes the picture of: [N, P, H, W], precise as weight."""
     if x.shape[0] == 1:
         planes = F.conv2d(x, weight.to(x.dtype) * style, bias.to(x.dtype))
     else:
@@ -349,14 +349,14 @@ class MobileStyleGANGenerator(GeneratorModule):
         img = self.to_img(x, ws[:, -1]) if drawn_px == self.img_resolution else self.heads[str(drawn_px)](x, ws)
         return F.avg_pool2d(img, drawn_px // px) if drawn_px > px else img
 
-    def averaged(self, ws: Tensor, px: int, *, precision: str = "exact") -> Tensor:
+    def synthesize_downscaled(self, ws: Tensor, px: int, *, precision: str = "exact") -> Tensor:
         """See `GeneratorModule.averaged`; to half the size or less without ever making the large picture."""
         half = self.img_resolution // 2
         if px > half or half % px:
-            return super().averaged(ws, px, precision=precision)
+            return super().synthesize_downscaled(ws, px, precision=precision)
         self.check_synthesis(ws, "const", precision)
         x = self._features(ws, half, noise_mode="const", precision=precision)
-        return self.to_img.averaged(x, ws[:, -1], px)
+        return self.to_img.synthesize_downscaled(x, ws[:, -1], px)
 
     def _features(self, ws: Tensor, px: int, *, noise_mode: str, precision: str) -> Tensor:
         """What the level of this size hands on: [N, C, px, px], in the precision of the arithmetic."""
@@ -396,7 +396,7 @@ class MobileStyleGANGenerator(GeneratorModule):
             ridge: pull toward zero (toward the learnt head, where there is one), as a share of the mean energy.
 
         Returns:
-            For `paint`.
+            For `wavelet_to_img`.
         """
         self._check_exit(resolution)
         x = self.features(ws, resolution // 2)
@@ -419,7 +419,7 @@ class MobileStyleGANGenerator(GeneratorModule):
         weight, bias = self.heads[str(resolution)].at(ws)
         return torch.cat([weight.flatten(1), bias[:, None]], dim=1)
 
-    def paint(self, ws: Tensor, head: LocalHead, *, precision: str = "exact") -> Tensor:
+    def synthesize_with_head(self, ws: Tensor, head: LocalHead, *, precision: str = "exact") -> Tensor:
         """The picture of an early exit through a local head: ws [1, num_ws, w_dim] → [1, img_channels, R, R]."""
         x = self.features(ws, head.resolution // 2, precision=precision)
         coefficients = F.conv2d(x, head.weight.to(x.dtype), head.bias.to(x.dtype))

@@ -18,10 +18,10 @@ from ganvas.checks import check_img, check_known, check_labels
 from ganvas.errors import BadConfig, BadImage
 from ganvas.models.img2img import ImageToImage, Step, reach_px
 from ganvas.models.protocol import Network, SizeRules
-from ganvas.models.strips import Beside, Each, Kept, Layer, Map, Strips
+from ganvas.models.strips import ConcatMap, ConvMap, FeatureMap, PointwiseMap, StoredMap, StripRunner
 
-NORMS = ("batch", "instance", "instance-affine", "none")
-UPSAMPLINGS = ("transposed", "bilinear", "nearest")
+NORM_NAMES = ("batch", "instance", "instance-affine", "none")
+UPSAMPLE_MODES = ("transposed", "bilinear", "nearest")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,8 @@ class UNetConfig:
     upsample: str = "transposed"  # or "bilinear", "nearest": resize, then convolve
 
     def __post_init__(self) -> None:
-        check_known(self.norm, NORMS, what="norm")
-        check_known(self.upsample, UPSAMPLINGS, what="upsample")
+        check_known(self.norm, NORM_NAMES, what="norm")
+        check_known(self.upsample, UPSAMPLE_MODES, what="upsample")
         if self.num_downs < 2 or min(self.ngf, self.in_channels, self.out_channels) < 1:
             raise BadConfig(f"a U-Net needs num_downs ≥ 2 and at least one channel everywhere, got {self}")
 
@@ -56,7 +56,7 @@ class PatchGANConfig:
     conv_bias: bool | None = None  # None = as published: biases beside instance norm only
 
     def __post_init__(self) -> None:
-        check_known(self.norm, NORMS, what="norm")
+        check_known(self.norm, NORM_NAMES, what="norm")
         if self.n_layers < 0 or min(self.ndf, self.in_channels) < 1:
             raise BadConfig(f"a PatchGAN needs n_layers ≥ 0 and at least one channel everywhere, got {self}")
         if self.img_resolution < self.smallest_px:
@@ -82,7 +82,7 @@ def has_bias(norm: str, conv_bias: bool | None) -> bool:
     return norm.startswith("instance") if conv_bias is None else conv_bias
 
 
-def init_weights(net: nn.Module) -> None:
+def init_img2img_weights(net: nn.Module) -> None:
     """Convolutions N(0, 0.02) without bias, gains N(1, 0.02), as both papers do."""
     for module in net.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
@@ -172,7 +172,7 @@ class UNet(ImageToImage):
         self.size_rules = SizeRules(minimum_px=2**config.num_downs, multiple_of=2**config.num_downs)
         self.whole_image_norm = config.norm.startswith("instance")
         self.levels = nn.ModuleList([UNetLevel(config, depth) for depth in range(config.num_downs)])
-        init_weights(self)
+        init_img2img_weights(self)
 
     def transform(self, img: Tensor) -> Tensor:
         """img [N, in_channels, H, W] → [N, out_channels, H, W]."""
@@ -185,22 +185,22 @@ class UNet(ImageToImage):
             x = self.levels[depth].outward(x)
         return x
 
-    def transform_in_strips(self, img: Tensor, strips: Strips) -> Tensor:
+    def transform_in_strips(self, img: Tensor, strips: StripRunner) -> Tensor:
         """`transform` in strips; all views are kept until the way back has used them."""
         halve, double = [("conv", 4, 2, 1)], up_steps(self.config.upsample, kernel=4)
-        x: Map = Kept(img)
-        views: list[Map] = []
+        x: FeatureMap = StoredMap(img)
+        views: list[FeatureMap] = []
         for level in self.levels:
-            x = x if level.outermost else Each(x, _leaky)
-            x = strips.normed(strips.kept(Layer(x, level.down, halve), statistics=True), level.down_norm)
+            x = x if level.outermost else PointwiseMap(x, _leaky)
+            x = strips.apply_norm(strips.store(ConvMap(x, level.down, halve), statistics=True), level.down_norm)
             views.append(x)
-        back: Map | None = None
+        back: FeatureMap | None = None
         for level in reversed(self.levels):
-            x = views.pop() if back is None else Beside(views.pop(), back)
-            back = Layer(Each(x, F.relu), level.up, double)
+            x = views.pop() if back is None else ConcatMap(views.pop(), back)
+            back = ConvMap(PointwiseMap(x, F.relu), level.up, double)
             if level.outermost:
-                return strips.kept(Each(back, torch.tanh)).whole
-            back = strips.normed(strips.kept(back, statistics=True), level.up_norm)
+                return strips.store(PointwiseMap(back, torch.tanh)).whole
+            back = strips.apply_norm(strips.store(back, statistics=True), level.up_norm)
         raise AssertionError("the last level is the outermost")
 
     @property
@@ -236,7 +236,7 @@ class PatchGAN(Network):
             bias = bias if inner or (index and config.n_layers == 0) else True
             self.convs.append(nn.Conv2d(width_in, width_out, kernel, stride, int(kernel == 4), bias=bias))
             self.norms.append(norm_layer(config.norm, width_out) if inner else nn.Identity())
-        init_weights(self)
+        init_img2img_weights(self)
 
     def plan(self) -> list[tuple[int, int, int, int]]:
         """(channels in, channels out, kernel, stride) of each convolution."""
@@ -272,10 +272,10 @@ class PatchGAN(Network):
         return high - low + 1
 
 
-Normed = TypeVar("Normed", bound=Network)
+NormalizedNetwork = TypeVar("NormalizedNetwork", bound=Network)
 
 
-def with_picture_statistics(net: Normed) -> Normed:
+def with_picture_statistics(net: NormalizedNetwork) -> NormalizedNetwork:
     """The same weights, but batch norm takes its statistics from the picture at hand, as pix2pix was tested.
 
     The published pix2pix results normalise by each test picture's own statistics; the running averages of training
@@ -287,8 +287,8 @@ def with_picture_statistics(net: Normed) -> Normed:
     config = net.config
     if config.norm == "batch":
         config = replace(config, norm="instance-affine", conv_bias=has_bias("batch", config.conv_bias))
-    twin: Any = type(net)(config)  # type: ignore[call-arg]
-    wanted = twin.state_dict().keys()
-    twin.load_state_dict({name: value for name, value in net.state_dict().items() if name in wanted})
-    twin.facts = dict(net.facts)
-    return twin.to(net.device).eval()
+    network_copy: Any = type(net)(config)  # type: ignore[call-arg]
+    wanted = network_copy.state_dict().keys()
+    network_copy.load_state_dict({name: value for name, value in net.state_dict().items() if name in wanted})
+    network_copy.facts = dict(net.facts)
+    return network_copy.to(net.device).eval()

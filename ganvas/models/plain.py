@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ganvas.checks import check_img, check_labels
 from ganvas.errors import BadConfig, BadImage
 from ganvas.models.protocol import GeneratorModule, Network, truncate
-from ganvas.models.twin import Twin
+from ganvas.models.twin import LowPrecisionCopy
 from ganvas.ops.precision import fast_dtype
 
 
@@ -65,7 +65,7 @@ class PlainGenerator(GeneratorModule):
         self.num_ws = 1
         self.img_resolution = config.img_resolution
         self.img_channels = config.img_channels
-        self._twin = Twin()
+        self._fast_copy = LowPrecisionCopy()
         self.embed = nn.Linear(config.c_dim, config.c_embed_dim, bias=False) if config.c_dim else None
         if self.embed is not None:
             # A one-hot label keeps its length of about 1. As large as z it would drown z: in trials on drawn shapes a
@@ -119,11 +119,11 @@ class PlainGenerator(GeneratorModule):
         px = self._px(resolution)
         dtype = fast_dtype(ws.device.type) if precision == "fast" else torch.float32
         if dtype == torch.float32:
-            return self.paint(ws, noise_mode=noise_mode, px=px)
+            return self.synthesize(ws, noise_mode=noise_mode, px=px)
         if torch.is_grad_enabled() or self.training or torch.compiler.is_compiling():
             with torch.autocast(ws.device.type, dtype=dtype):
-                return self.paint(ws, noise_mode=noise_mode, px=px).to(ws.dtype)
-        return self._twin.of(self, dtype).paint(ws.to(dtype), noise_mode=noise_mode, px=px).to(ws.dtype)
+                return self.synthesize(ws, noise_mode=noise_mode, px=px).to(ws.dtype)
+        return self._fast_copy.get(self, dtype).synthesize(ws.to(dtype), noise_mode=noise_mode, px=px).to(ws.dtype)
 
     def features(self, ws: Tensor, px: int, *, noise_mode: str = "const", precision: str = "exact") -> Tensor:
         """See `GeneratorModule.features`; the family's own part is `maps`."""
@@ -136,7 +136,7 @@ class PlainGenerator(GeneratorModule):
         """Of a family with `feature_sizes`: ws [N, 1, w_dim], checked → [N, C, px, px]."""
         raise NotImplementedError
 
-    def paint(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
+    def synthesize(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
         """The family's own part of `synthesis`: ws [N, 1, w_dim], checked → img [N, img_channels, px, px]."""
         raise NotImplementedError
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_known, check_labels, check_ws, check_z
 from ganvas.errors import BadConfig, BadLatent
-from ganvas.ops.shrink import shrunk
+from ganvas.ops.shrink import downscale
 
 NOISE_MODES = ("const", "random", "none")
 PRECISIONS = ("exact", "fast")
@@ -151,7 +151,7 @@ class GeneratorModule(Network):
         """ws [N, num_ws, w_dim] → img; see `Generator`."""
         raise NotImplementedError
 
-    def averaged(self, ws: Tensor, px: int, *, precision: str = "exact") -> Tensor:
+    def synthesize_downscaled(self, ws: Tensor, px: int, *, precision: str = "exact") -> Tensor:
         """The whole picture averaged down: what `synthesis` paints, smaller. No early exit, so nothing is left out.
 
         Args:
@@ -165,7 +165,7 @@ class GeneratorModule(Network):
         Raises:
             BadLatent, BadConfig: as `synthesis`.
         """
-        return shrunk(self.synthesis(ws, precision=precision), px)
+        return downscale(self.synthesis(ws, precision=precision), px)
 
     @property
     def feature_sizes(self) -> tuple[int, ...]:

@@ -29,8 +29,8 @@ from ganvas.models.plain import PlainDiscriminator, PlainGenerator, check_at_lea
 from ganvas.ops.convolution import Conv2d
 from ganvas.ops.resample import downsample2d, fir_filter, upsample2d
 
-SLOPE = 0.2  # of every leaky ReLU
-GAIN = math.sqrt(2 / (1 + SLOPE**2))  # keeps the variance through a leaky ReLU (He et al. 2015, eq. 15)
+_SLOPE = 0.2  # of every leaky ReLU
+GAIN = math.sqrt(2 / (1 + _SLOPE**2))  # keeps the variance through a leaky ReLU (He et al. 2015, eq. 15)
 GROUP_SIZE = 16  # channels that a 3×3 convolution sees together, in the paper's networks up to 768 wide
 PAPER_WIDTHS = {4: 768, 8: 768, 16: 768, 32: 768, 64: 384, 128: 192, 256: 96, 512: 48, 1024: 24}  # FFHQ-256, continued
 
@@ -139,8 +139,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] → [N, C, H, W]."""
-        y = F.leaky_relu(self.expand(x), SLOPE)  # [N, inner, H, W]
-        y = F.leaky_relu(self.grouped(y), SLOPE)
+        y = F.leaky_relu(self.expand(x), _SLOPE)  # [N, inner, H, W]
+        y = F.leaky_relu(self.grouped(y), _SLOPE)
         return x + self.project(y)
 
 
@@ -162,7 +162,7 @@ def _blocks(config: R3GANConfig | R3GANDiscriminatorConfig, k: int) -> dict[str,
     }
 
 
-class Start(nn.Module):
+class GenerativeBasis(nn.Module):
     """Where the generator begins: a learned 4×4 pattern for each channel, times a linear function of the latent."""
 
     def __init__(self, w_dim: int, channels: int) -> None:
@@ -176,7 +176,7 @@ class Start(nn.Module):
         return cpu_channels_last(self.basis * self.linear(w)[:, :, None, None])
 
 
-class End(nn.Module):
+class DiscriminativeBasis(nn.Module):
     """Where the discriminator ends: a learned 4×4 pattern for each channel, then a linear function of the answers."""
 
     def __init__(self, channels: int, answers: int) -> None:
@@ -191,7 +191,7 @@ class End(nn.Module):
         return self.linear(self.basis(x).flatten(1))
 
 
-class Enlarge(nn.Module):
+class UpsampleLayer(nn.Module):
     """To the next stage of the generator: 1×1 where the width changes, then twice the size."""
 
     filter: Tensor
@@ -206,7 +206,7 @@ class Enlarge(nn.Module):
         return upsample2d(self.mix(x), self.filter)
 
 
-class Shrink(nn.Module):
+class DownsampleLayer(nn.Module):
     """To the next stage of the discriminator: half the size, then 1×1 where the width changes."""
 
     filter: Tensor
@@ -241,7 +241,7 @@ class R3GANGenerator(PlainGenerator):
         widths, taps = config.widths, config.resample_taps
         self.stages = nn.ModuleList()
         for k, width in enumerate(widths):
-            enter = Enlarge(widths[k - 1], width, taps) if k else Start(self.w_dim, width)
+            enter = UpsampleLayer(widths[k - 1], width, taps) if k else GenerativeBasis(self.w_dim, width)
             self.stages.append(nn.Sequential(OrderedDict(enter=enter, **_blocks(config, k))))
         self.to_img = Conv2d(widths[-1], config.img_channels, 1, bias=False)
         init_scaled(self.to_img, 1)
@@ -251,7 +251,7 @@ class R3GANGenerator(PlainGenerator):
         part, _, rest = name.partition(".")
         return 4 << int(rest.partition(".")[0]) if part == "stages" else {"to_img": self.img_resolution}.get(part)
 
-    def paint(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
+    def synthesize(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
         """ws [N, 1, w_dim] → img [N, img_channels, R, R], about [-1, 1] (not clipped)."""
         return self.to_img(self.maps(ws, noise_mode=noise_mode, px=px))
 
@@ -281,7 +281,11 @@ class R3GANDiscriminator(PlainDiscriminator):
         init_scaled(self.from_img, 1)
         self.stages = nn.ModuleList()
         for k in reversed(range(len(widths))):
-            leave = Shrink(widths[k], widths[k - 1], taps) if k else End(widths[0], projected if self.c_dim else 1)
+            leave = (
+                DownsampleLayer(widths[k], widths[k - 1], taps)
+                if k
+                else DiscriminativeBasis(widths[0], projected if self.c_dim else 1)
+            )
             self.stages.append(nn.Sequential(OrderedDict(**_blocks(config, k), leave=leave)))
         self.embed = nn.Linear(self.c_dim, projected, bias=False) if self.c_dim else None
         if self.embed is not None:

@@ -22,8 +22,8 @@ from ganvas.errors import BadConfig
 from ganvas.models.img2img import ImageToImage, Step, check_size, reach_px
 from ganvas.models.protocol import Network, SizeRules
 
-LADDERS: dict[int, tuple[int, ...]] = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2), 16: (2, 2, 2, 2)}
-UPSAMPLINGS = ("nearest", "pixelshuffle")
+UPSAMPLE_FACTORS: dict[int, tuple[int, ...]] = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2), 16: (2, 2, 2, 2)}
+RRDB_UPSAMPLINGS = ("nearest", "pixelshuffle")
 RESIDUAL_SCALE = 0.2
 STRIP_PIXELS = 2**14  # of the trunk's, enlarged at a time
 _CONV: Step = ("conv", 3, 1, 1)
@@ -43,14 +43,15 @@ class RRDBConfig:
     plus: bool = False  # the 1×1 shortcuts of ESRGAN+
 
     def __post_init__(self) -> None:
-        check_known(self.upsampling, UPSAMPLINGS, what="upsampling")
+        check_known(self.upsampling, RRDB_UPSAMPLINGS, what="upsampling")
         if self.unshuffle is None:
             object.__setattr__(self, "unshuffle", max(4 // self.scale, 1) if self.scale in (1, 2) else 1)
         if min(self.img_channels, self.num_feat, self.num_grow_ch, self.scale, self.cell_px) < 1 or self.num_block < 0:
             raise BadConfig(f"an RRDBNet needs num_block ≥ 0 and the other numbers ≥ 1, got {self}")
-        if self.scale * self.cell_px not in LADDERS:
+        if self.scale * self.cell_px not in UPSAMPLE_FACTORS:
             raise BadConfig(
-                f"an RRDBNet enlarges its features {', '.join(map(str, LADDERS))} times; scale {self.scale} with "
+                f"an RRDBNet enlarges its features {', '.join(map(str, UPSAMPLE_FACTORS))} times; scale "
+                f"{self.scale} with "
                 f"unshuffle {self.unshuffle} would need {self.scale * self.cell_px}"
             )
 
@@ -63,7 +64,7 @@ class RRDBConfig:
     @property
     def ladder(self) -> tuple[int, ...]:
         """The enlargements after the trunk, in order."""
-        return LADDERS[self.scale * self.cell_px]
+        return UPSAMPLE_FACTORS[self.scale * self.cell_px]
 
 
 def _lrelu(x: Tensor) -> Tensor:
@@ -96,19 +97,19 @@ class DenseBlock(nn.Module):
         Returns:
             [N, num_feat, H, W].
         """
-        seen = _Shelf(x, room)
+        features = _FeatureBuffer(x, room)
         second = None
         for k in range(1, 5):
-            y = _lrelu(getattr(self, f"conv{k}")(seen.all()))
+            y = _lrelu(getattr(self, f"conv{k}")(features.all()))
             if self.conv1x1 is not None and k == 2:
                 y = second = y + self.conv1x1(x.to(y.dtype))
             elif second is not None and k == 4:
                 y = y + second
-            seen.put(y)
-        return torch.add(x, self.conv5(seen.all()).to(x.dtype), alpha=RESIDUAL_SCALE)
+            features.put(y)
+        return torch.add(x, self.conv5(features.all()).to(x.dtype), alpha=RESIDUAL_SCALE)
 
 
-class _Shelf:
+class _FeatureBuffer:
     """Feature maps side by side: written into `room` where there is one, concatenated where gradients need them."""
 
     def __init__(self, x: Tensor, room: Tensor | None):
@@ -168,14 +169,14 @@ class UpStep(nn.Module):
         y = torch.empty(n, len(self.conv.weight), 2 * height, 2 * width, dtype=x.dtype, device=x.device)
         y = y.contiguous(memory_format=torch.channels_last)
         for i in (0, 1):
-            rows = _fallen_together(self.conv.weight, i, dim=2)
+            rows = _merge_taps(self.conv.weight, i, dim=2)
             for j in (0, 1):
-                part = F.conv2d(x, _fallen_together(rows, j, dim=3), bias, padding=1)  # [N, width, H + 1, W + 1]
+                part = F.conv2d(x, _merge_taps(rows, j, dim=3), bias, padding=1)  # [N, width, H + 1, W + 1]
                 y[:, :, i::2, j::2] = part[:, :, i : i + height, j : j + width]
         return _lrelu(y)
 
 
-def _fallen_together(weight: Tensor, odd: int, *, dim: int) -> Tensor:
+def _merge_taps(weight: Tensor, odd: int, *, dim: int) -> Tensor:
     """Three taps on a doubled line → two on the line itself, for its even or its odd pixels."""
     first, middle, last = weight.split(1, dim=dim)
     return torch.cat([first + middle, last] if odd else [first, middle + last], dim=dim)
@@ -224,7 +225,7 @@ class RRDBNet(ImageToImage):
 
         Sums of 70 blocks in bfloat16 lose a level or more in every pixel; like this it is a fifth of one (measured).
         """
-        return self._transform(img, self._twin.of(self.body, dtype))
+        return self._transform(img, self._fast_copy.get(self.body, dtype))
 
     def _transform(self, img: Tensor, body: nn.ModuleList) -> Tensor:
         x = (img + 1) / 2  # to [0, 1]; the zeros around the picture mean black
@@ -261,8 +262,8 @@ class RRDBNet(ImageToImage):
             room = torch.empty(shape, dtype=dtype, device=x.device, memory_format=torch.channels_last)
         for done, block in enumerate(body, 1):
             x = block(x, room)
-            if self.heed is not None:
-                self.heed(done / len(body))
+            if self.on_progress is not None:
+                self.on_progress(done / len(body))
         return x
 
     @property

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from ganvas.models.img2img import Step, seen_by
 
-FEWEST_ROWS = 4  # a strip of fewer would be mostly what is around it
-COPIES = 4  # of a strip at the same time: what goes in, with its borders, what comes out, normalised
+MIN_STRIP_ROWS = 4  # a strip of fewer would be mostly what is around it
+STRIP_COPIES = 4  # of a strip at the same time: what goes in, with its borders, what comes out, normalised
 
 PerPixel = Callable[[Tensor], Tensor]
 
 
-class Map(Protocol):
+class FeatureMap(Protocol):
     """Features of the whole picture, [N, C, H, W], of which any rows can be had."""
 
     shape: tuple[int, int, int, int]
@@ -38,7 +38,7 @@ class Map(Protocol):
         ...
 
 
-class Kept:
+class StoredMap:
     """A map that is there."""
 
     work = 0.0
@@ -53,10 +53,10 @@ class Kept:
         return self.whole[:, :, top:bottom]
 
 
-class Each:
+class PointwiseMap:
     """What a function of single pixels (an activation, a normalisation whose statistics are known) makes of a map."""
 
-    def __init__(self, source: Map, function: PerPixel):
+    def __init__(self, source: FeatureMap, function: PerPixel):
         self.source, self.function = source, function
         self.shape, self.work = source.shape, source.work
 
@@ -65,10 +65,10 @@ class Each:
         return self.function(self.source.rows(top, bottom))
 
 
-class Beside:
+class ConcatMap:
     """The channels of two maps, one after the other."""
 
-    def __init__(self, first: Map, second: Map):
+    def __init__(self, first: FeatureMap, second: FeatureMap):
         self.first, self.second = first, second
         n, c, h, w = first.shape
         self.shape = (n, c + second.shape[1], h, w)
@@ -79,7 +79,7 @@ class Beside:
         return torch.cat([self.first.rows(top, bottom), self.second.rows(top, bottom)], dim=1)
 
 
-class Layer:
+class ConvMap:
     """A convolution, with its own padding and perhaps an enlargement before it, over a map.
 
     Args:
@@ -89,7 +89,7 @@ class Layer:
         steps: how far it looks, as for `reach_px`.
     """
 
-    def __init__(self, source: Map, module: Any, steps: Sequence[Step]):
+    def __init__(self, source: FeatureMap, module: Any, steps: Sequence[Step]):
         self.source, self.module, self.steps = source, module, steps
         self.up = self.down = 1
         for kind, size, *more in steps:
@@ -113,25 +113,27 @@ class Layer:
             low, high = seen_by(step, low, high)
         low = max(low, 0) // self.down * self.down
         high = min(-(-(high + 1) // self.down) * self.down, self.source.shape[2])
-        made = self.module(self.source.rows(low, high))
+        out = self.module(self.source.rows(low, high))
         start = top - low * self.up // self.down
-        return made[:, :, start : start + bottom - top]
+        return out[:, :, start : start + bottom - top]
 
 
-class Strips:
+class StripRunner:
     """Computes maps in strips.
 
     Args:
         budget_bytes: that the strips of one layer may take together.
         heed: told how much is done, 0 … 1, after each strip; what it raises stops the work.
-        total_work: of the whole run; see `Sketch`.
+        total_work: of the whole run; see `StripCostEstimator`.
     """
 
-    def __init__(self, budget_bytes: float, *, heed: Callable[[float], object] | None = None, total_work: float = 1.0):
-        self.budget_bytes, self.heed, self.total_work = budget_bytes, heed, max(total_work, 1.0)
+    def __init__(
+        self, budget_bytes: float, *, on_progress: Callable[[float], object] | None = None, total_work: float = 1.0
+    ):
+        self.budget_bytes, self.on_progress, self.total_work = budget_bytes, on_progress, max(total_work, 1.0)
         self.done = 0.0
 
-    def kept(self, source: Map, *, statistics: bool = False) -> Kept:
+    def store(self, source: FeatureMap, *, statistics: bool = False) -> StoredMap:
         """Compute a map whole; with mean and variance of each channel where a normalisation will ask for them."""
         whole: Tensor | None = None
         moments = Moments()
@@ -143,32 +145,32 @@ class Strips:
             if statistics:
                 moments.add(strip)
         assert whole is not None, "a picture has rows"
-        return Kept(whole, moments.result() if statistics else None)
+        return StoredMap(whole, moments.result() if statistics else None)
 
-    def statistics(self, source: Map) -> tuple[Tensor, Tensor]:
+    def statistics(self, source: FeatureMap) -> tuple[Tensor, Tensor]:
         """(mean, variance) of each channel, [N, C, 1, 1] float64 on the CPU; the map is computed, and not kept."""
-        if isinstance(source, Kept) and source.statistics is not None:
+        if isinstance(source, StoredMap) and source.statistics is not None:
             return source.statistics
         moments = Moments()
         for top, bottom in self.cuts(source):
             moments.add(source.rows(top, bottom))
         return moments.result()
 
-    def add(self, kept: Kept, other: Map) -> None:
+    def add(self, target: StoredMap, other: FeatureMap) -> None:
         """kept + other, in its place."""
         for top, bottom in self.cuts(other):
-            kept.whole[:, :, top:bottom] += other.rows(top, bottom)
+            target.whole[:, :, top:bottom] += other.rows(top, bottom)
 
-    def normed(self, source: Map, norm: Any, activation: PerPixel | None = None) -> Map:
+    def apply_norm(self, source: FeatureMap, norm: Any, activation: PerPixel | None = None) -> FeatureMap:
         """A map normalised as in eval mode, by the whole picture's statistics where `norm` asks for such."""
-        known: Map = source
+        normalized: FeatureMap = source
         if isinstance(norm, nn.modules.instancenorm._InstanceNorm):
-            known = Each(source, self._by_picture(source, norm))
+            normalized = PointwiseMap(source, self._by_picture(source, norm))
         elif not isinstance(norm, nn.Identity):
-            known = Each(source, norm)
-        return known if activation is None else Each(known, activation)
+            normalized = PointwiseMap(source, norm)
+        return normalized if activation is None else PointwiseMap(normalized, activation)
 
-    def _by_picture(self, source: Map, norm: Any) -> PerPixel:
+    def _by_picture(self, source: FeatureMap, norm: Any) -> PerPixel:
         mean, variance = self.statistics(source)
         scale = (variance + norm.eps).rsqrt()
         if norm.affine:
@@ -178,20 +180,20 @@ class Strips:
             shift = shift + norm.bias.to(shift).view(1, -1, 1, 1)
         return Affine(scale.float(), shift.float())
 
-    def cuts(self, source: Map) -> Iterator[tuple[int, int]]:
+    def cuts(self, source: FeatureMap) -> Iterator[tuple[int, int]]:
         """The rows of each strip, and word of how far the work is."""
         height = source.shape[2]
-        most = max(FEWEST_ROWS, int(self.budget_bytes / (COPIES * bytes_a_row(source))))
+        most = max(MIN_STRIP_ROWS, int(self.budget_bytes / (STRIP_COPIES * bytes_per_row(source))))
         count = -(-height // most)
         edges = [height * k // count for k in range(count + 1)]
         for top, bottom in itertools.pairwise(edges):
             yield top, bottom
             self.done += source.work * (bottom - top) / height
-            if self.heed is not None:
-                self.heed(min(self.done / self.total_work, 1.0))
+            if self.on_progress is not None:
+                self.on_progress(min(self.done / self.total_work, 1.0))
 
 
-class Sketch(Strips):
+class StripCostEstimator(StripRunner):
     """Goes through the layers without computing anything: how much work and memory a picture of a size will take.
 
     Attributes:
@@ -203,27 +205,27 @@ class Sketch(Strips):
         super().__init__(1)
         self._alive = self.most = 0
 
-    def kept(self, source: Map, *, statistics: bool = False) -> Kept:
+    def store(self, source: FeatureMap, *, statistics: bool = False) -> StoredMap:
         """A map without numbers."""
         self.done += source.work
         whole = torch.empty(source.shape, device="meta")
-        kept = Kept(whole, (torch.empty(0), torch.empty(0)) if statistics else None)
+        stored = StoredMap(whole, (torch.empty(0), torch.empty(0)) if statistics else None)
         self._alive += whole.numel()
         self.most = max(self.most, self._alive)
-        weakref.finalize(kept, self._forget, whole.numel())
-        return kept
+        weakref.finalize(stored, self._forget, whole.numel())
+        return stored
 
     def _forget(self, count: int) -> None:
         self._alive -= count
 
-    def normed(self, source: Map, norm: Any, activation: PerPixel | None = None) -> Map:
+    def apply_norm(self, source: FeatureMap, norm: Any, activation: PerPixel | None = None) -> FeatureMap:
         """Counts the work of statistics."""
         by_picture = isinstance(norm, nn.modules.instancenorm._InstanceNorm)
-        if by_picture and not (isinstance(source, Kept) and source.statistics is not None):
+        if by_picture and not (isinstance(source, StoredMap) and source.statistics is not None):
             self.done += source.work
         return source
 
-    def add(self, kept: Kept, other: Map) -> None:
+    def add(self, target: StoredMap, other: FeatureMap) -> None:
         """Counts the work."""
         self.done += other.work
 
@@ -267,9 +269,11 @@ class Moments:
         return self.mean, self.squares / self.count
 
 
-def bytes_a_row(source: Map) -> float:
+def bytes_per_row(source: FeatureMap) -> float:
     """What a row of a map takes while it is made: itself, and what goes into it."""
     n, c, h, w = source.shape
     own = 4.0 * n * c * w
-    inputs: list[Map] = [getattr(source, name) for name in ("source", "first", "second") if hasattr(source, name)]
-    return own + sum(bytes_a_row(each) * each.shape[2] / h for each in inputs if not isinstance(each, Kept))
+    inputs: list[FeatureMap] = [
+        getattr(source, name) for name in ("source", "first", "second") if hasattr(source, name)
+    ]
+    return own + sum(bytes_per_row(each) * each.shape[2] / h for each in inputs if not isinstance(each, StoredMap))

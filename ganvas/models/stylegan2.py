@@ -368,7 +368,7 @@ class SynthesisBlock(nn.Module):
         return y if img is None else upsample2d(img, self.resample_filter).add_(y)
 
 
-def _paint(
+def _run_blocks(
     blocks: list[SynthesisBlock], x: Tensor, img: Tensor | None, ws: Tensor, noise_mode: str
 ) -> tuple[Tensor, Tensor | None]:
     """Run some blocks in a row; x and img are those of the block before the first of them."""
@@ -377,14 +377,14 @@ def _paint(
     return x, img
 
 
-def _paint_one_by_one(
+def _run_blocks_per_sample(
     blocks: list[SynthesisBlock], x: Tensor, img: Tensor | None, ws: Tensor, noise_mode: str
 ) -> Tensor:
-    """The same picture as from `_paint`, sample by sample."""
+    """The same picture as from `_run_blocks`, sample by sample."""
     done = []
     for i in range(ws.shape[0]):
         one = slice(i, i + 1)
-        picture = _paint(blocks, x[one], None if img is None else img[one], ws[one], noise_mode)[1]
+        picture = _run_blocks(blocks, x[one], None if img is None else img[one], ws[one], noise_mode)[1]
         assert picture is not None
         done.append(picture)
     return torch.cat(done)
@@ -442,9 +442,9 @@ class SynthesisNetwork(nn.Module):
         blocks = [block for block in self.blocks() if block.resolution <= last]
         x = self._start(ws, precision)
         together = self._num_blocks_together(blocks, ws)
-        x, img = _paint(blocks[:together], x, None, ws, noise_mode)
+        x, img = _run_blocks(blocks[:together], x, None, ws, noise_mode)
         if together < len(blocks):
-            img = _paint_one_by_one(blocks[together:], x, img, ws, noise_mode)
+            img = _run_blocks_per_sample(blocks[together:], x, img, ws, noise_mode)
         assert img is not None
         return img
 

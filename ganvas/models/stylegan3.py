@@ -74,11 +74,11 @@ class StyleGAN3Config:
     def __post_init__(self) -> None:
         _check_config(self)
 
-    def resolved(self) -> StyleGAN3Config:
+    def resolve(self) -> StyleGAN3Config:
         """The same with the variant's values in place of None."""
-        given = {name: getattr(self, name) for name in VARIANTS[self.variant]}
+        fields = {name: getattr(self, name) for name in VARIANTS[self.variant]}
         return dataclasses.replace(
-            self, **{name: VARIANTS[self.variant][name] if value is None else value for name, value in given.items()}
+            self, **{name: VARIANTS[self.variant][name] if value is None else value for name, value in fields.items()}
         )
 
 
@@ -135,7 +135,7 @@ class Grid:
 
 def grids(config: StyleGAN3Config) -> list[Grid]:
     """The output of each layer L0 … L{num_layers}, the last of which is ToRGB (AF, section 3.3, and appendix F.1)."""
-    config = config.resolved()
+    config = config.resolve()
     assert config.channel_base is not None and config.channel_max is not None
     res, last = config.img_resolution, config.num_layers
     last_cutoff = res / 2
@@ -222,7 +222,7 @@ class SynthesisInput(nn.Module):
         return torch.stack([x, y], dim=2).flatten(0, 1)
 
 
-class SynthesisLayer(nn.Module):
+class StyleGAN3SynthesisLayer(nn.Module):
     """Modulated convolution and filtered leaky ReLU (AF, figure 4b); ToRGB is one with neither filter nor bend.
 
     Args:
@@ -267,7 +267,7 @@ class SynthesisLayer(nn.Module):
     def forward(self, x: Tensor, w: Tensor, *, dtype: torch.dtype) -> Tensor:
         """x [N, I, h, w], w [N, w_dim] → [N, O, h', w']; the convolution runs in `dtype`."""
         if self.training:
-            self._follow_magnitude(x)
+            self._update_magnitude_ema(x)
         styles = self.affine(w)  # [N, I]
         if self.is_torgb:
             return self._to_rgb(x, styles / math.sqrt(self.weight.shape[1]), dtype)
@@ -304,7 +304,7 @@ class SynthesisLayer(nn.Module):
         return self.prepared.plain(self.weight, dtype)
 
     @torch.no_grad()
-    def _follow_magnitude(self, x: Tensor) -> None:
+    def _update_magnitude_ema(self, x: Tensor) -> None:
         magnitude = x.detach().to(self.magnitude_ema).square().mean()
         self.magnitude_ema.copy_(magnitude.lerp(self.magnitude_ema, self.ema_beta))
 
@@ -319,18 +319,18 @@ def _pointwise(x: Tensor, weight: Tensor) -> Tensor:
     return F.conv2d(rows, weight).reshape(n, h, weight.shape[0], -1).transpose(1, 2)
 
 
-class SynthesisNetwork(nn.Module):
+class StyleGAN3SynthesisNetwork(nn.Module):
     """ws → img."""
 
     def __init__(self, config: StyleGAN3Config):
         super().__init__()
-        self.config = config = config.resolved()
+        self.config = config = config.resolve()
         table = grids(config)
         self.num_ws = config.num_layers + 2  # the input and every layer, ToRGB among them, have a row of their own
         self.input = SynthesisInput(w_dim=config.w_dim, grid=table[0])
         self.layer_names = [f"L{i}_{grid.size}_{grid.channels}" for i, grid in enumerate(table)]
         for i, name in enumerate(self.layer_names):
-            layer = SynthesisLayer(
+            layer = StyleGAN3SynthesisLayer(
                 table[max(i - 1, 0)],
                 table[i],
                 config,
@@ -346,7 +346,7 @@ class SynthesisNetwork(nn.Module):
         at = self.layer_names.index(part) if part in self.layer_names else None
         return None if at is None else grids(self.config)[at].sampling_rate
 
-    def layers(self) -> list[SynthesisLayer]:
+    def layers(self) -> list[StyleGAN3SynthesisLayer]:
         """From the input on; the last is ToRGB."""
         return [self.get_submodule(name) for name in self.layer_names]  # type: ignore[misc]
 
@@ -414,7 +414,7 @@ class StyleGAN3Generator(StyleGenerator):
         self.config = config
         self.z_dim, self.c_dim, self.w_dim = config.z_dim, config.c_dim, config.w_dim
         self.img_resolution, self.img_channels = config.img_resolution, config.img_channels
-        synthesis = SynthesisNetwork(config)
+        synthesis = StyleGAN3SynthesisNetwork(config)
         self.num_ws = synthesis.num_ws
         mapping = MappingNetwork(
             z_dim=config.z_dim,

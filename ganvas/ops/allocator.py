@@ -32,7 +32,7 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError):
         return False
     large = any(mallopt(_M_MMAP_THRESHOLD, size) == 1 for size in _ONE_BLOCK_BYTES)
-    kept = mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES) == 1
+    trim_disabled = mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES) == 1
     # Threads have arenas of their own, of 64 MiB at most: a larger picture would still come from fresh pages there.
     shared = mallopt(_M_ARENA_MAX, 1) == 1
-    return large and kept and shared
+    return large and trim_disabled and shared

@@ -26,7 +26,7 @@ def gaussian_blur(img: Tensor, sigma_px: float) -> Tensor:
         return img.clone()
     if sigma_px >= LARGE_SIGMA_PX and min(img.shape[2:]) >= 4:
         reach = 3 * math.ceil(sigma_px)  # mirrored here, since half a pixel cannot be mirrored at half size
-        even = _mirrored(_mirrored(img, reach, dim=2), reach, dim=3)
+        even = _mirror_pad(_mirror_pad(img, reach, dim=2), reach, dim=3)
         small = gaussian_blur(F.avg_pool2d(even, 2, ceil_mode=True, count_include_pad=False), sigma_px / 2)
         large = F.interpolate(small, scale_factor=2, mode="bilinear")
         return large[:, :, reach : reach + img.shape[2], reach : reach + img.shape[3]]
@@ -34,17 +34,17 @@ def gaussian_blur(img: Tensor, sigma_px: float) -> Tensor:
     at = torch.arange(-reach, reach + 1, device=img.device, dtype=img.dtype)
     bell = (-0.5 * (at / sigma_px).square()).exp()
     bell = bell / bell.sum()
-    return _along(_along(img, bell, dim=2), bell, dim=3)
+    return _blur_axis(_blur_axis(img, bell, dim=2), bell, dim=3)
 
 
-def _along(img: Tensor, bell: Tensor, *, dim: int) -> Tensor:
-    padded = _mirrored(img, len(bell) // 2, dim=dim)
+def _blur_axis(img: Tensor, bell: Tensor, *, dim: int) -> Tensor:
+    padded = _mirror_pad(img, len(bell) // 2, dim=dim)
     n, c, h, w = padded.shape
     shape = (len(bell), 1) if dim == 2 else (1, len(bell))
     return F.conv2d(padded.reshape(n * c, 1, h, w), bell.view(1, 1, *shape)).view(n, c, *img.shape[2:])
 
 
-def _mirrored(img: Tensor, reach: int, *, dim: int) -> Tensor:
+def _mirror_pad(img: Tensor, reach: int, *, dim: int) -> Tensor:
     """The picture with `reach` more pixels at both ends, edges reflected, also far beyond."""
     length = img.shape[dim]
     at = torch.arange(-reach, length + reach, device=img.device).remainder(2 * length)

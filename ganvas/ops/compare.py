@@ -12,18 +12,18 @@ WINDOW_PX, SIGMA_PX = 11, 1.5
 K1, K2 = 0.01, 0.03
 
 
-def psnr_db(a: Tensor, b: Tensor) -> Tensor:
+def psnr_rgb(a: Tensor, b: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of pictures in [-1, 1], in dB, [N]; equal pictures give infinity.
 
     Raises:
         BadImage: pictures of different sizes.
     """
-    _same(a, b)
+    _check_same_size(a, b)
     error = (a.float() - b.float()).square().mean(dim=(1, 2, 3))
     return 10 * torch.log10(4 / error)
 
 
-def ssim(a: Tensor, b: Tensor) -> Tensor:
+def ssim_rgb(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity of pictures in [-1, 1], [N]; 1 = equal.
 
     Gaussian windows of 11 px, sigma 1.5, without padding, averaged over colours and places; pictures smaller than the
@@ -34,17 +34,17 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
     Source: Wang et al. 2004, "Image Quality Assessment: From Error Visibility to Structural Similarity", equation 13.
     """
-    _same(a, b)
+    _check_same_size(a, b)
     c1, c2 = (2 * K1) ** 2, (2 * K2) ** 2  # the range of values is 2
     a, b = a.float(), b.float()
-    mean_a, mean_b = _window(a), _window(b)
-    var_a, var_b = _window(a * a) - mean_a**2, _window(b * b) - mean_b**2
-    both = _window(a * b) - mean_a * mean_b
+    mean_a, mean_b = _window_mean(a), _window_mean(b)
+    var_a, var_b = _window_mean(a * a) - mean_a**2, _window_mean(b * b) - mean_b**2
+    both = _window_mean(a * b) - mean_a * mean_b
     alike = (2 * mean_a * mean_b + c1) * (2 * both + c2)
     return (alike / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean(dim=(1, 2, 3))
 
 
-def _window(x: Tensor) -> Tensor:
+def _window_mean(x: Tensor) -> Tensor:
     if min(x.shape[2:]) < WINDOW_PX:
         return x.mean(dim=(2, 3), keepdim=True)
     at = torch.arange(WINDOW_PX, dtype=x.dtype, device=x.device) - WINDOW_PX // 2
@@ -54,6 +54,6 @@ def _window(x: Tensor) -> Tensor:
     return F.conv2d(x, bell.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
 
 
-def _same(a: Tensor, b: Tensor) -> None:
+def _check_same_size(a: Tensor, b: Tensor) -> None:
     if a.shape != b.shape:
         raise BadImage(f"pictures of one size are compared, got {list(a.shape)} and {list(b.shape)}")

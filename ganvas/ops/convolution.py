@@ -41,7 +41,7 @@ def conv2d(
     Returns:
         [N, O, H', W'].
     """
-    return _convolve(x, weight, bias, _Kind(_pair(stride), _pair(padding), groups, False))
+    return _convolve(x, weight, bias, _ConvParams(_pair(stride), _pair(padding), groups, False))
 
 
 def conv_transpose2d(
@@ -64,7 +64,7 @@ def conv_transpose2d(
     Returns:
         [N, O, H', W'].
     """
-    return _convolve(x, weight, bias, _Kind(_pair(stride), _pair(padding), groups, True))
+    return _convolve(x, weight, bias, _ConvParams(_pair(stride), _pair(padding), groups, True))
 
 
 class Conv2d(nn.Conv2d):
@@ -75,7 +75,7 @@ class Conv2d(nn.Conv2d):
 
 
 @dataclass(frozen=True)
-class _Kind:
+class _ConvParams:
     """All of a convolution but its tensors."""
 
     stride: tuple[int, int]
@@ -100,21 +100,21 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, kind: _Kind) -> Tensor:
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, kind: _ConvParams) -> Tensor:
     if torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return kind.forward(x, weight, bias)
-    return _Convolution.apply(_inner(x), _inner(weight), bias, kind)
+    return _Convolution.apply(_non_leaf(x), _non_leaf(weight), bias, kind)
 
 
-def _inner(x: Tensor) -> Tensor:
+def _non_leaf(x: Tensor) -> Tensor:
     """x as no leaf of the graph: of leaves autograd does not say whether it will use their gradient."""
     return x.view_as(x) if x.is_leaf and x.requires_grad else x
 
 
-def _wanted(ctx: Any, i: int) -> bool:
+def _needs_grad(ctx: Any, i: int) -> bool:
     """Will this backward pass use the gradient of the i-th argument?
 
     `needs_input_grad` says what *some* pass could use. A penalty asks for the picture's gradient alone, and the
@@ -133,7 +133,7 @@ class _Convolution(torch.autograd.Function):
     """y = conv(x, w) + bias."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, kind: _Kind) -> Tensor:
+    def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, kind: _ConvParams) -> Tensor:
         ctx.save_for_backward(x, w)
         ctx.kind = kind
         return kind.forward(x, w, bias)
@@ -141,7 +141,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Grads:
         (x, w), kind = ctx.saved_tensors, ctx.kind
-        wanted = (_wanted(ctx, 0), _wanted(ctx, 1), _wanted(ctx, 2))
+        wanted = (_needs_grad(ctx, 0), _needs_grad(ctx, 1), _needs_grad(ctx, 2))
         if not torch.is_grad_enabled():
             return *kind.backward(g, x, w, wanted), None
         to_x = _ToInput.apply(g, w, x.detach(), kind) if wanted[0] else None
@@ -153,7 +153,7 @@ class _ToInput(torch.autograd.Function):
     """x̄ = the adjoint of x → conv(x, w) at g; `x` lends its shape."""
 
     @staticmethod
-    def forward(ctx: Any, g: Tensor, w: Tensor, x: Tensor, kind: _Kind) -> Tensor:
+    def forward(ctx: Any, g: Tensor, w: Tensor, x: Tensor, kind: _ConvParams) -> Tensor:
         ctx.save_for_backward(g, w)
         ctx.kind = kind
         return kind.backward(g, x, w, (True, False, False))[0]  # type: ignore[return-value]
@@ -161,8 +161,8 @@ class _ToInput(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gg: Tensor) -> Grads:
         (g, w), kind = ctx.saved_tensors, ctx.kind
-        to_g = _convolve(gg, w, None, kind) if _wanted(ctx, 0) else None
-        to_w = _ToWeight.apply(g, gg, w.detach(), kind) if _wanted(ctx, 1) else None
+        to_g = _convolve(gg, w, None, kind) if _needs_grad(ctx, 0) else None
+        to_w = _ToWeight.apply(g, gg, w.detach(), kind) if _needs_grad(ctx, 1) else None
         return to_g, to_w, None, None
 
 
@@ -170,7 +170,7 @@ class _ToWeight(torch.autograd.Function):
     """w̄ = the adjoint of w → conv(x, w) at g; `w` lends its shape."""
 
     @staticmethod
-    def forward(ctx: Any, g: Tensor, x: Tensor, w: Tensor, kind: _Kind) -> Tensor:
+    def forward(ctx: Any, g: Tensor, x: Tensor, w: Tensor, kind: _ConvParams) -> Tensor:
         ctx.save_for_backward(g, x)
         ctx.kind = kind
         return kind.backward(g, x, w, (False, True, False))[1]  # type: ignore[return-value]
@@ -178,6 +178,6 @@ class _ToWeight(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gg: Tensor) -> Grads:
         (g, x), kind = ctx.saved_tensors, ctx.kind
-        to_g = _convolve(x, gg, None, kind) if _wanted(ctx, 0) else None
-        to_x = _ToInput.apply(g, gg, x.detach(), kind) if _wanted(ctx, 1) else None
+        to_g = _convolve(x, gg, None, kind) if _needs_grad(ctx, 0) else None
+        to_x = _ToInput.apply(g, gg, x.detach(), kind) if _needs_grad(ctx, 1) else None
         return to_g, to_x, None, None

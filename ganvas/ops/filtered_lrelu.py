@@ -110,13 +110,13 @@ class Resampler:
     small: tuple[int, int]  # height, width
     large: tuple[int, int]
 
-    def grow(self, x: Tensor) -> Tensor:
+    def upsample(self, x: Tensor) -> Tensor:
         """[N, C, *small] → [N, C, *large]."""
         if self.f.ndim == 2:
             return self._grow(x, self.f, (True, True))
         return self._grow(self._grow(x, self.f[:, None], (True, False)), self.f[None, :], (False, True))
 
-    def shrink(self, y: Tensor) -> Tensor:
+    def downsample(self, y: Tensor) -> Tensor:
         """[N, C, *large] → [N, C, *small]."""
         if self.f.ndim == 2:
             return self._shrink(y, self.f, (True, True))
@@ -165,7 +165,7 @@ def _pad(x: Tensor, rest: list[tuple[int, int]]) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class _Filtered:
+class _FilteredLReLU:
     """y = down.shrink(φ(up.grow(x))), where φ is the leaky ReLU, then the clamp."""
 
     up: Resampler
@@ -178,12 +178,12 @@ class _Filtered:
         """In which it is computed."""
         return self.up.f.dtype
 
-    def bend(self, u: Tensor) -> Tensor:
+    def activate(self, u: Tensor) -> Tensor:
         """φ(u)."""
         u = F.leaky_relu(u, self.slope)
         return u if self.clamp is None else u.clamp(-self.clamp, self.clamp)
 
-    def bend_(self, u: Tensor) -> Tensor:
+    def activate_(self, u: Tensor) -> Tensor:
         """φ(u), in the memory of u."""
         u = F.leaky_relu_(u, self.slope)
         return u if self.clamp is None else u.clamp_(-self.clamp, self.clamp)
@@ -197,19 +197,19 @@ class _Filtered:
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, h, w] → [N, C, h', w'], by plain operations of torch."""
-        return self.down.shrink(self.bend(self.up.grow(x)))
+        return self.down.downsample(self.activate(self.up.upsample(x)))
 
     def forward_(self, x: Tensor) -> Tensor:
         """The same without gradients and with less memory."""
-        return self.down.shrink(self.bend_(self.up.grow(x)))
+        return self.down.downsample(self.activate_(self.up.upsample(x)))
 
-    def linearised(self, x: Tensor, v: Tensor) -> Tensor:
+    def jvp(self, x: Tensor, v: Tensor) -> Tensor:
         """The directional derivative at x along v."""
-        return self.down.shrink(self.slopes(self.up.grow(x)).mul_(self.up.grow(v)))
+        return self.down.downsample(self.slopes(self.up.upsample(x)).mul_(self.up.upsample(v)))
 
-    def transposed(self, x: Tensor, g: Tensor) -> Tensor:
+    def vjp(self, x: Tensor, g: Tensor) -> Tensor:
         """The gradient with respect to x, from the gradient g of the result."""
-        return self.up.shrink(self.slopes(self.up.grow(x)).mul_(self.down.grow(g)))
+        return self.up.downsample(self.slopes(self.up.upsample(x)).mul_(self.down.upsample(g)))
 
 
 def filtered_lrelu(
@@ -276,13 +276,13 @@ class _Prelude:
         return _Prelude(self.dtype, None if scale is None else scale[i, j], None if bias is None else bias[j])
 
 
-def _run(layer: _Filtered, prelude: _Prelude, x: Tensor) -> Tensor:
+def _run(layer: _FilteredLReLU, prelude: _Prelude, x: Tensor) -> Tensor:
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return layer.forward(prelude(x))
     tensors = (x, prelude.scale, prelude.bias)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         return _Forward.apply(prelude(x), layer)
-    return _in_pieces(layer, layer.forward_, layer.down.small, x, preludes=[prelude])
+    return _run_in_chunks(layer, layer.forward_, layer.down.small, x, preludes=[prelude])
 
 
 def _plan(
@@ -296,7 +296,7 @@ def _plan(
     gain: float,
     slope: float,
     clamp: float | None,
-) -> _Filtered:
+) -> _FilteredLReLU:
     """Sizes and offsets. Since gain·φ(u) = φ(gain·u), gains go into the filter and cost nothing."""
     # Strided depthwise kernels in bfloat16 are many times slower on a CPU.
     slow = x.dtype == torch.bfloat16 and x.device.type == "cpu"
@@ -309,7 +309,7 @@ def _plan(
     h, w = x.shape[2:]
     large = (h * up + sum(padding) - ku + 1, w * up + sum(padding) - ku + 1)
     small = ((large[0] - kd) // down + 1, (large[1] - kd) // down + 1)
-    return _Filtered(
+    return _FilteredLReLU(
         up=Resampler(f=fu, factor=up, offset=ku - 1 - padding[0], small=(h, w), large=large),
         down=Resampler(f=fd, factor=down, offset=0, small=small, large=large),
         slope=slope,
@@ -317,8 +317,8 @@ def _plan(
     )
 
 
-def _in_pieces(
-    layer: _Filtered, fn: Any, size: tuple[int, int], *inputs: Tensor, preludes: Sequence[_Prelude]
+def _run_in_chunks(
+    layer: _FilteredLReLU, fn: Any, size: tuple[int, int], *inputs: Tensor, preludes: Sequence[_Prelude]
 ) -> Tensor:
     """fn(*inputs), a sample and a few channels at a time, so that the enlarged picture is small and stays in the cache.
 
@@ -340,7 +340,7 @@ def _in_pieces(
     return out
 
 
-def _channels_at_once(layer: _Filtered) -> int:
+def _channels_at_once(layer: _FilteredLReLU) -> int:
     """A multiple of 16: kernels work on that many channels side by side."""
     h, w = layer.up.large
     return max(16, WORKSPACE_BYTES // (h * w * layer.dtype.itemsize) // 16 * 16)
@@ -350,10 +350,10 @@ class _Forward(torch.autograd.Function):
     """The operation; keeps its input and computes the enlarged picture again for the gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: _Filtered) -> Tensor:
+    def forward(ctx: Any, x: Tensor, layer: _FilteredLReLU) -> Tensor:
         ctx.save_for_backward(x)
         ctx.layer = layer
-        return _in_pieces(layer, layer.forward_, layer.down.small, x, preludes=[_Prelude(x.dtype, None, None)])
+        return _run_in_chunks(layer, layer.forward_, layer.down.small, x, preludes=[_Prelude(x.dtype, None, None)])
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
@@ -365,14 +365,14 @@ class _Derivative(torch.autograd.Function):
     """`linearised` or `transposed` at x: linear in v, and without slope in x, as the leaky ReLU is piecewise linear."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, v: Tensor, layer: _Filtered, transposed: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, v: Tensor, layer: _FilteredLReLU, vjp: bool) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.layer, ctx.transposed = layer, transposed
-        fn, size = (layer.transposed, layer.up.small) if transposed else (layer.linearised, layer.down.small)
+        ctx.layer, ctx.vjp = layer, vjp
+        fn, size = (layer.vjp, layer.up.small) if vjp else (layer.jvp, layer.down.small)
         plain = _Prelude(x.dtype, None, None)
-        return _in_pieces(layer, fn, size, x, v, preludes=[plain, plain])
+        return _run_in_chunks(layer, fn, size, x, v, preludes=[plain, plain])
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         (x,) = ctx.saved_tensors
-        return None, _Derivative.apply(x, g, ctx.layer, not ctx.transposed), None, None
+        return None, _Derivative.apply(x, g, ctx.layer, not ctx.vjp), None, None

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-SHARE = 0.5  # of the free memory
-MOST_BYTES = 4 * 2**30  # more gains little: what tiles compute twice is a third by then
-UNKNOWN_BYTES = 2**30  # where the system does not say what is free
+MEMORY_FRACTION = 0.5  # of the free memory
+MAX_TILE_BYTES = 4 * 2**30  # more gains little: what tiles compute twice is a third by then
+FALLBACK_FREE_BYTES = 2**30  # where the system does not say what is free
 PROBE_PX = 16
-COPIES = 4  # of the largest layer, at the same time: what goes in, what comes out, and room for a kernel and the result
+LAYER_COPIES = (
+    4  # of the largest layer, at the same time: what goes in, what comes out, and room for a kernel and the result
+)
 
 
 def free_bytes(device: torch.device) -> int:
@@ -22,7 +24,7 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     known = [size for size in (_available(), _left_in_container(), _physical()) if size is not None]
-    return min(known, default=UNKNOWN_BYTES)
+    return min(known, default=FALLBACK_FREE_BYTES)
 
 
 def _available() -> int | None:
@@ -61,27 +63,27 @@ def bytes_needed(net: Any, img: Tensor) -> tuple[float, float]:
         img: [1, C, h, w], what it is tried on.
     """
     known = getattr(net, "working_bytes", None)
-    return known if known is not None else (max(bytes_a_pixel(net, img), 1.0), 0.0)
+    return known if known is not None else (max(bytes_per_pixel(net, img), 1.0), 0.0)
 
 
-def bytes_a_pixel(net: Any, img: Tensor) -> float:
+def bytes_per_pixel(net: Any, img: Tensor) -> float:
     """What a network holds for each pixel of its input while it runs, measured on its layers. See `bytes_needed`."""
     largest = 0
 
-    def look(module: object, inputs: tuple[object, ...], output: object) -> None:
+    def record_size(module: object, inputs: tuple[object, ...], output: object) -> None:
         nonlocal largest
         tensors = [each for each in (*inputs, output) if isinstance(each, Tensor)]
         largest = max(largest, *(each.numel() * each.element_size() for each in tensors))
 
     layers = net.modules() if isinstance(net, nn.Module) else ()
-    hooks = [module.register_forward_hook(look) for module in layers]
+    hooks = [module.register_forward_hook(record_size) for module in layers]
     try:
         with torch.no_grad():
-            look(net, (img,), net(img))
+            record_size(net, (img,), net(img))
     finally:
         for hook in hooks:
             hook.remove()
-    return COPIES * largest / (img.shape[2] * img.shape[3])
+    return LAYER_COPIES * largest / (img.shape[2] * img.shape[3])
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WORTH_IT = 1.15  # bfloat16 must be this many times as fast as float32 to be chosen
+MIN_SPEEDUP = 1.15  # bfloat16 must be this many times as fast as float32 to be chosen
 _mkldnn = torch.ops.mkldnn
 
 
@@ -44,7 +44,7 @@ _measured: dict[str, torch.dtype] = {}
 
 def _faster_of(exact: torch.dtype, other: torch.dtype) -> torch.dtype:
     seconds = _seconds((exact, other))
-    return other if seconds[exact] > WORTH_IT * seconds[other] else exact
+    return other if seconds[exact] > MIN_SPEEDUP * seconds[other] else exact
 
 
 @torch.no_grad()
@@ -106,31 +106,31 @@ class PreparedWeight:
 
     def plain(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
         """The weight [O, I, k, k] in another type, in the layout that convolutions like; without gradient."""
-        return self._get(weight, ("plain", dtype), lambda: _converted(weight, dtype))
+        return self._get(weight, ("plain", dtype), lambda: _convert(weight, dtype))
 
     def conv2d(self, x: Tensor, weight: Tensor) -> Tensor:
         """`F.conv2d(x, weight, padding=k // 2)` in the type of x, for a call that needs no gradient."""
         if not packing_works():
             return F.conv2d(x, self.plain(weight, x.dtype), padding=weight.shape[-1] // 2)
-        packed = self._get(weight, ("conv", x.dtype), lambda: _pack(_converted(weight, x.dtype)))
+        packed = self._get(weight, ("conv", x.dtype), lambda: _pack(_convert(weight, x.dtype)))
         return _packed_conv2d(x, packed, weight.shape[-1] // 2)
 
     def conv_transpose2d(self, x: Tensor, weight: Tensor) -> Tensor:
         """`F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)` in the type of x, where no gradient is needed."""
         if not packing_works():
             return F.conv_transpose2d(x, self.plain(weight, x.dtype).transpose(0, 1), stride=2)
-        packed = self._get(weight, ("up", x.dtype), lambda: _pack_transposed(_converted(weight, x.dtype)))
+        packed = self._get(weight, ("up", x.dtype), lambda: _pack_transposed(_convert(weight, x.dtype)))
         return _packed_conv_transpose2d(x, packed)
 
     def _get(self, weight: Tensor, form: object, make: Callable[[], Tensor]) -> Tensor:
-        if not self._knows(weight):
+        if not self._is_current(weight):
             self._owner, self._forms = weakref.ref(weight), {}
             self._stamp, self._sample = _stamp(weight), _sample(weight).clone()
         if form not in self._forms:
             self._forms[form] = make()
         return self._forms[form]
 
-    def _knows(self, weight: Tensor) -> bool:
+    def _is_current(self, weight: Tensor) -> bool:
         if self._owner is None or self._owner() is not weight or self._stamp != _stamp(weight):
             return False
         return self._sample is not None and torch.equal(self._sample, _sample(weight))
@@ -173,7 +173,7 @@ def _energy(weight: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _converted(weight: Tensor, dtype: torch.dtype) -> Tensor:
+def _convert(weight: Tensor, dtype: torch.dtype) -> Tensor:
     return weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
 
 

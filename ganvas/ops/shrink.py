@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def shrunk(img: Tensor, px: int) -> Tensor:
+def downscale(img: Tensor, px: int) -> Tensor:
     """By area, to px × px; a picture of that size or smaller is left as it is.
 
     Args:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ganvas.ops.convolution import Conv2d
 
-EPSILON = 1e-12  # keeps a zero weight from dividing by zero
-SETTLING_STEPS = 15  # power iterations that `settle` runs on fresh weights
+NORM_EPS = 1e-12  # keeps a zero weight from dividing by zero
+INIT_POWER_ITERATIONS = 15  # power iterations that `run_power_iterations` runs on fresh weights
 
 
 class _Spectral(nn.Module):
@@ -26,19 +26,19 @@ class _Spectral(nn.Module):
 
     def _start(self) -> None:
         rows = self._matrix().shape[0]
-        self.register_buffer("weight_u", F.normalize(torch.randn(rows), dim=0, eps=EPSILON))
+        self.register_buffer("weight_u", F.normalize(torch.randn(rows), dim=0, eps=NORM_EPS))
 
     def _matrix(self) -> Tensor:
         """The weight as [outputs, everything else]."""
         return self.weight.flatten(1)
 
     @torch.no_grad()
-    def settle(self, steps: int = SETTLING_STEPS) -> None:
-        """See the function `settle`."""
+    def run_power_iterations(self, steps: int = INIT_POWER_ITERATIONS) -> None:
+        """See the function `run_power_iterations`."""
         matrix = self._matrix()
         for _ in range(steps):
-            v = F.normalize(matrix.t() @ self.weight_u, dim=0, eps=EPSILON)
-            self.weight_u.copy_(F.normalize(matrix @ v, dim=0, eps=EPSILON))
+            v = F.normalize(matrix.t() @ self.weight_u, dim=0, eps=NORM_EPS)
+            self.weight_u.copy_(F.normalize(matrix @ v, dim=0, eps=NORM_EPS))
 
     def sigma(self) -> Tensor:
         """The largest singular value, a scalar; in train mode after one more power iteration."""
@@ -48,20 +48,20 @@ class _Spectral(nn.Module):
             matrix = self._matrix()
             if self.training:
                 with torch.no_grad():
-                    v = F.normalize(matrix.t() @ u, dim=0, eps=EPSILON)
-                    u = F.normalize(matrix @ v, dim=0, eps=EPSILON)
+                    v = F.normalize(matrix.t() @ u, dim=0, eps=NORM_EPS)
+                    u = F.normalize(matrix @ v, dim=0, eps=NORM_EPS)
                     self.weight_u.copy_(u)
-            return (matrix.t() @ u).norm().clamp_min(EPSILON)  # = uᵀ W v with v = Wᵀu / |Wᵀu|
+            return (matrix.t() @ u).norm().clamp_min(NORM_EPS)  # = uᵀ W v with v = Wᵀu / |Wᵀu|
 
-    def normalised(self) -> Tensor:
+    def compute_weight(self) -> Tensor:
         """weight / σ."""
         weight: Tensor = self.weight  # type: ignore[assignment]
         return weight if self.frozen else weight / self.sigma()
 
     @torch.no_grad()
     def freeze(self) -> None:
-        """See the function `freeze`."""
-        self.weight.copy_(self.normalised())
+        """See the function `fold_spectral_norm`."""
+        self.weight.copy_(self.compute_weight())
         self.frozen = True
 
 
@@ -77,7 +77,7 @@ class SpectralConv2d(_Spectral, Conv2d):
         pixels = x.shape[0] * x.shape[2] * x.shape[3] // (self.stride[0] * self.stride[1])
         if self.bias is None and not self.frozen and pixels < self.weight[0].numel():
             return self._conv_forward(x, self.weight, None) / self.sigma().to(x.dtype)  # fewer numbers to divide
-        return self._conv_forward(x, self.normalised(), self.bias)
+        return self._conv_forward(x, self.compute_weight(), self.bias)
 
 
 class SpectralConvTranspose2d(_Spectral, nn.ConvTranspose2d):
@@ -94,7 +94,7 @@ class SpectralConvTranspose2d(_Spectral, nn.ConvTranspose2d):
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """[N, I, H, W] → [N, O, H', W']."""
-        return F.conv_transpose2d(x, self.normalised(), self.bias, self.stride, self.padding)  # type: ignore[arg-type]
+        return F.conv_transpose2d(x, self.compute_weight(), self.bias, self.stride, self.padding)  # type: ignore[arg-type]
 
 
 class SpectralLinear(_Spectral, nn.Linear):
@@ -106,17 +106,17 @@ class SpectralLinear(_Spectral, nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, I] → [N, O]."""
-        return F.linear(x, self.normalised(), self.bias)
+        return F.linear(x, self.compute_weight(), self.bias)
 
 
-def settle(network: nn.Module, steps: int = SETTLING_STEPS) -> None:
+def run_power_iterations(network: nn.Module, steps: int = INIT_POWER_ITERATIONS) -> None:
     """Find the singular vectors of weights that have just been set, so that the first σ is right."""
     for module in network.modules():
         if isinstance(module, _Spectral):
-            module.settle(steps)
+            module.run_power_iterations(steps)
 
 
-def freeze(network: nn.Module) -> None:
+def fold_spectral_norm(network: nn.Module) -> None:
     """Divide the weights by their σ for good: for a copy that will only be run, and never be saved or trained."""
     for module in network.modules():
         if isinstance(module, _Spectral):

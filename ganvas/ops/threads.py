@@ -13,7 +13,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-WORTH_IT = 0.9  # a larger count must take at most this share of the smaller one's time
+MAX_TIME_RATIO = 0.9  # a larger count must take at most this share of the smaller one's time
 
 
 def calibrate_threads() -> int:
@@ -27,16 +27,16 @@ def calibrate_threads() -> int:
     most = torch.get_num_threads()
     if most == 1 or os.environ.get("OMP_NUM_THREADS"):
         return most
-    chosen = best_count(_seconds_by_count(sorted({1, max(most // 2, 1), most})))
+    chosen = best_thread_count(_seconds_by_count(sorted({1, max(most // 2, 1), most})))
     torch.set_num_threads(chosen)
     return chosen
 
 
-def best_count(seconds: dict[int, float]) -> int:
+def best_thread_count(seconds: dict[int, float]) -> int:
     """The smallest count that no larger one beats by a tenth. `seconds` maps counts to times."""
     best = min(seconds)
     for count in sorted(seconds):
-        if seconds[count] <= WORTH_IT * seconds[best]:
+        if seconds[count] <= MAX_TIME_RATIO * seconds[best]:
             best = count
     return best
 

@@ -26,7 +26,7 @@ def from_wavelet(x: Tensor) -> Tensor:
 def from_halves(x: Tensor) -> Tensor:
     """`from_wavelet(2 · x)`: for who scales the coefficients anyway, and so saves a pass over them."""
     if torch.compiler.is_compiling():
-        return _joined(x)
+        return _join(x)
     return _Join.apply(x)
 
 
@@ -78,7 +78,7 @@ class _Split(torch.autograd.Function):
         return _Join.apply(gradient)
 
 
-def _joined(x: Tensor) -> Tensor:
+def _join(x: Tensor) -> Tensor:
     """`_Join` in words that torch.compile can follow."""
     n, channels, h, w = x.shape
     left, right = x.permute(0, 2, 3, 1).chunk(2, dim=3)  # [a | b], [c | d]

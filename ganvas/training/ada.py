@@ -27,16 +27,16 @@ from torch import Tensor
 from ganvas.checks import check_img, check_known
 from ganvas.errors import BadConfig, BadImage
 from ganvas.training.diffaugment import within
-from ganvas.training.warp import SMALLEST_PX, mirrored, move, straight, warp, warp_straight
+from ganvas.training.warp import MIN_WARP_PX, reflect_index, straight, warp, warp_exact, warp_straight
 
-GROUPS: dict[str, tuple[str, ...]] = {
+ADA_GROUPS: dict[str, tuple[str, ...]] = {
     "geometry": ("flip", "rot90", "shift", "scale", "rotate", "stretch", "drift"),
     "colour": ("brightness", "contrast", "luma_flip", "hue", "saturation"),
     "filter": ("bands",),
     "noise": ("noise",),
     "cutout": ("cutout",),
 }
-LARGEST_LINE_PX = 256  # of a side up to which a CPU warps upright pictures by matrices rather than by samples
+MAX_MATRIX_WARP_PX = 256  # of a side up to which a CPU warps upright pictures by matrices rather than by samples
 # The expected power of natural pictures in the four bands of `filter`, low to high: 1/f.
 BAND_POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)
 # The low-pass half of Daubechies' wavelet with two vanishing moments (symlet 2), sum √2.
@@ -70,7 +70,7 @@ class Ada:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", tuple(self.groups))  # JSON turns tuples into lists
-        known = [*GROUPS, *(name for names in GROUPS.values() for name in names)]
+        known = [*ADA_GROUPS, *(name for names in ADA_GROUPS.values() for name in names)]
         for name in self.groups:
             check_known(name, set(known), what="augmentation")
         for name, value in vars(self).items():
@@ -89,7 +89,7 @@ class Ada:
     @property
     def operations(self) -> frozenset[str]:
         """The single operations that `groups` stand for."""
-        return frozenset(name for group in self.groups for name in GROUPS.get(group, (group,)))
+        return frozenset(name for group in self.groups for name in ADA_GROUPS.get(group, (group,)))
 
     def __call__(self, img: Tensor, *, p: float, rng: torch.Generator) -> Tensor:
         """Change each picture by its own draw.
@@ -120,9 +120,9 @@ class Ada:
         return changed.to(img.dtype)
 
     def _check_shape(self, img: Tensor) -> None:
-        if min(img.shape[2:]) < SMALLEST_PX:
-            raise BadImage(f"Ada takes pictures of {SMALLEST_PX} px a side or more, got {list(img.shape)}.")
-        if img.shape[1] not in (1, 3) and self.operations & set(GROUPS["colour"]):
+        if min(img.shape[2:]) < MIN_WARP_PX:
+            raise BadImage(f"Ada takes pictures of {MIN_WARP_PX} px a side or more, got {list(img.shape)}.")
+        if img.shape[1] not in (1, 3) and self.operations & set(ADA_GROUPS["colour"]):
             raise BadImage(
                 f"Ada's colour operations are for 1 or 3 channels, got {list(img.shape)}; leave 'colour' out of groups."
             )
@@ -131,52 +131,54 @@ class Ada:
     # One method a group, in the order in which they happen; each takes and gives [N, C, H, W].
 
     def _geometry(self, img: Tensor, dice: Dice) -> Tensor:
-        motion = self.draw_motion(dice, *img.shape[2:])
-        along_lines = motion.smooth & straight(motion.inverse, *img.shape[2:])
-        if img.device.type != "cpu" or max(img.shape[2:]) > LARGEST_LINE_PX:
+        transform = self.draw_geometry(dice, *img.shape[2:])
+        along_lines = transform.smooth & straight(transform.inverse, *img.shape[2:])
+        if img.device.type != "cpu" or max(img.shape[2:]) > MAX_MATRIX_WARP_PX:
             along_lines = torch.zeros_like(along_lines)
-        img = _on_rows(img, motion.moved & ~motion.smooth, lambda x, at: move(x, motion.inverse[at]))
-        img = _on_rows(img, along_lines, lambda x, at: warp_straight(x, motion.inverse[at]))
-        return _on_rows(img, motion.smooth & ~along_lines, lambda x, at: warp(x, motion.inverse[at]))
+        img = _on_rows(
+            img, transform.is_changed & ~transform.smooth, lambda x, at: warp_exact(x, transform.inverse[at])
+        )
+        img = _on_rows(img, along_lines, lambda x, at: warp_straight(x, transform.inverse[at]))
+        return _on_rows(img, transform.smooth & ~along_lines, lambda x, at: warp(x, transform.inverse[at]))
 
-    def draw_motion(self, dice: Dice, height: int, width: int) -> Motion:
+    def draw_geometry(self, dice: Dice, height: int, width: int) -> GeometryTransform:
         """Draw where the pictures of one batch go."""
-        motion, on = Motion(dice.n, dice.device), self.operations
+        transform, on = GeometryTransform(dice.n, dice.device), self.operations
         one, square = torch.ones(dice.n, device=dice.device), height == width
         if "flip" in on:
-            motion.undo(_stretching(1 - 2 * dice.whole(2), one), dice.chance(), exact=True)
+            transform.add(_stretching(1 - 2 * dice.whole(2), one), dice.chance(), exact=True)
         if "rot90" in on:
             turns = dice.whole(4)
-            motion.undo(_quarter_turns(turns), dice.chance(), exact=(turns % 2 == 0) | square)
+            transform.add(_quarter_turns(turns), dice.chance(), exact=(turns % 2 == 0) | square)
         if "shift" in on:
             reach_x, reach_y = self.shift_reach * width, self.shift_reach * height
             steps = dice.uniform(-reach_x, reach_x).round(), dice.uniform(-reach_y, reach_y).round()
-            motion.undo(_steps(*steps), dice.chance(), exact=True)
+            transform.add(_steps(*steps), dice.chance(), exact=True)
         if "scale" in on:
             size = dice.power_of_two(self.scale_std)
-            motion.undo(_stretching(size, size), dice.chance())
+            transform.add(_stretching(size, size), dice.chance())
         # Two rotations, with a change of aspect between them, that together leave 1 − p of the pictures unturned.
         half = 1 - math.sqrt(1 - dice.p)
         if "rotate" in on:
-            motion.undo(_rotation(dice.angle()), dice.chance(half))
+            transform.add(_rotation(dice.angle()), dice.chance(half))
         if "stretch" in on:
             aspect = dice.power_of_two(self.stretch_std)
-            motion.undo(_stretching(aspect, 1 / aspect), dice.chance())
+            transform.add(_stretching(aspect, 1 / aspect), dice.chance())
         if "rotate" in on:
-            motion.undo(_rotation(dice.angle()), dice.chance(half))
+            transform.add(_rotation(dice.angle()), dice.chance(half))
         if "drift" in on:
             steps = dice.normal(self.drift_std * width), dice.normal(self.drift_std * height)
-            motion.undo(_steps(*steps), dice.chance())
-        return motion
+            transform.add(_steps(*steps), dice.chance())
+        return transform
 
     def _colour(self, img: Tensor, dice: Dice) -> Tensor:
-        matrix = self.draw_colours(dice)
+        matrix = self.draw_colour(dice)
         changed = (matrix != torch.eye(4, device=dice.device)).flatten(1).any(dim=1)
         return _on_rows(img, changed, lambda x, at: recolour(x, matrix[at].to(x)))
 
-    def draw_colours(self, dice: Dice) -> Tensor:
+    def draw_colour(self, dice: Dice) -> Tensor:
         """Draw what happens to the colours (r, g, b, 1) of the pictures of one batch: [N, 4, 4]."""
-        colours, on, p = Colours(dice.n, dice.device), self.operations, dice.p * self.colour_share
+        colours, on, p = ColourTransform(dice.n, dice.device), self.operations, dice.p * self.colour_share
         grey = torch.full([3, 3], 1 / 3, device=dice.device)  # takes a colour to its grey
         plain = torch.eye(3, device=dice.device)
         if "brightness" in on:
@@ -269,7 +271,7 @@ class Dice:
         return self.uniform(-math.pi, math.pi)
 
 
-class Motion:
+class GeometryTransform:
     """Where the contents of the pictures of a batch go, gathered operation by operation.
 
     Attributes:
@@ -282,11 +284,11 @@ class Motion:
         self.smooth = torch.zeros(n, dtype=torch.bool, device=device)
 
     @property
-    def moved(self) -> Tensor:
+    def is_changed(self) -> Tensor:
         """[N] bool: something is to be done."""
         return (self.inverse != torch.eye(3, device=self.inverse.device)).flatten(1).any(dim=1)
 
-    def undo(self, step: Tensor, happens: Tensor, *, exact: Tensor | bool = False) -> None:
+    def add(self, step: Tensor, happens: Tensor, *, exact: Tensor | bool = False) -> None:
         """The next operation; `step` [N, 3, 3] leads back from its result, to where the ones before have led.
 
         All operations are drawn symmetrically, so that each is drawn as its own inverse.
@@ -295,7 +297,7 @@ class Motion:
         self.smooth = self.smooth | (happens & ~torch.as_tensor(exact, device=happens.device))
 
 
-class Colours:
+class ColourTransform:
     """What happens to the colours (r, g, b, 1) of the pictures of a batch: `matrix` [N, 4, 4]."""
 
     def __init__(self, n: int, device: torch.device):
@@ -390,9 +392,9 @@ def band_matrices(length: int) -> Tensor:
     whole = torch.ones(1, dtype=torch.float64)
     bands = []
     for spread in (1, 2, 4):
-        passed = _convolved(whole, _spread(low, spread))
-        bands.append(_padded(whole, passed) - passed)
-        whole = passed
+        low_passed = _convolve(whole, _spread(low, spread))
+        bands.append(_pad_taps(whole, low_passed) - low_passed)
+        whole = low_passed
     bands.append(whole)
     return torch.stack([_as_matrix(band, length) for band in reversed(bands)]).float()
 
@@ -404,11 +406,11 @@ def _spread(taps: Tensor, gap: int) -> Tensor:
     return spread
 
 
-def _convolved(a: Tensor, b: Tensor) -> Tensor:
+def _convolve(a: Tensor, b: Tensor) -> Tensor:
     return torch.nn.functional.conv1d(a.view(1, 1, -1), b.flip(0).view(1, 1, -1), padding=len(b) - 1).flatten()
 
 
-def _padded(taps: Tensor, like: Tensor) -> Tensor:
+def _pad_taps(taps: Tensor, like: Tensor) -> Tensor:
     """Zeros on both sides of an odd filter, up to the length of another."""
     side = (len(like) - len(taps)) // 2
     return torch.nn.functional.pad(taps, (side, side))
@@ -419,7 +421,9 @@ def _as_matrix(taps: Tensor, length: int) -> Tensor:
     matrix = torch.zeros(length, length, dtype=taps.dtype)
     at = torch.arange(length)
     for k, tap in enumerate(taps.tolist()):
-        matrix.index_put_((at, mirrored(at + k - len(taps) // 2, length)), torch.tensor(tap, dtype=taps.dtype), True)
+        matrix.index_put_(
+            (at, reflect_index(at + k - len(taps) // 2, length)), torch.tensor(tap, dtype=taps.dtype), True
+        )
     return matrix
 
 

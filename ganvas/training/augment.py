@@ -54,15 +54,15 @@ class AdaController:
         self._pinned_nimg = 0
 
     @torch.no_grad()
-    def see(self, real_logits: Tensor) -> None:
+    def observe(self, real_logits: Tensor) -> None:
         """Take in what D says of (augmented) real pictures; [N], or [N, P] of a patch discriminator.
 
         Zero must mean that D cannot tell: subtract `loss.neutral`, and where a loss has none (only differences of its
         logits mean something) choose p by other means.
         """
         signs = real_logits.detach().sign()
-        seen = torch.stack([signs.float().sum(), torch.tensor(float(signs.numel()), device=signs.device)])
-        self._counts = self._counts.to(seen.device) + seen
+        counts = torch.stack([signs.float().sum(), torch.tensor(float(signs.numel()), device=signs.device)])
+        self._counts = self._counts.to(counts.device) + counts
 
     def update(self, batch: int, *, reduce: Callable[[Tensor], Tensor] | None = None) -> None:
         """Call once a step; moves p when it is time.

@@ -1,6 +1,7 @@
 """The bench on which one step of training is done: the networks with everything that must survive a stop.
 
-`generator_loop.one_step` says in which order its methods are called. Randomness is drawn anew at every step from (seed,
+`generator_loop.train_step` says in which order its methods are called. Randomness is drawn anew at every step from
+(seed,
 attempt, pictures seen, place in the batch), never from what came before, and the sampler is a pure function: hence a
 run that was stopped, or killed, goes on as if it had not been.
 """
@@ -28,16 +29,16 @@ from ganvas.training.distributed import (
     average_buffers,
     average_gradients,
     average_numbers,
-    total_of,
+    sum_over_processes,
 )
 from ganvas.training.ema import Ema, PowerEma
 from ganvas.training.losses import AdversarialLoss
-from ganvas.training.pair import Pair, Shown, compute_dtype, perceptual_distance
+from ganvas.training.pair import GANPair, Images, compute_dtype, perceptual_distance
 from ganvas.training.penalties import PathLength, gradient_penalty, slope_penalty
 from ganvas.training.run import MemoryRun, Run
 from ganvas.training.schedule import cosine, lazy_adam, set_adam
-from ganvas.training.steady import clean_gradients, freeze_discriminator, gradient_norm, portions
-from ganvas.training.watchdog import Remedy, Vitals, Watchdog
+from ganvas.training.steady import clean_gradients, freeze_discriminator, gradient_norm, split_batch
+from ganvas.training.watchdog import HealthMetrics, Remedy, Watchdog
 
 PATH_BATCH_SHRINK = 2  # path length looks at half of the batch (Karras et al. 2020, appendix B)
 FIXED_FAKES, FIXED_REALS = 32, 256  # whose diversity is compared
@@ -48,7 +49,7 @@ SPEED_STEPS = 50  # that the speed is taken from
 _LATENTS_D, _STEP_D, _PENALTY, _LATENTS_G, _STEP_G, _PATH = range(6)
 
 
-class Batch(NamedTuple):
+class ImageBatch(NamedTuple):
     """This process's share of one batch, and where the batch lies in the run."""
 
     nimg: int  # pictures shown before it
@@ -57,21 +58,21 @@ class Batch(NamedTuple):
     fresh: Tensor | None  # as many other real pictures, where the generator's loss compares with them
 
 
-class Piece(NamedTuple):
+class MicroBatch(NamedTuple):
     """What goes through the networks at once."""
 
     part: slice  # of this process's share
     place: int  # of its first picture in the whole batch
 
 
-class Workbench:
+class Trainer:
     """What any training run has: a config, a place, a folder, counters, a clock, a watchdog and figures to average."""
 
     def __init__(self, config: Any, *, world: World, run: Run | MemoryRun):
         self.config, self.world, self.run = config, world, run
         self.watchdog, self.remedy = Watchdog(), Remedy()
         self.step = self.nimg = self.attempt = 0
-        self.tally = Tally()
+        self.running_means = RunningMeans()
         self._sec_before, self._began = 0.0, time.monotonic()
         self._pace: deque[tuple[float, int]] = deque(maxlen=SPEED_STEPS)
 
@@ -97,13 +98,15 @@ class Workbench:
         (first_sec, first), (last_sec, last) = self._pace[0], self._pace[-1]
         return (last - first) / max(last_sec - first_sec, 1e-9)
 
-    def learn(self, opt: torch.optim.Optimizer, params: list[nn.Parameter], name: str, *, norm: bool = True) -> None:
+    def apply_gradients(
+        self, opt: torch.optim.Optimizer, params: list[nn.Parameter], name: str, *, norm: bool = True
+    ) -> None:
         """Let the optimiser follow the gradients, cleaned and noted."""
         average_gradients(params, self.world)
         bad = clean_gradients(params)
-        self.tally.add_number("bad", float(bad > 0))
+        self.running_means.add_number("bad", float(bad > 0))
         if norm:
-            self.tally.add_number(f"grad_norm_{name}", gradient_norm(params))
+            self.running_means.add_number(f"grad_norm_{name}", gradient_norm(params))
         opt.step()
 
     def counters(self) -> dict[str, Any]:
@@ -111,7 +114,7 @@ class Workbench:
         return {
             "watchdog": self.watchdog.state_dict(),
             "remedy": vars(self.remedy).copy(),
-            "tally": self.tally.state_dict(),
+            "tally": self.running_means.state_dict(),
             "counters": {"step": self.step, "nimg": self.nimg, "attempt": self.attempt, "sec": self.sec},
         }
 
@@ -119,24 +122,24 @@ class Workbench:
         """The inverse of `counters`."""
         self.watchdog.load_state_dict(state["watchdog"])
         self.remedy = Remedy(**state["remedy"])
-        self.tally.load_state_dict(state["tally"])
+        self.running_means.load_state_dict(state["tally"])
         counters = state["counters"]
         self.step, self.nimg, self.attempt = counters["step"], counters["nimg"], counters["attempt"]
         self.set_clock(counters["sec"])
         self._pace.clear()
 
-    def machine(self, dtype: torch.dtype) -> dict[str, Any]:
+    def runtime(self, dtype: torch.dtype) -> dict[str, Any]:
         """What the bits of a run depend on besides its settings."""
         return {"dtype": str(dtype).removeprefix("torch."), "threads": torch.get_num_threads()}
 
-    def same_machine(self, machine: dict[str, Any]) -> torch.dtype:
+    def restore_runtime(self, runtime: dict[str, Any]) -> torch.dtype:
         """Compute as the run was begun; the type that the networks compute in."""
         if self.config.precision == "exact" and self.world.device.type == "cpu":
-            torch.set_num_threads(machine["threads"])  # float sums come out in the order of the threads
-        return getattr(torch, machine["dtype"])
+            torch.set_num_threads(runtime["threads"])  # float sums come out in the order of the threads
+        return getattr(torch, runtime["dtype"])
 
 
-class Bench(Workbench):
+class GeneratorTrainer(Trainer):
     """Networks, optimisers, averages, augmentation, counters: one training run.
 
     Args:
@@ -165,14 +168,14 @@ class Bench(Workbench):
         self.pictures = pictures
         for net in (G, D):
             net.to(memory_format=torch.channels_last)
-        self.pair = Pair(G, D, c_dim=c_dim, dtype=compute_dtype(config, world.device), compiled=config.compile)
+        self.pair = GANPair(G, D, c_dim=c_dim, dtype=compute_dtype(config, world.device), compiled=config.compile)
         if config.freeze_d:
             freeze_discriminator(D, config.freeze_d)
         self.params_G, self.params_D = self.pair.learning
-        self.loss = adversarial_loss(config)
+        self.loss = build_adversarial_loss(config)
         self.augmented, self.ada = _augmentation(config)
         self.path = PathLength(weight=config.path_length)
-        self.averaged = _average_of(config, G)
+        self.averaged = _build_average(config, G)
         self.sampler = Sampler(len(pictures), seed=config.seed, mirror=config.mirror)
         self.others = Sampler(len(pictures), seed=config.seed + 1, mirror=config.mirror)
         self.opt_G = self._adam(self.params_G, config.g_lr, self.every_G)
@@ -182,10 +185,10 @@ class Bench(Workbench):
 
     # ------------------------------------------------------------------------------------------------ what a step needs
 
-    def draw(self) -> Batch:
+    def draw(self) -> ImageBatch:
         """The next real pictures; the only place where a run can meet a damaged file."""
         fresh = self._real(self.others)[0] if self.loss.pairs and self.generator_is_due() else None
-        return Batch(self.nimg, *self._real(self.sampler), fresh)
+        return ImageBatch(self.nimg, *self._real(self.sampler), fresh)
 
     def _real(self, sampler: Sampler) -> tuple[Tensor, Tensor | None]:
         indices, mirrored = sampler.take(self.nimg, self.config.batch_size)
@@ -212,19 +215,19 @@ class Bench(Workbench):
         return self.config.batch_size // self.world.size
 
     @property
-    def pieces(self) -> list[Piece]:
+    def micro_batches(self) -> list[MicroBatch]:
         """The share of this process in portions that fit."""
-        cuts = portions(self.local, self.config.micro_batch or self.local)
-        return [Piece(cut, self.world.rank * self.local + cut.start) for cut in cuts]
+        cuts = split_batch(self.local, self.config.micro_batch or self.local)
+        return [MicroBatch(cut, self.world.rank * self.local + cut.start) for cut in cuts]
 
-    def random(self, batch: Batch, purpose: int, place: int) -> torch.Generator:
+    def random(self, batch: ImageBatch, purpose: int, place: int) -> torch.Generator:
         """A source of randomness that depends on nothing but where the run stands; torch's own starts there, too."""
         key = [self.config.seed, self.attempt, batch.nimg, purpose, place]
         seed = int(np.random.SeedSequence(key).generate_state(1)[0])
         torch.manual_seed(seed)  # noise and dropout inside networks
         return torch.Generator().manual_seed(seed)
 
-    def noise(self, batch: Batch, purpose: int, piece: Piece) -> Tensor:
+    def noise(self, batch: ImageBatch, purpose: int, piece: MicroBatch) -> Tensor:
         """z [n, z_dim] of one piece, cut from the noise of the whole batch."""
         rng = self.random(batch, purpose, 0)
         z = torch.randn(self.config.batch_size, self.pair.z_dim, generator=rng)
@@ -233,41 +236,43 @@ class Bench(Workbench):
 
     # ---------------------------------------------------------------------------------------------------- discriminator
 
-    def discriminator_step(self, batch: Batch) -> None:
+    def discriminator_step(self, batch: ImageBatch) -> None:
         """Tell reals from fakes better."""
         config = self.config
-        steep = self.penalised and config.penalty_every == 1
+        penalise_now = self.penalised and config.penalty_every == 1
         self.opt_D.zero_grad(set_to_none=True)
-        for piece in self.pieces:
+        for piece in self.micro_batches:
             real, c = batch.img[piece.part], _part(batch.c, piece)
             z = self.noise(batch, _LATENTS_D, piece)
             rng = self.random(batch, _STEP_D, piece.place)
             fake = self._fakes(z, c, rng)
-            real.requires_grad_(steep and config.r1_gamma > 0)
-            fake.img.requires_grad_(steep and config.r2_gamma > 0)
-            real_logits, fake_logits, rebuilding = self._judge_both(real, fake, c, rng, apart=steep)
+            real.requires_grad_(penalise_now and config.r1_gamma > 0)
+            fake.img.requires_grad_(penalise_now and config.r2_gamma > 0)
+            real_logits, fake_logits, reconstruction_loss = self._discriminate_both(
+                real, fake, c, rng, apart=penalise_now
+            )
             each = self.loss.discriminator(real_logits, fake_logits, rng=rng)
             above = real_logits - (self.loss.neutral or 0.0)  # of the logit at which D cannot tell
-            self.tally.add(loss_D=each, logit_real=real_logits, logit_fake=fake_logits, sign_real=above.sign())
-            if rebuilding is not None:
-                each = each + config.reconstruction * rebuilding
-                self.tally.add(rebuilding=rebuilding)
-            if steep:
-                each = each + self._steepness(real, fake, c, real_logits, fake_logits, rng)
+            self.running_means.add(loss_D=each, logit_real=real_logits, logit_fake=fake_logits, sign_real=above.sign())
+            if reconstruction_loss is not None:
+                each = each + config.reconstruction * reconstruction_loss
+                self.running_means.add(rebuilding=reconstruction_loss)
+            if penalise_now:
+                each = each + self._gradient_penalties(real, fake, c, real_logits, fake_logits, rng)
             (each.sum() / self.local).backward()
             if self.ada is not None:
-                self.ada.see(above)
-        self.learn(self.opt_D, self.params_D, "D")
+                self.ada.observe(above)
+        self.apply_gradients(self.opt_D, self.params_D, "D")
 
     def penalty_is_due(self) -> bool:
         """Is this a step with a lazy penalty?"""
         return self.penalised and self.config.penalty_every > 1 and self.step % self.config.penalty_every == 0
 
-    def penalty_step(self, batch: Batch) -> None:
+    def penalty_step(self, batch: ImageBatch) -> None:
         """Keep the discriminator smooth, in a step of its own, `penalty_every` times as strong."""
         config = self.config
         self.opt_D.zero_grad(set_to_none=True)
-        for piece in self.pieces:
+        for piece in self.micro_batches:
             real, c = batch.img[piece.part].detach().requires_grad_(config.r1_gamma > 0), _part(batch.c, piece)
             z = self.noise(batch, _LATENTS_D, piece)
             rng = self.random(batch, _PENALTY, piece.place)
@@ -275,18 +280,18 @@ class Bench(Workbench):
             if config.r2_gamma > 0 or config.gradient_penalty > 0:
                 fake = self._fakes(z, c, rng)
             if config.r1_gamma > 0:
-                real_logits = self._judge(Shown(real), c, rng)
+                real_logits = self._discriminate(Images(real), c, rng)
             if config.r2_gamma > 0 and fake is not None:
                 fake.img.requires_grad_(True)
-                fake_logits = self._judge(fake, c, rng)
-            each = self._steepness(real, fake, c, real_logits, fake_logits, rng)
+                fake_logits = self._discriminate(fake, c, rng)
+            each = self._gradient_penalties(real, fake, c, real_logits, fake_logits, rng)
             (each.sum() * (config.penalty_every / self.local)).backward()
-        self.learn(self.opt_D, self.params_D, "D", norm=False)
+        self.apply_gradients(self.opt_D, self.params_D, "D", norm=False)
 
-    def _steepness(
+    def _gradient_penalties(
         self,
         real: Tensor,
-        fake: Shown | None,
+        fake: Images | None,
         c: Tensor | None,
         real_logits: Tensor | None,
         fake_logits: Tensor | None,
@@ -301,11 +306,11 @@ class Bench(Workbench):
         if config.gradient_penalty > 0 and fake is not None:
             weight = config.gradient_penalty * self.remedy.gamma
 
-            def judge(img: Tensor, c: Tensor | None = None) -> Tensor:
-                return self._judge(Shown(img), c, rng)
+            def discriminate(img: Tensor, c: Tensor | None = None) -> Tensor:
+                return self._discriminate(Images(img), c, rng)
 
-            total = total + gradient_penalty(judge, real.detach(), fake.img.detach(), c, weight=weight, rng=rng)
-        self.tally.add(penalty=total)
+            total = total + gradient_penalty(discriminate, real.detach(), fake.img.detach(), c, weight=weight, rng=rng)
+        self.running_means.add(penalty=total)
         return total
 
     # -------------------------------------------------------------------------------------------------------- generator
@@ -314,28 +319,28 @@ class Bench(Workbench):
         """Does the generator learn at this step?"""
         return self.step % self.config.d_steps == 0
 
-    def generator_step(self, batch: Batch) -> None:
+    def generator_step(self, batch: ImageBatch) -> None:
         """Make fakes that pass for real."""
         self.opt_G.zero_grad(set_to_none=True)
         mean_w: Tensor | None = None
         with self.pair.only_generator_learns():
-            for piece in self.pieces:
+            for piece in self.micro_batches:
                 c = _part(batch.c, piece)
                 z = self.noise(batch, _LATENTS_G, piece)
                 rng = self.random(batch, _STEP_G, piece.place)
                 ws = self.pair.latents(z, c, mixing=self.config.mixing, rng=rng)
-                fake_logits = self._judge(self.pair.paint(z, c, ws), c, rng)
+                fake_logits = self._discriminate(self.pair.synthesize(z, c, ws), c, rng)
                 real_logits = None
                 if batch.fresh is not None:
                     with torch.no_grad():
-                        real_logits = self._judge(Shown(batch.fresh[piece.part]), c, rng)
+                        real_logits = self._discriminate(Images(batch.fresh[piece.part]), c, rng)
                 each = self.loss.generator(fake_logits, real_logits)
                 (each.sum() / self.local).backward()
-                self.tally.add(loss_G=each)
+                self.running_means.add(loss_G=each)
                 if ws is not None:
                     share = ws[:, 0].detach().float().sum(dim=0) / self.local
                     mean_w = share if mean_w is None else mean_w + share
-        self.learn(self.opt_G, self.params_G, "G")
+        self.apply_gradients(self.opt_G, self.params_G, "G")
         if mean_w is not None:
             average([mean_w], self.world)
             self.pair.follow_mean_w(mean_w, self.config.w_avg_beta)
@@ -344,24 +349,24 @@ class Bench(Workbench):
         """Is this a step with path length regularisation?"""
         return self.config.path_length > 0 and self.step % self.config.path_every == 0
 
-    def path_length_step(self, batch: Batch) -> None:
+    def path_length_step(self, batch: ImageBatch) -> None:
         """Let equal steps in w change pictures equally, in a step of its own, `path_every` times as strong."""
         self.opt_G.zero_grad(set_to_none=True)
         before, means = self.path.mean, []
-        for piece in self.pieces:
+        for piece in self.micro_batches:
             self.path.mean = before  # one step of the running mean a batch, however it is cut
             count = max((piece.part.stop - piece.part.start) // PATH_BATCH_SHRINK, 1)
             c = _part(batch.c, piece)
             z, c = self.noise(batch, _PATH, piece)[:count], None if c is None else c[:count]
             rng = self.random(batch, _PATH, 1 + piece.place)
             ws = self.pair.latents(z, c, mixing=self.config.mixing, rng=rng)
-            each = self.path(self.pair.paint(z, c, ws).img, ws, rng)  # type: ignore[arg-type]
-            (each.mean() * (self.config.path_every / len(self.pieces))).backward()
-            self.tally.add(path_length=each)
+            each = self.path(self.pair.synthesize(z, c, ws).img, ws, rng)  # type: ignore[arg-type]
+            (each.mean() * (self.config.path_every / len(self.micro_batches))).backward()
+            self.running_means.add(path_length=each)
             means.append(self.path.mean)
         self.path.mean = torch.stack(means).mean()
         average([self.path.mean], self.world)
-        self.learn(self.opt_G, self.params_G, "G", norm=False)
+        self.apply_gradients(self.opt_G, self.params_G, "G", norm=False)
 
     # --------------------------------------------------------------------------------------------------- after the step
 
@@ -377,7 +382,7 @@ class Bench(Workbench):
             self.averaged.update(self.pair.G, config.batch_size * config.d_steps, self.nimg)
         if self.ada is not None:
             self.ada.p_max = config.ada_p_max * self.remedy.p_max
-            self.ada.update(config.batch_size, reduce=lambda counts: total_of(counts, self.world))
+            self.ada.update(config.batch_size, reduce=lambda counts: sum_over_processes(counts, self.world))
         self.count()
         self._set_rates()
 
@@ -424,35 +429,38 @@ class Bench(Workbench):
 
     # ----------------------------------------------------------------------------------------------- seeing and judging
 
-    def _fakes(self, z: Tensor, c: Tensor | None, rng: torch.Generator) -> Shown:
+    def _fakes(self, z: Tensor, c: Tensor | None, rng: torch.Generator) -> Images:
         with torch.no_grad():
-            shown = self.pair.paint(z, c, self.pair.latents(z, c, mixing=self.config.mixing, rng=rng))
-        return Shown(shown.img.detach(), shown.small)
+            images = self.pair.synthesize(z, c, self.pair.latents(z, c, mixing=self.config.mixing, rng=rng))
+        return Images(images.img.detach(), images.small)
 
-    def _judge(self, shown: Shown, c: Tensor | None, rng: torch.Generator) -> Tensor:
-        return self.pair.judge(self._dressed(shown, rng), c)
+    def _discriminate(self, images: Images, c: Tensor | None, rng: torch.Generator) -> Tensor:
+        return self.pair.discriminate(self._augment_images(images, rng), c)
 
-    def _judge_both(
-        self, real: Tensor, fake: Shown, c: Tensor | None, rng: torch.Generator, *, apart: bool
+    def _discriminate_both(
+        self, real: Tensor, fake: Images, c: Tensor | None, rng: torch.Generator, *, apart: bool
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Logits of reals and of fakes, and how well the reals were rebuilt; `apart`, each can be differentiated."""
         if apart or not self.pair.judges_apart:
-            real_logits, rebuilding = self._judge_reals(real, c, rng)
-            return real_logits, self._judge(fake, c, rng), rebuilding
-        dressed_real, dressed_fake = self._dressed(Shown(real), rng).img, self._dressed(fake, rng).img
-        return *self.pair.judge_together(dressed_real, dressed_fake, c), None
+            real_logits, reconstruction_loss = self._discriminate_reals(real, c, rng)
+            return real_logits, self._discriminate(fake, c, rng), reconstruction_loss
+        augmented_real, augmented_fake = (
+            self._augment_images(Images(real), rng).img,
+            self._augment_images(fake, rng).img,
+        )
+        return *self.pair.discriminate_together(augmented_real, augmented_fake, c), None
 
-    def _judge_reals(self, real: Tensor, c: Tensor | None, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        shown = self._dressed(Shown(real), rng)
+    def _discriminate_reals(self, real: Tensor, c: Tensor | None, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        images = self._augment_images(Images(real), rng)
         if self.distance is None:
-            return self.pair.judge(shown, c), None
+            return self.pair.discriminate(images, c), None
         quadrant = int(torch.randint(4, (), generator=rng))
-        return self.pair.judge_and_rebuild(shown, c, quadrant=quadrant, distance=self.distance[0])
+        return self.pair.forward_with_reconstruction(images, c, quadrant=quadrant, distance=self.distance[0])
 
-    def _dressed(self, shown: Shown, rng: torch.Generator) -> Shown:
+    def _augment_images(self, images: Images, rng: torch.Generator) -> Images:
         """What is shown, augmented; a FastGAN's small picture by draws of its own."""
-        small = shown.small if shown.small is None else self.augmented(shown.small, self.p, rng)
-        return Shown(self.augmented(shown.img, self.p, rng), small)
+        small = images.small if images.small is None else self.augmented(images.small, self.p, rng)
+        return Images(self.augmented(images.img, self.p, rng), small)
 
     @property
     def p(self) -> float:
@@ -472,9 +480,9 @@ class Bench(Workbench):
 
     # -------------------------------------------------------------------------------------------------- how it is going
 
-    def figures(self) -> dict[str, Any]:
+    def collect_metrics(self) -> dict[str, Any]:
         """One line of the log: means since the last one. Empties the tally."""
-        means = average_numbers(self.tally.take(), self.world)
+        means = average_numbers(self.running_means.take(), self.world)
         line = {"nimg": self.nimg, "kimg": self.nimg / 1000, "sec": round(self.sec, 2)}
         line |= {"img_per_sec": round(self.img_per_sec, 2), "p": self.p, "diversity": self.diversity()}
         return (
@@ -483,17 +491,17 @@ class Bench(Workbench):
             | {"bad_share": means.get("bad", 0.0)}
         )
 
-    def vitals(self, line: dict[str, Any]) -> Vitals:
+    def health_metrics(self, line: dict[str, Any]) -> HealthMetrics:
         """The same for the watchdog."""
         zeros = torch.zeros(2)
         scale = 0.0 if self.config.loss == "wgan" else float(self.loss.discriminator(zeros, zeros).mean())
-        return Vitals(
+        return HealthMetrics(
             kimg=line["kimg"],
             steps=self.step,
             bad_share=line["bad_share"],
             finite_weights=self.is_finite(),
             loss_D=line.get("loss_D", 1.0),
-            clueless_D=scale,
+            chance_loss_D=scale,
             sign_real=line.get("sign_real", 0.0) if self.config.loss in ("ns", "minimax", "hinge") else 0.0,
             diversity=line["diversity"],
             grad_norm_D=line.get("grad_norm_D", 0.0),
@@ -508,8 +516,10 @@ class Bench(Workbench):
         """How different the generator's pictures are from one another, as a share of how different real ones are."""
         if self._diverse_reals is None:
             count = min(FIXED_REALS, len(self.pictures))
-            self._diverse_reals = spread(self.as_img(np.linspace(0, len(self.pictures) - 1, count).astype(np.int64))[0])
-        return spread(self.sample(self.pair.G, FIXED_FAKES)) / max(self._diverse_reals, 1e-6)
+            self._diverse_reals = mean_pairwise_distance(
+                self.as_img(np.linspace(0, len(self.pictures) - 1, count).astype(np.int64))[0]
+            )
+        return mean_pairwise_distance(self.sample(self.pair.G, FIXED_FAKES)) / max(self._diverse_reals, 1e-6)
 
     @torch.no_grad()
     def sample(self, G: nn.Module, count: int) -> Tensor:
@@ -525,7 +535,7 @@ class Bench(Workbench):
 
     def is_finite(self) -> bool:
         """Are all weights and running means finite?"""
-        return all(finite(net) for net in (self.pair.G, self.pair.D, self.averaged.net))
+        return all(all_finite(net) for net in (self.pair.G, self.pair.D, self.averaged.net))
 
     # ------------------------------------------------------------------------------------------------------------ state
 
@@ -540,7 +550,7 @@ class Bench(Workbench):
             "path": self.path.state_dict(),
             "ada": None if self.ada is None else self.ada.state_dict(),
             **self.counters(),
-            "machine": self.machine(self.pair.dtype),
+            "machine": self.runtime(self.pair.dtype),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -561,14 +571,14 @@ class Bench(Workbench):
         if self.ada is not None:
             self.ada.load_state_dict(state["ada"])
         self.load_counters(state)
-        self.pair.dtype = self.same_machine(state["machine"])
+        self.pair.dtype = self.restore_runtime(state["machine"])
         self._set_rates()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-class Tally:
+class RunningMeans:
     """Means over the steps since the last line of the log; tensors are read only then, so that a GPU need not wait."""
 
     def __init__(self) -> None:
@@ -604,7 +614,7 @@ class Tally:
         }
 
 
-def adversarial_loss(config: TrainConfig) -> AdversarialLoss:
+def build_adversarial_loss(config: TrainConfig) -> AdversarialLoss:
     """The config's loss."""
     target = config.real_target
     match config.loss:
@@ -624,10 +634,10 @@ def adversarial_loss(config: TrainConfig) -> AdversarialLoss:
             return losses.RelativisticAverage()
 
 
-Augmented = Callable[[Tensor, float, torch.Generator], Tensor]  # (img, p, rng) → img
+AugmentFn = Callable[[Tensor, float, torch.Generator], Tensor]  # (img, p, rng) → img
 
 
-def _augmentation(config: TrainConfig) -> tuple[Augmented, augment.AdaController | None]:
+def _augmentation(config: TrainConfig) -> tuple[AugmentFn, augment.AdaController | None]:
     match config.augment:
         case "none":
             return (lambda img, p, rng: img), None
@@ -651,7 +661,7 @@ class _Average(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-class _Latest:
+class _NoAverage:
     """No average: the weights as they are."""
 
     def __init__(self, net: nn.Module):
@@ -668,14 +678,14 @@ class _Latest:
         """Nothing of its own."""
 
 
-def _average_of(config: TrainConfig, G: nn.Module) -> Any:
+def _build_average(config: TrainConfig, G: nn.Module) -> Any:
     match config.ema:
         case "half-life":
             return Ema(G, config.ema_kimg, config.ema_ramp)
         case "power":
             return PowerEma(G, config.ema_sigmas)
         case "none":
-            return _Latest(G)
+            return _NoAverage(G)
 
 
 def load_adam(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
@@ -691,11 +701,11 @@ def load_adam(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
                 moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def _part(c: Tensor | None, piece: Piece) -> Tensor | None:
+def _part(c: Tensor | None, piece: MicroBatch) -> Tensor | None:
     return None if c is None else c[piece.part]
 
 
-def spread(img: Tensor) -> float:
+def mean_pairwise_distance(img: Tensor) -> float:
     """Mean distance between two pictures of [N, C, H, W], each seen at 16 px; 0 for fewer than two."""
     if len(img) < 2:
         return 0.0
@@ -704,7 +714,7 @@ def spread(img: Tensor) -> float:
 
 
 @torch.no_grad()
-def finite(net: nn.Module) -> bool:
+def all_finite(net: nn.Module) -> bool:
     """Are all its parameters and buffers finite?"""
     tensors = [t for t in (*net.parameters(), *net.buffers()) if t.is_floating_point()]
     return not tensors or bool(torch.stack(torch._foreach_norm(tensors)).isfinite().all())

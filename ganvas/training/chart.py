@@ -14,9 +14,9 @@ WIDTH_PX, HEIGHT_PX = 560, 300  # of one panel
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 48, 38  # room around the plotted area, px
 SHARP = 2  # drawn this many times as large and then reduced: smooth lines
 INK, GREY, PALE = (40, 40, 40), (120, 120, 120), (228, 228, 228)
-COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (170, 80, 150))  # Okabe and Ito: told apart by everybody
+CURVE_COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (170, 80, 150))  # Okabe and Ito: told apart by everybody
 ALARM = (200, 30, 30)
-HUGE = 1e300
+MAX_DRAWABLE = 1e300
 SMOOTH_FROM = 80  # points; longer curves are drawn pale, with their running mean over them
 
 Point = tuple[float, float]
@@ -42,7 +42,7 @@ class Panel:
     x_name: str = "kimg"
 
 
-def draw(panel: Panel) -> Image.Image:
+def draw_panel(panel: Panel) -> Image.Image:
     """The panel as a picture of WIDTH_PX x HEIGHT_PX on white."""
     page = Image.new("RGB", (WIDTH_PX * SHARP, HEIGHT_PX * SHARP), "white")
     pen = ImageDraw.Draw(page)
@@ -50,12 +50,12 @@ def draw(panel: Panel) -> Image.Image:
     _draw_frame(pen, panel, axes)
     for x, number in panel.events:
         _draw_event(pen, axes.across(x), number)
-    for curve, colour in zip(panel.curves, COLOURS * 9, strict=False):
+    for curve, colour in zip(panel.curves, CURVE_COLOURS * 9, strict=False):
         _draw_curve(pen, curve, colour, axes)
     return page.resize((WIDTH_PX, HEIGHT_PX), Image.Resampling.BOX)
 
 
-def sheet(panels: Sequence[Panel], notes: Sequence[str] = (), *, columns: int = 2) -> Image.Image:
+def draw_panels(panels: Sequence[Panel], notes: Sequence[str] = (), *, columns: int = 2) -> Image.Image:
     """Panels side by side, and lines of text under them."""
     columns = min(columns, max(len(panels), 1))
     rows = math.ceil(len(panels) / columns)
@@ -63,7 +63,7 @@ def sheet(panels: Sequence[Panel], notes: Sequence[str] = (), *, columns: int = 
     height = rows * HEIGHT_PX + (len(notes) * line_px + 14 if notes else 0)
     page = Image.new("RGB", (columns * WIDTH_PX, max(height, 1)), "white")
     for index, panel in enumerate(panels):
-        page.paste(draw(panel), (index % columns * WIDTH_PX, index // columns * HEIGHT_PX))
+        page.paste(draw_panel(panel), (index % columns * WIDTH_PX, index // columns * HEIGHT_PX))
     pen = ImageDraw.Draw(page)
     for index, note in enumerate(notes):
         text = _cut(pen, note, page.width - LEFT - RIGHT, _font(13))
@@ -113,7 +113,7 @@ def _axes(panel: Panel) -> Axes:
 
 
 def _drawable(y: float) -> bool:
-    return abs(y) < HUGE  # neither infinite nor not-a-number, and a span of two such is finite, too
+    return abs(y) < MAX_DRAWABLE  # neither infinite nor not-a-number, and a span of two such is finite, too
 
 
 def _positive(ys: Sequence[float]) -> bool:
@@ -138,8 +138,8 @@ def log_ticks(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     factors = (1, 2, 5) if math.log10(high) - math.log10(low) < 3 else (1,)
     stride = 1 + len(powers) // 9
-    found = [factor * 10.0**power for power in powers if power % stride == 0 for factor in factors]
-    return [value for value in found if low <= value <= high]
+    candidates = [factor * 10.0**power for power in powers if power % stride == 0 for factor in factors]
+    return [value for value in candidates if low <= value <= high]
 
 
 def label(value: float) -> str:
@@ -181,7 +181,7 @@ def _draw_frame(pen: ImageDraw.ImageDraw, panel: Panel, axes: Axes) -> None:
 
 def _draw_legend(pen: ImageDraw.ImageDraw, panel: Panel, left: float, top: float) -> None:
     font = _font(12 * SHARP)
-    for curve, colour in zip(panel.curves, COLOURS * 9, strict=False):
+    for curve, colour in zip(panel.curves, CURVE_COLOURS * 9, strict=False):
         last = next((f" {label(y)}" for y in reversed(curve.y) if _drawable(y)), "")
         pen.line((left, top + 7 * SHARP, left + 16 * SHARP, top + 7 * SHARP), colour, 3 * SHARP)
         name = _plain(curve.name)[:40] + last
@@ -232,14 +232,14 @@ def _draw_line(
 
 
 def _extremes(places: Sequence[Point]) -> list[Point]:
-    kept: list[Point] = []
+    points: list[Point] = []
     column: list[Point] = []
     for place in places:
         if column and int(place[0]) != int(column[0][0]):
-            kept += sorted({min(column, key=_height), max(column, key=_height)})
+            points += sorted({min(column, key=_height), max(column, key=_height)})
             column = []
         column.append(place)
-    return kept + column
+    return points + column
 
 
 def _height(place: Point) -> float:

@@ -11,27 +11,27 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from ganvas.errors import BadConfig
-from ganvas.training.settings import Settings, check_ranges, refuse
+from ganvas.training.settings import BaseTrainConfig, check_ranges, refuse
 
-Family = Literal["mlp", "dcgan", "fastgan", "stylegan2", "stylegan3", "r3gan", "own"]
+GeneratorFamily = Literal["mlp", "dcgan", "fastgan", "stylegan2", "stylegan3", "r3gan", "own"]
 LossName = Literal["ns", "minimax", "lsgan", "hinge", "wgan", "rpgan", "ragan"]
 Augmentation = Literal["none", "diffaug", "ada", "fixed", "ramp"]
 Average = Literal["half-life", "power", "none"]
 Schedule = Literal["constant", "cosine"]
-Precision = Literal["exact", "fast"]
+TrainPrecision = Literal["exact", "fast"]
 Metrics = Literal["none", "fd"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(Settings):
+class TrainConfig(BaseTrainConfig):
     """What one training run needs to know. The defaults are a small StyleGAN2 with lazy R1 and ADA."""
 
     kind: ClassVar[str] = "generator"
     groups: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
-    may_change: ClassVar[frozenset[str]] = Settings.may_change | {"metrics", "metrics_num"}
+    may_change: ClassVar[frozenset[str]] = BaseTrainConfig.may_change | {"metrics", "metrics_num"}
 
     # Networks. Fields of the family's config; resolution, channels and labels follow from the data.
-    family: Family = "stylegan2"  # "own": generator and discriminator are handed to `ganvas.train`
+    family: GeneratorFamily = "stylegan2"  # "own": generator and discriminator are handed to `ganvas.train`
     generator: Mapping[str, Any] = field(default_factory=dict)
     discriminator: Mapping[str, Any] = field(default_factory=dict)
 
@@ -94,7 +94,7 @@ class TrainConfig(Settings):
     freeze_d: int = 0  # so many layers of the discriminator, from the picture on, keep what they know
 
     # Machine.
-    precision: Precision = "fast"  # "exact" = float32; "fast" = bfloat16 where this machine was measured to gain
+    precision: TrainPrecision = "fast"  # "exact" = float32; "fast" = bfloat16 where this machine was measured to gain
     compile: bool = False  # torch.compile for the generator; worth it on long runs on a GPU
 
     # How often.

@@ -32,12 +32,12 @@ class World:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Does this process write files and speak?"""
         return self.rank == 0
 
 
-def join(device: str | torch.device = "auto") -> World:
+def init_distributed(device: str | torch.device = "auto") -> World:
     """Meet the other processes that torchrun has started; alone where it has not.
 
     Args:
@@ -71,7 +71,7 @@ def _place(device: str, local_rank: int) -> torch.device:
     return place
 
 
-def leave(world: World) -> None:
+def shutdown_distributed(world: World) -> None:
     """Part from the others at the end, when all have come there."""
     if world.size > 1:
         with contextlib.suppress(RuntimeError):  # the others may have come and closed the line before gloo heard of it
@@ -122,7 +122,7 @@ def average_numbers(numbers: Mapping[str, float], world: World) -> dict[str, flo
     return dict(zip(sorted(numbers), values.tolist(), strict=True))
 
 
-def total_of(tensor: Tensor, world: World) -> Tensor:
+def sum_over_processes(tensor: Tensor, world: World) -> Tensor:
     """The sum of a tensor over all processes; the one that is given is left as it was."""
     if world.size == 1:
         return tensor
@@ -131,7 +131,7 @@ def total_of(tensor: Tensor, world: World) -> Tensor:
     return whole
 
 
-def any_says(yes: bool, world: World) -> bool:
+def any_process(yes: bool, world: World) -> bool:
     """Does any process say yes? All get the same answer at the same step, so that none waits for one that has left."""
     if world.size == 1:
         return yes
@@ -140,7 +140,7 @@ def any_says(yes: bool, world: World) -> bool:
     return bool(flag.item() > 0)
 
 
-def same_start(networks: Iterable[nn.Module], world: World) -> None:
+def broadcast_weights(networks: Iterable[nn.Module], world: World) -> None:
     """Give every process the weights of the first."""
     if world.size == 1:
         return

@@ -22,8 +22,8 @@ from ganvas.errors import BadConfig, BadInput
 from ganvas.models.protocol import Network
 from ganvas.weights.load import load
 
-WIDEST_SIGMA = math.sqrt(1 / 12)  # of the flat average over the whole run, γ = 0
-STEEPEST_GAMMA = 1e6  # σ of 1e-6, which nobody can tell from the latest weights
+MAX_SIGMA = math.sqrt(1 / 12)  # of the flat average over the whole run, γ = 0
+MAX_GAMMA = 1e6  # σ of 1e-6, which nobody can tell from the latest weights
 
 
 class Ema:
@@ -46,7 +46,7 @@ class Ema:
         if half_life_kimg < 0 or (ramp is not None and ramp <= 0):
             raise BadConfig(f"Ema takes half_life_kimg of 0 or more and ramp above 0, got {half_life_kimg} and {ramp}")
         self.half_life_kimg, self.ramp = half_life_kimg, ramp
-        self.net = _still_copy(net)
+        self.net = _frozen_copy(net)
 
     def update(self, net: nn.Module, batch: int, nimg: int) -> None:
         """Take in the weights after a step.
@@ -56,7 +56,7 @@ class Ema:
             batch: images of that step.
             nimg: images seen in all, this step's included.
         """
-        _pull(self.net, net, 1 - self.beta(batch, nimg))
+        _lerp_towards(self.net, net, 1 - self.beta(batch, nimg))
 
     def beta(self, batch: int, nimg: int) -> float:
         """How much of the average stays at this step: ½^(batch / half-life)."""
@@ -105,7 +105,7 @@ class PowerEma:
         self.gammas = {sigma: gamma_of(sigma) for sigma in sigmas}
         if not self.gammas or len(self.gammas) != len(sigmas):
             raise BadConfig(f"PowerEma takes one sigma or several different ones, got {tuple(sigmas)}")
-        self.nets = {sigma: _still_copy(net) for sigma in sigmas}
+        self.nets = {sigma: _frozen_copy(net) for sigma in sigmas}
         for sigma, average in self.nets.items():
             if isinstance(average, Network):
                 average.facts["power_sigma"] = sigma  # goes into every file it is saved to, for `average_of_files`
@@ -121,7 +121,7 @@ class PowerEma:
         """Take in the weights after a step; the arguments of `Ema.update`. β = (1 − batch/nimg)^(γ + 1)."""
         for sigma, average in self.nets.items():
             beta = max(0.0, 1 - batch / nimg) ** (self.gammas[sigma] + 1)
-            _pull(average, net, 1 - beta)
+            _lerp_towards(average, net, 1 - beta)
         self.nimg = nimg
 
     def snapshot(self, dtype: torch.dtype = torch.float32) -> list[Snapshot]:
@@ -147,9 +147,9 @@ class PowerEma:
             BadInput: no snapshot up to that moment.
         """
         latest = self.snapshot() if nimg is None else []
-        kept = [each for each in self.snapshots if not latest or each.nimg != self.nimg]
-        weights = reconstruct(kept + latest, sigma, nimg=nimg)
-        net = _still_copy(self.net).cpu()
+        stored = [each for each in self.snapshots if not latest or each.nimg != self.nimg]
+        weights = reconstruct(stored + latest, sigma, nimg=nimg)
+        net = _frozen_copy(self.net).cpu()
         net.load_state_dict(weights)
         return net
 
@@ -199,7 +199,7 @@ def reconstruct(snapshots: Sequence[Snapshot], sigma: float, *, nimg: int | None
         )
     shares = mix_coefficients([(each.sigma, each.nimg) for each in usable], sigma, moment)
     latest = max(usable, key=lambda each: each.nimg)
-    return {name: _mixed(name, usable, shares) for name in latest.weights} | latest.buffers
+    return {name: _mix_weights(name, usable, shares) for name in latest.weights} | latest.buffers
 
 
 def average_of_files(paths: Iterable[str | Path], sigma: float, *, kimg: float | None = None) -> Network:
@@ -266,9 +266,9 @@ def gamma_of(sigma: float) -> float:
     Raises:
         BadConfig: sigma is not above 0 and below 0.2887.
     """
-    if not 0 < sigma < WIDEST_SIGMA:
-        raise BadConfig(f"a power-function average has 0 < sigma < {WIDEST_SIGMA:.4f}, got {sigma}")
-    low, high = 0.0, STEEPEST_GAMMA
+    if not 0 < sigma < MAX_SIGMA:
+        raise BadConfig(f"a power-function average has 0 < sigma < {MAX_SIGMA:.4f}, got {sigma}")
+    low, high = 0.0, MAX_GAMMA
     for _ in range(80):  # the left side falls steadily for γ > 0: bisect to the last bit
         middle = (low + high) / 2
         wide = (middle + 1) / ((middle + 2) ** 2 * (middle + 3)) > sigma**2
@@ -283,7 +283,7 @@ def _inner(gamma_a: np.ndarray, t_a: np.ndarray, gamma_b: np.ndarray, t_b: np.nd
     return (gamma_a + 1) * (gamma_b + 1) / total * np.exp(log)
 
 
-def _mixed(name: str, snapshots: Sequence[Snapshot], shares: np.ndarray) -> Tensor:
+def _mix_weights(name: str, snapshots: Sequence[Snapshot], shares: np.ndarray) -> Tensor:
     total = torch.zeros((), dtype=torch.float64)  # shares are large and of both signs: float32 would drift
     for share, each in zip(shares, snapshots, strict=True):
         total = total + each.weights[name].double() * float(share)
@@ -301,17 +301,17 @@ def _snapshot(net: nn.Module, sigma: float, nimg: int, dtype: torch.dtype) -> Sn
     return Snapshot(sigma=sigma, nimg=nimg, weights=weights, buffers=buffers)
 
 
-def _still_copy(net: nn.Module) -> nn.Module:
+def _frozen_copy(net: nn.Module) -> nn.Module:
     return copy.deepcopy(net).eval().requires_grad_(False)
 
 
 @torch.no_grad()
-def _pull(average: nn.Module, net: nn.Module, share: float) -> None:
+def _lerp_towards(average: nn.Module, net: nn.Module, share: float) -> None:
     """Move every parameter by `share` of the way to the network's; copy the buffers."""
     mine: list[Tensor] = list(average.parameters())
     its = list(net.parameters())
     if [p.shape for p in mine] != [p.shape for p in its]:
         raise BadInput("an average follows one network: this one has other parameters than the one it was made from.")
     torch._foreach_lerp_(mine, [p.detach().to(q) for p, q in zip(its, mine, strict=True)], share)
-    for held, now in zip(average.buffers(), net.buffers(), strict=True):
-        held.copy_(now)
+    for buffer, latest in zip(average.buffers(), net.buffers(), strict=True):
+        buffer.copy_(latest)

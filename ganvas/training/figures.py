@@ -16,18 +16,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.editing.walk import walk
+from ganvas.editing.walk import latent_walk
 from ganvas.images.animation import write_animation
 from ganvas.images.files import write_image
 from ganvas.images.sheet import grid
 from ganvas.images.tensors import from_pixels
 from ganvas.models.protocol import latents_from_seeds
-from ganvas.training.chart import Curve, Panel, sheet
+from ganvas.training.chart import Curve, Panel, draw_panels
 from ganvas.weights.checkpoint import write_atomically
 
 LOG, CURVES = "log.jsonl", "curves.png"
 WALK_BATCH = 16
-MOST_EVENTS = 12  # drawn and listed; the log has all
+MAX_EVENTS = 12  # drawn and listed; the log has all
 
 # Title, and which numbers of the log it shows under which name.
 PANELS: tuple[tuple[str, dict[str, str]], ...] = (
@@ -44,7 +44,7 @@ PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     ("Share of steps whose gradients were not finite", {"bad_share": "share"}),
     ("Speed, pictures per second", {"img_per_sec": "img/s"}),
 )
-_FINE_AT_ZERO = {"bad_share"}  # nothing to see while it is
+_HIDDEN_AT_ZERO = {"bad_share"}  # nothing to see while it is
 _NOT_CURVES = {"nimg", "kimg", "sec", "event", "psnr", "psnr_y", "ssim", *(key for _, names in PANELS for key in names)}
 
 
@@ -82,17 +82,17 @@ def write_walk(
     training = G.training
     G.eval()
     try:
-        ws = _walked(G, z, frames, label)
+        ws = _walk_latents(G, z, frames, label)
         return write_animation(_frames(G, ws, largest_px), path, frames_per_sec=16)
     finally:
         G.train(training)
 
 
-def _walked(G: Any, z: Tensor, frames: int, label: int) -> Tensor:
+def _walk_latents(G: Any, z: Tensor, frames: int, label: int) -> Tensor:
     """[frames, num_ws, w_dim]: through W where there is a mapping network, else along the sphere of z."""
     if G.num_ws > 1:
-        return walk(G.mapping(z, _one_hot(G, label, len(z), z)), frames=frames)
-    path = walk(z[:, None], frames=frames, on_sphere=True)[:, 0]
+        return latent_walk(G.mapping(z, _one_hot(G, label, len(z), z)), frames=frames)
+    path = latent_walk(z[:, None], frames=frames, on_sphere=True)[:, 0]
     return G.mapping(path, _one_hot(G, label, frames, z))
 
 
@@ -112,7 +112,7 @@ def _frames(G: Any, ws: Tensor, largest_px: int) -> Iterator[Tensor]:
 # Curves
 
 
-def read_log(run_dir: Path | str) -> list[dict[str, Any]]:
+def read_log_rows(run_dir: Path | str) -> list[dict[str, Any]]:
     """The rows of log.jsonl; a line that was cut when the run died, or that is no object, is left out."""
     path = Path(run_dir) / LOG
     if not path.is_file():
@@ -153,15 +153,15 @@ def plot_log(run_dir: Path | str) -> list[Path]:
     Returns:
         The written files; none while the log has no numbers.
     """
-    rows = read_log(run_dir)
+    rows = read_log_rows(run_dir)
     panels = panels_of(rows)
     if not panels:
         return []
     events = events_of(rows)
-    notes = [f"{number}   at {kimg:,.1f} kimg: {said}" for number, (kimg, said) in enumerate(events, start=1)]
-    if len(notes) > MOST_EVENTS:
-        notes = [f"{len(notes) - MOST_EVENTS} earlier events are in {LOG}", *notes[-MOST_EVENTS:]]
-    page, path = sheet(panels, notes), Path(run_dir) / CURVES
+    notes = [f"{number}   at {kimg:,.1f} kimg: {message}" for number, (kimg, message) in enumerate(events, start=1)]
+    if len(notes) > MAX_EVENTS:
+        notes = [f"{len(notes) - MAX_EVENTS} earlier events are in {LOG}", *notes[-MAX_EVENTS:]]
+    page, path = draw_panels(panels, notes), Path(run_dir) / CURVES
     write_atomically(path, lambda part: page.save(part, format="PNG", compress_level=4))
     return [path]
 
@@ -170,7 +170,7 @@ def panels_of(rows: list[dict[str, Any]]) -> list[Panel]:
     """What there is to draw of these rows."""
     known = [(title, {key: name for key, name in names.items() if _has(rows, key)}) for title, names in PANELS]
     others = {key: None for row in rows for key in row if key not in _NOT_CURVES and _has(rows, key)}
-    events = [(kimg, index) for index, (kimg, _) in enumerate(events_of(rows), start=1)][-MOST_EVENTS:]
+    events = [(kimg, index) for index, (kimg, _) in enumerate(events_of(rows), start=1)][-MAX_EVENTS:]
     wanted = [*known, *((key, {key: key}) for key in others)]
     return [
         Panel(title, [_curve(rows, key, name) for key, name in names.items()], events=events)
@@ -180,15 +180,15 @@ def panels_of(rows: list[dict[str, Any]]) -> list[Panel]:
 
 
 def _has(rows: list[dict[str, Any]], key: str) -> bool:
-    nothing = (None, 0) if key in _FINE_AT_ZERO else (None,)
+    nothing = (None, 0) if key in _HIDDEN_AT_ZERO else (None,)
     return any(number_of(row.get(key)) not in nothing for row in rows)
 
 
 def _curve(rows: list[dict[str, Any]], key: str, name: str) -> Curve:
     """JSON has no not-a-number: a null in the log is one, a missing key is nothing."""
     points = [(_kimg(row), math.nan if row[key] is None else number_of(row[key])) for row in rows if key in row]
-    kept = [(x, y) for x, y in points if y is not None]
-    return Curve(name, [x for x, _ in kept], [y for _, y in kept])
+    valid = [(x, y) for x, y in points if y is not None]
+    return Curve(name, [x for x, _ in valid], [y for _, y in valid])
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -16,21 +16,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganvas.datasets.pictures import Pictures, open_pictures
+from ganvas.datasets.pictures import ImageDataset, open_image_dataset
 from ganvas.errors import BadConfig, BadImage, BadInput
-from ganvas.training.bench import Batch, Bench
+from ganvas.training.bench import GeneratorTrainer, ImageBatch
 from ganvas.training.config import TrainConfig, schedule_length_kimg
-from ganvas.training.distributed import World, join, leave, same_start
-from ganvas.training.gallery import Gallery
+from ganvas.training.distributed import World, broadcast_weights, init_distributed, shutdown_distributed
+from ganvas.training.gallery import GeneratorSnapshotWriter
 from ganvas.training.pair import build_pair
 from ganvas.training.run import MemoryRun
-from ganvas.training.transfer import Start, start_from
-from ganvas.training.watch import OnStep, Watch, asked_to_stop, held, opened, own_randomness
+from ganvas.training.transfer import InitReport, init_from_weights
+from ganvas.training.watch import Loop, OnTrainStep, catch_stop_signals, isolated_rng, lock_run, open_or_resume
 from ganvas.training.watchdog import Finding
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class TrainResult:
     """What came of a run."""
 
     generator: Any  # the averaged one, in eval mode
@@ -50,15 +50,15 @@ def train(
     config: TrainConfig | None = None,
     folder: str | Path | None = None,
     init_from: str | Path | None = None,
-    on_step: OnStep | None = None,
+    on_step: OnTrainStep | None = None,
     device: str = "auto",
     facts: Mapping[str, Any] | None = None,
-) -> Trained:
+) -> TrainResult:
     """Let a generator and a discriminator learn from pictures.
 
     Args:
         data: a folder or archive of pictures, `Pictures`, or a tensor [N, C, R, R]: uint8, or float in [-1, 1].
-        generator, discriminator: any torch modules (see `pair.Pair`), trained where they are; None = built from config.
+        generator, discriminator: any torch modules (see `pair.GANPair`), trained in place; None = built from config.
         config: what to do; None = `TrainConfig()`. Presets: `ganvas.training.presets`.
         folder: of the run; an interrupted run in it goes on. None = nothing is written.
         init_from: weights to start from: a file or a catalogue name.
@@ -72,77 +72,77 @@ def train(
     Raises:
         BadConfig, BadInput: settings, pictures and networks that do not fit.
         GanvasError: the watchdog has given up; the message says why, and the last good state is kept.
-        Stopped: on_step asked for it; saved, with a `Trained` as its `state`.
+        Stopped: on_step asked for it; saved, with a `TrainResult` as its `state`.
     """
     # The machine: one process, or one of several that torchrun started.
-    config = _settled(config or TrainConfig())
-    world = join(device)
+    config = _resolve_schedule(config or TrainConfig())
+    world = init_distributed(device)
     _check_share(config, world)
 
     # The pictures.
-    pictures = as_pictures(data, config)
+    pictures = as_image_dataset(data, config)
     c_dim = pictures.c_dim if config.labels != "none" else 0
 
     # The networks, the same in every process.
-    with own_randomness(config.seed, world):
+    with isolated_rng(config.seed, world):
         G, D = _networks(generator, discriminator, config, pictures, c_dim)
-    begin = start_from(G, D, init_from) if init_from is not None else Start()
+    init = init_from_weights(G, D, init_from) if init_from is not None else InitReport()
     G, D = G.to(world.device), D.to(world.device)
-    same_start([G, D], world)
+    broadcast_weights([G, D], world)
 
     # The folder: a new run, or one that goes on.
-    told = {"fingerprint": pictures.fingerprint, "count": len(pictures), "resolution": pictures.img_resolution}
-    run, goes_on = opened(folder, config, told, {**(facts or {}), "start": begin.to_json()}, world)
-    with held(run, world):
-        bench = Bench(G, D, config, pictures, c_dim=c_dim, world=world, run=run)
-        watch = GeneratorWatch(bench, Gallery(bench), on_step, run.load() if goes_on else None)
-        watch.say([] if goes_on else begin.lines)
+    data_facts = {"fingerprint": pictures.fingerprint, "count": len(pictures), "resolution": pictures.img_resolution}
+    run, resumed = open_or_resume(folder, config, data_facts, {**(facts or {}), "start": init.to_json()}, world)
+    with lock_run(run, world):
+        trainer = GeneratorTrainer(G, D, config, pictures, c_dim=c_dim, world=world, run=run)
+        loop = GeneratorLoop(trainer, GeneratorSnapshotWriter(trainer), on_step, run.load() if resumed else None)
+        loop.add_events([] if resumed else init.lines)
 
         # The loop.
-        with own_randomness(config.seed, world), asked_to_stop() as asked, watch.to_the_end(asked):
-            while not watch.is_over(bool(asked)):
-                batch = bench.draw()
-                watch.at_work()
-                one_step(bench, batch)
-                watch.after_step()
-    leave(world)
-    return watch.trained()
+        with isolated_rng(config.seed, world), catch_stop_signals() as stop_signals, loop.finishing(stop_signals):
+            while not loop.is_over(bool(stop_signals)):
+                batch = trainer.draw()
+                loop.begin_step()
+                train_step(trainer, batch)
+                loop.after_step()
+    shutdown_distributed(world)
+    return loop.result()
 
 
-def one_step(bench: Bench, batch: Batch) -> None:
+def train_step(trainer: GeneratorTrainer, batch: ImageBatch) -> None:
     """Both networks learn from one batch."""
     # The discriminator.
-    bench.discriminator_step(batch)
-    if bench.penalty_is_due():
-        bench.penalty_step(batch)
+    trainer.discriminator_step(batch)
+    if trainer.penalty_is_due():
+        trainer.penalty_step(batch)
 
     # The generator.
-    if bench.generator_is_due():
-        bench.generator_step(batch)
-        if bench.path_length_is_due():
-            bench.path_length_step(batch)
+    if trainer.generator_is_due():
+        trainer.generator_step(batch)
+        if trainer.path_length_is_due():
+            trainer.path_length_step(batch)
 
     # Averages, augmentation, counters.
-    bench.average()
+    trainer.average()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What watches over the loop
 
 
-class GeneratorWatch(Watch):
+class GeneratorLoop(Loop):
     """What watches over a generator and its discriminator."""
 
-    bench: Bench
+    trainer: GeneratorTrainer
 
-    def trained(self) -> Trained:
+    def result(self) -> TrainResult:
         """What there is now."""
-        bench = self.bench
-        return Trained(
-            generator=bench.averaged.net.eval(),
-            discriminator=bench.pair.D.eval(),
-            nimg=bench.nimg,
-            sec=bench.sec,
+        trainer = self.trainer
+        return TrainResult(
+            generator=trainer.averaged.net.eval(),
+            discriminator=trainer.pair.D.eval(),
+            nimg=trainer.nimg,
+            sec=trainer.sec,
             finished=self.finished,
             folder=self.run.folder,
             log=self.run.lines if isinstance(self.run, MemoryRun) else [],
@@ -177,18 +177,20 @@ _ADVICE = {
 # What is handed over
 
 
-def as_pictures(data: Any, config: TrainConfig, *, on_step: Callable[[int, int], object] | None = None) -> Pictures:
+def as_image_dataset(
+    data: Any, config: TrainConfig, *, on_step: Callable[[int, int], object] | None = None
+) -> ImageDataset:
     """A training set from whatever was handed over; `on_step` hears (pictures read, pictures in all).
 
     Raises:
         BadImage: a tensor of another type, shape or range.
-        BadInput, BadConfig: see `open_pictures`.
+        BadInput, BadConfig: see `open_image_dataset`.
     """
-    if isinstance(data, Pictures):
+    if isinstance(data, ImageDataset):
         return data
     if isinstance(data, (str, Path)):
         labels = {"none": "none", "auto": None}.get(config.labels, config.labels)
-        return open_pictures(data, resolution=config.resolution, labels=labels, on_step=on_step)
+        return open_image_dataset(data, resolution=config.resolution, labels=labels, on_step=on_step)
     if not isinstance(data, (Tensor, np.ndarray)):
         raise BadInput(
             f"train expects a folder, an archive, Pictures or a tensor [N, C, R, R], got {type(data).__name__}."
@@ -199,11 +201,15 @@ def as_pictures(data: Any, config: TrainConfig, *, on_step: Callable[[int, int],
         if not (low >= -1 and high <= 1):
             raise BadImage(f"train expects float pictures in [-1, 1], got {low.item():.3g} to {high.item():.3g}.")
         img = ((img + 1) * 127.5).round().to(torch.uint8)
-    return Pictures.from_pixels(img)
+    return ImageDataset.from_pixels(img)
 
 
 def _networks(
-    generator: nn.Module | None, discriminator: nn.Module | None, config: TrainConfig, pictures: Pictures, c_dim: int
+    generator: nn.Module | None,
+    discriminator: nn.Module | None,
+    config: TrainConfig,
+    pictures: ImageDataset,
+    c_dim: int,
 ) -> tuple[nn.Module, nn.Module]:
     if (generator is None) != (discriminator is None):
         raise BadInput("train takes a generator and a discriminator, or neither: these two belong together.")
@@ -213,7 +219,7 @@ def _networks(
     return build_pair(config, resolution=size, channels=channels, c_dim=c_dim)
 
 
-def _settled(config: TrainConfig) -> TrainConfig:
+def _resolve_schedule(config: TrainConfig) -> TrainConfig:
     """The schedule's length written down, so that a longer budget does not bend a schedule that has begun."""
     bends = config.schedule == "cosine" or config.augment == "ramp"
     return replace(config, schedule_kimg=schedule_length_kimg(config)) if bends else config

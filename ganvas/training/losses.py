@@ -69,7 +69,7 @@ class NonSaturating:
 
     def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         """[N]; small where D takes the fake for real."""
-        return _per_picture(F.softplus(-_wide(fake_logits)))
+        return _per_picture(F.softplus(-_at_least_float32(fake_logits)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class Minimax:
 
     def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         """log(1 − sigmoid(f)): [N], never positive."""
-        return -_per_picture(F.softplus(_wide(fake_logits)))
+        return -_per_picture(F.softplus(_at_least_float32(fake_logits)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ class LeastSquares:
 
     def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         """[N]."""
-        return _per_picture((_wide(fake_logits) - 1).square()) / 2
+        return _per_picture((_at_least_float32(fake_logits) - 1).square()) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ class Hinge:
 
     def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         """[N]."""
-        return -_per_picture(_wide(fake_logits))
+        return -_per_picture(_at_least_float32(fake_logits))
 
     def _margin(self, logits: Tensor, rng: torch.Generator | None) -> Tensor | float:
         if self.margin_low == 1:
@@ -171,7 +171,7 @@ class Wasserstein:
 
     def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         """[N]."""
-        return -_per_picture(_wide(fake_logits))
+        return -_per_picture(_at_least_float32(fake_logits))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +196,7 @@ class RelativisticPairing:
         Raises:
             BadInput: no real logits; this loss compares with fresh real pictures.
         """
-        real, fake = _pairs(_needed(real_logits, "RelativisticPairing"), fake_logits)
+        real, fake = _pairs(_require_real_logits(real_logits, "RelativisticPairing"), fake_logits)
         return _per_picture(F.softplus(real - fake))
 
 
@@ -223,7 +223,7 @@ class RelativisticAverage:
         Raises:
             BadInput: no real logits.
         """
-        return self.discriminator(fake_logits, _needed(real_logits, "RelativisticAverage"))
+        return self.discriminator(fake_logits, _require_real_logits(real_logits, "RelativisticAverage"))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -238,7 +238,7 @@ def l1(img: Tensor, target: Tensor) -> Tensor:
     """
     if img.shape != target.shape:
         raise BadInput(f"l1 compares pictures of one shape, got {list(img.shape)} and {list(target.shape)}.")
-    return _per_picture((_wide(img) - _wide(target)).abs())
+    return _per_picture((_at_least_float32(img) - _at_least_float32(target)).abs())
 
 
 def cycle(a: Tensor, a_back: Tensor, b: Tensor, b_back: Tensor) -> Tensor:
@@ -274,7 +274,7 @@ def class_cross_entropy(class_logits: Tensor, c: Tensor) -> Tensor:
     """
     if class_logits.shape != c.shape:
         raise BadInput(f"class logits and labels must have one shape, got {list(class_logits.shape)}, {list(c.shape)}.")
-    return -(c.to(_wide(class_logits)) * F.log_softmax(_wide(class_logits), dim=1)).sum(dim=1)
+    return -(c.to(_at_least_float32(class_logits)) * F.log_softmax(_at_least_float32(class_logits), dim=1)).sum(dim=1)
 
 
 def gaussian_surprise(values: Tensor, mean: Tensor, std: Tensor | float = 1.0) -> Tensor:
@@ -283,15 +283,15 @@ def gaussian_surprise(values: Tensor, mean: Tensor, std: Tensor | float = 1.0) -
     With `class_cross_entropy` for categorical codes this is the bound on mutual information that InfoGAN minimises.
     Source: Chen et al. 2016, "InfoGAN", eq. 5.
     """
-    std = torch.as_tensor(std, dtype=_wide(mean).dtype, device=mean.device)
-    scaled = (_wide(values) - _wide(mean)) / std
+    std = torch.as_tensor(std, dtype=_at_least_float32(mean).dtype, device=mean.device)
+    scaled = (_at_least_float32(values) - _at_least_float32(mean)) / std
     return (scaled.square() / 2 + std.log() + math.log(2 * math.pi) / 2).flatten(1).sum(dim=1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _wide(x: Tensor) -> Tensor:
+def _at_least_float32(x: Tensor) -> Tensor:
     """Half precision as float32; float32 and float64 as they are."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
@@ -306,7 +306,7 @@ def _both(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         raise BadInput(
             f"a loss takes as many real as fake logits, [N] or [N, P], got {list(real.shape)} and {list(fake.shape)}."
         )
-    return _wide(real), _wide(fake)
+    return _at_least_float32(real), _at_least_float32(fake)
 
 
 def _pairs(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
@@ -325,7 +325,7 @@ def _towards(logits: Tensor, target: float) -> Tensor:
     return target * F.softplus(-logits) + (1 - target) * F.softplus(logits)
 
 
-def _needed(real_logits: Tensor | None, who: str) -> Tensor:
+def _require_real_logits(real_logits: Tensor | None, who: str) -> Tensor:
     if real_logits is None:
         raise BadInput(
             f"{who}.generator compares fakes with real pictures: give it real_logits, D of a fresh real batch."

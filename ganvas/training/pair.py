@@ -16,24 +16,24 @@ from torch import Tensor, nn
 
 from ganvas.errors import BadConfig, BadInput
 from ganvas.models import build
-from ganvas.models.fastgan import FastGANDiscriminator, FastGANGenerator, Rebuilt
+from ganvas.models.fastgan import FastGANDiscriminator, FastGANGenerator, Reconstruction
 from ganvas.models.protocol import Generator, Network
 from ganvas.models.stylegan2 import StyleGAN2Discriminator
 from ganvas.ops.precision import fast_dtype
 from ganvas.training.config import TrainConfig
-from ganvas.training.steady import mix_styles
+from ganvas.training.steady import apply_style_mixing
 
 Distance = Callable[[Tensor, Tensor], Tensor]  # two pictures [N, C, H, W] → [N]
 
 
-class Shown(NamedTuple):
+class Images(NamedTuple):
     """What a discriminator is shown."""
 
     img: Tensor  # [N, C, R, R]
     small: Tensor | None = None  # FastGAN's own small version of a fake; None = img, made smaller
 
 
-class Pair:
+class GANPair:
     """A generator and a discriminator that learn together.
 
     Args:
@@ -59,7 +59,7 @@ class Pair:
         self.rebuilds = isinstance(G, FastGANGenerator) and isinstance(D, FastGANDiscriminator)
         self.judges_apart = isinstance(D, StyleGAN2Discriminator)  # see `judge_together`
         _check_labels(G, D, c_dim)
-        self._paint = _painter(G, compiled)
+        self._synthesis = _synthesis_fn(G, compiled)
 
     @property
     def learning(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -74,31 +74,31 @@ class Pair:
 
     def latents(self, z: Tensor, c: Tensor | None, *, mixing: float, rng: torch.Generator) -> Tensor | None:
         """z [N, z_dim] → ws [N, num_ws, w_dim], some of two styles; None for modules without a mapping."""
-        return mix_styles(self.G, z, c, mixing, rng=rng) if self.ours else None  # type: ignore[arg-type]
+        return apply_style_mixing(self.G, z, c, mixing, rng=rng) if self.ours else None  # type: ignore[arg-type]
 
-    def paint(self, z: Tensor, c: Tensor | None, ws: Tensor | None) -> Shown:
+    def synthesize(self, z: Tensor, c: Tensor | None, ws: Tensor | None) -> Images:
         """The pictures of these latents, in float32."""
         if ws is None:
             with self.cast():
                 img = self.G(z, c) if self.c_dim else self.G(z)
-            return Shown(img.float())
+            return Images(img.float())
         if self.rebuilds:
             with self.cast():
-                img, small = self.G.both(ws)
-            return Shown(img.float(), small.float())
+                img, small = self.G.synthesize_both_sizes(ws)
+            return Images(img.float(), small.float())
         precision = "exact" if self.dtype == torch.float32 else "fast"
-        return Shown(self._paint(ws, noise_mode="random", precision=precision).float())
+        return Images(self._synthesis(ws, noise_mode="random", precision=precision).float())
 
-    def judge(self, shown: Shown, c: Tensor | None) -> Tensor:
+    def discriminate(self, images: Images, c: Tensor | None) -> Tensor:
         """Logits in float32: [N], or [N, P] of patches."""
         with self.cast():
             if self.rebuilds:
-                logits = self.D(shown.img, c, small=shown.small)
+                logits = self.D(images.img, c, small=images.small)
             else:
-                logits = self.D(shown.img, c) if self.c_dim else self.D(shown.img)
-        return _rows(logits.float(), len(shown.img))
+                logits = self.D(images.img, c) if self.c_dim else self.D(images.img)
+        return _rows(logits.float(), len(images.img))
 
-    def judge_together(self, real: Tensor, fake: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+    def discriminate_together(self, real: Tensor, fake: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
         """The logits [N] of reals and of fakes from one pass, the same as from two; for D that `judges_apart`.
 
         One pass of 2N pictures is cheaper than two of N. It is open to a discriminator in which no picture sees
@@ -109,20 +109,21 @@ class Pair:
         of_real, of_fake = logits.float().chunk(2)
         return of_real, of_fake
 
-    def judge_and_rebuild(
-        self, shown: Shown, c: Tensor | None, *, quadrant: int, distance: Distance
+    def forward_with_reconstruction(
+        self, images: Images, c: Tensor | None, *, quadrant: int, distance: Distance
     ) -> tuple[Tensor, Tensor]:
         """FastGAN's self-supervision: logits of real pictures, and how well D rebuilds them, [N].
 
         Source: Liu et al. 2021, "Towards Faster and Stabilized GAN Training …", section 3.2, eq. 4.
         """
         with self.cast():
-            logits, made = self.D.judge_and_rebuild(shown.img, c, small=shown.small, quadrant=quadrant)
-        wanted: Rebuilt = self.D.targets(shown.img, small=shown.small, quadrant=quadrant)
-        off = sum(
-            (distance(a.float(), b) for a, b in zip(made, wanted, strict=True)), torch.zeros(len(shown.img)).to(logits)
+            logits, rebuilt = self.D.forward_with_reconstruction(images.img, c, small=images.small, quadrant=quadrant)
+        targets: Reconstruction = self.D.targets(images.img, small=images.small, quadrant=quadrant)
+        error = sum(
+            (distance(a.float(), b) for a, b in zip(rebuilt, targets, strict=True)),
+            torch.zeros(len(images.img)).to(logits),
         )
-        return logits.float(), off
+        return logits.float(), error
 
     @contextlib.contextmanager
     def only_generator_learns(self) -> Iterator[None]:
@@ -143,9 +144,9 @@ class Pair:
             self.G.update_w_avg(mean_w[None, None], beta=beta)
 
 
-def _painter(G: nn.Module, compiled: bool) -> Any:
-    paint = getattr(G, "synthesis", None)
-    return torch.compile(paint) if compiled and paint is not None else paint
+def _synthesis_fn(G: nn.Module, compiled: bool) -> Any:
+    synthesis = getattr(G, "synthesis", None)
+    return torch.compile(synthesis) if compiled and synthesis is not None else synthesis
 
 
 def _rows(logits: Tensor, batch: int) -> Tensor:
@@ -204,14 +205,14 @@ def perceptual_distance(device: torch.device) -> tuple[Distance, str]:
     from ganvas.training.losses import l1
 
     try:
-        eyes = load_efficientnet().to(device)
+        extractor = load_efficientnet().to(device)
     except (FetchError, WeightsError, BadConfig):
         return l1, "L1 (for the perceptual distance: ganvas models get efficientnet-lite0)"
 
     def distance(a: Tensor, b: Tensor) -> Tensor:
         a, b = (x if x.shape[1] == 3 else x[:, :1].expand(-1, 3, -1, -1) for x in (a, b))
         with torch.no_grad():
-            theirs = eyes.features(b)
-        return feature_distance(eyes.features(a), theirs) + l1(a, b)
+            theirs = extractor.features(b)
+        return feature_distance(extractor.features(a), theirs) + l1(a, b)
 
     return distance, "features of EfficientNet-Lite0, and L1"

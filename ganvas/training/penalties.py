@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from ganvas.checks import check_img
 from ganvas.errors import BadConfig, BadInput
 
-Judge = Callable[..., Tensor]
-TINY = 1e-12  # keeps the slope of √x finite at 0
+DiscriminatorFn = Callable[..., Tensor]
+_TINY = 1e-12  # keeps the slope of √x finite at 0
 
 
-def r1_penalty(D: Judge, img: Tensor, c: Tensor | None = None, *, gamma: float) -> Tensor:
+def r1_penalty(D: DiscriminatorFn, img: Tensor, c: Tensor | None = None, *, gamma: float) -> Tensor:
     """γ/2 · ‖∂D(img)/∂img‖², summed over all pixels, for real pictures: D becomes flat where the data lie.
 
     Args:
@@ -39,10 +39,10 @@ def r1_penalty(D: Judge, img: Tensor, c: Tensor | None = None, *, gamma: float) 
     """
     check_img(img, who="r1_penalty", channels=None)
     img = img.detach().requires_grad_(True)
-    return slope_penalty(_judged(D, img, c), img, gamma=gamma)
+    return slope_penalty(_discriminate(D, img, c), img, gamma=gamma)
 
 
-def r2_penalty(D: Judge, img: Tensor, c: Tensor | None = None, *, gamma: float) -> Tensor:
+def r2_penalty(D: DiscriminatorFn, img: Tensor, c: Tensor | None = None, *, gamma: float) -> Tensor:
     """`r1_penalty` on generated pictures (same paper, eq. 10): D becomes flat where the fakes lie.
 
     The pictures are detached: nothing flows into the generator.
@@ -68,7 +68,7 @@ def slope_penalty(logits: Tensor, img: Tensor, *, gamma: float) -> Tensor:
 
 
 def gradient_penalty(
-    D: Judge,
+    D: DiscriminatorFn,
     real: Tensor,
     fake: Tensor,
     c: Tensor | None = None,
@@ -109,11 +109,11 @@ def gradient_penalty(
     place = torch.rand(len(real), generator=rng, device=rng.device).to(real.device)
     place = place.view(-1, *[1] * (real.ndim - 1)).to(real.dtype)
     img = real.detach().lerp(fake.detach().to(real.dtype), place).requires_grad_(True)
-    excess = (_slopes(_judged(D, img, c), img).square().sum(dim=1) + TINY).sqrt() / target - 1
+    excess = (_slopes(_discriminate(D, img, c), img).square().sum(dim=1) + _TINY).sqrt() / target - 1
     return weight * (excess.relu() if one_sided else excess).square()
 
 
-def refuse_batch_norm(D: Judge) -> None:
+def refuse_batch_norm(D: DiscriminatorFn) -> None:
     """A gradient penalty asks for the slope at each picture; batch normalisation mixes the pictures of a batch.
 
     Raises:
@@ -164,8 +164,10 @@ class PathLength:
             raise BadInput("PathLength needs ws with gradients: call ws.requires_grad_() before G.synthesis(ws).")
         noise = torch.randn(img.shape, generator=rng, device=rng.device).to(img.device)
         noise = noise / (img.shape[2] * img.shape[3]) ** 0.5
-        slopes = _gradient((_wide(img) * noise).sum(), ws, who="PathLength", made="img")  # [N, num_ws, w_dim]
-        return (slopes.square().sum(dim=2).mean(dim=1) + TINY).sqrt()
+        slopes = _gradient(
+            (_at_least_float32(img) * noise).sum(), ws, who="PathLength", what="img"
+        )  # [N, num_ws, w_dim]
+        return (slopes.square().sum(dim=2).mean(dim=1) + _TINY).sqrt()
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""
@@ -176,27 +178,27 @@ class PathLength:
         self.mean = state["mean"].clone()
 
 
-def _judged(D: Judge, img: Tensor, c: Tensor | None) -> Tensor:
+def _discriminate(D: DiscriminatorFn, img: Tensor, c: Tensor | None) -> Tensor:
     return D(img) if c is None else D(img, c)
 
 
 def _slopes(logits: Tensor, img: Tensor) -> Tensor:
     """∂D/∂img of each picture as a row of float32: [N, C·H·W]."""
     logits = logits if logits.ndim == 1 else logits.flatten(1).mean(dim=1)
-    return _gradient(_wide(logits).sum(), img, who="a penalty", made="logits").flatten(1)
+    return _gradient(_at_least_float32(logits).sum(), img, who="a penalty", what="logits").flatten(1)
 
 
-def _gradient(total: Tensor, x: Tensor, *, who: str, made: str) -> Tensor:
+def _gradient(total: Tensor, x: Tensor, *, who: str, what: str) -> Tensor:
     if not x.requires_grad:
         raise BadInput(
-            f"{who} differentiates {made} by a tensor that takes no gradients: requires_grad_() comes first."
+            f"{who} differentiates {what} by a tensor that takes no gradients: requires_grad_() comes first."
         )
     (gradient,) = torch.autograd.grad(total, x, create_graph=True, allow_unused=True)
     if gradient is None:
-        raise BadInput(f"{who} differentiates {made} by a tensor that it was not made from.")
-    return _wide(gradient)
+        raise BadInput(f"{who} differentiates {what} by a tensor that it was not made from.")
+    return _at_least_float32(gradient)
 
 
-def _wide(x: Tensor) -> Tensor:
+def _at_least_float32(x: Tensor) -> Tensor:
     """Half precision as float32; float32 and float64 as they are."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

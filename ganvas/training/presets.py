@@ -17,18 +17,18 @@ from typing import Any
 from ganvas.errors import BadConfig
 from ganvas.training.config import TrainConfig
 
-NOT_YET = "not yet run"
-LITERATURE = "from the literature, not yet run"
-FORMAT = 1
+_NOT_YET = "not yet run"
+_LITERATURE = "from the literature, not yet run"
+_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
+class GeneratorPreset:
     """One row."""
 
     config: TrainConfig
     about: str
-    result: str = NOT_YET  # what it gave when it was run: machine, time, kimg, distance
+    result: str = _NOT_YET  # what it gave when it was run: machine, time, kimg, distance
     transfer_only: bool = False  # hopeless from scratch in days: needs --init-from
 
 
@@ -197,64 +197,70 @@ def _sg3(variant: str, resolution: int, gamma: float) -> TrainConfig:
     )
 
 
-PRESETS: dict[str, Preset] = {
-    "mlp-64": Preset(
+GENERATOR_PRESETS: dict[str, GeneratorPreset] = {
+    "mlp-64": GeneratorPreset(
         config=_classic("mlp", ema="none"),
         about="fully connected: the teaching baseline; blurred ghosts within minutes",
     ),
-    "dcgan-64": Preset(
+    "dcgan-64": GeneratorPreset(
         config=_classic("dcgan", augment="diffaug", augment_policy=("colour", "translation")),
         about="DCGAN with DiffAugment: fast, coarse",
         # It had two thirds of the core for the first four minutes and nearly all of it from then on.
         result="3,003 faces, 30 minutes on one core of a busy machine: 108 kimg, FD-EffNet 113, still falling; patchy",
     ),
-    "style-32-cpu": Preset(config=_style_cpu(32), about="a small StyleGAN2 for two processor cores, 32 px"),
-    "style-64-cpu": Preset(
+    "style-32-cpu": GeneratorPreset(config=_style_cpu(32), about="a small StyleGAN2 for two processor cores, 32 px"),
+    "style-64-cpu": GeneratorPreset(
         config=_style_cpu(64),
         about="a small StyleGAN2 for two processor cores, 64 px",
         result="3,003 faces, 30 minutes on one core of a busy machine: 159 kimg, FD-EffNet 82, faces to be recognised",
     ),
-    "style-64": Preset(config=_style(64, 32, 16384), about="StyleGAN2, 64 px, one GPU", result=LITERATURE),
-    "style-128": Preset(config=_style(128, 32, 16384), about="StyleGAN2, 128 px, one GPU", result=LITERATURE),
-    "style-256": Preset(config=_style(256, 16, 16384), about="StyleGAN2, 256 px, one GPU", result=LITERATURE),
-    "style-512": Preset(
-        config=_style(512, 8, 32768), about="StyleGAN2, 512 px; better from other weights", result=LITERATURE
+    "style-64": GeneratorPreset(config=_style(64, 32, 16384), about="StyleGAN2, 64 px, one GPU", result=_LITERATURE),
+    "style-128": GeneratorPreset(config=_style(128, 32, 16384), about="StyleGAN2, 128 px, one GPU", result=_LITERATURE),
+    "style-256": GeneratorPreset(config=_style(256, 16, 16384), about="StyleGAN2, 256 px, one GPU", result=_LITERATURE),
+    "style-512": GeneratorPreset(
+        config=_style(512, 8, 32768), about="StyleGAN2, 512 px; better from other weights", result=_LITERATURE
     ),
-    "style-1024": Preset(
+    "style-1024": GeneratorPreset(
         config=_style(1024, 4, 32768, g_lr=0.002, d_lr=0.002),
         about="StyleGAN2, 1024 px; better from other weights",
-        result=LITERATURE,
+        result=_LITERATURE,
     ),
-    "r3-32-small": Preset(config=_r3_small(32, (128, 96, 64, 32), 0.05), about="a narrow R3GAN, 32 px"),
-    "r3-64-small": Preset(
+    "r3-32-small": GeneratorPreset(config=_r3_small(32, (128, 96, 64, 32), 0.05), about="a narrow R3GAN, 32 px"),
+    "r3-64-small": GeneratorPreset(
         config=_r3_small(64, (128, 128, 96, 48, 24), 2.0),
         about="a narrow R3GAN, 64 px: slow, both penalties at every step",
         result="3,003 faces, 30 minutes on one core of a busy machine: 28 kimg, FD-EffNet 225, texture so far",
     ),
-    "r3-64": Preset(
+    "r3-64": GeneratorPreset(
         config=_r3(64, 256, 2.0, 40_000, micro_batch=64, schedule_kimg=20_000, ema_kimg=500),
         about="R3GAN of the paper, 64 px, several GPUs",
-        result=LITERATURE,
+        result=_LITERATURE,
     ),
-    "r3-256": Preset(
+    "r3-256": GeneratorPreset(
         config=_r3(256, 256, 150.0, 40_000, micro_batch=32, schedule_kimg=20_000, ema_kimg=500),
         about="R3GAN of the paper, 256 px, several GPUs",
-        result=LITERATURE,
+        result=_LITERATURE,
     ),
-    "fast-64": Preset(
+    "fast-64": GeneratorPreset(
         config=_fast(64, 16, 8, snapshot_kimg=10),
         about="a narrow FastGAN, 64 px",
         # Its discriminator learnt with the same network's features, which flatters the distance.
         result="3,003 faces, 30 minutes on one core of a busy machine: 24 kimg, FD-EffNet 60, faces to be recognised",
     ),
-    "fast-128": Preset(config=_fast(128, 64, 16), about="FastGAN, 128 px: few pictures, one GPU", result=LITERATURE),
-    "fast-256": Preset(config=_fast(256, 64, 8), about="FastGAN, 256 px: few pictures, one GPU", result=LITERATURE),
-    "fast-512": Preset(config=_fast(512, 64, 8), about="FastGAN, 512 px: few pictures, one GPU", result=LITERATURE),
+    "fast-128": GeneratorPreset(
+        config=_fast(128, 64, 16), about="FastGAN, 128 px: few pictures, one GPU", result=_LITERATURE
+    ),
+    "fast-256": GeneratorPreset(
+        config=_fast(256, 64, 8), about="FastGAN, 256 px: few pictures, one GPU", result=_LITERATURE
+    ),
+    "fast-512": GeneratorPreset(
+        config=_fast(512, 64, 8), about="FastGAN, 512 px: few pictures, one GPU", result=_LITERATURE
+    ),
     **{
-        f"sg3-{variant}-{resolution}": Preset(
+        f"sg3-{variant}-{resolution}": GeneratorPreset(
             config=_sg3(variant, resolution, gamma),
             about=f"StyleGAN3-{variant.upper()}, {resolution} px, from published weights",
-            result=LITERATURE,
+            result=_LITERATURE,
             transfer_only=True,
         )
         for variant in ("t", "r")
@@ -263,17 +269,19 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def find_preset(name: str) -> TrainConfig:
+def find_generator_preset(name: str) -> TrainConfig:
     """The configuration of a preset's name, or of a preset file (`ganvas tune` writes them).
 
     Raises:
         BadConfig: neither.
     """
-    if name in PRESETS:
-        return PRESETS[name].config
+    if name in GENERATOR_PRESETS:
+        return GENERATOR_PRESETS[name].config
     path = Path(name).expanduser()
     if path.suffix != ".json":
-        raise BadConfig(f"unknown preset {name!r}; known: auto, {', '.join(PRESETS)}, or a preset's .json file")
+        raise BadConfig(
+            f"unknown preset {name!r}; known: auto, {', '.join(GENERATOR_PRESETS)}, or a preset's .json file"
+        )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         config = values["config"]
@@ -282,11 +290,11 @@ def find_preset(name: str) -> TrainConfig:
     return TrainConfig.from_json(config, who=str(path))
 
 
-def preset_file(config: TrainConfig, path: Path, **facts: Any) -> None:
-    """Write a preset that `find_preset` reads; `facts` say where it came from."""
+def write_preset(config: TrainConfig, path: Path, **facts: Any) -> None:
+    """Write a preset that `find_generator_preset` reads; `facts` say where it came from."""
     from ganvas.weights.checkpoint import write_atomically
 
-    text = json.dumps({"format": FORMAT, **facts, "config": config.to_json()}, indent=1)
+    text = json.dumps({"format": _FORMAT, **facts, "config": config.to_json()}, indent=1)
     write_atomically(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
 
 
@@ -297,7 +305,7 @@ _FEW_PICTURES = 1000
 _SHORT_MINUTES = 180.0
 
 
-def choose(
+def choose_generator_preset(
     *, resolution: int, count: int, device: str, minutes: float | None, base_family: str | None = None
 ) -> tuple[str, list[str]]:
     """The preset for pictures, a machine and a time: `--preset auto`.
@@ -330,7 +338,7 @@ def choose(
 
 def _for_cpu(resolution: int, why: list[str]) -> tuple[str, list[str]]:
     name = "style-64-cpu" if resolution >= 64 else "style-32-cpu"
-    size = PRESETS[name].config.resolution or 64
+    size = GENERATOR_PRESETS[name].config.resolution or 64
     why.append(
         "without a CUDA card, networks of about a million numbers at 32 to 64 px are what can be taught honestly"
     )
@@ -351,11 +359,13 @@ def _for_transfer(resolution: int, family: str, why: list[str]) -> tuple[str, li
         "mlp": "mlp",
     }
     names = [
-        name for name in PRESETS if name.startswith(stems.get(family, "?")) and not name.endswith(("cpu", "small"))
+        name
+        for name in GENERATOR_PRESETS
+        if name.startswith(stems.get(family, "?")) and not name.endswith(("cpu", "small"))
     ]
     if not names:
         raise BadConfig(f"weights of family {family!r} cannot be trained further; known: {', '.join(stems)}")
-    nearest = min(names, key=lambda name: abs((PRESETS[name].config.resolution or 64) - resolution))
+    nearest = min(names, key=lambda name: abs((GENERATOR_PRESETS[name].config.resolution or 64) - resolution))
     return nearest, [*why, f"the weights to start from are a {family} of {resolution} px"]
 
 
@@ -363,7 +373,7 @@ def _time(minutes: float | None) -> str:
     return "no time limit" if minutes is None else f"{minutes:g} minutes"
 
 
-def rescaled(config: TrainConfig, before: TrainConfig) -> TrainConfig:
+def rescale_preset(config: TrainConfig, before: TrainConfig) -> TrainConfig:
     """R1's weight and the average's length follow when a StyleGAN2 preset gets another size or batch.
 
     Args:

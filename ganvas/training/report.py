@@ -20,19 +20,19 @@ from PIL import Image
 
 from ganvas import __version__
 from ganvas.errors import BadConfig
-from ganvas.training.chart import sheet
+from ganvas.training.chart import draw_panels
 from ganvas.training.config import TrainConfig
-from ganvas.training.figures import events_of, number_of, panels_of, read_log
-from ganvas.training.run import RunState, kind_of, look, read_record
+from ganvas.training.figures import events_of, number_of, panels_of, read_log_rows
+from ganvas.training.run import RunState, kind_of, read_record, read_run_state
 from ganvas.weights.checkpoint import write_atomically
 
 REPORT = "report.html"
-SHEET_PX = 640  # longest side of a sheet on the page
-MOST_SHEETS = 6  # of fakes over time
-LARGEST_ANIMATION = 1_500_000  # bytes; larger walks are named, not shown
+REPORT_SHEET_PX = 640  # longest side of a sheet on the page
+MAX_SHEETS = 6  # of fakes over time
+MAX_ANIMATION_BYTES = 1_500_000  # bytes; larger walks are named, not shown
 RELOAD_SEC = 60  # of the page, while the run goes on
 
-MEANING = {
+STATUS_TEXT = {
     "running": "is going on",
     "finished": "is done",
     "stopped": "was stopped; the same command goes on with it",
@@ -56,9 +56,9 @@ def write_report(run_dir: Path | str) -> Path:
 
 def report_html(folder: Path) -> str:
     """The page as text; see `write_report`."""
-    record, rows = read_record(folder), read_log(folder)
+    record, rows = read_record(folder), read_log_rows(folder)
     state = _state(folder)
-    status = state.status if state else _claimed(record)
+    status = state.status if state else _recorded_status(record)
     name = folder.resolve().name
     parts = [
         _head(name, status),
@@ -66,7 +66,7 @@ def report_html(folder: Path) -> str:
         _pictures(folder),
         _curves(rows),
         _events(rows, record),
-        _figures(record, rows),
+        _distance_table(record, rows),
         _next_steps(folder, status, record),
         _data(record),
         _settings(record),
@@ -79,15 +79,15 @@ def report_html(folder: Path) -> str:
 def _state(folder: Path) -> RunState | None:
     """How the run stands; None where its record is of another version and cannot be understood in full."""
     try:
-        return look(folder)
+        return read_run_state(folder)
     except (BadConfig, KeyError, TypeError, ValueError):
         return None
 
 
-def _claimed(record: dict[str, Any]) -> str:
+def _recorded_status(record: dict[str, Any]) -> str:
     """What the record says, where nothing else can be known: a dead run still says that it is running."""
-    said = str(record.get("status", "unknown"))
-    return "running, says its record" if said == "running" else said
+    status = str(record.get("status", "unknown"))
+    return "running, says its record" if status == "running" else status
 
 
 def _e(text: object) -> str:
@@ -113,47 +113,49 @@ def _head(name: str, status: str) -> str:
 def _overview(
     name: str, status: str, state: RunState | None, record: dict[str, Any], rows: Sequence[dict[str, Any]]
 ) -> str:
-    said = f"<p class=words>{_e(record['words'])}</p>" if record.get("words") else ""
-    badge = f'<span class="badge {_e(status) if status in MEANING else ""}">{_e(status)}</span>'
-    heading = f"<h1>{_e(name)} {badge}</h1><p>This run {_e(MEANING.get(status, 'is in a state not known here'))}.</p>"
+    message = f"<p class=words>{_e(record['words'])}</p>" if record.get("words") else ""
+    badge = f'<span class="badge {_e(status) if status in STATUS_TEXT else ""}">{_e(status)}</span>'
+    heading = (
+        f"<h1>{_e(name)} {badge}</h1><p>This run {_e(STATUS_TEXT.get(status, 'is in a state not known here'))}.</p>"
+    )
     tiles = [
-        ("pictures shown", _shown_so_far(rows, record)),
-        ("trained", _trained(rows, record)),
+        ("pictures shown", _images_seen(rows, record)),
+        ("trained", _training_time(rows, record)),
         ("speed", _last(rows, "img_per_sec", "{:,.0f} pictures/s")),
         ("time left", _duration(state.eta_sec) if state else ""),
         ("preset", str(record.get("preset", ""))),
         ("FD-EffNet", _last(rows, "fd", "{:,.1f}") + _best(rows)),
         ("PSNR", _last(rows, "psnr", "{:.2f} dB") + _last(rows, "psnr_gain", " ({:+.2f} beside bicubic)")),
     ]
-    shown = "".join(f"<div><dt>{_e(key)}</dt><dd>{_e(value)}</dd></div>" for key, value in tiles if value)
-    return f"{heading}{said}<dl class=tiles>{shown}</dl>"
+    tiles_html = "".join(f"<div><dt>{_e(key)}</dt><dd>{_e(value)}</dd></div>" for key, value in tiles if value)
+    return f"{heading}{message}<dl class=tiles>{tiles_html}</dl>"
 
 
 def _last(rows: Sequence[dict[str, Any]], key: str, form: str) -> str:
     """The latest number of that name, written out; nothing where there is none."""
-    found = next((number for row in reversed(rows) if (number := number_of(row.get(key))) is not None), None)
-    return "" if found is None else form.format(found)
+    value = next((number for row in reversed(rows) if (number := number_of(row.get(key))) is not None), None)
+    return "" if value is None else form.format(value)
 
 
-def _so_far(rows: Sequence[dict[str, Any]], record: dict[str, Any], key: str) -> float | None:
+def _latest_value(rows: Sequence[dict[str, Any]], record: dict[str, Any], key: str) -> float | None:
     """The larger of what the log's last line and the record say: one of the two was written last."""
-    said = [number_of(rows[-1].get(key)) if rows else None, number_of(record.get(key))]
-    return max((number for number in said if number is not None), default=None)
+    values = [number_of(rows[-1].get(key)) if rows else None, number_of(record.get(key))]
+    return max((number for number in values if number is not None), default=None)
 
 
-def _wanted(record: dict[str, Any], key: str) -> float | None:
+def _config_value(record: dict[str, Any], key: str) -> float | None:
     config = record.get("config")
     return number_of(config.get(key)) if isinstance(config, dict) else None
 
 
-def _shown_so_far(rows: Sequence[dict[str, Any]], record: dict[str, Any]) -> str:
-    nimg, total = _so_far(rows, record, "nimg"), _wanted(record, "total_kimg")
+def _images_seen(rows: Sequence[dict[str, Any]], record: dict[str, Any]) -> str:
+    nimg, total = _latest_value(rows, record, "nimg"), _config_value(record, "total_kimg")
     return ("" if nimg is None else f"{nimg / 1000:,.1f}") + ("" if total is None else f" of {total:,.0f} kimg")
 
 
-def _trained(rows: Sequence[dict[str, Any]], record: dict[str, Any]) -> str:
-    minutes = _wanted(record, "minutes")
-    return _duration(_so_far(rows, record, "sec")) + ("" if minutes is None else f" of {_duration(minutes * 60)}")
+def _training_time(rows: Sequence[dict[str, Any]], record: dict[str, Any]) -> str:
+    minutes = _config_value(record, "minutes")
+    return _duration(_latest_value(rows, record, "sec")) + ("" if minutes is None else f" of {_duration(minutes * 60)}")
 
 
 def _distances(rows: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
@@ -164,10 +166,10 @@ def _distances(rows: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
 
 def _best(rows: Sequence[dict[str, Any]]) -> str:
     """The smallest distance, where it is not the latest."""
-    found = _distances(rows)
-    if not found or min(found)[0] == found[-1][0]:
+    distances = _distances(rows)
+    if not distances or min(distances)[0] == distances[-1][0]:
         return ""
-    distance, kimg = min(found)
+    distance, kimg = min(distances)
     return f" (best {distance:,.1f} at {kimg:,.0f} kimg)"
 
 
@@ -181,21 +183,21 @@ def _duration(sec: float | None) -> str:
 
 
 def _pictures(folder: Path) -> str:
-    reals, fakes, walks = (_found(folder, f"{kind}*") for kind in ("reals", "fakes", "walk"))
-    kept = _spread(fakes, MOST_SHEETS)
-    newest = [("data", _image(path)) for path in reals[:1]] + [(_title(path), _image(path)) for path in kept[-1:]]
-    earlier = [(_title(path), _image(path, SHEET_PX // 2)) for path in kept[:-1]]
-    parts = ["<h2>Data and fakes</h2><div class=two>" + _shown(newest) + "</div>" if newest else ""]
-    parts.append("<h2>How it came about</h2><div class=three>" + _shown(earlier) + "</div>" if earlier else "")
+    reals, fakes, walks = (_find_images(folder, f"{kind}*") for kind in ("reals", "fakes", "walk"))
+    sheets = _spread(fakes, MAX_SHEETS)
+    newest = [("data", _image(path)) for path in reals[:1]] + [(_title(path), _image(path)) for path in sheets[-1:]]
+    earlier = [(_title(path), _image(path, REPORT_SHEET_PX // 2)) for path in sheets[:-1]]
+    parts = ["<h2>Data and fakes</h2><div class=two>" + _image_grid(newest) + "</div>" if newest else ""]
+    parts.append("<h2>How it came about</h2><div class=three>" + _image_grid(earlier) + "</div>" if earlier else "")
     parts.append("".join(_walk(path) for path in walks[-1:]))
     return "".join(parts)
 
 
-def _shown(pictures: Iterable[tuple[str, str]]) -> str:
+def _image_grid(pictures: Iterable[tuple[str, str]]) -> str:
     return "".join(f"<figure>{image}<figcaption>{_e(title)}</figcaption></figure>" for title, image in pictures)
 
 
-def _found(folder: Path, pattern: str) -> list[Path]:
+def _find_images(folder: Path, pattern: str) -> list[Path]:
     """Pictures of that name, in the folder or one below, in the order of the numbers in their names."""
     paths = [path for where in ("", "*/") for path in folder.glob(where + pattern) if path.suffix.lower() in _TYPES]
     return sorted(paths, key=lambda path: [int(number) for number in re.findall(r"\d+", path.stem)] or [-1])
@@ -216,11 +218,11 @@ def _title(path: Path) -> str:
     return f"fakes at {int(numbers[-1]):,} kimg" if numbers else path.stem
 
 
-def _image(path: Path, largest_px: int = SHEET_PX) -> str:
+def _image(path: Path, largest_px: int = REPORT_SHEET_PX) -> str:
     """A sheet, reduced and inside the page; a broken file is named instead."""
     try:
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB")
+        with Image.open(path) as file:
+            picture = file.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return f"<p>{_e(path.name)} cannot be read</p>"
     picture.thumbnail((largest_px, largest_px), Image.Resampling.LANCZOS)
@@ -230,7 +232,7 @@ def _image(path: Path, largest_px: int = SHEET_PX) -> str:
 
 
 def _walk(path: Path) -> str:
-    if path.suffix.lower() not in (".gif", ".webp") or path.stat().st_size > LARGEST_ANIMATION:
+    if path.suffix.lower() not in (".gif", ".webp") or path.stat().st_size > MAX_ANIMATION_BYTES:
         return f"<p>A walk through latents is in {_e(path.name)}.</p>"
     kind = path.suffix.lower()[1:]
     return (
@@ -247,31 +249,32 @@ def _curves(rows: list[dict[str, Any]]) -> str:
     if not panels:
         return "<h2>Curves</h2><p>Nothing was logged yet.</p>"
     buffer = io.BytesIO()
-    sheet(panels).quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=False)
+    draw_panels(panels).quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=False)
     return f"<h2>Curves</h2><figure class=curves>{_img('image/png', buffer.getvalue(), 'curves')}</figure>"
 
 
 def _events(rows: Sequence[dict[str, Any]], record: dict[str, Any]) -> str:
-    lines = [f"<li><b>{kimg:,.1f} kimg</b> {_e(said)}</li>" for kimg, said in events_of(rows)]
+    lines = [f"<li><b>{kimg:,.1f} kimg</b> {_e(message)}</li>" for kimg, message in events_of(rows)]
     remedies = record.get("remedies") or []
-    taken = "".join(f"<li>{_e(remedy)}</li>" for remedy in remedies) if isinstance(remedies, list) else ""
-    if not lines and not taken:
+    remedies_html = "".join(f"<li>{_e(remedy)}</li>" for remedy in remedies) if isinstance(remedies, list) else ""
+    if not lines and not remedies_html:
         return "<h2>The watchdog</h2><p>Nothing to complain of.</p>"
-    remedy = f"<h3>What was changed for it</h3><ul>{taken}</ul>" if taken else ""
+    remedy = f"<h3>What was changed for it</h3><ul>{remedies_html}</ul>" if remedies_html else ""
     return f"<h2>The watchdog</h2><ol>{''.join(lines)}</ol>{remedy}"
 
 
-def _figures(record: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
+def _distance_table(record: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
     """Distances over time, with what they were measured by."""
-    found = _distances(rows)
-    if not found:
+    distances = _distances(rows)
+    if not distances:
         return ""
-    cells = "".join(f"<tr><td>{kimg:,.1f}</td><td>{distance:,.2f}</td></tr>" for distance, kimg in found[-30:])
+    cells = "".join(f"<tr><td>{kimg:,.1f}</td><td>{distance:,.2f}</td></tr>" for distance, kimg in distances[-30:])
     protocol, floor = record.get("fd_protocol") or "see the settings below", number_of(record.get("fd_floor"))
     perfect = "" if floor is None else f"A perfect generator would get about {floor:,.1f}. "
     return (
         f"<h2>FD-EffNet</h2><p>Smaller is better. Not FID: compare only with figures of the same protocol. "
-        f"{perfect}Measured on: {_e(protocol)}.</p><details open><summary>{len(found)} measurements</summary><table>"
+        f"{perfect}Measured on: {_e(protocol)}.</p><details open><summary>{len(distances)} "
+        f"measurements</summary><table>"
         f"<tr><th>kimg</th><th>FD-EffNet</th></tr>{cells}</table></details>"
     )
 
@@ -282,9 +285,9 @@ def _next_steps(folder: Path, status: str, record: dict[str, Any]) -> str:
     if record.get("command"):
         ended = status in ("stopped", "killed", "failed")
         steps.append(("Go on with it" if ended else "How it was started", str(record["command"])))
-    said = record.get("next_steps")  # by the loops of other kinds
-    if isinstance(said, list):
-        steps += [(str(step[0]), str(step[1])) for step in said if isinstance(step, list) and len(step) == 2]
+    recorded_steps = record.get("next_steps")  # by the loops of other kinds
+    if isinstance(recorded_steps, list):
+        steps += [(str(step[0]), str(step[1])) for step in recorded_steps if isinstance(step, list) and len(step) == 2]
     elif model.exists():
         of = f"--model {shlex.quote(str(model))}"
         steps += [
@@ -309,9 +312,9 @@ def _data(record: dict[str, Any]) -> str:
     if not isinstance(data, dict):
         return ""
     lines = data.get("report") if isinstance(data.get("report"), list) else []
-    said = "".join(f"<li>{_e(line)}</li>" for line in lines)
+    lines_html = "".join(f"<li>{_e(line)}</li>" for line in lines)
     rest = {key: value for key, value in data.items() if key != "report"}
-    return f"<h2>Data</h2><ul>{said}</ul>{_table(rest)}"
+    return f"<h2>Data</h2><ul>{lines_html}</ul>{_table(rest)}"
 
 
 def _settings(record: dict[str, Any]) -> str:

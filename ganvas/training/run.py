@@ -30,12 +30,12 @@ import torch
 
 from ganvas import __version__
 from ganvas.errors import BadConfig, BrokenWeights
-from ganvas.training.settings import Settings, differences
-from ganvas.training.state import copied, read_state, write_state
+from ganvas.training.settings import BaseTrainConfig, differences
+from ganvas.training.state import copy_to_cpu, read_state, write_state
 from ganvas.weights.checkpoint import write_atomically
 
-FORMAT = 1
-Status = Literal["running", "stopped", "finished", "failed"]
+_FORMAT = 1
+RunStatus = Literal["running", "stopped", "finished", "failed"]
 
 
 class Budget(Protocol):
@@ -71,8 +71,8 @@ class Run:
 
     def rewind_log(self, nimg: int) -> None:
         """Forget lines that tell of more than `nimg` pictures: what came after the state that is gone on from."""
-        kept = [json.dumps(line) + "\n" for line in read_log(self.folder) if line["nimg"] <= nimg]
-        text = "".join(kept)
+        lines = [json.dumps(line) + "\n" for line in read_log(self.folder) if line["nimg"] <= nimg]
+        text = "".join(lines)
         write_atomically(
             self.folder / "log.jsonl", lambda temporary: Path(temporary).write_text(text, encoding="utf-8")
         )
@@ -104,7 +104,7 @@ class Run:
         Raises:
             BadConfig: another process trains here.
         """
-        self._lock = _locked(self.folder / "lock")
+        self._lock = _try_lock(self.folder / "lock")
         if self._lock is None:
             raise BadConfig(
                 f"{self.folder} is being trained by another process ({self.record.get('pid', '?')}). Wait for it, stop "
@@ -145,11 +145,11 @@ class MemoryRun:
     def save(self, tree: Mapping[str, Any], *, good: bool) -> None:
         """As `Run.save`; only good states are of use here."""
         if good:
-            self._good = copied(tree)
+            self._good = copy_to_cpu(tree)
 
     def load(self, *, good: bool = False) -> dict[str, Any] | None:
         """As `Run.load`."""
-        return copied(self._good)
+        return copy_to_cpu(self._good)
 
     def lock(self) -> None:
         """Nothing to keep others from."""
@@ -162,7 +162,7 @@ class MemoryRun:
 # Beginning and going on
 
 
-def open_run(folder: Path, config: Settings, facts: Mapping[str, Any]) -> tuple[Run, bool]:
+def open_run(folder: Path, config: BaseTrainConfig, facts: Mapping[str, Any]) -> tuple[Run, bool]:
     """The run in this folder: begun, or gone on with.
 
     Args:
@@ -180,7 +180,7 @@ def open_run(folder: Path, config: Settings, facts: Mapping[str, Any]) -> tuple[
         folder.mkdir(parents=True, exist_ok=True)
         if any(path.suffix == ".safetensors" for path in folder.iterdir()):
             raise BadConfig(f"{folder} holds weights but no run.json: it is no run. Give this run another --name.")
-        run = Run(folder, {"format": FORMAT, "begun": _now(), "remedies": [], "nimg": 0, "sec": 0.0})
+        run = Run(folder, {"format": _FORMAT, "begun": _now(), "remedies": [], "nimg": 0, "sec": 0.0})
         run.note(**_versions(), **facts, kind=config.kind, config=config.to_json(), status="running", pid=os.getpid())
         return run, False
     run = Run(folder, read_record(folder))
@@ -189,7 +189,7 @@ def open_run(folder: Path, config: Settings, facts: Mapping[str, Any]) -> tuple[
     return run, True
 
 
-def _refuse_another(run: Run, config: Settings, facts: Mapping[str, Any]) -> None:
+def _refuse_another(run: Run, config: BaseTrainConfig, facts: Mapping[str, Any]) -> None:
     kind = kind_of(run.record)
     if kind != config.kind:
         raise BadConfig(
@@ -264,11 +264,11 @@ def list_runs(outdir: Path) -> list[RunState]:
     states = []
     for folder in folders:
         with contextlib.suppress(BadConfig):
-            states.append(look(folder))
+            states.append(read_run_state(folder))
     return states
 
 
-def look(folder: Path) -> RunState:
+def read_run_state(folder: Path) -> RunState:
     """How one run stands, without disturbing it.
 
     Raises:
@@ -364,7 +364,7 @@ def _same_file(source: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _locked(path: Path) -> Any:
+def _try_lock(path: Path) -> Any:
     """An open file that holds the lock, or None where another process holds it."""
     file = path.open("a")
     try:
@@ -382,7 +382,7 @@ def _locked(path: Path) -> Any:
 def _is_locked(path: Path) -> bool:
     if not path.exists():
         return False
-    file = _locked(path)
+    file = _try_lock(path)
     if file is None:
         return True
     file.close()

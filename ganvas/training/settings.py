@@ -13,11 +13,11 @@ from typing import Any, ClassVar, Literal, TypeVar
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig
 
-S = TypeVar("S", bound="Settings")
+S = TypeVar("S", bound="BaseTrainConfig")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class BaseTrainConfig:
     """The base of `TrainConfig` and its like: frozen, of plain values, one for each kind of run.
 
     A run writes its settings to `run.json`. What `training/watch.py` and `training/run.py` need of them besides is in
@@ -57,13 +57,13 @@ class Settings:
             raise BadConfig(f"{who} has a setting of the wrong kind: {error}") from error
 
 
-def hints(cls: type[Settings]) -> dict[str, Any]:
+def hints(cls: type[BaseTrainConfig]) -> dict[str, Any]:
     """The type of every field."""
     known = typing.get_type_hints(cls)
     return {field.name: known[field.name] for field in dataclasses.fields(cls)}
 
 
-def refuse(config: Settings, name: str, wrong: bool, want: str) -> None:
+def refuse(config: BaseTrainConfig, name: str, wrong: bool, want: str) -> None:
     """A value out of its range.
 
     Raises:
@@ -74,7 +74,7 @@ def refuse(config: Settings, name: str, wrong: bool, want: str) -> None:
 
 
 def check_ranges(
-    config: Settings,
+    config: BaseTrainConfig,
     *,
     positive: Sequence[str],
     not_negative: Sequence[str],
@@ -119,11 +119,11 @@ def apply_settings(config: S, settings: Mapping[str, str]) -> S:
             changes[name] = {**changes.get(name, getattr(config, name)), inner: _json_or_text(text)}
         else:
             check_known(name, hints(type(config)), what="setting")
-            changes[name] = _parsed(name, text, hints(type(config))[name])
+            changes[name] = _parse(name, text, hints(type(config))[name])
     return dataclasses.replace(config, **changes)
 
 
-def _parsed(name: str, text: str, hint: Any) -> Any:
+def _parse(name: str, text: str, hint: Any) -> Any:
     """`text` as the type of the field; unions are tried in order, none first."""
     if hint is str:
         return text
@@ -183,7 +183,7 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 # Two configs
 
 
-def differences(before: Settings, now: Settings) -> list[str]:
+def differences(before: BaseTrainConfig, now: BaseTrainConfig) -> list[str]:
     """`name: before → now` for every field in which two configs of a kind differ, but for what may change."""
     return [
         f"{item.name}: {getattr(before, item.name)!r} → {getattr(now, item.name)!r}"

@@ -20,7 +20,7 @@ from ganvas.errors import BrokenWeights
 from ganvas.weights.checkpoint import write_atomically
 
 _KEY = "ganvas-state"
-FORMAT = 1
+_FORMAT = 1
 
 
 def write_state(tree: Mapping[str, Any], path: Path) -> None:
@@ -32,13 +32,13 @@ def write_state(tree: Mapping[str, Any], path: Path) -> None:
         BadConfig: the folder is not there or cannot be written.
     """
     tensors: dict[str, Tensor] = {}
-    skeleton = _packed(tree, tensors)
+    skeleton = _pack(tree, tensors)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise BrokenWeights(
                 f"the state is not saved: {skeleton_path(skeleton, name)} has numbers that are not finite"
             )
-    header = {"format": "pt", _KEY: json.dumps({"format": FORMAT, "tree": skeleton})}
+    header = {"format": "pt", _KEY: json.dumps({"format": _FORMAT, "tree": skeleton})}
     write_atomically(path, lambda temporary: _save(tensors, temporary, header))
 
 
@@ -59,26 +59,26 @@ def read_state(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-            return _unpacked(header["tree"], tensors)
+            return _unpack(header["tree"], tensors)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise BrokenWeights(f"{path} is not the state of a run, or is damaged ({error}).") from error
 
 
-def copied(tree: Any) -> Any:
+def copy_to_cpu(tree: Any) -> Any:
     """The same tree with tensors of its own, on the CPU: a state kept in memory."""
     if isinstance(tree, Tensor):
         return tree.detach().cpu().clone()
     if isinstance(tree, Mapping):
-        return {key: copied(value) for key, value in tree.items()}
+        return {key: copy_to_cpu(value) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
-        return type(tree)(copied(value) for value in tree)
+        return type(tree)(copy_to_cpu(value) for value in tree)
     return tree
 
 
 def skeleton_path(skeleton: Any, name: str) -> str:
     """Where in the tree the tensor of this name stands, for messages: `G.mapping.fc0.weight`."""
-    for path, found in _places(skeleton, ()):
-        if found == name:
+    for path, tensor_name in _places(skeleton, ()):
+        if tensor_name == name:
             return ".".join(path)
     return name
 
@@ -94,26 +94,26 @@ def _places(skeleton: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...],
     return [place for i, value in enumerate(values) for place in _places(value, (*path, str(i)))]
 
 
-def _packed(tree: Any, tensors: dict[str, Tensor]) -> Any:
+def _pack(tree: Any, tensors: dict[str, Tensor]) -> Any:
     """The tree as JSON, each tensor replaced by its name; containers are marked, so that keys keep their types."""
     if isinstance(tree, Tensor):
         name = f"t{len(tensors)}"
         tensors[name] = tree.detach().cpu().clone(memory_format=torch.contiguous_format)
         return {"tensor": name}
     if isinstance(tree, Mapping):
-        return {"dict": [[key, _packed(value, tensors)] for key, value in tree.items()]}
+        return {"dict": [[key, _pack(value, tensors)] for key, value in tree.items()]}
     if isinstance(tree, (list, tuple)):
-        return {type(tree).__name__: [_packed(value, tensors) for value in tree]}
+        return {type(tree).__name__: [_pack(value, tensors) for value in tree]}
     return tree
 
 
-def _unpacked(skeleton: Any, tensors: dict[str, Tensor]) -> Any:
+def _unpack(skeleton: Any, tensors: dict[str, Tensor]) -> Any:
     if not isinstance(skeleton, dict):
         return skeleton
     if "tensor" in skeleton:
         return tensors[skeleton["tensor"]]
     if "dict" in skeleton:
-        return {key: _unpacked(value, tensors) for key, value in skeleton["dict"]}
+        return {key: _unpack(value, tensors) for key, value in skeleton["dict"]}
     if "tuple" in skeleton:
-        return tuple(_unpacked(value, tensors) for value in skeleton["tuple"])
-    return [_unpacked(value, tensors) for value in skeleton["list"]]
+        return tuple(_unpack(value, tensors) for value in skeleton["tuple"])
+    return [_unpack(value, tensors) for value in skeleton["list"]]

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from ganvas.errors import BadConfig, BadInput
 from ganvas.models.protocol import Generator
 
-LARGEST = 1e5  # what an infinite gradient becomes
+MAX_GRADIENT = 1e5  # what an infinite gradient becomes
 
 
 @torch.no_grad()
@@ -30,7 +30,7 @@ def clean_gradients(params: Iterable[nn.Parameter]) -> int:
         return 0
     bad = sum(int(g.isfinite().logical_not().sum()) for g in gradients)
     for gradient in gradients:
-        torch.nan_to_num(gradient, nan=0.0, posinf=LARGEST, neginf=-LARGEST, out=gradient)
+        torch.nan_to_num(gradient, nan=0.0, posinf=MAX_GRADIENT, neginf=-MAX_GRADIENT, out=gradient)
     return bad
 
 
@@ -46,7 +46,7 @@ def _norms(gradients: list[Tensor]) -> Tensor:
     return torch.stack([norm.float() for norm in torch._foreach_norm(gradients)])
 
 
-def portions(batch: int, largest: int) -> list[slice]:
+def split_batch(batch: int, largest: int) -> list[slice]:
     """Cut a batch into as few portions as keep each at `largest` or below, as even as can be: gradient accumulation.
 
     Each portion's loss is summed over its pictures and divided by `batch`, never by its own size; the gradients of
@@ -115,12 +115,12 @@ def layers_in_order(D: nn.Module, *, img: Tensor | None = None) -> list[tuple[st
 
     def note(module: nn.Module, _: Any, out: Any) -> None:
         # Parameters take no gradients here, so what does depends on the picture, and a label's layers do not.
-        if isinstance(out, Tensor) and out.requires_grad and all(module is not seen for _, seen in met):
+        if isinstance(out, Tensor) and out.requires_grad and all(module is not known for _, known in met):
             met.append((names[module], module))
 
     hooks = [module.register_forward_hook(note) for module in names if _has_weights(module)]
     try:
-        with _as_it_was(D), torch.enable_grad():
+        with _preserve_modes(D), torch.enable_grad():
             D.requires_grad_(False).eval()
             picture = _probe(D, img).requires_grad_(True)
             c_dim = getattr(D, "c_dim", 0)
@@ -158,7 +158,7 @@ def _probe(D: nn.Module, img: Tensor | None) -> Tensor:
 
 
 @contextmanager
-def _as_it_was(net: nn.Module) -> Iterator[None]:
+def _preserve_modes(net: nn.Module) -> Iterator[None]:
     """Modes and requires_grad come back as they were."""
     modes = {module: module.training for module in net.modules()}
     learning = {p: p.requires_grad for p in net.parameters()}
@@ -175,7 +175,9 @@ def _as_it_was(net: nn.Module) -> Iterator[None]:
 # Style mixing
 
 
-def mix_styles(G: Generator, z: Tensor, c: Tensor | None = None, prob: float = 0.9, *, rng: torch.Generator) -> Tensor:
+def apply_style_mixing(
+    G: Generator, z: Tensor, c: Tensor | None = None, prob: float = 0.9, *, rng: torch.Generator
+) -> Tensor:
     """Latents for training: some pictures take their later rows from a second z, so that rows learn to stand alone.
 
     Args:

@@ -35,19 +35,19 @@ from ganvas.editing.stylise import DOWN, UP, Style, check_style_name
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.features.efficientnet import EfficientNetLite0
 from ganvas.inversion.framing import latent_stages
-from ganvas.inversion.likeness import Likeness, LikenessConfig
+from ganvas.inversion.likeness import ReconstructionLoss, ReconstructionLossConfig
 from ganvas.inversion.optimise import invert
-from ganvas.inversion.pivotal import spread, tunable
+from ganvas.inversion.pivotal import parameter_scale, tunable_parameters
 from ganvas.models.protocol import latents_from_seeds
-from ganvas.ops.shrink import shrunk
-from ganvas.training.watch import asked_to_stop
+from ganvas.ops.shrink import downscale
+from ganvas.training.watch import catch_stop_signals
 from ganvas.weights.checkpoint import fingerprint
 
-BETAS = (0.0, 0.99)  # the paper's
-WARM_STEPS, FALL = 5, 0.4
+_BETAS = (0.0, 0.99)  # the paper's
+WARMUP_STEPS, DECAY_SHARE = 5, 0.4
 MAX_NUMBERS = 4_500_000  # a style file holds no more, in float16: 9 MB
-SMALL = 65_536  # tensors with fewer numbers are never taken apart
-BAD_STEPS = 5  # so many in a row that are not finite end the teaching
+MIN_FACTORISED_NUMEL = 65_536  # tensors with fewer numbers are never taken apart
+MAX_BAD_STEPS = 5  # so many in a row that are not finite end the teaching
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class StyleConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class StyleProgress:
     """Where the teaching stands; what `on_step` is called with."""
 
     stage: str  # "finding" the example in the generator, or "teaching"
@@ -92,7 +92,7 @@ class Progress:
     generator: Any = None  # as taught so far: for previews, not to be changed
 
 
-OnProgress = Callable[[Progress], "bool | None"]
+OnStyleStep = Callable[[StyleProgress], "bool | None"]
 
 
 def teach_style(
@@ -101,9 +101,9 @@ def teach_style(
     *,
     name: str,
     config: StyleConfig | None = None,
-    eyes: EfficientNetLite0 | None = None,
+    extractor: EfficientNetLite0 | None = None,
     ws: Sequence[Tensor] | None = None,
-    on_step: OnProgress | None = None,
+    on_step: OnStyleStep | None = None,
     facts: dict[str, Any] | None = None,
 ) -> Style:
     """Teach a generator to paint like an example.
@@ -136,23 +136,23 @@ def teach_style(
     if not pictures:
         raise BadImage("teach_style needs an example, got none")
     rows_of("colour", generator)  # a family without rows says so before the work
-    with torch.random.fork_rng(devices=[]), asked_to_stop() as asked:
+    with torch.random.fork_rng(devices=[]), catch_stop_signals() as stop_signals:
         torch.manual_seed(config.seed)
-        lesson = _Lesson(pictures, generator, config, eyes, on_step, asked)
-        finished = lesson.find(ws) and lesson.teach()
-    kept = {
+        style_trainer = _StyleTrainer(pictures, generator, config, extractor, on_step, stop_signals)
+        finished = style_trainer.invert_examples(ws) and style_trainer.teach()
+    style_facts = {
         "made_by": f"ganvas {__version__}",
         "family": generator.family,
         "config": asdict(config),
-        "figures": lesson.figures(),
-        "steps": lesson.step,
+        "figures": style_trainer.final_metrics(),
+        "steps": style_trainer.step,
         "finished": finished,
         **(facts or {}),
     }
-    return Style(name=name, tensors=lesson.learner.tensors(), parent=fingerprint(generator), facts=kept)
+    return Style(name=name, tensors=style_trainer.learner.tensors(), parent=fingerprint(generator), facts=style_facts)
 
 
-class _Lesson:
+class _StyleTrainer:
     """One teaching while it runs."""
 
     def __init__(
@@ -160,57 +160,66 @@ class _Lesson:
         pictures: list[Tensor],
         generator: Any,
         config: StyleConfig,
-        eyes: EfficientNetLite0 | None,
-        on_step: OnProgress | None,
-        asked: list[int],
+        extractor: EfficientNetLite0 | None,
+        on_step: OnStyleStep | None,
+        stop_signals: list[int],
     ):
-        self.config, self.generator, self.on_step, self.eyes, self.asked = config, generator, on_step, eyes, asked
+        self.config, self.generator, self.on_step, self.extractor, self.stop_signals = (
+            config,
+            generator,
+            on_step,
+            extractor,
+            stop_signals,
+        )
         self.started_sec, self.step = time.monotonic(), 0
         self.loss: float | None = None
         self.begun_sec: dict[str, tuple[float, int]] = {}
-        self.pictures = [sized(img.to(generator.device), generator.img_resolution) for img in pictures]
+        self.pictures = [resize_square(img.to(generator.device), generator.img_resolution) for img in pictures]
         self.px = min(config.px, generator.img_resolution)
-        self.weights = LikenessConfig(pixels=config.pixels, coarse=config.coarse, features=config.features, centre=0)
+        self.weights = ReconstructionLossConfig(
+            pixels=config.pixels, coarse=config.coarse, features=config.features, centre=0
+        )
         self.goals = [
-            Likeness(self.seen(shrunk(img, self.px)), eyes=eyes, config=self.weights) for img in self.pictures
+            ReconstructionLoss(self.drop_colour(downscale(img, self.px)), extractor=extractor, config=self.weights)
+            for img in self.pictures
         ]
         from_px = config.from_px or min(COLOUR_PX, generator.img_resolution // 2)
-        self.learner = Learner(generator, from_px=from_px)
+        self.learner = StyleLearner(generator, from_px=from_px)
         self.random = torch.Generator().manual_seed(config.seed)
         self.rows = rows_of("colour", generator)
         self.ws: list[Tensor] = []
 
-    def seen(self, img: Tensor) -> Tensor:
+    def drop_colour(self, img: Tensor) -> Tensor:
         """Without its colours, where those are to stay."""
-        return luma(img).expand_as(img) if self.config.keep_colour else img
+        return rgb_to_luma(img).expand_as(img) if self.config.keep_colour else img
 
-    def find(self, ws: Sequence[Tensor] | None) -> bool:
+    def invert_examples(self, ws: Sequence[Tensor] | None) -> bool:
         """The examples' latents; False where it was stopped."""
         if ws is not None:
             self.ws = [one.to(self.generator.device) for one in ws]
             return True
         stages = latent_stages(self.config.effort)
-        goes_on = True
+        going_on = True
 
-        def tell(step: int, steps: int, img: Tensor) -> bool:
-            nonlocal goes_on
-            goes_on = self.told("finding", step, steps)
-            return not goes_on
+        def on_step(step: int, steps: int, img: Tensor) -> bool:
+            nonlocal going_on
+            going_on = self.report("finding", step, steps)
+            return not going_on
 
         for img in self.pictures:
-            found = invert(
-                img, self.generator, stages=stages, effort=self.config.effort, seed=self.config.seed, eyes=self.eyes,
-                on_step=tell,
+            inversion = invert(
+                img, self.generator, stages=stages, effort=self.config.effort, seed=self.config.seed,
+                extractor=self.extractor, on_step=on_step,
             )  # fmt: skip
-            self.ws.append(found.ws)
-            if not goes_on:
+            self.ws.append(inversion.ws)
+            if not going_on:
                 break
-        return goes_on
+        return going_on
 
-    def told(self, stage: str, step: int, steps: int) -> bool:
+    def report(self, stage: str, step: int, steps: int) -> bool:
         """Report; False where that, Ctrl-C or a polite kill says stop."""
-        if self.on_step is None or self.asked:
-            return not self.asked
+        if self.on_step is None or self.stop_signals:
+            return not self.stop_signals
         now = time.monotonic()
         self.begun_sec.setdefault(stage, (now, step))
         began_sec, first = self.begun_sec[stage]
@@ -218,7 +227,7 @@ class _Lesson:
         generator = self.learner.generator if stage == "teaching" else None
         try:
             return not self.on_step(
-                Progress(
+                StyleProgress(
                     stage=stage,
                     step=step,
                     steps=steps,
@@ -234,58 +243,58 @@ class _Lesson:
     def teach(self) -> bool:
         """All steps; False where it was stopped, or left the finite numbers."""
         config = self.config
-        optimiser = torch.optim.Adam(self.learner.groups(config.lr), betas=BETAS)
+        optimiser = torch.optim.Adam(self.learner.groups(config.lr), betas=_BETAS)
         bad = 0  # steps in a row
         while self.step < config.steps:
             for group in optimiser.param_groups:
                 group["lr"] = group["full"] * _rate(self.step, config.steps)
             optimiser.zero_grad(set_to_none=True)
-            loss = self.unlikeness(self.step % len(self.goals))
+            loss = self.example_loss(self.step % len(self.goals))
             loss.backward()
             if config.structure and self.step % config.structure_every == 0:
-                self.estrangement().backward()
-            if not self.learner.sound(loss):
+                self.structure_loss().backward()
+            if not self.learner.is_finite(loss):
                 bad += 1
-                if bad == BAD_STEPS:
+                if bad == MAX_BAD_STEPS:
                     break
                 self.step += 1
                 continue
             bad = 0
             optimiser.step()
             self.step, self.loss = self.step + 1, loss.item()
-            if not self.told("teaching", self.step, config.steps):
+            if not self.report("teaching", self.step, config.steps):
                 return False
-        if bad == BAD_STEPS and self.loss is None:
+        if bad == MAX_BAD_STEPS and self.loss is None:
             raise BadConfig(f"this teaching has no finite loss from its first step on; lower lr ({config.lr})")
-        return bad < BAD_STEPS
+        return bad < MAX_BAD_STEPS
 
-    def unlikeness(self, which: int) -> Tensor:
+    def example_loss(self, which: int) -> Tensor:
         """How far an example's face is painted from it: as a whole, in a piece of its detail, and in its colours."""
         ws = self.latent(which)
-        img = self.painted(self.learner.generator, ws)
-        loss = self.goals[which](self.seen(shrunk(img, self.px)))
+        img = self.synthesize(self.learner.generator, ws)
+        loss = self.goals[which](self.drop_colour(downscale(img, self.px)))
         if self.config.detail and img.shape[3] > self.px:
             top, left = torch.randint(img.shape[3] - self.px + 1, (2,), generator=self.random).tolist()
             ours, theirs = (x[:, :, top : top + self.px, left : left + self.px] for x in (img, self.pictures[which]))
-            piece = Likeness(self.seen(theirs), eyes=self.eyes, config=self.weights)
-            loss = loss + self.config.detail * piece(self.seen(ours))
+            piece = ReconstructionLoss(self.drop_colour(theirs), extractor=self.extractor, config=self.weights)
+            loss = loss + self.config.detail * piece(self.drop_colour(ours))
         if self.config.keep_colour:
             with torch.no_grad():
-                plain = self.painted(self.generator, ws)
-            loss = loss + COLOUR_WEIGHT * colours_apart(img, plain)
+                plain = self.synthesize(self.generator, ws)
+            loss = loss + COLOUR_WEIGHT * colour_distance(img, plain)
         return loss
 
-    def estrangement(self) -> Tensor:
+    def structure_loss(self) -> Tensor:
         """How far another face has become another person's."""
         ws = self.other(int(torch.randint(2**31, (1,), generator=self.random)))
         with torch.no_grad():
-            plain = self.painted(self.generator, ws)
-        img = self.painted(self.learner.generator, ws)
-        loss = self.config.structure * structure_apart(img, plain)
-        return loss + COLOUR_WEIGHT * colours_apart(img, plain) if self.config.keep_colour else loss
+            plain = self.synthesize(self.generator, ws)
+        img = self.synthesize(self.learner.generator, ws)
+        loss = self.config.structure * structure_distance(img, plain)
+        return loss + COLOUR_WEIGHT * colour_distance(img, plain) if self.config.keep_colour else loss
 
     @staticmethod
-    def painted(generator: Any, ws: Tensor) -> Tensor:
+    def synthesize(generator: Any, ws: Tensor) -> Tensor:
         """ws [1, num_ws, w_dim] → the whole picture, quickly."""
         img: Tensor = generator.synthesis(ws, precision="fast").float()
         return img
@@ -307,59 +316,61 @@ class _Lesson:
         return self.generator.mapping(z, c, truncation_psi=0.8)
 
     @torch.no_grad()
-    def figures(self) -> dict[str, float]:
+    def final_metrics(self) -> dict[str, float]:
         """How near the first example's own latent is to it, before and after."""
-        made = {"seconds": round(time.monotonic() - self.started_sec, 1)}
+        metrics = {"seconds": round(time.monotonic() - self.started_sec, 1)}
         if not self.ws:
-            return made
+            return metrics
         for when, generator in (("before", self.generator), ("after", self.learner.generator)):
-            img = self.seen(shrunk(generator.synthesis(self.ws[0]).clamp(-1, 1), self.px))
-            made[f"loss_{when}"] = round(self.goals[0](img).item(), 4)
-            if self.eyes is not None:
-                made[f"feature_distance_{when}"] = round(self.goals[0].feature_distance(img).item(), 4)
-        return made
+            img = self.drop_colour(downscale(generator.synthesis(self.ws[0]).clamp(-1, 1), self.px))
+            metrics[f"loss_{when}"] = round(self.goals[0](img).item(), 4)
+            if self.extractor is not None:
+                metrics[f"feature_distance_{when}"] = round(self.goals[0].feature_distance(img).item(), 4)
+        return metrics
 
 
-SEEN_PX, COLOUR_WEIGHT = 32, 4.0
-STRUCTURE_PX, AROUND_PX = 128, 9
+COLOUR_PX_COMPARED, COLOUR_WEIGHT = 32, 4.0
+STRUCTURE_PX, LOCAL_MEAN_PX = 128, 9
 LUMA = (0.299, 0.587, 0.114)
 
 
-def colours_apart(a: Tensor, b: Tensor) -> Tensor:
+def colour_distance(a: Tensor, b: Tensor) -> Tensor:
     """How far the colours of two pictures are apart, seen coarsely and apart from brightness; one number, 0 or more."""
-    a, b = shrunk(a, SEEN_PX), shrunk(b, SEEN_PX)
-    return F.mse_loss(a - luma(a), b - luma(b))
+    a, b = downscale(a, COLOUR_PX_COMPARED), downscale(b, COLOUR_PX_COMPARED)
+    return F.mse_loss(a - rgb_to_luma(a), b - rgb_to_luma(b))
 
 
-def structure_apart(img: Tensor, plain: Tensor) -> Tensor:
+def structure_distance(img: Tensor, plain: Tensor) -> Tensor:
     """How differently two pictures rise and fall in brightness around each place, where the second does at all.
 
     1 − the correlation in windows of AROUND_PX at STRUCTURE_PX, averaged over places by the contrast of the second: 0
     where every edge lies where it lay, whatever its tone; 1 where nothing is related; 2 for a negative.
     """
-    a, b = (luma(shrunk(x, STRUCTURE_PX)) for x in (img, plain))
-    mean_a, mean_b = (_around(x) for x in (a, b))
-    var_a, var_b = (_around(x * x) - m * m for x, m in ((a, mean_a), (b, mean_b)))
+    a, b = (rgb_to_luma(downscale(x, STRUCTURE_PX)) for x in (img, plain))
+    mean_a, mean_b = (_local_mean(x) for x in (a, b))
+    var_a, var_b = (_local_mean(x * x) - m * m for x, m in ((a, mean_a), (b, mean_b)))
     floor = 1e-4
-    alike = (_around(a * b) - mean_a * mean_b) / ((var_a.clamp(min=0) + floor) * (var_b.clamp(min=0) + floor)).sqrt()
+    alike = (_local_mean(a * b) - mean_a * mean_b) / (
+        (var_a.clamp(min=0) + floor) * (var_b.clamp(min=0) + floor)
+    ).sqrt()
     weight = var_b.clamp(min=0).sqrt()
     return 1 - (weight * alike).sum() / (weight.sum() + floor)
 
 
-def sized(img: Tensor, px: int) -> Tensor:
+def resize_square(img: Tensor, px: int) -> Tensor:
     """[1, C, S, S] → [1, C, px, px]: smaller by area, larger by cubic interpolation."""
-    img = shrunk(img, px)
+    img = downscale(img, px)
     if img.shape[3] == px:
         return img
     return F.interpolate(img, (px, px), mode="bicubic", align_corners=False).clamp(-1, 1)
 
 
-def _around(x: Tensor) -> Tensor:
+def _local_mean(x: Tensor) -> Tensor:
     """The mean of each place's surroundings, [N, 1, H, W]."""
-    return F.avg_pool2d(x, AROUND_PX, stride=1, padding=AROUND_PX // 2, count_include_pad=False)
+    return F.avg_pool2d(x, LOCAL_MEAN_PX, stride=1, padding=LOCAL_MEAN_PX // 2, count_include_pad=False)
 
 
-def luma(img: Tensor) -> Tensor:
+def rgb_to_luma(img: Tensor) -> Tensor:
     """[N, C, H, W] → [N, 1, H, W], brightness; a grey picture is its own."""
     if img.shape[1] != 3:
         return img[:, :1]
@@ -368,20 +379,20 @@ def luma(img: Tensor) -> Tensor:
 
 def _rate(step: int, steps: int) -> float:
     """Warm up, stay, fall along a cosine."""
-    left = (1 - step / steps) / FALL
-    return min(1.0, (step + 1) / WARM_STEPS) * (0.5 - 0.5 * math.cos(math.pi * min(1.0, left)))
+    left = (1 - step / steps) / DECAY_SHARE
+    return min(1.0, (step + 1) / WARMUP_STEPS) * (0.5 - 0.5 * math.cos(math.pi * min(1.0, left)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What learns
 
 
-class Thin(nn.Module):
+class LowRankDelta(nn.Module):
     """A weight as its first value plus the product of two thin factors: up [O, r] · down [r, …]."""
 
     def __init__(self, weight: Tensor, rank: int):
         super().__init__()
-        size = spread(weight)
+        size = parameter_scale(weight)
         self.up = nn.Parameter(torch.zeros(weight.shape[0], rank, device=weight.device))
         self.down = nn.Parameter(torch.randn(rank, *weight.shape[1:], device=weight.device) / math.sqrt(rank))
         self.scale = size
@@ -391,54 +402,56 @@ class Thin(nn.Module):
         return weight + torch.tensordot(self.up, self.down, dims=1)
 
 
-class Learner:
+class StyleLearner:
     """A copy of a generator in which the layers that paint learn; what they have learnt is a small set of tensors."""
 
     def __init__(self, generator: Any, *, from_px: int, max_numbers: int = MAX_NUMBERS):
         self.parent = generator
         self.generator = copy.deepcopy(generator).requires_grad_(False).eval()
-        chosen = {n: p for n, p in tunable(self.generator).items() if (generator.place_px(n) or 0) >= from_px}
+        chosen = {
+            n: p for n, p in tunable_parameters(self.generator).items() if (generator.place_px(n) or 0) >= from_px
+        }
         if not chosen:
             raise BadConfig(f"this generator has no layers that paint at {from_px} px or more: lower from_px")
         self.rank = _rank_for(chosen, max_numbers)
         self.whole: dict[str, nn.Parameter] = {}
-        self.thin: dict[str, Thin] = {}
+        self.low_rank: dict[str, LowRankDelta] = {}
         for name, parameter in chosen.items():
-            if self.rank is None or parameter.numel() < SMALL:
+            if self.rank is None or parameter.numel() < MIN_FACTORISED_NUMEL:
                 parameter.requires_grad_()
                 self.whole[name] = parameter
             else:
-                self.thin[name] = self._taken_apart(name, parameter)
+                self.low_rank[name] = self._factorise(name, parameter)
 
-    def _taken_apart(self, name: str, parameter: Tensor) -> Thin:
+    def _factorise(self, name: str, parameter: Tensor) -> LowRankDelta:
         assert self.rank is not None
         owner, _, leaf = name.rpartition(".")
-        thin = Thin(parameter, self.rank)
-        parametrize.register_parametrization(self.generator.get_submodule(owner), leaf, thin)
-        return thin
+        low_rank = LowRankDelta(parameter, self.rank)
+        parametrize.register_parametrization(self.generator.get_submodule(owner), leaf, low_rank)
+        return low_rank
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
         """For the optimiser: each tensor with a step of its own size."""
         before = dict(self.parent.named_parameters())
-        sizes = [(p, spread(before[n])) for n, p in self.whole.items()]
-        for thin in self.thin.values():
+        sizes = [(p, parameter_scale(before[n])) for n, p in self.whole.items()]
+        for low_rank in self.low_rank.values():
             # down has a spread of 1/√r, so a step of up by s changes the product by about s.
-            sizes += [(thin.up, thin.scale), (thin.down, 1 / math.sqrt(thin.up.shape[1]))]
+            sizes += [(low_rank.up, low_rank.scale), (low_rank.down, 1 / math.sqrt(low_rank.up.shape[1]))]
         return [{"params": [p], "lr": 0.0, "full": lr * size} for p, size in sizes]
 
-    def sound(self, loss: Tensor) -> bool:
+    def is_finite(self, loss: Tensor) -> bool:
         """Is everything finite that the next step would use?"""
-        learning = [*self.whole.values(), *(p for thin in self.thin.values() for p in thin.parameters())]
+        learning = [*self.whole.values(), *(p for low_rank in self.low_rank.values() for p in low_rank.parameters())]
         return bool(loss.isfinite()) and all(p.grad is None or bool(p.grad.isfinite().all()) for p in learning)
 
     def tensors(self) -> dict[str, Tensor]:
         """What was learnt, as a `Style` has it, float16 on the CPU."""
         before = dict(self.parent.named_parameters())
-        made = {n: (p - before[n]).detach() for n, p in self.whole.items()}
-        for name, thin in self.thin.items():
-            made |= {name + UP: thin.up.detach(), name + DOWN: thin.down.detach()}
-        moved = {n: t.to("cpu", torch.float16) for n, t in made.items()}
-        return {n: t for n, t in moved.items() if t.any() or n.endswith((UP, DOWN))}
+        deltas = {n: (p - before[n]).detach() for n, p in self.whole.items()}
+        for name, low_rank in self.low_rank.items():
+            deltas |= {name + UP: low_rank.up.detach(), name + DOWN: low_rank.down.detach()}
+        stored = {n: t.to("cpu", torch.float16) for n, t in deltas.items()}
+        return {n: t for n, t in stored.items() if t.any() or n.endswith((UP, DOWN))}
 
 
 def _rank_for(chosen: dict[str, nn.Parameter], max_numbers: int) -> int | None:
@@ -450,8 +463,8 @@ def _rank_for(chosen: dict[str, nn.Parameter], max_numbers: int) -> int | None:
     sizes = [p.numel() for p in chosen.values()]
     if sum(sizes) <= max_numbers:
         return None
-    left = max_numbers - sum(size for size in sizes if size < SMALL)
-    each = sum(p.shape[0] + p.numel() // p.shape[0] for p in chosen.values() if p.numel() >= SMALL)
+    left = max_numbers - sum(size for size in sizes if size < MIN_FACTORISED_NUMEL)
+    each = sum(p.shape[0] + p.numel() // p.shape[0] for p in chosen.values() if p.numel() >= MIN_FACTORISED_NUMEL)
     if left < each:
         raise BadConfig(
             f"this generator is too large for a style file of {2 * max_numbers / 1e6:.0f} MB: raise from_px"

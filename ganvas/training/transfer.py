@@ -20,12 +20,12 @@ from ganvas.training.config import TrainConfig
 from ganvas.training.upscaler_config import UpscalerConfig
 from ganvas.weights.load import load
 
-FEWEST_SHARED = 0.5  # of the generator's numbers: below, it is another network
+MIN_SHARED_WEIGHTS = 0.5  # of the generator's numbers: below, it is another network
 _FROM_DATA = ("img_resolution", "img_channels", "c_dim")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class InitReport:
     """What a run began with."""
 
     source: str = ""  # "" = from scratch
@@ -36,7 +36,7 @@ class Start:
         return {"source": self.source, "lines": list(self.lines)}
 
 
-def start_from(G: nn.Module, D: nn.Module, source: str | Path) -> Start:
+def init_from_weights(G: nn.Module, D: nn.Module, source: str | Path) -> InitReport:
     """Copy into two networks what fits of the weights in a file, or of the catalogue.
 
     Args:
@@ -55,21 +55,23 @@ def start_from(G: nn.Module, D: nn.Module, source: str | Path) -> Start:
     if not isinstance(theirs, Generator):
         kind = getattr(theirs, "family", "network")
         raise BadConfig(f"{source} holds no generator but a {kind}: nothing to start from.")
-    made: Any = theirs
-    if isinstance(G, Network) and made.family != G.family:
-        raise BadConfig(f"{source} is a {made.family}, this run trains a {G.family}: choose a preset of that family.")
-    share, lines = take_over(G, made, who="generator")
-    if share < FEWEST_SHARED:
+    their_generator: Any = theirs
+    if isinstance(G, Network) and their_generator.family != G.family:
+        raise BadConfig(
+            f"{source} is a {their_generator.family}, this run trains a {G.family}: choose a preset of that family."
+        )
+    share, lines = copy_matching_weights(G, their_generator, who="generator")
+    if share < MIN_SHARED_WEIGHTS:
         raise BadConfig(
             f"only {100 * share:.0f} % of {source} fit this generator, so there is nothing to gain from it:\n  "
             + "\n  ".join(lines)
         )
-    judge = _discriminator_of(source)
-    if judge is None:
+    discriminator = _discriminator_of(source)
+    if discriminator is None:
         lines.append("discriminator: the file holds none; it starts anew and needs a few thousand pictures to catch up")
     else:
-        lines += take_over(D, judge, who="discriminator")[1]
-    return Start(source=str(source), lines=tuple(lines))
+        lines += copy_matching_weights(D, discriminator, who="discriminator")[1]
+    return InitReport(source=str(source), lines=tuple(lines))
 
 
 def _discriminator_of(source: str | Path) -> nn.Module | None:
@@ -83,7 +85,7 @@ def _discriminator_of(source: str | Path) -> nn.Module | None:
 
 
 @torch.no_grad()
-def take_over(ours: nn.Module, theirs: nn.Module, *, who: str) -> tuple[float, list[str]]:
+def copy_matching_weights(ours: nn.Module, theirs: nn.Module, *, who: str) -> tuple[float, list[str]]:
     """Copy every tensor whose name and shape are the same.
 
     Returns:
@@ -96,11 +98,11 @@ def take_over(ours: nn.Module, theirs: nn.Module, *, who: str) -> tuple[float, l
     total = sum(tensor.numel() for tensor in mine.values())
     share = sum(mine[name].numel() for name in fits) / max(total, 1)
     lines = [f"{who}: {100 * share:.0f} % taken over ({len(fits)} of {len(mine)} parts)"]
-    lines += [f"{who}: {line}" for line in _explained(mine, its, fits)]
+    lines += [f"{who}: {line}" for line in _explain_mismatches(mine, its, fits)]
     return share, lines
 
 
-def _explained(mine: Mapping[str, Tensor], its: Mapping[str, Tensor], fits: set[str]) -> list[str]:
+def _explain_mismatches(mine: Mapping[str, Tensor], its: Mapping[str, Tensor], fits: set[str]) -> list[str]:
     """What was not taken over, part by part."""
     shapes = [name for name in mine if name in its and name not in fits]
     fresh, unused = [name for name in mine if name not in its], [name for name in its if name not in mine]
@@ -136,15 +138,19 @@ def shaped_like(config: TrainConfig, source: str | Path) -> TrainConfig:
             "family, or --preset auto."
         )
     fields = {name: value for name, value in asdict(theirs.config).items() if name not in _FROM_DATA}
-    judge = _discriminator_of(source)
-    if judge is not None and isinstance(judge, Network):
-        judging = {name: value for name, value in asdict(judge.config).items() if name not in _FROM_DATA}
+    discriminator = _discriminator_of(source)
+    if discriminator is not None and isinstance(discriminator, Network):
+        discriminator_fields = {
+            name: value for name, value in asdict(discriminator.config).items() if name not in _FROM_DATA
+        }
     else:
-        judging = {name: fields[name] for name in ("channel_base", "channel_max") if fields.get(name) is not None}
+        discriminator_fields = {
+            name: fields[name] for name in ("channel_base", "channel_max") if fields.get(name) is not None
+        }
     return replace(
         config,
         generator={**fields, **config.generator},
-        discriminator={**judging, **config.discriminator},
+        discriminator={**discriminator_fields, **config.discriminator},
         resolution=config.resolution or theirs.img_resolution,
     )
 
@@ -175,7 +181,7 @@ def upscaler_like(config: UpscalerConfig, source: str | Path) -> UpscalerConfig:
     return replace(config, family=kind, generator=fields)
 
 
-def start_upscaler(G: nn.Module, D: nn.Module | None, source: str | Path) -> Start:
+def init_upscaler_from_weights(G: nn.Module, D: nn.Module | None, source: str | Path) -> InitReport:
     """Copy the weights of an upscaler's file, and of the discriminator beside it, into fresh networks.
 
     Args:
@@ -183,8 +189,8 @@ def start_upscaler(G: nn.Module, D: nn.Module | None, source: str | Path) -> Sta
         D: may be None.
         source: a file or a catalogue name.
     """
-    lines = take_over(G, load(source), who="upscaler")[1]
-    judge = None if D is None else _discriminator_of(source)
-    if D is not None and judge is not None:
-        lines += take_over(D, judge, who="discriminator")[1]
-    return Start(source=str(source), lines=tuple(lines))
+    lines = copy_matching_weights(G, load(source), who="upscaler")[1]
+    discriminator = None if D is None else _discriminator_of(source)
+    if D is not None and discriminator is not None:
+        lines += copy_matching_weights(D, discriminator, who="discriminator")[1]
+    return InitReport(source=str(source), lines=tuple(lines))

@@ -15,46 +15,46 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganvas.datasets.domains import Domains, Feed
+from ganvas.datasets.domains import TranslationDataset, TranslationLoader
 from ganvas.errors import BrokenWeights
 from ganvas.images.tensors import from_pixels
 from ganvas.models import build
 from ganvas.ops.precision import fast_dtype
 from ganvas.training import losses
-from ganvas.training.bench import Workbench, finite, load_adam, spread
+from ganvas.training.bench import Trainer, all_finite, load_adam, mean_pairwise_distance
 from ganvas.training.distributed import World
 from ganvas.training.ema import Ema
 from ganvas.training.losses import AdversarialLoss
 from ganvas.training.run import MemoryRun, Run
 from ganvas.training.schedule import lazy_adam, set_adam
 from ganvas.training.translator_config import TranslatorConfig
-from ganvas.training.watchdog import Vitals
+from ganvas.training.watchdog import HealthMetrics
 
-LOOKED_AT = 8  # pictures whose translations' diversity is compared with that of real ones
-ATTEMPT_APART = 1 << 40  # pictures; no run comes that far
+DIVERSITY_IMAGES = 8  # pictures whose translations' diversity is compared with that of real ones
+_ATTEMPT_APART = 1 << 40  # pictures; no run comes that far
 
 # What randomness is drawn for; part of its seed.
 _STEP, _POOL = range(2)
 
-OTHER = {"AtoB": "BtoA", "BtoA": "AtoB"}
+OPPOSITE = {"AtoB": "BtoA", "BtoA": "AtoB"}
 
 
-class Batch(NamedTuple):
+class TranslatorBatch(NamedTuple):
     """Pictures of both domains, [N, 3, R, R] in [-1, 1]; where there are pairs, in the same order."""
 
     a: Tensor
     b: Tensor
 
-    def asked(self, way: str) -> Tensor:
+    def source(self, way: str) -> Tensor:
         """What goes in at a way's beginning."""
         return self.a if way == "AtoB" else self.b
 
-    def answer(self, way: str) -> Tensor:
+    def target(self, way: str) -> Tensor:
         """What is at its end."""
         return self.b if way == "AtoB" else self.a
 
 
-class Pool:
+class ImagePool:
     """Earlier results for the discriminator, so that it forgets no old trick: half of what it sees is from here.
 
     Source: Shrivastava et al. 2017, "Learning from Simulated and Unsupervised Images through Adversarial Training",
@@ -69,17 +69,17 @@ class Pool:
         """[N, C, H, W] → as many, some of them older."""
         if self.size == 0:
             return img
-        given = []
+        mixed = []
         for one in img.detach():
             if len(self.kept) < self.size:
                 self.kept.append(one.clone())
-                given.append(one)
+                mixed.append(one)
                 continue
             place, old = int(torch.randint(self.size, (), generator=rng)), bool(torch.rand((), generator=rng) < 0.5)
-            given.append(self.kept[place] if old else one)
+            mixed.append(self.kept[place] if old else one)
             if old:
                 self.kept[place] = one.clone()
-        return torch.stack(given)
+        return torch.stack(mixed)
 
     def state(self) -> Tensor:
         """All of them."""
@@ -90,7 +90,7 @@ class Pool:
         self.kept = [one.clone() for one in state.to(device)] if state.ndim == 4 else []
 
 
-class TranslatorBench(Workbench):
+class TranslatorTrainer(Trainer):
     """Networks, optimisers, average, pools, counters: one training run of a translator.
 
     Args:
@@ -109,19 +109,25 @@ class TranslatorBench(Workbench):
     penalised = False  # there is no gradient penalty for the watchdog to strengthen
 
     def __init__(
-        self, config: TranslatorConfig, domains: Domains, kept: Domains, *, world: World, run: Run | MemoryRun
+        self,
+        config: TranslatorConfig,
+        domains: TranslationDataset,
+        held_out: TranslationDataset,
+        *,
+        world: World,
+        run: Run | MemoryRun,
     ):
         super().__init__(config, world=world, run=run)
-        self.domains, self.kept = domains, kept if len(kept.rows_a) and len(kept.rows_b) else domains
+        self.domains, self.kept = domains, held_out if len(held_out.rows_a) and len(held_out.rows_b) else domains
         self.dtype = fast_dtype(world.device.type) if config.precision == "fast" else torch.float32
         self.G, self.D = (nets.to(world.device) for nets in networks(config))
         if config.family == "pix2pix":  # twice as fast on a CPU; instance norm, in the other family, is slower so
             self.G.to(memory_format=torch.channels_last)
             self.D.to(memory_format=torch.channels_last)
-        self.feed = Feed(domains, resolution=config.resolution, mirror=config.mirror, seed=config.seed)
-        self.loss = adversarial_loss(config)
+        self.feed = TranslationLoader(domains, resolution=config.resolution, mirror=config.mirror, seed=config.seed)
+        self.loss = build_translator_loss(config)
         self.averaged = Ema(self.G, config.ema_kimg, config.ema_ramp)
-        self.pools = {way: Pool(config.pool) for way in config.ways}
+        self.pools = {way: ImagePool(config.pool) for way in config.ways}
         self.params_G, self.params_D = list(self.G.parameters()), list(self.D.parameters())
         self.opt_G = self._adam(self.params_G, config.g_lr)
         self.opt_D = self._adam(self.params_D, config.d_lr)
@@ -134,11 +140,11 @@ class TranslatorBench(Workbench):
 
     # ------------------------------------------------------------------------------------------------- what a step does
 
-    def draw(self) -> Batch:
+    def draw(self) -> TranslatorBatch:
         """The next pictures. After a step back others than before: not into the same batch again."""
         self.random(_STEP)  # noise of dropout
-        at = self.nimg + self.attempt * ATTEMPT_APART
-        return Batch(*(self.as_img(pixels) for pixels in self.feed.take(at, self.config.batch_size)))
+        at = self.nimg + self.attempt * _ATTEMPT_APART
+        return TranslatorBatch(*(self.as_img(pixels) for pixels in self.feed.take(at, self.config.batch_size)))
 
     def random(self, purpose: int) -> torch.Generator:
         """A source of randomness that depends on nothing but where the run stands; torch's own starts there, too."""
@@ -151,55 +157,55 @@ class TranslatorBench(Workbench):
         """uint8 [N, 3, R, R] → img on the device."""
         return from_pixels(pixels.permute(0, 2, 3, 1)).to(self.world.device)
 
-    def unpaired_step(self, batch: Batch) -> None:
+    def unpaired_step(self, batch: TranslatorBatch) -> None:
         """Both translators, by cycles; then both discriminators."""
         config = self.config
         a, b = batch
         # The translators.
         self.opt_G.zero_grad(set_to_none=True)
         with self._only_translators_learn(), self._cast():
-            made = {way: self.G[way](batch.asked(way)) for way in config.ways}
-            back_a, back_b = self.G["BtoA"](made["AtoB"]), self.G["AtoB"](made["BtoA"])
-            fooled = sum(self._fooled(self.D[way](made[way])) for way in config.ways)
+            fakes = {way: self.G[way](batch.source(way)) for way in config.ways}
+            back_a, back_b = self.G["BtoA"](fakes["AtoB"]), self.G["AtoB"](fakes["BtoA"])
+            adversarial = sum(self._adversarial_loss(self.D[way](fakes[way])) for way in config.ways)
             # Both losses are means of two terms where the paper has their sum.
-            lost = losses.cycle(a, back_a, b, back_b)
-            each = fooled + 2 * config.cycle * lost
+            cycle_loss = losses.cycle(a, back_a, b, back_b)
+            each = adversarial + 2 * config.cycle * cycle_loss
             if config.identity > 0:
-                changed = losses.identity(a, self.G["BtoA"](a), b, self.G["AtoB"](b))
-                each = each + 2 * config.cycle * config.identity * changed
-                self.tally.add(identity=changed)
+                identity_loss = losses.identity(a, self.G["BtoA"](a), b, self.G["AtoB"](b))
+                each = each + 2 * config.cycle * config.identity * identity_loss
+                self.running_means.add(identity=identity_loss)
             each.mean().backward()
-        self.tally.add(cycle=lost, loss_G=fooled)  # type: ignore[arg-type]
-        self.learn(self.opt_G, self.params_G, "G")
+        self.running_means.add(cycle=cycle_loss, loss_G=adversarial)  # type: ignore[arg-type]
+        self.apply_gradients(self.opt_G, self.params_G, "G")
         # The discriminators.
         rng = self.random(_POOL)
         self.opt_D.zero_grad(set_to_none=True)
         for way in config.ways:
-            self._judge(way, batch.answer(way), self.pools[way].exchange(made[way].detach().float(), rng))
-        self.learn(self.opt_D, self.params_D, "D")
+            self._judge(way, batch.target(way), self.pools[way].exchange(fakes[way].detach().float(), rng))
+        self.apply_gradients(self.opt_D, self.params_D, "D")
 
-    def paired_step(self, batch: Batch) -> None:
+    def paired_step(self, batch: TranslatorBatch) -> None:
         """The discriminator, on the translator's latest; then the translator."""
         config, way = self.config, self.config.direction
-        asked, answer = batch.asked(way), batch.answer(way)
+        source, target = batch.source(way), batch.target(way)
         with self._cast():
-            made = self.G[way](asked)
+            fake = self.G[way](source)
         # The discriminator.
         rng = self.random(_POOL)
         self.opt_D.zero_grad(set_to_none=True)
-        shown = self.pools[way].exchange(torch.cat([asked, made.detach().float()], dim=1), rng)
-        self._judge(way, torch.cat([asked, answer], dim=1), shown)
-        self.learn(self.opt_D, self.params_D, "D")
+        fake_pair = self.pools[way].exchange(torch.cat([source, fake.detach().float()], dim=1), rng)
+        self._judge(way, torch.cat([source, target], dim=1), fake_pair)
+        self.apply_gradients(self.opt_D, self.params_D, "D")
         # The translator.
         self.opt_G.zero_grad(set_to_none=True)
         with self._only_translators_learn(), self._cast():
-            fooled = self._fooled(self.D[way](torch.cat([asked, made.float()], dim=1)))
-            off = losses.l1(made, answer)
-            (fooled + config.l1 * off).mean().backward()
-        self.tally.add(l1=off, loss_G=fooled)
-        self.learn(self.opt_G, self.params_G, "G")
+            adversarial = self._adversarial_loss(self.D[way](torch.cat([source, fake.float()], dim=1)))
+            l1_loss = losses.l1(fake, target)
+            (adversarial + config.l1 * l1_loss).mean().backward()
+        self.running_means.add(l1=l1_loss, loss_G=adversarial)
+        self.apply_gradients(self.opt_G, self.params_G, "G")
 
-    def _fooled(self, logits: Tensor) -> Tensor:
+    def _adversarial_loss(self, logits: Tensor) -> Tensor:
         """The adversarial part of the translator's loss, [N]; LSGAN without the ½, as both papers' code weighs it."""
         return self.loss.generator(logits) * (2 if self.config.loss == "lsgan" else 1)
 
@@ -209,7 +215,7 @@ class TranslatorBench(Workbench):
             real_logits, fake_logits = self.D[way](real), self.D[way](fake)
             each = self.loss.discriminator(real_logits, fake_logits)
         (each.mean() * (1.0 if self.config.loss == "lsgan" else 0.5)).backward()
-        self.tally.add(loss_D=each, logit_real=real_logits, logit_fake=fake_logits)
+        self.running_means.add(loss_D=each, logit_real=real_logits, logit_fake=fake_logits)
 
     @contextlib.contextmanager
     def _only_translators_learn(self) -> Iterator[None]:
@@ -240,25 +246,25 @@ class TranslatorBench(Workbench):
 
     # -------------------------------------------------------------------------------------------------- how it is going
 
-    def figures(self) -> dict[str, Any]:
+    def collect_metrics(self) -> dict[str, Any]:
         """One line of the log: means since the last one. Empties the tally."""
-        means = self.tally.take()
+        means = self.running_means.take()
         line = {"nimg": self.nimg, "kimg": self.nimg / 1000, "sec": round(self.sec, 2)}
         line |= {"img_per_sec": round(self.img_per_sec, 2), "lr": self.opt_G.param_groups[0]["lr"]}
         line |= {"diversity": self.diversity()}
         return line | {k: v for k, v in means.items() if k != "bad"} | {"bad_share": means.get("bad", 0.0)}
 
-    def vitals(self, line: dict[str, Any]) -> Vitals:
+    def health_metrics(self, line: dict[str, Any]) -> HealthMetrics:
         """The same for the watchdog. With examples to go by, a discriminator that wins outright does no harm."""
         zeros = torch.zeros(2)
-        clueless = float(self.loss.discriminator(zeros, zeros).mean())
-        return Vitals(
+        chance_loss = float(self.loss.discriminator(zeros, zeros).mean())
+        return HealthMetrics(
             kimg=line["kimg"],
             steps=self.step,
             bad_share=line["bad_share"],
             finite_weights=self.is_finite(),
             loss_D=line.get("loss_D", 1.0),
-            clueless_D=clueless if self.config.pairing == "unpaired" else 0.0,
+            chance_loss_D=chance_loss if self.config.pairing == "unpaired" else 0.0,
             diversity=line["diversity"],
             grad_norm_D=line.get("grad_norm_D", 0.0),
             grad_norm_G=line.get("grad_norm_G", 0.0),
@@ -266,19 +272,21 @@ class TranslatorBench(Workbench):
 
     def diversity(self) -> float:
         """How different translations are from one another, as a share of how different real ones are; the worse way."""
-        shown = self.looked_at(LOOKED_AT)
-        found = []
+        images = self.held_out_batch(DIVERSITY_IMAGES)
+        ratios = []
         for way in self.config.ways:
             if way not in self._diverse_reals:
-                self._diverse_reals[way] = max(spread(shown.answer(way)), 1e-6)
-            found.append(spread(self.translate(self.G[way], shown.asked(way))) / self._diverse_reals[way])
-        return min(found)
+                self._diverse_reals[way] = max(mean_pairwise_distance(images.target(way)), 1e-6)
+            ratios.append(
+                mean_pairwise_distance(self.translate(self.G[way], images.source(way))) / self._diverse_reals[way]
+            )
+        return min(ratios)
 
-    def looked_at(self, count: int) -> Batch:
+    def held_out_batch(self, count: int) -> TranslatorBatch:
         """The first pictures that were kept back, cut in the middle."""
         off = (self.kept.img_resolution - self.config.resolution) // 2
         part = slice(off, off + self.config.resolution)
-        return Batch(*(self.as_img(pixels[..., part, part]) for pixels in self.kept.shown(count)))
+        return TranslatorBatch(*(self.as_img(pixels[..., part, part]) for pixels in self.kept.first_images(count)))
 
     @property
     def translators(self) -> dict[str, Any]:
@@ -298,7 +306,7 @@ class TranslatorBench(Workbench):
 
     def is_finite(self) -> bool:
         """Are all weights and running means finite?"""
-        return all(finite(net) for net in (self.G, self.D, self.averaged.net))
+        return all(all_finite(net) for net in (self.G, self.D, self.averaged.net))
 
     # ------------------------------------------------------------------------------------------------------------ state
 
@@ -312,7 +320,7 @@ class TranslatorBench(Workbench):
             "opt_D": self.opt_D.state_dict(),
             "pools": {way: pool.state() for way, pool in self.pools.items()},
             **self.counters(),
-            "machine": self.machine(self.dtype),
+            "machine": self.runtime(self.dtype),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -332,7 +340,7 @@ class TranslatorBench(Workbench):
         except (RuntimeError, ValueError, KeyError) as error:
             raise BrokenWeights(f"the state of this run is of other networks: {error}") from error
         self.load_counters(state)
-        self.dtype = self.same_machine(state["machine"])
+        self.dtype = self.restore_runtime(state["machine"])
         self._set_rates()
 
 
@@ -345,14 +353,14 @@ def networks(config: TranslatorConfig) -> tuple[nn.ModuleDict, nn.ModuleDict]:
     Raises:
         BadConfig: a field that the family does not have, or a resolution that it cannot take.
     """
-    judged = "pix2pix" if config.pairing == "paired" else "cyclegan"  # question and answer, or the answer alone
+    d_family = "pix2pix" if config.pairing == "paired" else "cyclegan"  # question and answer, or the answer alone
     fields = {**config.discriminator, "img_resolution": config.resolution}
     G = nn.ModuleDict({way: build(config.family, **config.generator) for way in config.ways})
-    D = nn.ModuleDict({way: build(judged, network="D", **fields) for way in config.ways})
+    D = nn.ModuleDict({way: build(d_family, network="D", **fields) for way in config.ways})
     return G, D
 
 
-def adversarial_loss(config: TranslatorConfig) -> AdversarialLoss:
+def build_translator_loss(config: TranslatorConfig) -> AdversarialLoss:
     """The config's loss."""
     match config.loss:
         case "lsgan":

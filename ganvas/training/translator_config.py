@@ -13,29 +13,29 @@ from typing import Any, ClassVar, Literal
 
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig
-from ganvas.training.config import Precision
-from ganvas.training.settings import Settings, check_ranges, refuse
+from ganvas.training.config import TrainPrecision
+from ganvas.training.settings import BaseTrainConfig, check_ranges, refuse
 
 TranslatorFamily = Literal["cyclegan", "pix2pix"]
 Pairing = Literal["unpaired", "paired"]
-Direction = Literal["AtoB", "BtoA"]
+TranslationDirection = Literal["AtoB", "BtoA"]
 TranslatorLoss = Literal["lsgan", "ns", "hinge"]
 
-NOT_YET = "not yet run"
-LITERATURE = "from the literature, not yet run"
+_NOT_YET = "not yet run"
+_LITERATURE = "from the literature, not yet run"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslatorConfig(Settings):
+class TranslatorConfig(BaseTrainConfig):
     """What one run of a translator needs to know. The defaults are CycleGAN's for 256 px."""
 
     kind: ClassVar[str] = "translator"
     groups: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
-    may_change: ClassVar[frozenset[str]] = Settings.may_change
+    may_change: ClassVar[frozenset[str]] = BaseTrainConfig.may_change
 
     # What is learnt.
     pairing: Pairing = "unpaired"  # "unpaired": both ways at once, by cycles; "paired": one way, from examples
-    direction: Direction = "AtoB"  # of "paired"
+    direction: TranslationDirection = "AtoB"  # of "paired"
 
     # Networks. Fields of the family's config; the discriminator is a PatchGAN.
     family: TranslatorFamily = "cyclegan"  # "cyclegan": a ResNet; "pix2pix": a U-Net
@@ -73,7 +73,7 @@ class TranslatorConfig(Settings):
     schedule_kimg: float | None = None  # where they reach it; None = total_kimg when the run begins
 
     # Machine.
-    precision: Precision = "exact"  # "exact" = float32; "fast" = bfloat16 where this machine was measured to gain
+    precision: TrainPrecision = "exact"  # "exact" = float32; "fast" = bfloat16 where this machine was measured to gain
 
     # How often.
     tick_kimg: float = 1.0  # a line in the log, and the watchdog's look
@@ -91,7 +91,7 @@ class TranslatorConfig(Settings):
                 raise BadConfig(f"translators are trained on colour: generator.{name} must be 3")
 
     @property
-    def ways(self) -> tuple[Direction, ...]:
+    def ways(self) -> tuple[TranslationDirection, ...]:
         """The directions that are learnt."""
         return ("AtoB", "BtoA") if self.pairing == "unpaired" else (self.direction,)
 
@@ -135,7 +135,7 @@ class TranslatorPreset:
 
     config: TranslatorConfig
     about: str
-    result: str = NOT_YET  # what it gave where it was run
+    result: str = _NOT_YET  # what it gave where it was run
 
 
 _CYCLEGAN = TranslatorConfig(load_px=286)
@@ -148,7 +148,7 @@ _PIX2PIX = TranslatorConfig(
 )
 _SMALL: dict[str, Any] = {"resolution": 64, "load_px": 72, "ema_kimg": 2.0, "precision": "fast", "snapshot_kimg": 2.0}
 
-PRESETS: dict[str, TranslatorPreset] = {
+TRANSLATOR_PRESETS: dict[str, TranslatorPreset] = {
     "cyclegan-64-cpu": TranslatorPreset(
         config=replace(
             _CYCLEGAN,
@@ -178,38 +178,38 @@ PRESETS: dict[str, TranslatorPreset] = {
     "cyclegan-128": TranslatorPreset(
         config=replace(_CYCLEGAN, resolution=128, load_px=143, generator={"n_blocks": 6}),
         about="CycleGAN of the paper, 128 px, one GPU",
-        result=LITERATURE,
+        result=_LITERATURE,
     ),
     "cyclegan-256": TranslatorPreset(
         config=_CYCLEGAN,
         about="CycleGAN of the paper, 256 px, one GPU",
-        result=LITERATURE,
+        result=_LITERATURE,
     ),
     "pix2pix-256": TranslatorPreset(
         config=_PIX2PIX,
         about="pix2pix of the paper: U-Net, PatchGAN of 70 px, 256 px, one GPU",
-        result=LITERATURE,
+        result=_LITERATURE,
     ),
 }
 
 
-def find_preset(name: str) -> TranslatorConfig:
+def find_translator_preset(name: str) -> TranslatorConfig:
     """The config of a preset.
 
     Raises:
         BadConfig: there is none of that name; names the known ones.
     """
-    check_known(name, PRESETS, what="preset of translators")
-    return PRESETS[name].config
+    check_known(name, TRANSLATOR_PRESETS, what="preset of translators")
+    return TRANSLATOR_PRESETS[name].config
 
 
-def choose(*, paired: bool, device: str) -> str:
+def choose_translator_preset(*, paired: bool, device: str) -> str:
     """The preset for pictures and a kind of machine: `--preset auto`."""
     family = "pix2pix" if paired else "cyclegan"
     return f"{family}-256" if device == "cuda" else f"{family}-64-cpu"
 
 
-def resized(config: TranslatorConfig, resolution: int) -> TranslatorConfig:
+def resize_config(config: TranslatorConfig, resolution: int) -> TranslatorConfig:
     """The config for pictures of another size: what is cut off stays the same share, a U-Net stays as deep as fits."""
     load = None if config.load_px is None else round(resolution * config.load_px / config.resolution)
     generator = dict(config.generator)

@@ -15,27 +15,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganvas.datasets.domains import Domains, domains_of, open_domains
-from ganvas.datasets.pictures import OnStep as OnRead, Pictures
+from ganvas.datasets.domains import TranslationDataset, make_translation_dataset, open_translation_dataset
+from ganvas.datasets.pictures import ImageDataset, OnReadStep as OnRead
 from ganvas.errors import BadConfig, BadInput
-from ganvas.images.sheet import captioned, grid
-from ganvas.training.distributed import join, leave
+from ganvas.images.sheet import grid, make_captioned_grid
+from ganvas.training.distributed import init_distributed, shutdown_distributed
 from ganvas.training.figures import open_tensorboard, plot_log, write_sheet
 from ganvas.training.losses import l1
 from ganvas.training.report import write_report
 from ganvas.training.run import MemoryRun, read_record
-from ganvas.training.translator_bench import OTHER, TranslatorBench
+from ganvas.training.translator_bench import OPPOSITE, TranslatorTrainer
 from ganvas.training.translator_config import TranslatorConfig
-from ganvas.training.watch import OnStep, Watch, asked_to_stop, held, opened, own_randomness
+from ganvas.training.watch import Loop, OnTrainStep, catch_stop_signals, isolated_rng, lock_run, open_or_resume
 from ganvas.training.watchdog import Finding
 from ganvas.weights.checkpoint import save
 
-SHOWN = 6  # pictures on the sheet, of each domain
-SHEET_PX = 1536  # a sheet is no longer than this: fewer pictures on it
+_SHOWN = 6  # pictures on the sheet, of each domain
+_SHEET_PX = 1536  # a sheet is no longer than this: fewer pictures on it
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainedTranslator:
+class TranslatorTrainResult:
     """What came of a run."""
 
     translators: dict[str, Any]  # by direction: the averaged ones, in eval mode
@@ -52,14 +52,15 @@ def train_translator(
     *,
     config: TranslatorConfig | None = None,
     folder: str | Path | None = None,
-    on_step: OnStep | None = None,
+    on_step: OnTrainStep | None = None,
     device: str = "auto",
     facts: Mapping[str, Any] | None = None,
-) -> TrainedTranslator:
+) -> TranslatorTrainResult:
     """Let a network learn to show pictures of one collection as if they were of another.
 
     Args:
-        data: a folder with trainA and trainB, or train (see `open_domains`), `Domains`, or the two domains as tensors
+        data: a folder with trainA and trainB, or train (see `open_translation_dataset`), `TranslationDataset`, or the
+            two domains as tensors
             uint8 [N, 3, R, R] (or `Pictures`); of pairs, in the same order.
         config: what to do; None = `TranslatorConfig()`. Presets: `ganvas.training.translator_config`.
         folder: of the run; an interrupted run in it goes on. None = nothing is written.
@@ -73,62 +74,62 @@ def train_translator(
     Raises:
         BadConfig, BadInput: settings and pictures that do not fit.
         GanvasError: the watchdog has given up; the message says why, and the last good state is kept.
-        Stopped: on_step asked for it; saved, with a `TrainedTranslator` as its `state`.
+        Stopped: on_step asked for it; saved, with a `TranslatorTrainResult` as its `state`.
     """
-    config = _settled(config or TranslatorConfig(), folder)
-    world = join(device)
+    config = _resolve_schedule(config or TranslatorConfig(), folder)
+    world = init_distributed(device)
     if world.size > 1:
         raise BadConfig("a translator is trained by one process; start it without torchrun")
 
     # The pictures.
-    domains, kept = as_domains(data, config).parted(config.kept_back)
-    told = {"fingerprint": domains.fingerprint, "count": len(domains.rows_a), "count_B": len(domains.rows_b)}
-    told |= {"resolution": domains.img_resolution, "report": list(domains.report)}
+    dataset, held_out = as_translation_dataset(data, config).split(config.kept_back)
+    data_facts = {"fingerprint": dataset.fingerprint, "count": len(dataset.rows_a), "count_B": len(dataset.rows_b)}
+    data_facts |= {"resolution": dataset.img_resolution, "report": list(dataset.report)}
 
     # The folder: a new run, or one that goes on.
-    run, goes_on = opened(folder, config, told, facts or {}, world)
-    with held(run, world), own_randomness(config.seed, world):
-        bench = TranslatorBench(config, domains, kept, world=world, run=run)
-        watch = TranslatorWatch(bench, TranslatorGallery(bench), on_step, run.load() if goes_on else None)
+    run, resumed = open_or_resume(folder, config, data_facts, facts or {}, world)
+    with lock_run(run, world), isolated_rng(config.seed, world):
+        trainer = TranslatorTrainer(config, dataset, held_out, world=world, run=run)
+        loop = TranslatorLoop(trainer, TranslatorSnapshotWriter(trainer), on_step, run.load() if resumed else None)
 
         # The loop.
-        with asked_to_stop() as asked, watch.to_the_end(asked):
-            while not watch.is_over(bool(asked)):
-                batch = bench.draw()
-                watch.at_work()
+        with catch_stop_signals() as stop_signals, loop.finishing(stop_signals):
+            while not loop.is_over(bool(stop_signals)):
+                batch = trainer.draw()
+                loop.begin_step()
                 if config.pairing == "paired":
-                    bench.paired_step(batch)
+                    trainer.paired_step(batch)
                 else:
-                    bench.unpaired_step(batch)
-                bench.average()
-                watch.after_step()
-    leave(world)
-    return watch.trained()
+                    trainer.unpaired_step(batch)
+                trainer.average()
+                loop.after_step()
+    shutdown_distributed(world)
+    return loop.result()
 
 
-def as_domains(data: Any, config: TranslatorConfig, *, on_step: OnRead | None = None) -> Domains:
+def as_translation_dataset(data: Any, config: TranslatorConfig, *, on_step: OnRead | None = None) -> TranslationDataset:
     """Domains from whatever was handed over; `on_step` hears (pictures read, pictures in all) of each collection.
 
     Raises:
         BadInput, BadImage: nothing that can be learnt from.
     """
     paired = config.pairing == "paired"
-    if isinstance(data, Domains):
+    if isinstance(data, TranslationDataset):
         if data.paired != paired:
             raise BadInput(f"pairing={config.pairing}, but the pictures are {'paired' if data.paired else 'unpaired'}")
         return data
     if isinstance(data, (str, Path)):
-        return open_domains(data, resolution=config.loaded_px, paired=paired, on_step=on_step)
+        return open_translation_dataset(data, resolution=config.loaded_px, paired=paired, on_step=on_step)
     if not isinstance(data, Sequence) or len(data) != 2:
         raise BadInput(
             "train_translator expects a folder with trainA and trainB (or train), Domains, or two sets of pictures "
             f"(A, B), got {type(data).__name__}"
         )
-    a, b = (each if isinstance(each, Pictures) else Pictures.from_pixels(each) for each in data)
-    return domains_of(a, b, paired=paired)
+    a, b = (each if isinstance(each, ImageDataset) else ImageDataset.from_pixels(each) for each in data)
+    return make_translation_dataset(a, b, paired=paired)
 
 
-def _settled(config: TranslatorConfig, folder: str | Path | None) -> TranslatorConfig:
+def _resolve_schedule(config: TranslatorConfig, folder: str | Path | None) -> TranslatorConfig:
     """The schedule's length written down, so that a longer budget does not bend a schedule that has begun.
 
     Raises:
@@ -152,19 +153,19 @@ def _settled(config: TranslatorConfig, folder: str | Path | None) -> TranslatorC
 # What watches over the loop
 
 
-class TranslatorWatch(Watch):
+class TranslatorLoop(Loop):
     """What watches over a translator."""
 
-    bench: TranslatorBench
+    trainer: TranslatorTrainer
 
-    def trained(self) -> TrainedTranslator:
+    def result(self) -> TranslatorTrainResult:
         """What there is now."""
-        bench = self.bench
-        return TrainedTranslator(
-            translators={way: net.eval() for way, net in bench.translators.items()},
-            discriminators={way: bench.D[way].eval() for way in bench.config.ways},
-            nimg=bench.nimg,
-            sec=bench.sec,
+        trainer = self.trainer
+        return TranslatorTrainResult(
+            translators={way: net.eval() for way, net in trainer.translators.items()},
+            discriminators={way: trainer.D[way].eval() for way in trainer.config.ways},
+            nimg=trainer.nimg,
+            sec=trainer.sec,
             finished=self.finished,
             folder=self.run.folder,
             log=self.run.lines if isinstance(self.run, MemoryRun) else [],
@@ -195,11 +196,11 @@ _ADVICE = {
 # What a run shows
 
 
-class TranslatorGallery:
+class TranslatorSnapshotWriter:
     """Weights and a sheet of pictures that were kept back, whenever it is time; nothing for a run without a folder."""
 
-    def __init__(self, bench: TranslatorBench):
-        self.bench, self.folder = bench, bench.run.folder
+    def __init__(self, trainer: TranslatorTrainer):
+        self.trainer, self.folder = trainer, trainer.run.folder
         self._tensorboard = open_tensorboard(self.folder) if self.folder else None
 
     def write(self, line: Mapping[str, Any]) -> None:
@@ -213,18 +214,18 @@ class TranslatorGallery:
         Raises:
             OSError, BadConfig: the folder cannot be written.
         """
-        bench = self.bench
+        trainer = self.trainer
         if self.folder is not None:
             (self.folder / "snapshots").mkdir(exist_ok=True)
-            name = f"{round(bench.nimg / 1000):06d}"
-            facts = {"trained_kimg": bench.nimg / 1000, "trained_on": bench.run.record.get("data", {})}
-            for way, net in bench.translators.items():
+            name = f"{round(trainer.nimg / 1000):06d}"
+            facts = {"trained_kimg": trainer.nimg / 1000, "trained_on": trainer.run.record.get("data", {})}
+            for way, net in trainer.translators.items():
                 save(net, self.folder / "snapshots" / f"{name}-{way}.safetensors", half=True, direction=way, **facts)
                 save(net, self.folder / f"{way}.safetensors", direction=way, **facts)
             write_sheet(self.sheet(), self.folder / f"fakes-{name}.jpg")
-            bench.run.note(next_steps=self._next_steps())
+            trainer.run.note(next_steps=self._next_steps())
             self._draw()
-        return self._measured()
+        return self._measure()
 
     def close(self) -> None:
         """The last figures of a run that has ended."""
@@ -238,28 +239,28 @@ class TranslatorGallery:
         plot_log(self.folder)
         write_report(self.folder)
 
-    def _measured(self) -> dict[str, Any]:
+    def _measure(self) -> dict[str, Any]:
         """L1 of pairs that were kept back, in [-1, 1]."""
-        bench = self.bench
-        if bench.config.pairing != "paired" or bench.kept is bench.domains:
+        trainer = self.trainer
+        if trainer.config.pairing != "paired" or trainer.kept is trainer.domains:
             return {}
-        way, shown = bench.config.direction, bench.looked_at(len(bench.kept.rows_a))
-        made = bench.translate(bench.translators[way], shown.asked(way))
-        return {"l1_kept_back": round(float(l1(made, shown.answer(way)).mean()), 5)}
+        way, images = trainer.config.direction, trainer.held_out_batch(len(trainer.kept.rows_a))
+        output = trainer.translate(trainer.translators[way], images.source(way))
+        return {"l1_kept_back": round(float(l1(output, images.target(way)).mean()), 5)}
 
     def sheet(self) -> Tensor:
         """Rows of A | A to B | and back | B | B to A | and back; of pairs, of question | answer | example."""
-        bench, config = self.bench, self.bench.config
-        shown = bench.looked_at(max(1, min(SHOWN, SHEET_PX // config.resolution)))
-        nets, columns = bench.translators, []
+        trainer, config = self.trainer, self.trainer.config
+        images = trainer.held_out_batch(max(1, min(_SHOWN, _SHEET_PX // config.resolution)))
+        nets, columns = trainer.translators, []
         for way in config.ways:
-            asked, made = shown.asked(way), bench.translate(nets[way], shown.asked(way))
-            columns += [(way[0], asked), (f"{way[0]} to {way[-1]}", made)]
+            source, output = images.source(way), trainer.translate(nets[way], images.source(way))
+            columns += [(way[0], source), (f"{way[0]} to {way[-1]}", output)]
             if config.pairing == "paired":
-                columns.append((way[-1], shown.answer(way)))
+                columns.append((way[-1], images.target(way)))
             else:
-                columns.append(("and back", bench.translate(nets[OTHER[way]], made)))
-        return titled([img.cpu() for _, img in columns], [name for name, _ in columns])
+                columns.append(("and back", trainer.translate(nets[OPPOSITE[way]], output)))
+        return label_columns([img.cpu() for _, img in columns], [name for name, _ in columns])
 
     def _next_steps(self) -> list[list[str]]:
         import shlex
@@ -267,14 +268,14 @@ class TranslatorGallery:
         of = f"-n {shlex.quote(str(self.folder))}"
         return [
             [f"Pictures, {way}", f"ganvas translate -i IN -o OUT {of} --direction {way}"]
-            for way in self.bench.config.ways
+            for way in self.trainer.config.ways
         ]
 
 
-def titled(columns: Sequence[Tensor], names: Sequence[str]) -> Tensor:
+def label_columns(columns: Sequence[Tensor], names: Sequence[str]) -> Tensor:
     """Pictures side by side, a column each, with the columns' names below: [1, 3, H, W]."""
     rows = min(len(img) for img in columns)
-    last = captioned(torch.stack([img[rows - 1] for img in columns]), names, columns=len(columns))
+    last = make_captioned_grid(torch.stack([img[rows - 1] for img in columns]), names, columns=len(columns))
     if rows == 1:
         return last
     gap_px = (last.shape[3] - sum(img.shape[3] for img in columns)) // max(len(columns) - 1, 1)

@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.errors import BadConfig, FetchError, GanvasError, MissingExtra, WeightsError
-from ganvas.metrics.eyes import efficientnet_eyes
-from ganvas.metrics.frechet import FEWEST, fd_effnet, real_statistics
+from ganvas.metrics.eyes import efficientnet_extractor
+from ganvas.metrics.frechet import MIN_IMAGES_FD, fd_effnet, real_statistics
 from ganvas.training.config import TrainConfig
 from ganvas.training.generator_loop import train
-from ganvas.training.presets import preset_file
-from ganvas.training.watch import OnStep
+from ganvas.training.presets import write_preset
+from ganvas.training.watch import OnTrainStep
 
 LR_REACH, GAMMA_REACH = 4.0, 10.0  # how far from the preset's values trials may go, up and down
 NUM_FAKES = 1000  # for each trial's distance
 AUGMENTATIONS = ("ada", "diffaug")
-FEWEST_TRIALS = 3
+MIN_TRIALS = 3
 
-Judge = Callable[[Any], float]  # a generator → its distance, smaller is better
+GeneratorMetric = Callable[[Any], float]  # a generator → its distance, smaller is better
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tuned:
+class TuneResult:
     """What a search has found."""
 
     config: TrainConfig  # the preset with the best trial's settings, and its own budget
@@ -61,11 +61,11 @@ def tune(
     trials: int = 8,
     folder: Path | None = None,
     base: str = "",
-    judge: Judge | None = None,
+    metric: GeneratorMetric | None = None,
     on_trial: Callable[[Trial], object] | None = None,
-    on_step: OnStep | None = None,
+    on_step: OnTrainStep | None = None,
     device: str = "auto",
-) -> Tuned:
+) -> TuneResult:
     """Look for better learning rates, penalty and augmentation than a preset's.
 
     Args:
@@ -88,34 +88,32 @@ def tune(
         BadConfig: too few trials or too little time, or no network to judge with.
         GanvasError: not one trial has come to an end.
     """
-    if trials < FEWEST_TRIALS or minutes <= 0:
-        raise BadConfig(
-            f"tune takes {FEWEST_TRIALS} or more trials and more than 0 minutes, got {trials} and {minutes}"
-        )
-    study, judge = _study(trials, start.seed), judge or fd_judge(pictures, device)
+    if trials < MIN_TRIALS or minutes <= 0:
+        raise BadConfig(f"tune takes {MIN_TRIALS} or more trials and more than 0 minutes, got {trials} and {minutes}")
+    study, metric = _study(trials, start.seed), metric or make_fd_metric(pictures, device)
     end = time.monotonic() + 60 * minutes
     done: list[Trial] = []
-    kimg, asked = start.total_kimg, False
-    while len(done) < trials and not asked and time.monotonic() < end:
+    kimg, stopped = start.total_kimg, False
+    while len(done) < trials and not stopped and time.monotonic() < end:
         # Propose.
         proposal = study.ask()
-        settings = _proposed(proposal, start)
+        settings = _suggest_settings(proposal, start)
 
         # Train.
         left = (end - time.monotonic()) / 60
         share = minutes / trials if not done else left
         config = replace(start, **settings, total_kimg=kimg, minutes=min(share, left), metrics="none")
-        trial, asked = _tried(len(done), settings, config, pictures, judge, on_step, device)
+        trial, stopped = _run_trial(len(done), settings, config, pictures, metric, on_step, device)
 
         # Learn from it.
         done.append(trial)
-        _tell(study, proposal, trial)
-        _keep(trial, folder)
+        _report_trial(study, proposal, trial)
+        _log_trial(trial, folder)
         if on_trial is not None:
             on_trial(trial)
         if len(done) == 1 and trial.kimg > 0:
             kimg = trial.kimg
-    return _found(start, done, kimg, folder, base)
+    return _best_result(start, done, kimg, folder, base)
 
 
 def _study(trials: int, seed: int) -> Any:
@@ -130,7 +128,7 @@ def _study(trials: int, seed: int) -> Any:
     return study
 
 
-def _proposed(proposal: Any, start: TrainConfig) -> dict[str, Any]:
+def _suggest_settings(proposal: Any, start: TrainConfig) -> dict[str, Any]:
     """Settings as Optuna proposes them: factors on the preset's values, so that one search fits all presets."""
     g_lr = proposal.suggest_float("g_lr", 1 / LR_REACH, LR_REACH, log=True)
     d_lr = proposal.suggest_float("d_lr", 1 / LR_REACH, LR_REACH, log=True)
@@ -145,13 +143,13 @@ def _proposed(proposal: Any, start: TrainConfig) -> dict[str, Any]:
     return settings if augment == "as it is" else {**settings, "augment": augment}
 
 
-def _tried(
+def _run_trial(
     number: int,
     settings: dict[str, Any],
     config: TrainConfig,
     pictures: Any,
-    judge: Judge,
-    on_step: OnStep | None,
+    metric: GeneratorMetric,
+    on_step: OnTrainStep | None,
     device: str,
 ) -> tuple[Trial, bool]:
     """Train and judge; the trial, and whether somebody asked to stop."""
@@ -162,17 +160,17 @@ def _tried(
         return Trial(number=number, settings=settings, fd=fd, kimg=kimg, minutes=round(minutes, 2), words=words)
 
     try:
-        trained = train(pictures, config=config, on_step=on_step, device=device)
-        if not trained.finished:
-            return trial(None, trained.nimg / 1000, "stopped by request"), True
-        if trained.nimg < 1000 * config.total_kimg and number > 0:
-            return trial(None, trained.nimg / 1000, "the time was over before its budget"), False
-        return trial(judge(trained.generator), trained.nimg / 1000), False
+        result = train(pictures, config=config, on_step=on_step, device=device)
+        if not result.finished:
+            return trial(None, result.nimg / 1000, "stopped by request"), True
+        if result.nimg < 1000 * config.total_kimg and number > 0:
+            return trial(None, result.nimg / 1000, "the time was over before its budget"), False
+        return trial(metric(result.generator), result.nimg / 1000), False
     except GanvasError as error:
         return trial(None, 0.0, str(error)), False
 
 
-def _tell(study: Any, proposal: Any, trial: Trial) -> None:
+def _report_trial(study: Any, proposal: Any, trial: Trial) -> None:
     from optuna.trial import TrialState
 
     if trial.fd is None:
@@ -181,50 +179,50 @@ def _tell(study: Any, proposal: Any, trial: Trial) -> None:
         study.tell(proposal, trial.fd)
 
 
-def _keep(trial: Trial, folder: Path | None) -> None:
+def _log_trial(trial: Trial, folder: Path | None) -> None:
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "trials.jsonl").open("w" if trial.number == 0 else "a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(trial)) + "\n")
 
 
-def _found(start: TrainConfig, done: list[Trial], kimg: float, folder: Path | None, base: str) -> Tuned:
-    judged = [trial for trial in done if trial.fd is not None]
-    if not judged:
-        said = "; ".join(f"trial {trial.number}: {trial.words}" for trial in done)
-        raise GanvasError(f"not one trial has come to an end, so nothing was found: {said}. Allow more --minutes.")
-    best = min(judged, key=lambda trial: trial.fd or 0.0)
+def _best_result(start: TrainConfig, done: list[Trial], kimg: float, folder: Path | None, base: str) -> TuneResult:
+    ranked = [trial for trial in done if trial.fd is not None]
+    if not ranked:
+        reasons = "; ".join(f"trial {trial.number}: {trial.words}" for trial in done)
+        raise GanvasError(f"not one trial has come to an end, so nothing was found: {reasons}. Allow more --minutes.")
+    best = min(ranked, key=lambda trial: trial.fd or 0.0)
     config = replace(start, **best.settings)
     path = None
     if folder is not None:
         path = folder / "tuned.json"
-        found = {
+        record = {
             "fd": best.fd,
             "kimg": kimg,
-            "trials": len(judged),
-            "preset_fd": judged[0].fd if judged[0].number == 0 else None,
+            "trials": len(ranked),
+            "preset_fd": ranked[0].fd if ranked[0].number == 0 else None,
         }
-        preset_file(config, path, base=base, found=found)
-    return Tuned(config=config, best=best, trials=tuple(done), path=path)
+        write_preset(config, path, base=base, found=record)
+    return TuneResult(config=config, best=best, trials=tuple(done), path=path)
 
 
-def fd_judge(pictures: Any, device: str = "auto") -> Judge:
+def make_fd_metric(pictures: Any, device: str = "auto") -> GeneratorMetric:
     """FD-EffNet to these pictures, of the same protocol for all trials.
 
     Raises:
         BadConfig: too few pictures, or the feature network is not on this computer; says what to do.
     """
-    from ganvas.training.distributed import join
+    from ganvas.training.distributed import init_distributed
 
-    place = join(device).device
+    place = init_distributed(device).device
     try:
-        eyes = efficientnet_eyes(precision="fast", device=place)
+        extractor = efficientnet_extractor(precision="fast", device=place)
     except (FetchError, WeightsError) as error:
         raise BadConfig(f"tune ranks trials by a Fréchet distance and needs a network to look with: {error}") from error
-    num = max(NUM_FAKES, FEWEST)
-    reference = real_statistics(pictures, num=min(num, len(pictures)), seed=0, eyes=eyes)
+    num = max(NUM_FAKES, MIN_IMAGES_FD)
+    reference = real_statistics(pictures, num=min(num, len(pictures)), seed=0, extractor=extractor)
 
-    def judge(G: Any) -> float:
-        return fd_effnet(G, pictures, num=num, seed=0, eyes=eyes, reference=reference).value
+    def metric(G: Any) -> float:
+        return fd_effnet(G, pictures, num=num, seed=0, extractor=extractor, reference=reference).value
 
-    return judge
+    return metric

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas.datasets.crops import Pairs
+from ganvas.datasets.crops import SRDataset
 from ganvas.errors import BadConfig, BrokenWeights
 from ganvas.models.protocol import Network
 from ganvas.ops.precision import fast_dtype
 from ganvas.training import losses
-from ganvas.training.bench import Workbench, finite, load_adam
+from ganvas.training.bench import Trainer, all_finite, load_adam
 from ganvas.training.distributed import World
 from ganvas.training.ema import Ema
 from ganvas.training.losses import AdversarialLoss
@@ -28,7 +28,7 @@ from ganvas.training.pair import Distance
 from ganvas.training.run import MemoryRun, Run
 from ganvas.training.schedule import cosine, lazy_adam, set_adam
 from ganvas.training.upscaler_config import UpscalerConfig
-from ganvas.training.watchdog import Vitals
+from ganvas.training.watchdog import HealthMetrics
 
 
 class UpscalerPair:
@@ -48,14 +48,14 @@ class UpscalerPair:
         with self.cast():
             return self.G(low).float()
 
-    def judge(self, img: Tensor) -> Tensor:
+    def discriminate(self, img: Tensor) -> Tensor:
         """Logits [N, H·W] in float32."""
         assert self.D is not None
         with self.cast():
             return self.D(img).float()
 
 
-class UpscalerBench(Workbench):
+class UpscalerTrainer(Trainer):
     """Networks, optimisers, average, counters: one training run of an upscaler.
 
     Args:
@@ -75,7 +75,7 @@ class UpscalerBench(Workbench):
         G: Network,
         D: Network | None,
         config: UpscalerConfig,
-        pairs: Pairs,
+        pairs: SRDataset,
         *,
         distance: Distance | None,
         world: World,
@@ -89,7 +89,7 @@ class UpscalerBench(Workbench):
         self.pair, self.pairs, self.distance = UpscalerPair(G, D, dtype), pairs, distance
         self.params_G = list(G.parameters())
         self.params_D = [] if D is None else list(D.parameters())
-        self.loss = gan_loss(config)
+        self.loss = build_upscaler_loss(config)
         self.averaged = Ema(G, config.ema_kimg, config.ema_ramp)
         self.opt_G = self._adam(self.params_G)
         self.opt_D = self._adam(self.params_D) if self.params_D else None
@@ -103,8 +103,8 @@ class UpscalerBench(Workbench):
 
     def draw(self) -> tuple[Tensor, Tensor]:
         """The next (low, high) pictures. After a step back others than before: not into the same batch again."""
-        torch.manual_seed(hash_of(self.config.seed, self.attempt, self.nimg))
-        low, high = self.pairs.take(self.nimg + self.attempt * ATTEMPT_APART, self.config.batch_size)
+        torch.manual_seed(seed_of(self.config.seed, self.attempt, self.nimg))
+        low, high = self.pairs.take(self.nimg + self.attempt * _ATTEMPT_APART, self.config.batch_size)
         return low.to(self.world.device), high.to(self.world.device)
 
     def has_discriminator(self) -> bool:
@@ -114,10 +114,10 @@ class UpscalerBench(Workbench):
     def pixel_step(self, low: Tensor, high: Tensor) -> None:
         """The first stage: come near to the right pixels."""
         self.opt_G.zero_grad(set_to_none=True)
-        off = pixel_loss(self.config.pixel, self.pair.enlarge(low), high)
-        self.tally.add(pixel=off)
-        off.backward()
-        self.learn(self.opt_G, self.params_G, "G")
+        loss = pixel_loss(self.config.pixel, self.pair.enlarge(low), high)
+        self.running_means.add(pixel=loss)
+        loss.backward()
+        self.apply_gradients(self.opt_G, self.params_G, "G")
 
     def gan_step(self, low: Tensor, high: Tensor) -> None:
         """The second stage: both networks learn, from the same enlarged pictures."""
@@ -126,26 +126,26 @@ class UpscalerBench(Workbench):
         # The generator.
         self.opt_G.zero_grad(set_to_none=True)
         D.requires_grad_(False)
-        made = self.pair.enlarge(low)
-        real = self.pair.judge(high).detach() if self.loss.pairs else None
-        off = pixel_loss(config.pixel, made, high)
-        fooled = self.loss.generator(self.pair.judge(made), real).mean()
-        total = config.pixel_weight * off + config.gan_weight * fooled
-        self.tally.add(pixel=off, loss_G=fooled)
+        fake = self.pair.enlarge(low)
+        real = self.pair.discriminate(high).detach() if self.loss.pairs else None
+        pixel_error = pixel_loss(config.pixel, fake, high)
+        adversarial = self.loss.generator(self.pair.discriminate(fake), real).mean()
+        total = config.pixel_weight * pixel_error + config.gan_weight * adversarial
+        self.running_means.add(pixel=pixel_error, loss_G=adversarial)
         if self.distance is not None:
-            unlike = self.distance(made, high).mean()
-            total = total + config.perceptual_weight * unlike
-            self.tally.add(perceptual=unlike)
+            perceptual = self.distance(fake, high).mean()
+            total = total + config.perceptual_weight * perceptual
+            self.running_means.add(perceptual=perceptual)
         total.backward()
         D.requires_grad_(True)
-        self.learn(self.opt_G, self.params_G, "G")
+        self.apply_gradients(self.opt_G, self.params_G, "G")
         # The discriminator.
         self.opt_D.zero_grad(set_to_none=True)
-        real_logits, fake_logits = self.pair.judge(high), self.pair.judge(made.detach())
+        real_logits, fake_logits = self.pair.discriminate(high), self.pair.discriminate(fake.detach())
         loss = self.loss.discriminator(real_logits, fake_logits).mean()
-        self.tally.add(loss_D=loss, logit_real=real_logits, logit_fake=fake_logits)
+        self.running_means.add(loss_D=loss, logit_real=real_logits, logit_fake=fake_logits)
         loss.backward()
-        self.learn(self.opt_D, self.params_D, "D")
+        self.apply_gradients(self.opt_D, self.params_D, "D")
 
     def average(self) -> None:
         """Count the step; let the average and the schedules follow."""
@@ -172,30 +172,30 @@ class UpscalerBench(Workbench):
 
     # -------------------------------------------------------------------------------------------------- how it is going
 
-    def figures(self) -> dict[str, Any]:
+    def collect_metrics(self) -> dict[str, Any]:
         """One line of the log: means since the last one. Empties the tally."""
-        means = self.tally.take()
+        means = self.running_means.take()
         line = {"nimg": self.nimg, "kimg": self.nimg / 1000, "sec": round(self.sec, 2)}
         line |= {"img_per_sec": round(self.img_per_sec, 2), "lr": self.opt_G.param_groups[0]["lr"]}
         return line | {k: v for k, v in means.items() if k != "bad"} | {"bad_share": means.get("bad", 0.0)}
 
-    def vitals(self, line: dict[str, Any]) -> Vitals:
+    def health_metrics(self, line: dict[str, Any]) -> HealthMetrics:
         """The same for the watchdog."""
         zeros = torch.zeros(2)
-        return Vitals(
+        return HealthMetrics(
             kimg=line["kimg"],
             steps=self.step,
             bad_share=line["bad_share"],
             finite_weights=self.is_finite(),
             loss_D=line.get("loss_D", 1.0),
-            clueless_D=0.0 if self.loss is None else float(self.loss.discriminator(zeros, zeros).mean()),
+            chance_loss_D=0.0 if self.loss is None else float(self.loss.discriminator(zeros, zeros).mean()),
             grad_norm_D=line.get("grad_norm_D", 0.0),
             grad_norm_G=line.get("grad_norm_G", 0.0),
         )
 
     def is_finite(self) -> bool:
         """Are all weights finite?"""
-        return all(finite(net) for net in (self.pair.G, self.pair.D, self.averaged.net) if net is not None)
+        return all(all_finite(net) for net in (self.pair.G, self.pair.D, self.averaged.net) if net is not None)
 
     # ------------------------------------------------------------------------------------------------------------ state
 
@@ -209,7 +209,7 @@ class UpscalerBench(Workbench):
             "opt_G": self.opt_G.state_dict(),
             "opt_D": None if opt_D is None else opt_D.state_dict(),
             **self.counters(),
-            "machine": self.machine(self.pair.dtype),
+            "machine": self.runtime(self.pair.dtype),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -228,14 +228,14 @@ class UpscalerBench(Workbench):
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise BrokenWeights(f"the state of this run is of other networks: {error}") from error
         self.load_counters(state)
-        self.pair.dtype = self.same_machine(state["machine"])
+        self.pair.dtype = self.restore_runtime(state["machine"])
         self._set_rates()
 
 
-ATTEMPT_APART = 1 << 40  # pairs; no run comes that far
+_ATTEMPT_APART = 1 << 40  # pairs; no run comes that far
 
 
-def hash_of(*numbers: int) -> int:
+def seed_of(*numbers: int) -> int:
     """A seed that depends on all of them."""
     return int(np.random.SeedSequence(list(numbers)).generate_state(1)[0])
 
@@ -245,7 +245,7 @@ def pixel_loss(name: str, img: Tensor, target: Tensor) -> Tensor:
     return F.l1_loss(img, target) if name == "l1" else F.mse_loss(img, target)
 
 
-def gan_loss(config: UpscalerConfig) -> AdversarialLoss | None:
+def build_upscaler_loss(config: UpscalerConfig) -> AdversarialLoss | None:
     """The config's loss; None without a discriminator."""
     match config.gan:
         case "none":

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Literal
 
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig
-from ganvas.training.config import Precision, Schedule
-from ganvas.training.settings import Settings, check_ranges, refuse
+from ganvas.training.config import Schedule, TrainPrecision
+from ganvas.training.settings import BaseTrainConfig, check_ranges, refuse
 
 UpscalerFamily = Literal["srvgg", "rrdbnet"]
 Degradation = Literal["bicubic", "real"]
@@ -25,7 +25,7 @@ GanLoss = Literal["none", "ns", "lsgan", "hinge", "ragan"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class UpscalerConfig(Settings):
+class UpscalerConfig(BaseTrainConfig):
     """What one run of an upscaler needs to know. The defaults are compact-x4."""
 
     kind: ClassVar[str] = "upscaler"
@@ -72,7 +72,7 @@ class UpscalerConfig(Settings):
     lr_end: float = 0.02  # where the cosine leaves the learning rates, as a share
 
     # Machine.
-    precision: Precision = "fast"  # "exact" = float32; "fast" = bfloat16 where this machine was measured to gain
+    precision: TrainPrecision = "fast"  # "exact" = float32; "fast" = bfloat16 where this machine was measured to gain
 
     # How often.
     tick_kimg: float = 1.0  # a line in the log, and the watchdog's look
@@ -126,7 +126,7 @@ def _check_numbers(config: UpscalerConfig) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class UpscalerPreset:
     """One row."""
 
     config: UpscalerConfig
@@ -150,18 +150,18 @@ _ESRGAN = UpscalerConfig(
     snapshot_kimg=100,
 )
 
-RECIPES: dict[str, Recipe] = {
-    "compact-x4": Recipe(
+UPSCALER_PRESETS: dict[str, UpscalerPreset] = {
+    "compact-x4": UpscalerPreset(
         config=_COMPACT,
         about="small and quick, four times larger, pixel loss alone: for a CPU, and trained on one",
         result="the model that ships: 58 kimg, 8 minutes of one core, last layer solved for (tools/learn_compact.py): "
         "+1.00 dB and +0.039 SSIM beside bicubic on five photos of scikit-image",
     ),
-    "compact-x2": Recipe(
+    "compact-x2": UpscalerPreset(
         config=replace(_COMPACT, scale=2, low_px=48),
         about="the same, twice as large",
     ),
-    "srgan-x4": Recipe(
+    "srgan-x4": UpscalerPreset(
         config=replace(
             _COMPACT,
             generator={"num_feat": 64, "num_conv": 16, "act": "prelu"},
@@ -177,22 +177,22 @@ RECIPES: dict[str, Recipe] = {
         ),
         about="SRGAN's losses (plain GAN, features) on a compact network",
     ),
-    "esrgan-x4": Recipe(
+    "esrgan-x4": UpscalerPreset(
         config=_ESRGAN,
         about="ESRGAN: relativistic GAN and features on an RRDBNet, for clean pictures",
     ),
-    "realesrgan-x4": Recipe(
+    "realesrgan-x4": UpscalerPreset(
         config=replace(_ESRGAN, low_px=64, degradation="real", gan="ns", pixel_weight=1.0, gan_weight=0.1),
         about="Real-ESRGAN: for blurred, noisy, packed photos; U-Net discriminator",
     ),
 }
 
 
-def find_recipe(name: str) -> UpscalerConfig:
+def find_upscaler_preset(name: str) -> UpscalerConfig:
     """The config of a recipe.
 
     Raises:
         BadConfig: there is none of that name; names the known ones.
     """
-    check_known(name, RECIPES, what="recipe")
-    return RECIPES[name].config
+    check_known(name, UPSCALER_PRESETS, what="recipe")
+    return UPSCALER_PRESETS[name].config

@@ -15,32 +15,40 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganvas.datasets.crops import PairConfig, Pairs, Photos, enlarged, open_photos, shrunk, to_multiple
+from ganvas.datasets.crops import (
+    PhotoDataset,
+    SRDataset,
+    SRPairConfig,
+    bicubic_downscale,
+    bicubic_upscale,
+    open_photo_dataset,
+    to_multiple,
+)
 from ganvas.errors import BadConfig, BadInput, FetchError, WeightsError
-from ganvas.images.sheet import captioned
+from ganvas.images.sheet import make_captioned_grid
 from ganvas.images.tensors import from_pixels, to_pixels
-from ganvas.metrics.pixels import psnr_db, ssim
+from ganvas.metrics.pixels import sr_psnr_db, sr_ssim
 from ganvas.models import build
 from ganvas.models.protocol import Network
-from ganvas.training.distributed import join, leave
+from ganvas.training.distributed import init_distributed, shutdown_distributed
 from ganvas.training.figures import open_tensorboard, plot_log, write_sheet
 from ganvas.training.pair import Distance
 from ganvas.training.report import write_report
 from ganvas.training.run import MemoryRun, read_record
-from ganvas.training.transfer import Start, start_upscaler, upscaler_like
-from ganvas.training.upscaler_bench import UpscalerBench
+from ganvas.training.transfer import InitReport, init_upscaler_from_weights, upscaler_like
+from ganvas.training.upscaler_bench import UpscalerTrainer
 from ganvas.training.upscaler_config import UpscalerConfig
-from ganvas.training.watch import OnStep, Watch, asked_to_stop, held, opened, own_randomness
+from ganvas.training.watch import Loop, OnTrainStep, catch_stop_signals, isolated_rng, lock_run, open_or_resume
 from ganvas.training.watchdog import Finding
 from ganvas.weights.checkpoint import save
 
-LARGEST_MEASURED_PX = 512  # of a photo that is kept back, its middle is looked at
-SHOWN = 4  # photos on the sheet
-SHOWN_PX = 192  # of each, as large
+MAX_MEASURED_PX = 512  # of a photo that is kept back, its middle is looked at
+_SHOWN = 4  # photos on the sheet
+SHEET_CROP_PX = 192  # of each, as large
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainedUpscaler:
+class UpscalerTrainResult:
     """What came of a run."""
 
     upscaler: Any  # the averaged one, in eval mode
@@ -59,15 +67,15 @@ def train_upscaler(
     valid: Any = None,
     folder: str | Path | None = None,
     init_from: str | Path | None = None,
-    on_step: OnStep | None = None,
+    on_step: OnTrainStep | None = None,
     device: str = "auto",
     facts: Mapping[str, Any] | None = None,
-) -> TrainedUpscaler:
+) -> UpscalerTrainResult:
     """Let a network learn to enlarge pictures.
 
     Args:
-        data: a folder or archive of photos larger than the crops, `Photos`, or uint8 tensors [3, H, W] of any sizes.
-        config: what to do; None = `UpscalerConfig()`. Recipes: `ganvas.training.upscaler_config`.
+        data: a folder or archive of photos larger than the crops, `PhotoDataset`, or uint8 tensors [3, H, W] of any
+        sizes. config: what to do; None = `UpscalerConfig()`. Recipes: `ganvas.training.upscaler_config`.
         valid: photos to measure with, as `data`; None = some of the data are kept back for that.
         folder: of the run; an interrupted run in it goes on. None = nothing is written.
         init_from: weights to start from, a file or a catalogue name; the network is then built as that one is.
@@ -82,64 +90,66 @@ def train_upscaler(
     Raises:
         BadConfig, BadInput: settings and pictures that do not fit.
         GanvasError: the watchdog has given up; the message says why, and the last good state is kept.
-        Stopped: on_step asked for it; saved, with a `TrainedUpscaler` as its `state`.
+        Stopped: on_step asked for it; saved, with a `UpscalerTrainResult` as its `state`.
     """
-    config = _settled(config or UpscalerConfig(), folder)
+    config = _resolve_schedule(config or UpscalerConfig(), folder)
     config = config if init_from is None else upscaler_like(config, init_from)
-    world = join(device)
+    world = init_distributed(device)
     if world.size > 1:
         raise BadConfig("an upscaler is trained by one process; start it without torchrun")
 
     # The photos.
-    photos, measured = as_photos(data, config), None
+    photos, held_out = as_photo_dataset(data, config), None
     if valid is not None:
-        measured = as_photos(valid, config)
+        held_out = as_photo_dataset(valid, config)
     else:
-        photos, measured = photos.parted(min(config.kept_back, len(photos) // 4))
-    pairs = Pairs(photos, _pair_config(config), seed=config.seed)
+        photos, held_out = photos.split(min(config.kept_back, len(photos) // 4))
+    pairs = SRDataset(photos, _pair_config(config), seed=config.seed)
 
     # The networks.
-    with own_randomness(config.seed, world):
+    with isolated_rng(config.seed, world):
         G, D = _networks(config)
-    begin = start_upscaler(G, D, init_from) if init_from is not None else Start()
+    init = init_upscaler_from_weights(G, D, init_from) if init_from is not None else InitReport()
     G, D = G.to(world.device), None if D is None else D.to(world.device)
     distance = feature_distance_on(world.device) if config.perceptual_weight > 0 and D is not None else None
 
     # The folder: a new run, or one that goes on.
-    told = {"fingerprint": photos.fingerprint, "count": len(photos), "report": photos.report}
-    run, goes_on = opened(folder, config, told, {**(facts or {}), "start": begin.to_json()}, world)
-    with held(run, world):
-        bench = UpscalerBench(G, D, config, pairs, distance=distance, world=world, run=run)
-        watch = UpscalerWatch(bench, UpscalerGallery(bench, measured), on_step, run.load() if goes_on else None)
-        watch.say([] if goes_on else begin.lines)
+    data_facts = {"fingerprint": photos.fingerprint, "count": len(photos), "report": photos.report}
+    run, resumed = open_or_resume(folder, config, data_facts, {**(facts or {}), "start": init.to_json()}, world)
+    with lock_run(run, world):
+        trainer = UpscalerTrainer(G, D, config, pairs, distance=distance, world=world, run=run)
+        loop = UpscalerLoop(
+            trainer, UpscalerSnapshotWriter(trainer, held_out), on_step, run.load() if resumed else None
+        )
+        loop.add_events([] if resumed else init.lines)
 
         # The loop.
-        with own_randomness(config.seed, world), asked_to_stop() as asked, watch.to_the_end(asked):
-            while not watch.is_over(bool(asked)):
-                low, high = bench.draw()
-                watch.at_work()
-                if bench.has_discriminator():
-                    bench.gan_step(low, high)
+        with isolated_rng(config.seed, world), catch_stop_signals() as stop_signals, loop.finishing(stop_signals):
+            while not loop.is_over(bool(stop_signals)):
+                low, high = trainer.draw()
+                loop.begin_step()
+                if trainer.has_discriminator():
+                    trainer.gan_step(low, high)
                 else:
-                    bench.pixel_step(low, high)
-                bench.average()
-                watch.after_step()
-    leave(world)
-    return watch.trained()
+                    trainer.pixel_step(low, high)
+                trainer.average()
+                loop.after_step()
+    shutdown_distributed(world)
+    return loop.result()
 
 
-class UpscalerWatch(Watch):
+class UpscalerLoop(Loop):
     """What a run of an upscaler says for itself."""
 
-    def trained(self) -> TrainedUpscaler:
+    def result(self) -> UpscalerTrainResult:
         """What there is now."""
-        bench: Any = self.bench
-        D = bench.pair.D
-        return TrainedUpscaler(
-            upscaler=bench.averaged.net.eval(),
+        trainer: Any = self.trainer
+        D = trainer.pair.D
+        return UpscalerTrainResult(
+            upscaler=trainer.averaged.net.eval(),
             discriminator=None if D is None else D.eval(),
-            nimg=bench.nimg,
-            sec=bench.sec,
+            nimg=trainer.nimg,
+            sec=trainer.sec,
             finished=self.finished,
             folder=self.run.folder,
             log=self.run.lines if isinstance(self.run, MemoryRun) else [],
@@ -164,7 +174,7 @@ class UpscalerWatch(Watch):
 # What a run shows
 
 
-class UpscalerGallery:
+class UpscalerSnapshotWriter:
     """PSNR and SSIM of the photos that were kept back, a sheet of them, and the weights, whenever it is time.
 
     Args:
@@ -172,13 +182,13 @@ class UpscalerGallery:
         photos: to measure with; may be none.
     """
 
-    def __init__(self, bench: UpscalerBench, photos: Photos):
-        self.bench = bench
-        self.folder: Path | None = bench.run.folder
-        scale = bench.config.scale
-        self.truths = [to_multiple(photos.whole(i), scale, LARGEST_MEASURED_PX) for i in range(len(photos))]
-        self.plain = [enlarged(shrunk(truth, scale), scale) for truth in self.truths]
-        self.plain_figures = figures_of(self.plain, self.truths, scale)
+    def __init__(self, trainer: UpscalerTrainer, photos: PhotoDataset):
+        self.trainer = trainer
+        self.folder: Path | None = trainer.run.folder
+        scale = trainer.config.scale
+        self.truths = [to_multiple(photos.whole(i), scale, MAX_MEASURED_PX) for i in range(len(photos))]
+        self.plain = [bicubic_upscale(bicubic_downscale(truth, scale), scale) for truth in self.truths]
+        self.bicubic_metrics = compute_sr_metrics(self.plain, self.truths, scale)
         self._tensorboard = open_tensorboard(self.folder) if self.folder else None
 
     def write(self, line: Mapping[str, Any]) -> None:
@@ -192,35 +202,35 @@ class UpscalerGallery:
         Raises:
             OSError, BadConfig: the folder cannot be written.
         """
-        bench, scale = self.bench, self.bench.config.scale
-        averaged: Any = bench.averaged.net
-        ours = [enlarge(averaged, shrunk(truth, scale)) for truth in self.truths]
-        found = figures_of(ours, self.truths, scale)
-        found |= {f"{name}_gain": found[name] - self.plain_figures[name] for name in tuple(found)}
+        trainer, scale = self.trainer, self.trainer.config.scale
+        averaged: Any = trainer.averaged.net
+        ours = [upscale_pixels(averaged, bicubic_downscale(truth, scale)) for truth in self.truths]
+        metrics = compute_sr_metrics(ours, self.truths, scale)
+        metrics |= {f"{name}_gain": metrics[name] - self.bicubic_metrics[name] for name in tuple(metrics)}
         if self.folder is not None:
             of = shlex.quote(str(self.folder / "model.safetensors"))
-            bench.run.note(next_steps=[["Larger pictures", f"ganvas upscale -i small.jpg -o large.png -n {of}"]])
+            trainer.run.note(next_steps=[["Larger pictures", f"ganvas upscale -i small.jpg -o large.png -n {of}"]])
             (self.folder / "snapshots").mkdir(exist_ok=True)
-            name = f"{round(bench.nimg / 1000):06d}"
-            facts = {"trained_kimg": bench.nimg / 1000, "trained_on": bench.run.record.get("data", {})}
+            name = f"{round(trainer.nimg / 1000):06d}"
+            facts = {"trained_kimg": trainer.nimg / 1000, "trained_on": trainer.run.record.get("data", {})}
             save(averaged, self.folder / "snapshots" / f"{name}.safetensors", half=True, **facts)
             save(averaged, self.folder / "model.safetensors", **facts)
-            if bench.pair.D is not None:
-                save(bench.pair.D, self.folder / "D.safetensors", **facts)
+            if trainer.pair.D is not None:
+                save(trainer.pair.D, self.folder / "D.safetensors", **facts)
             if ours:
                 write_sheet(self._sheet(ours), self.folder / f"fakes-{name}.jpg")
             plot_log(self.folder)
             write_report(self.folder)
-        return found
+        return metrics
 
     def _sheet(self, ours: list[np.ndarray]) -> Tensor:
         """Rows of low | bicubic | ours | truth, the middles of some photos."""
-        scale, rows = self.bench.config.scale, []
-        for truth, plain, our in list(zip(self.truths, self.plain, ours, strict=True))[:SHOWN]:
-            low = shrunk(truth, scale).repeat(scale, axis=0).repeat(scale, axis=1)
+        scale, rows = self.trainer.config.scale, []
+        for truth, plain, our in list(zip(self.truths, self.plain, ours, strict=True))[:_SHOWN]:
+            low = bicubic_downscale(truth, scale).repeat(scale, axis=0).repeat(scale, axis=1)
             rows += [_middle(pixels) for pixels in (low, plain, our, truth)]
         names = ["low", "bicubic", "ours", "truth"] + [""] * (len(rows) - 4)
-        return captioned(torch.cat(rows), names, columns=4)
+        return make_captioned_grid(torch.cat(rows), names, columns=4)
 
     def close(self) -> None:
         """The last figures of a run that has ended."""
@@ -233,26 +243,26 @@ class UpscalerGallery:
 
 def _middle(pixels: np.ndarray) -> Tensor:
     """The middle SHOWN_PX square; smaller pictures on grey."""
-    canvas = np.full((SHOWN_PX, SHOWN_PX, 3), 128, np.uint8)
-    part = to_multiple(pixels, 1, SHOWN_PX)
+    canvas = np.full((SHEET_CROP_PX, SHEET_CROP_PX, 3), 128, np.uint8)
+    part = to_multiple(pixels, 1, SHEET_CROP_PX)
     canvas[: part.shape[0], : part.shape[1]] = part
     return from_pixels(canvas)
 
 
 @torch.no_grad()
-def enlarge(net: nn.Module, low: np.ndarray) -> np.ndarray:
+def upscale_pixels(net: nn.Module, low: np.ndarray) -> np.ndarray:
     """uint8 [h, w, 3] → what the network makes of it, as pixels."""
     device = next(net.parameters()).device
     return to_pixels(net(from_pixels(low).to(device)).float().cpu())
 
 
-def figures_of(ours: list[np.ndarray], truths: list[np.ndarray], scale: int) -> dict[str, float]:
+def compute_sr_metrics(ours: list[np.ndarray], truths: list[np.ndarray], scale: int) -> dict[str, float]:
     """Mean PSNR and SSIM in RGB and PSNR in Y, `scale` pixels left out at each border; nothing for no pictures."""
     rows = []
     for our, truth in zip(ours, truths, strict=True):
         a, b = from_pixels(our), from_pixels(truth)
-        rgb = psnr_db(a, b, shave_px=scale), ssim(a, b, shave_px=scale)
-        rows.append([float(value) for value in (*rgb, psnr_db(a, b, channels="y", shave_px=scale))])
+        rgb = sr_psnr_db(a, b, shave_px=scale), sr_ssim(a, b, shave_px=scale)
+        rows.append([float(value) for value in (*rgb, sr_psnr_db(a, b, channels="y", shave_px=scale))])
     if not rows:
         return {}
     return dict(zip(("psnr", "ssim", "psnr_y"), np.mean(rows, axis=0).tolist(), strict=True))
@@ -262,27 +272,27 @@ def figures_of(ours: list[np.ndarray], truths: list[np.ndarray], scale: int) -> 
 # What is handed over
 
 
-def as_photos(data: Any, config: UpscalerConfig, *, on_step: Any = None) -> Photos:
+def as_photo_dataset(data: Any, config: UpscalerConfig, *, on_step: Any = None) -> PhotoDataset:
     """Photos from whatever was handed over; `on_step` hears (photos read, photos in all).
 
     Raises:
         BadInput, BadImage: nothing that can be learnt from.
     """
-    if isinstance(data, Photos):
+    if isinstance(data, PhotoDataset):
         return data
     high_px = config.low_px * config.scale
     if isinstance(data, (str, Path)):
-        return open_photos(data, smallest_px=high_px, on_step=on_step)
+        return open_photo_dataset(data, smallest_px=high_px, on_step=on_step)
     if isinstance(data, (list, tuple)):
-        return Photos.of(data, smallest_px=high_px)
+        return PhotoDataset.of(data, smallest_px=high_px)
     raise BadInput(
         f"train_upscaler expects a folder, an archive, Photos or uint8 tensors [3, H, W], got {type(data).__name__}."
     )
 
 
-def _pair_config(config: UpscalerConfig) -> PairConfig:
+def _pair_config(config: UpscalerConfig) -> SRPairConfig:
     names = ("scale", "low_px", "degradation", "kernel_px", "candidates")
-    return PairConfig(**{name: getattr(config, name) for name in names})
+    return SRPairConfig(**{name: getattr(config, name) for name in names})
 
 
 def _networks(config: UpscalerConfig) -> tuple[Network, Network | None]:
@@ -302,7 +312,7 @@ def feature_distance_on(device: torch.device) -> Distance:
     from ganvas.features.efficientnet import feature_distance, load_efficientnet
 
     try:
-        eyes = load_efficientnet().to(device)
+        extractor = load_efficientnet().to(device)
     except (FetchError, WeightsError) as error:
         raise BadConfig(
             "perceptual_weight compares features of EfficientNet-Lite0, which is not here: ganvas models get "
@@ -311,13 +321,13 @@ def feature_distance_on(device: torch.device) -> Distance:
 
     def distance(a: Tensor, b: Tensor) -> Tensor:
         with torch.no_grad():
-            theirs = eyes.features(b)
-        return feature_distance(eyes.features(a), theirs)
+            theirs = extractor.features(b)
+        return feature_distance(extractor.features(a), theirs)
 
     return distance
 
 
-def _settled(config: UpscalerConfig, folder: str | Path | None) -> UpscalerConfig:
+def _resolve_schedule(config: UpscalerConfig, folder: str | Path | None) -> UpscalerConfig:
     """The schedule's length written down, so that a longer budget does not bend a schedule that has begun."""
     if config.schedule_kimg is not None:
         return config

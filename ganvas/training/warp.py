@@ -36,7 +36,7 @@ SYM6 = (
 REACH = len(SYM6) // 4  # pixels that the filter looks beyond a place on the picture
 # A symlet is only nearly symmetric: what it enlarges shows at each sample what lies this much further.
 LEAD_PX = ((len(SYM6) - 1) / 2 - sum(k * tap for k, tap in enumerate(SYM6)) / sum(SYM6)) / 2
-SMALLEST_PX = REACH + 1  # of a side, so that it can be mirrored that far
+MIN_WARP_PX = REACH + 1  # of a side, so that it can be mirrored that far
 
 
 def warp(img: Tensor, inverse: Tensor) -> Tensor:
@@ -93,22 +93,22 @@ def _line_filters(length: int) -> tuple[Tensor, Tensor]:
 
     Read off from pictures that are constant along the other axis, which both leave constant.
     """
-    pixels = torch.eye(length, dtype=torch.float64)[:, None, None].expand(-1, 1, SMALLEST_PX, -1)
+    pixels = torch.eye(length, dtype=torch.float64)[:, None, None].expand(-1, 1, MIN_WARP_PX, -1)
     samples = torch.eye(2 * length + len(SYM6) - 2, dtype=torch.float64)[:, None, None].expand(-1, 1, len(SYM6), -1)
     return _enlarge(pixels)[:, 0, 0].T, _reduce(samples)[:, 0, 0].T
 
 
-def move(img: Tensor, inverse: Tensor) -> Tensor:
+def warp_exact(img: Tensor, inverse: Tensor) -> Tensor:
     """`warp` for maps that take pixels to pixels; nothing is interpolated.
 
     Args:
         img: [N, C, H, W].
         inverse: [N, 3, 3] as in `warp`, made of mirroring, quarter turns (of square pictures) and whole steps.
     """
-    return torch.stack([_moved(each, m) for each, m in zip(img, inverse.tolist(), strict=True)])
+    return torch.stack([_warp_exact_single(each, m) for each, m in zip(img, inverse.tolist(), strict=True)])
 
 
-def _moved(img: Tensor, m: list[list[float]]) -> Tensor:
+def _warp_exact_single(img: Tensor, m: list[list[float]]) -> Tensor:
     """img [C, H, W] → the same, read row by row and column by column."""
     if m[0][0] == 0:  # a quarter turn: x is read from y
         img, m = img.transpose(1, 2), [[m[1][0], m[1][1], m[1][2]], [m[0][0], m[0][1], m[0][2]]]
@@ -120,10 +120,10 @@ def _source(direction: float, step: float, length: int) -> Tensor:
     """Which pixel each of `length` pixels is read from, mirrored at the borders: int64 [length]."""
     middle = (length - 1) / 2
     at = (direction * (torch.arange(length) - middle) + step + middle).round().long()
-    return mirrored(at, length)
+    return reflect_index(at, length)
 
 
-def mirrored(at: Tensor, length: int) -> Tensor:
+def reflect_index(at: Tensor, length: int) -> Tensor:
     """Whole places beyond a border, counted back from it: −1 → 1, length → length − 2, and so on for ever."""
     period = max(2 * (length - 1), 1)
     at = at.remainder(period)

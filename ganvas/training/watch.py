@@ -1,7 +1,7 @@
 """What watches over every training loop, whatever it trains: figures, watchdog, saving, showing, stopping.
 
 A loop reads: open the run, build the bench, then step after step between `at_work` and `after_step`, inside
-`to_the_end`. What differs from kind to kind (what comes of a run, which advice helps) a subclass of `Watch` says.
+`to_the_end`. What differs from kind to kind (what comes of a run, which advice helps) a subclass of `Loop` says.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any, Protocol
 import torch
 
 from ganvas.errors import BadConfig, BrokenWeights, GanvasError, Stopped
-from ganvas.training.distributed import World, any_says
+from ganvas.training.distributed import World, any_process
 from ganvas.training.run import MemoryRun, Run, eta_sec, open_run, read_record
-from ganvas.training.watchdog import Finding, Remedy, Vitals, Watchdog
+from ganvas.training.watchdog import Finding, HealthMetrics, Remedy, Watchdog
 
 ETA_AFTER_STEPS = 20
 STEPS_BACK_ALLOWED = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
+class TrainStatus:
     """How far a run is; what `on_step` is told after every step."""
 
     step: int
@@ -38,10 +38,10 @@ class Status:
     event: str | None = None  # lines for people: weights taken over, what the watchdog found, a full disk
 
 
-OnStep = Callable[[Status], object]
+OnTrainStep = Callable[[TrainStatus], object]
 
 
-class Bench(Protocol):
+class TrainerLike(Protocol):
     """The networks of a run with everything that must survive a stop; steps are the loop's affair."""
 
     config: Any  # Settings with the fields of `run.Budget`
@@ -60,14 +60,14 @@ class Bench(Protocol):
     @property
     def penalised(self) -> bool: ...
     def set_clock(self, sec: float) -> None: ...
-    def figures(self) -> dict[str, Any]: ...
-    def vitals(self, line: dict[str, Any]) -> Vitals: ...
+    def collect_metrics(self) -> dict[str, Any]: ...
+    def health_metrics(self, line: dict[str, Any]) -> HealthMetrics: ...
     def is_finite(self) -> bool: ...
     def state(self) -> dict[str, Any]: ...
     def load(self, state: dict[str, Any]) -> None: ...
 
 
-class Gallery(Protocol):
+class SnapshotWriter(Protocol):
     """What a run shows of itself."""
 
     def write(self, line: Mapping[str, Any]) -> None: ...
@@ -75,106 +75,117 @@ class Gallery(Protocol):
     def close(self) -> None: ...
 
 
-class Watch:
+class Loop:
     """Figures, watchdog, saving, showing: all that happens between steps and changes no number of a healthy run.
 
     Args:
-        bench: see `Bench`.
-        gallery: see `Gallery`.
-        on_step: called with a `Status` after every step; may raise Stopped.
+        bench: see `TrainerLike`.
+        gallery: see `SnapshotWriter`.
+        on_step: called with a `TrainStatus` after every step; may raise Stopped.
         state: to go on from; None = a new run.
     """
 
-    def __init__(self, bench: Bench, gallery: Gallery, on_step: OnStep | None, state: dict[str, Any] | None):
-        self.bench, self.run, self.world, self.config = bench, bench.run, bench.world, bench.config
-        self.on_step, self.gallery = on_step, gallery
-        self._between = True  # steps: nothing is half done
+    def __init__(
+        self,
+        trainer: TrainerLike,
+        snapshot_writer: SnapshotWriter,
+        on_step: OnTrainStep | None,
+        state: dict[str, Any] | None,
+    ):
+        self.trainer, self.run, self.world, self.config = trainer, trainer.run, trainer.world, trainer.config
+        self.on_step, self.snapshot_writer = on_step, snapshot_writer
+        self._between_steps = True  # steps: nothing is half done
         self._events: list[str] = []
         self._steps_here = 0
-        self._asked = False
+        self._stop_requested = False
         if state is not None:
-            bench.load(state)
-        if self.world.leads:
-            self.run.rewind_log(bench.nimg)
+            trainer.load(state)
+        if self.world.is_main:
+            self.run.rewind_log(trainer.nimg)
         if state is None:
             self._save()
             self._raise_first_failure()
-        self._saved_sec = bench.sec
+        self._saved_sec = trainer.sec
 
-    def say(self, lines: Iterable[str]) -> None:
+    def add_events(self, lines: Iterable[str]) -> None:
         """Tell the caller with the next step."""
         self._events += lines
 
     # -- during the loop
 
-    def is_over(self, asked: bool) -> bool:
+    def is_over(self, stop_requested: bool) -> bool:
         """Is the run done, by pictures or by time, or was it asked to stop? All processes agree."""
         config = self.config
-        timed_out = config.minutes is not None and self.bench.sec >= 60 * config.minutes
-        return self.is_done() or any_says(asked or self._asked or timed_out, self.world)
+        timed_out = config.minutes is not None and self.trainer.sec >= 60 * config.minutes
+        return self.is_done() or any_process(stop_requested or self._stop_requested or timed_out, self.world)
 
     def is_done(self) -> bool:
         """Have all pictures been shown?"""
-        return self.bench.nimg >= 1000 * self.config.total_kimg
+        return self.trainer.nimg >= 1000 * self.config.total_kimg
 
-    def at_work(self) -> None:
+    def begin_step(self) -> None:
         """A step has begun: until it is done, there is nothing to save."""
-        self._between = False
+        self._between_steps = False
 
     def after_step(self) -> None:
         """A step is done: write figures, look for trouble, save and show, when it is time."""
-        bench, config = self.bench, self.config
+        trainer, config = self.trainer, self.config
         self._steps_here += 1
-        self._between = True
+        self._between_steps = True
         line = None
-        if self._crossed(config.tick_kimg):
-            line = bench.figures()
-            finding = bench.watchdog.look(bench.vitals(line)) if config.watchdog else None
+        if self._is_due(config.tick_kimg):
+            line = trainer.collect_metrics()
+            finding = trainer.watchdog.check(trainer.health_metrics(line)) if config.watchdog else None
             if finding is not None:
                 line = self._respond(finding, line)
             self._write(line)
-        if self._crossed(config.snapshot_kimg) and bench.is_finite():
-            self._show()
-        if bench.sec - self._saved_sec >= 60 * config.save_minutes:
+        if self._is_due(config.snapshot_kimg) and trainer.is_finite():
+            self._write_snapshot()
+        if trainer.sec - self._saved_sec >= 60 * config.save_minutes:
             self._save()
-        self._tell(line)
+        self._report(line)
 
-    def _crossed(self, every_kimg: float) -> bool:
+    def _is_due(self, every_kimg: float) -> bool:
         """Has this step passed a multiple of so many pictures?"""
         every, step = max(every_kimg * 1000, 1), self.config.batch_size
-        return self.bench.nimg // every > (self.bench.nimg - step) // every
+        return self.trainer.nimg // every > (self.trainer.nimg - step) // every
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        if not self.world.leads:
+        if not self.world.is_main:
             return
         try:
             self.run.log(line)
-            self.gallery.write(line)
+            self.snapshot_writer.write(line)
         except OSError as error:
             self._events.append(f"the log cannot be written ({error}); training goes on")
 
-    def _show(self) -> None:
-        if not self.world.leads:
+    def _write_snapshot(self) -> None:
+        if not self.world.is_main:
             return
         try:
-            facts = self.gallery.snapshot()
+            facts = self.snapshot_writer.snapshot()
         except OSError as error:
             self._events.append(f"the snapshot cannot be written ({error}); training goes on")
             return
         if facts:
             self._write(
-                {"nimg": self.bench.nimg, "kimg": self.bench.nimg / 1000, "sec": round(self.bench.sec, 2), **facts}
+                {
+                    "nimg": self.trainer.nimg,
+                    "kimg": self.trainer.nimg / 1000,
+                    "sec": round(self.trainer.sec, 2),
+                    **facts,
+                }
             )
 
     def _save(self) -> None:
         """Keep the state; what cannot be saved now (a full disk, sick weights) waits for the next time."""
-        bench = self.bench
-        self._saved_sec, self._failure = bench.sec, None
-        if not (self.world.leads and self._between and bench.is_finite()):
+        trainer = self.trainer
+        self._saved_sec, self._failure = trainer.sec, None
+        if not (self.world.is_main and self._between_steps and trainer.is_finite()):
             return
         try:
-            self.run.save(bench.state(), good=bench.watchdog.calm)
-            self.run.note(nimg=bench.nimg, sec=round(bench.sec, 2), status="running")
+            self.run.save(trainer.state(), good=trainer.watchdog.is_healthy)
+            self.run.note(nimg=trainer.nimg, sec=round(trainer.sec, 2), status="running")
         except (OSError, BadConfig, BrokenWeights) as error:
             self._failure = GanvasError(f"the state cannot be saved: {error}")
             self._events.append(f"{self._failure}. The state before stands; training goes on and tries again")
@@ -183,8 +194,8 @@ class Watch:
         if self._failure is not None:
             raise self._failure
 
-    def _tell(self, line: Mapping[str, Any] | None) -> None:
-        if self.on_step is None or not self.world.leads:
+    def _report(self, line: Mapping[str, Any] | None) -> None:
+        if self.on_step is None or not self.world.is_main:
             return
         event = "\n".join(self._events) or None
         self._events.clear()
@@ -193,18 +204,18 @@ class Watch:
         except Stopped:
             if self.world.size == 1:
                 raise
-            self._asked = True  # the other processes must hear of it first
+            self._stop_requested = True  # the other processes must hear of it first
 
-    def status(self, line: Mapping[str, Any] | None = None, event: str | None = None) -> Status:
+    def status(self, line: Mapping[str, Any] | None = None, event: str | None = None) -> TrainStatus:
         """How far the run is."""
-        bench = self.bench
-        speed = bench.img_per_sec if self._steps_here >= ETA_AFTER_STEPS else 0.0
-        return Status(
-            step=bench.step,
-            nimg=bench.nimg,
-            sec=bench.sec,
-            img_per_sec=bench.img_per_sec,
-            eta_sec=eta_sec(self.config, bench.nimg, bench.sec, speed),
+        trainer = self.trainer
+        speed = trainer.img_per_sec if self._steps_here >= ETA_AFTER_STEPS else 0.0
+        return TrainStatus(
+            step=trainer.step,
+            nimg=trainer.nimg,
+            sec=trainer.sec,
+            img_per_sec=trainer.img_per_sec,
+            eta_sec=eta_sec(self.config, trainer.nimg, trainer.sec, speed),
             line=line,
             event=event,
         )
@@ -216,61 +227,61 @@ class Watch:
         if finding.steps_back:
             return self._step_back(finding)
         words = finding.words
-        if finding.trouble not in self.bench.watchdog.warned:
-            self.bench.watchdog.warned.append(finding.trouble)
+        if finding.trouble not in self.trainer.watchdog.warned:
+            self.trainer.watchdog.warned.append(finding.trouble)
             words += f". Remedy: {self._apply(finding)}"
             self._events.append(words)
         return {**line, "event": words}
 
     def _step_back(self, finding: Finding) -> dict[str, Any]:
-        bench, at_kimg = self.bench, self.bench.nimg / 1000
+        trainer, at_kimg = self.trainer, self.trainer.nimg / 1000
         before = [each for each in self.run.record["remedies"] if each["stepped_back"]]
         state = self.run.load(good=True)
-        self._between = False
+        self._between_steps = False
         if len(before) >= STEPS_BACK_ALLOWED or state is None:
-            raise self._given_up(finding, at_kimg)
-        remedy, attempt, sec, watchdog = bench.remedy, bench.attempt, bench.sec, bench.watchdog
-        bench.watchdog = Watchdog()
-        bench.load(state)
-        bench.watchdog.learn_from(watchdog)
-        bench.remedy, bench.attempt = remedy, attempt + 1  # other randomness, too: not into the same batch again
-        bench.set_clock(sec)
-        words = f"{finding.words}. Back to {bench.nimg / 1000:g} kimg; remedy: {self._apply(finding, at_kimg)}"
-        if self.world.leads:
-            self.run.rewind_log(bench.nimg)
+            raise self._give_up(finding, at_kimg)
+        remedy, attempt, sec, watchdog = trainer.remedy, trainer.attempt, trainer.sec, trainer.watchdog
+        trainer.watchdog = Watchdog()
+        trainer.load(state)
+        trainer.watchdog.inherit(watchdog)
+        trainer.remedy, trainer.attempt = remedy, attempt + 1  # other randomness, too: not into the same batch again
+        trainer.set_clock(sec)
+        words = f"{finding.words}. Back to {trainer.nimg / 1000:g} kimg; remedy: {self._apply(finding, at_kimg)}"
+        if self.world.is_main:
+            self.run.rewind_log(trainer.nimg)
         self._events.append(words)
-        self._between = True
+        self._between_steps = True
         self._save()
-        return {"nimg": bench.nimg, "kimg": bench.nimg / 1000, "sec": round(bench.sec, 2), "event": words}
+        return {"nimg": trainer.nimg, "kimg": trainer.nimg / 1000, "sec": round(trainer.sec, 2), "event": words}
 
     def _apply(self, finding: Finding, at_kimg: float | None = None) -> str:
         """Put the remedy into force and into run.json; its words."""
-        remedy = finding.remedy(penalised=self.bench.penalised)
-        self.bench.remedy = self.bench.remedy.then(remedy)
+        remedy = finding.remedy(penalised=self.trainer.penalised)
+        self.trainer.remedy = self.trainer.remedy.then(remedy)
         note = {
-            "kimg": self.bench.nimg / 1000 if at_kimg is None else at_kimg,
+            "kimg": self.trainer.nimg / 1000 if at_kimg is None else at_kimg,
             "trouble": finding.trouble,
             "words": finding.words,
             "remedy": asdict(remedy),
             "stepped_back": finding.steps_back,
         }
         remedies = [*self.run.record["remedies"], note]
-        if self.world.leads:
+        if self.world.is_main:
             self.run.note(remedies=remedies)
         else:
             self.run.record["remedies"] = remedies
         return remedy.words()
 
-    def _given_up(self, finding: Finding, at_kimg: float) -> GanvasError:
+    def _give_up(self, finding: Finding, at_kimg: float) -> GanvasError:
         words = f"stopped at {at_kimg:g} kimg: {finding.words}, again after a remedy. {self.advice(finding)}"
         where = f" The last good state is {self.run.folder}/good.safetensors." if self.run.folder else ""
-        self._write({"nimg": self.bench.nimg, "kimg": at_kimg, "sec": round(self.bench.sec, 2), "event": words})
+        self._write({"nimg": self.trainer.nimg, "kimg": at_kimg, "sec": round(self.trainer.sec, 2), "event": words})
         return GanvasError(words + where)
 
     # -- the end
 
     @contextlib.contextmanager
-    def to_the_end(self, asked: list[int]) -> Iterator[None]:
+    def finishing(self, stop_signals: list[int]) -> Iterator[None]:
         """However the loop ends, save what can be saved and say in run.json how it was."""
         try:
             yield
@@ -279,27 +290,27 @@ class Watch:
             stopped = isinstance(error, (Stopped, KeyboardInterrupt))
             self._note("stopped" if stopped else "failed", str(error) or type(error).__name__)
             if isinstance(error, Stopped):
-                error.state = self.trained()
+                error.state = self.result()
             if _out_of_memory(error):
-                raise GanvasError(self.less_memory()) from error
+                raise GanvasError(self.out_of_memory_advice()) from error
             raise
         self._save()
         self._raise_first_failure()
-        stopped = bool(asked) or self._asked
+        stopped = bool(stop_signals) or self._stop_requested
         self._note("stopped" if stopped and not self.is_done() else "finished", "by request" if stopped else "")
-        if self.bench.is_finite():
-            self._show()
-        if self.world.leads:
-            self.gallery.close()
+        if self.trainer.is_finite():
+            self._write_snapshot()
+        if self.world.is_main:
+            self.snapshot_writer.close()
 
     def _note(self, status: str, words: str) -> None:
-        if self.world.leads:
+        if self.world.is_main:
             with contextlib.suppress(OSError, BadConfig):
-                self.run.note(status=status, words=words, nimg=self.bench.nimg, sec=round(self.bench.sec, 2))
+                self.run.note(status=status, words=words, nimg=self.trainer.nimg, sec=round(self.trainer.sec, 2))
 
     # -- what each kind of run says for itself
 
-    def trained(self) -> Any:
+    def result(self) -> Any:
         """What there is now: the answer of the loop."""
         raise NotImplementedError
 
@@ -307,7 +318,7 @@ class Watch:
         """What to try when the same trouble came back after its remedy."""
         raise NotImplementedError
 
-    def less_memory(self) -> str:
+    def out_of_memory_advice(self) -> str:
         """What to say when memory ran out."""
         raise NotImplementedError
 
@@ -315,7 +326,7 @@ class Watch:
     def finished(self) -> bool:
         """Has the run had all that it was asked for?"""
         minutes = self.config.minutes
-        return self.is_done() or (minutes is not None and self.bench.sec >= 60 * minutes)
+        return self.is_done() or (minutes is not None and self.trainer.sec >= 60 * minutes)
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -326,7 +337,7 @@ def _out_of_memory(error: BaseException) -> bool:
 # The folder
 
 
-def opened(
+def open_or_resume(
     folder: str | Path | None, config: Any, data: Mapping[str, Any], facts: Mapping[str, Any], world: World
 ) -> tuple[Run | MemoryRun, bool]:
     """The run, and whether it goes on. The leading process makes the folder, the others only read it.
@@ -340,23 +351,23 @@ def opened(
     """
     if folder is None:
         return MemoryRun(), False
-    path, goes_on = Path(folder), False
-    if world.leads:
+    path, resumed = Path(folder), False
+    if world.is_main:
         merged = {
             **facts,
             "device": str(world.device),
             "processes": world.size,
             "data": {**facts.get("data", {}), **data},
         }
-        run, goes_on = open_run(path, config, merged)
-    goes_on = any_says(goes_on, world)
-    return (run if world.leads else Run(path, read_record(path))), goes_on
+        run, resumed = open_run(path, config, merged)
+    resumed = any_process(resumed, world)
+    return (run if world.is_main else Run(path, read_record(path))), resumed
 
 
 @contextlib.contextmanager
-def held(run: Run | MemoryRun, world: World) -> Iterator[None]:
+def lock_run(run: Run | MemoryRun, world: World) -> Iterator[None]:
     """The run's folder is ours inside."""
-    if not world.leads:
+    if not world.is_main:
         yield
         return
     run.lock()
@@ -372,7 +383,7 @@ def held(run: Run | MemoryRun, world: World) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def own_randomness(seed: int, world: World) -> Iterator[None]:
+def isolated_rng(seed: int, world: World) -> Iterator[None]:
     """Inside, torch's randomness is the run's; outside, the caller's goes on as if nothing had been."""
     # Only the process's own card: asking the others for their state would take memory on each.
     with torch.random.fork_rng(devices=[world.device] if world.device.type == "cuda" else []):
@@ -381,21 +392,21 @@ def own_randomness(seed: int, world: World) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def asked_to_stop() -> Iterator[list[int]]:
+def catch_stop_signals() -> Iterator[list[int]]:
     """Inside, Ctrl-C and a polite kill are noted in the list that is given; a second one interrupts at once."""
-    asked: list[int] = []
+    signals: list[int] = []
 
     def note(number: int, _: object) -> None:
-        if asked:
+        if signals:
             raise KeyboardInterrupt
-        asked.append(number)
+        signals.append(number)
 
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield signals
         return
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

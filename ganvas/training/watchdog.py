@@ -1,6 +1,7 @@
 """The watchdog: notices that a run is failing, says so in words, and knows one remedy for each failure.
 
-It looks at one line of figures every tick (`Vitals`) and needs several bad ticks in a row before it speaks, because a
+It looks at one line of figures every tick (`HealthMetrics`) and needs several bad ticks in a row before it speaks,
+because a
 GAN's figures jump. Its thresholds come from planted failures (tests/training/test_watchdog.py). What follows from a
 finding is decided in the loop: step back to the last state that was well and go on with the remedy, once; the second
 time, stop.
@@ -19,19 +20,19 @@ Trouble = Literal["nan", "exploding", "collapse", "d_wins", "overfitting", "leak
 TICKS_IN_A_ROW = {"nan": 1, "exploding": 2, "collapse": 3, "d_wins": 5, "overfitting": 8, "leaking": 3}
 STEPS_BACK = frozenset({"nan", "exploding", "collapse", "d_wins"})  # the others only need another course from here
 MAX_BAD_SHARE = 0.25  # of a tick's steps with a gradient that is not finite; a rare one is cleaned and forgotten
-EXPLODED = 1000.0  # times the median gradient norm of the ticks before
-COLLAPSED = 0.12  # of the real pictures' diversity; of a generator that has done better
-FALLEN = 0.35  # of the best diversity so far
-WORTH_SOMETHING = 0.3  # a generator that was never as diverse as this has nothing to lose yet
-NEVER_ROSE, LATE_STEPS = 0.05, 5000  # so little variety after so many steps will not grow any more
-CLUELESS_SHARE = 0.02  # D's loss as a share of what it would have without a clue
-REMEMBERS = 0.95  # mean sign of D on real pictures, from -1 to 1
+EXPLODING_NORM_RATIO = 1000.0  # times the median gradient norm of the ticks before
+COLLAPSE_DIVERSITY = 0.12  # of the real pictures' diversity; of a generator that has done better
+COLLAPSE_SHARE_OF_BEST = 0.35  # of the best diversity so far
+MIN_BEST_DIVERSITY = 0.3  # a generator that was never as diverse as this has nothing to lose yet
+NO_START_DIVERSITY, NO_START_STEPS = 0.05, 5000  # so little variety after so many steps will not grow any more
+MIN_D_LOSS_SHARE = 0.02  # D's loss as a share of what it would have without a clue
+OVERFIT_SIGN_REAL = 0.95  # mean sign of D on real pictures, from -1 to 1
 WARM_UP_KIMG, WARM_UP_STEPS = 5.0, 500  # a young generator's pictures are all alike, and easily told
-MEMORY = 50  # ticks
+NORM_HISTORY_TICKS = 50  # ticks
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vitals:
+class HealthMetrics:
     """The figures of one tick."""
 
     kimg: float
@@ -39,7 +40,7 @@ class Vitals:
     bad_share: float = 0.0  # steps with a gradient, or a loss, that was not finite
     finite_weights: bool = True
     loss_D: float = 1.0
-    clueless_D: float = 0.0  # the loss of a discriminator that always says 0; 0 = its scale means nothing
+    chance_loss_D: float = 0.0  # the loss of a discriminator that always says 0; 0 = its scale means nothing
     sign_real: float = 0.0
     diversity: float = 1.0  # of fakes of fixed latents, relative to real pictures
     grad_norm_D: float = 0.0
@@ -49,7 +50,7 @@ class Vitals:
     leaking: bool = False
 
     @property
-    def young(self) -> bool:
+    def is_warming_up(self) -> bool:
         """Is it too early to judge?"""
         return self.kimg < WARM_UP_KIMG or self.steps < WARM_UP_STEPS
 
@@ -111,59 +112,68 @@ class Watchdog:
     streaks: dict[str, int] = field(default_factory=dict)
     best_diversity: float = 0.0
     norms: dict[str, deque[float]] = field(
-        default_factory=lambda: {"D": deque(maxlen=MEMORY), "G": deque(maxlen=MEMORY)}
+        default_factory=lambda: {"D": deque(maxlen=NORM_HISTORY_TICKS), "G": deque(maxlen=NORM_HISTORY_TICKS)}
     )
     warned: list[str] = field(default_factory=list)
 
     @property
-    def calm(self) -> bool:
+    def is_healthy(self) -> bool:
         """True where nothing is suspected: a state saved now is one to step back to."""
         return not any(self.streaks.values())
 
-    def look(self, vitals: Vitals) -> Finding | None:
+    def check(self, metrics: HealthMetrics) -> Finding | None:
         """One tick. The first trouble that has lasted long enough, or None."""
-        suspected = dict(self._suspicions(vitals))
+        suspected = dict(self._suspicions(metrics))
         self.streaks = {name: self.streaks.get(name, 0) + 1 for name in suspected}
-        self._remember(vitals)
+        self._remember(metrics)
         for name, words in suspected.items():
             if self.streaks[name] >= TICKS_IN_A_ROW[name]:
                 self.streaks.pop(name)
                 return Finding(trouble=name, words=words)  # type: ignore[arg-type]
         return None
 
-    def _remember(self, vitals: Vitals) -> None:
-        if math.isfinite(vitals.diversity) and not vitals.young:
+    def _remember(self, metrics: HealthMetrics) -> None:
+        if math.isfinite(metrics.diversity) and not metrics.is_warming_up:
             # A fresh network may be wilder than the data: more than the data's variety is no achievement.
-            self.best_diversity = max(self.best_diversity, min(vitals.diversity, 1.0))
-        for name, norm in (("D", vitals.grad_norm_D), ("G", vitals.grad_norm_G)):
+            self.best_diversity = max(self.best_diversity, min(metrics.diversity, 1.0))
+        for name, norm in (("D", metrics.grad_norm_D), ("G", metrics.grad_norm_G)):
             if math.isfinite(norm) and norm > 0 and "exploding" not in self.streaks:
                 self.norms[name].append(norm)
 
-    def _suspicions(self, v: Vitals) -> list[tuple[str, str]]:
-        checks = (_not_finite(v), self._exploding(v), self._collapsed(v), _d_wins(v), _overfits(v), _leaks(v))
+    def _suspicions(self, v: HealthMetrics) -> list[tuple[str, str]]:
+        checks = (
+            _not_finite(v),
+            self._check_exploding(v),
+            self._check_collapse(v),
+            _d_wins(v),
+            _overfits(v),
+            _leaks(v),
+        )
         names = ("nan", "exploding", "collapse", "d_wins", "overfitting", "leaking")
         return [(name, words) for name, words in zip(names, checks, strict=True) if words]
 
-    def _exploding(self, v: Vitals) -> str:
+    def _check_exploding(self, v: HealthMetrics) -> str:
         for name, norm in (("D", v.grad_norm_D), ("G", v.grad_norm_G)):
             past = self.norms[name]
             usual = statistics.median(past) if len(past) >= 3 else math.inf
-            if norm > EXPLODED * usual:
+            if norm > EXPLODING_NORM_RATIO * usual:
                 return f"gradients of {name} have exploded: norm {norm:.3g}, usually {usual:.3g}"
         return ""
 
-    def _collapsed(self, v: Vitals) -> str:
-        if v.young:
+    def _check_collapse(self, v: HealthMetrics) -> str:
+        if v.is_warming_up:
             return ""
-        fell = self.best_diversity >= WORTH_SOMETHING and v.diversity < max(COLLAPSED, FALLEN * self.best_diversity)
-        if not fell and not (v.diversity < NEVER_ROSE and v.steps >= LATE_STEPS):
+        fell = self.best_diversity >= MIN_BEST_DIVERSITY and v.diversity < max(
+            COLLAPSE_DIVERSITY, COLLAPSE_SHARE_OF_BEST * self.best_diversity
+        )
+        if not fell and not (v.diversity < NO_START_DIVERSITY and v.steps >= NO_START_STEPS):
             return ""
         return (
             f"the generator has collapsed: its pictures differ {100 * v.diversity:.0f} % as much as real ones do "
             f"(best so far {100 * self.best_diversity:.0f} %)"
         )
 
-    def learn_from(self, other: Watchdog) -> None:
+    def inherit(self, other: Watchdog) -> None:
         """Keep what a watchdog knew that saw more of the run: what it had reached, and what was said already."""
         self.best_diversity = max(self.best_diversity, other.best_diversity)
         self.warned = list(other.warned)
@@ -180,11 +190,11 @@ class Watchdog:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.streaks, self.best_diversity = dict(state["streaks"]), state["best_diversity"]
-        self.norms = {name: deque(values, maxlen=MEMORY) for name, values in state["norms"].items()}
+        self.norms = {name: deque(values, maxlen=NORM_HISTORY_TICKS) for name, values in state["norms"].items()}
         self.warned = list(state["warned"])
 
 
-def _not_finite(v: Vitals) -> str:
+def _not_finite(v: HealthMetrics) -> str:
     if not v.finite_weights:
         return "weights are no longer finite numbers"
     if v.bad_share > MAX_BAD_SHARE or not math.isfinite(v.loss_D):
@@ -192,18 +202,18 @@ def _not_finite(v: Vitals) -> str:
     return ""
 
 
-def _d_wins(v: Vitals) -> str:
-    if v.clueless_D <= 0 or v.young or not v.loss_D < CLUELESS_SHARE * v.clueless_D:
+def _d_wins(v: HealthMetrics) -> str:
+    if v.chance_loss_D <= 0 or v.is_warming_up or not v.loss_D < MIN_D_LOSS_SHARE * v.chance_loss_D:
         return ""
     return (
-        f"the discriminator wins outright: its loss is {v.loss_D:.3g}, {v.clueless_D:.3g} would be a draw, so the "
+        f"the discriminator wins outright: its loss is {v.loss_D:.3g}, {v.chance_loss_D:.3g} would be a draw, so the "
         "generator has little left to learn from"
     )
 
 
-def _overfits(v: Vitals) -> str:
+def _overfits(v: HealthMetrics) -> str:
     exhausted = v.p >= 0.99 * v.p_max  # ADA has done what it can; the others do it always, or never
-    if not (v.sign_real > REMEMBERS and exhausted and not v.young):
+    if not (v.sign_real > OVERFIT_SIGN_REAL and exhausted and not v.is_warming_up):
         return ""
     return (
         f"the discriminator knows the real pictures by heart (it recognises {50 + 50 * v.sign_real:.1f} % of them"
@@ -212,7 +222,7 @@ def _overfits(v: Vitals) -> str:
     )
 
 
-def _leaks(v: Vitals) -> str:
+def _leaks(v: HealthMetrics) -> str:
     if not v.leaking:
         return ""
     return (

@@ -7,15 +7,15 @@ from typing import Any
 
 from ganvas.images.files import read_image, write_image
 from ganvas.images.folders import Task, check_fits, target_for
-from ganvas.images.strips import PngStrips
-from ganvas.upscaling.tiles import OnStep
+from ganvas.images.strips import PngStripWriter
+from ganvas.upscaling.tiles import OnUpscaleStep
 from ganvas.upscaling.upscale import UpscaleConfig, Upscaling
 
 LARGE_PIXELS = 16_000_000  # results above this are written in strips, where the format is made of them
 
 
 def upscale_file(
-    task: Task, net: Any, config: UpscaleConfig, *, on_step: OnStep | None = None, quality: int = 95
+    task: Task, net: Any, config: UpscaleConfig, *, on_step: OnUpscaleStep | None = None, quality: int = 95
 ) -> Path:
     """Make one file larger; a large PNG is written while it is made.
 
@@ -33,8 +33,8 @@ def upscale_file(
     check_fits(target, work.width, work.height)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.suffix.lower() == ".png" and work.height * work.width > LARGE_PIXELS:
-        with PngStrips(target, work.template) as file:
+        with PngStripWriter(target, work.template) as file:
             for img, alpha in work.bands(on_step):
-                file.put(img, alpha)
+                file.write_rows(img, alpha)
         return target
     return write_image(work.whole(on_step), target, quality=quality)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-LOBES = 3
+LANCZOS_LOBES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Axis:
     @property
     def reach_px(self) -> float:
         """How far to each side, in source pixels, a pixel of the result looks."""
-        return LOBES * max(1.0, self.source_px / self.result_px)
+        return LANCZOS_LOBES * max(1.0, self.source_px / self.result_px)
 
     def window(self, start: int, stop: int) -> tuple[int, int]:
         """The source pixels (from, to) that the result pixels start … stop − 1 are made of."""
@@ -43,17 +43,19 @@ class Axis:
         first = (middle - self.reach_px + 0.5).floor().long()
         count = 2 * math.ceil(self.reach_px) + 1
         at = first[:, None] + torch.arange(count)
-        weight = _lanczos((at + 0.5 - middle[:, None]) * (LOBES / self.reach_px))
+        weight = _lanczos((at + 0.5 - middle[:, None]) * (LANCZOS_LOBES / self.reach_px))
         weight = weight.where((at >= 0) & (at < self.source_px), torch.zeros(()).double())
         return at.clamp(0, self.source_px - 1), weight / weight.sum(dim=1, keepdim=True)
 
 
 def _lanczos(x: Tensor) -> Tensor:
-    bell = torch.sinc(x) * torch.sinc(x / LOBES)
-    return bell.where(x.abs() < LOBES, torch.zeros(()).double())
+    bell = torch.sinc(x) * torch.sinc(x / LANCZOS_LOBES)
+    return bell.where(x.abs() < LANCZOS_LOBES, torch.zeros(()).double())
 
 
-def resampled(img: Tensor, down: Axis, across: Axis, box: tuple[int, int, int, int], origin: tuple[int, int]) -> Tensor:
+def resample_box(
+    img: Tensor, down: Axis, across: Axis, box: tuple[int, int, int, int], origin: tuple[int, int]
+) -> Tensor:
     """A rectangle of the resampled picture, from the part of the source that it needs.
 
     Args:
@@ -66,11 +68,11 @@ def resampled(img: Tensor, down: Axis, across: Axis, box: tuple[int, int, int, i
         [N, C, bottom − top, right − left].
     """
     top, left, bottom, right = box
-    rows = _along(img, down, top, bottom, origin[0], dim=2)
-    return _along(rows, across, left, right, origin[1], dim=3)
+    rows = _resample_axis(img, down, top, bottom, origin[0], dim=2)
+    return _resample_axis(rows, across, left, right, origin[1], dim=3)
 
 
-def _along(img: Tensor, axis: Axis, start: int, stop: int, origin: int, *, dim: int) -> Tensor:
+def _resample_axis(img: Tensor, axis: Axis, start: int, stop: int, origin: int, *, dim: int) -> Tensor:
     if axis.source_px == axis.result_px:
         return img.narrow(dim, start - origin, stop - start)
     at, weight = axis.taps(start, stop)

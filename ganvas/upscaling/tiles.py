@@ -22,24 +22,24 @@ from torch import Tensor, nn
 
 from ganvas.errors import BadConfig, GanvasError
 from ganvas.models.img2img import crop_back, pad_to_rules
-from ganvas.ops.memory import MOST_BYTES, PROBE_PX, SHARE, bytes_needed, free_bytes, is_out_of_memory
-from ganvas.upscaling.resample import Axis, resampled
+from ganvas.ops.memory import MAX_TILE_BYTES, MEMORY_FRACTION, PROBE_PX, bytes_needed, free_bytes, is_out_of_memory
+from ganvas.upscaling.resample import Axis, resample_box
 
-EXACT_PX = 40  # networks that look no farther than this get an overlap of all they see
-SEAM = 0.25 * 2 / 255  # a quarter of a grey level, in [-1, 1]: what a cut may change where its overlap ends
-MARGIN = 1.25  # times the distance at which a cut no longer showed
+FULL_OVERLAP_PX = 40  # networks that look no farther than this get an overlap of all they see
+SEAM_TOLERANCE = 0.25 * 2 / 255  # a quarter of a grey level, in [-1, 1]: what a cut may change where its overlap ends
+OVERLAP_MARGIN = 1.25  # times the distance at which a cut no longer showed
 PROBE_HEIGHT_PX, PROBE_WIDTH_PX, PROBE_CUT_PX = 48, 192, 48
-PARTS = 20  # steps of progress a tile
-SMALLEST_PX = 16  # result pixels; tiles are halved down to this when memory runs out
+STEPS_PER_TILE = 20  # steps of progress a tile
+MIN_TILE_PX = 16  # result pixels; tiles are halved down to this when memory runs out
 LOCK_SIGMA_PX = 4.0  # input pixels; colours broader than this are those of the input
 LOCK_REACH_PX = 14  # of the bell, and of the enlargement after it
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right
-OnStep = Callable[[int, int], Any]
+OnUpscaleStep = Callable[[int, int], Any]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Enlargement:
+class UpscaleJob:
     """A picture and all that is done to make it larger; `piece` computes any rectangle of the result."""
 
     img: Tensor  # [1, C, H, W] in [-1, 1]
@@ -76,22 +76,22 @@ class Enlargement:
         (top, bottom), (left, right) = edges
         return top, left, bottom, right
 
-    def piece(self, box: Box) -> Tensor:
+    def compute_box(self, box: Box) -> Tensor:
         """A rectangle of the result: [1, C, bottom − top, right − left] in [-1, 1]."""
         top, left, bottom, right = self.window(box)
         part = self.img[:, :, top:bottom, left:right]
         large = part
         for _ in range(self.passes):
-            large = enlarged(self.net, large, precision=self.precision)
+            large = run_upscaler(self.net, large, precision=self.precision)
         if self.lock_colours:
-            large = with_colours_of(large, part, factor=self.factor)
-        result = resampled(large, *self._axes(self.factor), box, (top * self.factor, left * self.factor))
+            large = match_colours(large, part, factor=self.factor)
+        result = resample_box(large, *self._axes(self.factor), box, (top * self.factor, left * self.factor))
         if self.strength != 1:
-            plain = resampled(part, *self._axes(1), box, (top, left))
+            plain = resample_box(part, *self._axes(1), box, (top, left))
             result = plain.lerp(result, self.strength)
         return result.clamp(-1, 1)
 
-    def ready_to_cut(self) -> Enlargement:
+    def with_overlap(self) -> UpscaleJob:
         """The same with an overlap, measured now if it was not known."""
         if self.overlap_px is not None:
             return self
@@ -106,7 +106,7 @@ class Enlargement:
         )
 
 
-def enlarged(net: Any, img: Tensor, *, precision: str = "exact") -> Tensor:
+def run_upscaler(net: Any, img: Tensor, *, precision: str = "exact") -> Tensor:
     """Run an upscaler on a picture of any size: [N, C, H, W] → [N, C, H·scale, W·scale].
 
     A network for one channel runs on each channel by itself.
@@ -122,7 +122,7 @@ def enlarged(net: Any, img: Tensor, *, precision: str = "exact") -> Tensor:
     return crop_back(large, height, width, scale=net.scale)
 
 
-def with_colours_of(large: Tensor, img: Tensor, *, factor: int) -> Tensor:
+def match_colours(large: Tensor, img: Tensor, *, factor: int) -> Tensor:
     """The enlarged picture with the broad colours of the picture it was made from.
 
     Networks drift: whites turn grey, skin turns pink. What the mean of factor × factor pixels differs from the input,
@@ -133,13 +133,13 @@ def with_colours_of(large: Tensor, img: Tensor, *, factor: int) -> Tensor:
         img: [N, C, H, W].
     """
     drift = img - F.avg_pool2d(large, factor) if factor > 1 else img - large
-    drift = _blurred(drift) / _blurred(torch.ones_like(drift[:1, :1]))
+    drift = _blur(drift) / _blur(torch.ones_like(drift[:1, :1]))
     if factor > 1:
         drift = F.interpolate(drift, scale_factor=factor, mode="bilinear")
     return large + drift
 
 
-def _blurred(x: Tensor) -> Tensor:
+def _blur(x: Tensor) -> Tensor:
     """A bell of LOCK_SIGMA_PX, cut off at three of them; zeros around the picture."""
     reach = int(3 * LOCK_SIGMA_PX)
     at = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
@@ -165,21 +165,21 @@ def overlap_for(net: Any, img: Tensor, *, precision: str = "exact") -> int:
         level is taken 1.25 times.
     """
     reach: float = getattr(net, "receptive_field_px", math.inf)
-    if reach <= EXACT_PX:
+    if reach <= FULL_OVERLAP_PX:
         return int(reach)
-    needed = max(_shows_for(net, part, precision) for part in _probes(img, net.size_rules.multiple_of))
-    return int(min(reach, max(8, math.ceil(MARGIN * needed))))
+    needed = max(_visible_seam_px(net, part, precision) for part in _probes(img, net.size_rules.multiple_of))
+    return int(min(reach, max(8, math.ceil(OVERLAP_MARGIN * needed))))
 
 
 @torch.no_grad()
-def _shows_for(net: Any, probe: Tensor, precision: str) -> int:
+def _visible_seam_px(net: Any, probe: Tensor, precision: str) -> int:
     """How many pixels from a cut it still shows: [1, C, h, w] is enlarged whole, and without its left third or less."""
     cell = net.size_rules.multiple_of
     cut = min(PROBE_CUT_PX, probe.shape[3] // 3) // cell * cell
-    whole = enlarged(net, probe, precision=precision)[:, :, :, cut * net.scale :]
-    alone = enlarged(net, probe[:, :, :, cut:], precision=precision)
+    whole = run_upscaler(net, probe, precision=precision)[:, :, :, cut * net.scale :]
+    alone = run_upscaler(net, probe[:, :, :, cut:], precision=precision)
     off = (whole - alone).abs().amax(dim=(0, 1, 2)).view(-1, net.scale).amax(dim=1)  # by distance from the cut
-    shows = (off > SEAM).nonzero()
+    shows = (off > SEAM_TOLERANCE).nonzero()
     return int(shows.max()) + 1 if len(shows) else 0
 
 
@@ -194,7 +194,7 @@ def _probes(img: Tensor, cell: int) -> list[Tensor]:
     return [img[:, :, top : top + height, left : left + width] for top, left in corners]
 
 
-def sees_whole_picture(net: Any) -> str | None:
+def find_whole_image_layer(net: Any) -> str | None:
     """The name of a layer that takes statistics of all it is given, which no tile has; None = there is none."""
     kinds = (nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.AdaptiveAvgPool2d)
     modules = net.named_modules() if isinstance(net, nn.Module) else ()
@@ -206,13 +206,13 @@ def sees_whole_picture(net: Any) -> str | None:
 
 def tile_for(net: Any, img: Tensor, *, reach_px: int) -> int:
     """The side of a tile in input pixels, without what it needs around it, that free memory allows."""
-    budget = min(SHARE * free_bytes(img.device), MOST_BYTES)
+    budget = min(MEMORY_FRACTION * free_bytes(img.device), MAX_TILE_BYTES)
     each, fixed = bytes_needed(net, pad_to_rules(img[:, : net.img_channels, :PROBE_PX, :PROBE_PX], net.size_rules))
     side = math.isqrt(max(0, int((budget - fixed) / each)))
-    return max(side - 2 * reach_px, reach_px, SMALLEST_PX)
+    return max(side - 2 * reach_px, reach_px, MIN_TILE_PX)
 
 
-def cuts(length: int, pieces: int) -> list[tuple[int, int]]:
+def split_evenly(length: int, pieces: int) -> list[tuple[int, int]]:
     """0 … length in so many parts of nearly the same size."""
     edges = [round(k * length / pieces) for k in range(pieces + 1)]
     return [(a, b) for a, b in itertools.pairwise(edges) if a < b]
@@ -226,17 +226,17 @@ class Tiler:
         tile_px: side of a tile, in pixels of the input.
     """
 
-    def __init__(self, jobs: Sequence[Enlargement], tile_px: int):
+    def __init__(self, jobs: Sequence[UpscaleJob], tile_px: int):
         self.jobs = jobs
         first = jobs[0]
         height, width = first.img.shape[2:]
-        self.rows = cuts(first.height, -(-height // tile_px))
-        self.columns = cuts(first.width, -(-width // tile_px))
+        self.rows = split_evenly(first.height, -(-height // tile_px))
+        self.columns = split_evenly(first.width, -(-width // tile_px))
         self.steps = len(self.rows) * len(self.columns) * len(jobs)
         self.most_px = max(first.height, first.width)  # of the result; lower once memory has run out
         self.done = 0
 
-    def bands(self, on_step: OnStep | None = None) -> Iterator[list[Tensor]]:
+    def bands(self, on_step: OnUpscaleStep | None = None) -> Iterator[list[Tensor]]:
         """For each row of tiles, one band [1, C, rows, width] a job.
 
         Args:
@@ -251,52 +251,55 @@ class Tiler:
             for job in self.jobs:
                 band = job.img.new_empty(1, job.img.shape[1], bottom - top, job.width)
                 for left, right in self.columns:
-                    with self._heeding(job, on_step):
+                    with self._forward_progress(job, on_step):
                         band[:, :, :, left:right] = self._tile(job, (top, left, bottom, right))
                     self.done += 1
                     if on_step is not None:
-                        on_step(self.done * PARTS, self.steps * PARTS)
+                        on_step(self.done * STEPS_PER_TILE, self.steps * STEPS_PER_TILE)
                 bands.append(band)
             yield bands
 
     @contextmanager
-    def _heeding(self, job: Enlargement, on_step: OnStep | None) -> Iterator[None]:
+    def _forward_progress(self, job: UpscaleJob, on_step: OnUpscaleStep | None) -> Iterator[None]:
         """A slow network tells how far it is within a tile."""
-        if on_step is None or not hasattr(job.net, "heed") or job.passes > 1:
+        if on_step is None or not hasattr(job.net, "on_progress") or job.passes > 1:
             yield
             return
-        told, steps = on_step, self.steps * PARTS
+        report, steps = on_step, self.steps * STEPS_PER_TILE
 
-        def heed(share: float) -> None:
-            told(min(self.done * PARTS + int(share * PARTS), (self.done + 1) * PARTS - 1), steps)
+        def on_progress(share: float) -> None:
+            report(
+                min(self.done * STEPS_PER_TILE + int(share * STEPS_PER_TILE), (self.done + 1) * STEPS_PER_TILE - 1),
+                steps,
+            )
 
-        job.net.heed = heed
+        job.net.on_progress = on_progress
         try:
             yield
         finally:
-            job.net.heed = None
+            job.net.on_progress = None
 
     @torch.no_grad()
-    def _tile(self, job: Enlargement, box: Box) -> Tensor:
+    def _tile(self, job: UpscaleJob, box: Box) -> Tensor:
         if max(box[2] - box[0], box[3] - box[1]) <= self.most_px:
-            tile = _unless_full(job, box)
+            tile = _try_tile(job, box)
             if tile is not None:
                 return tile
             self.most_px = max(box[2] - box[0], box[3] - box[1]) // 2
-        if self.most_px < SMALLEST_PX:
+        if self.most_px < MIN_TILE_PX:
             raise GanvasError(
                 f"memory ran out even for a tile of {box[3] - box[1]} x {box[2] - box[0]} pixels of the result. Close "
                 "other programs, or choose a lighter model (ganvas models list)."
             )
-        job = job.ready_to_cut()
+        job = job.with_overlap()
         one, other, dim = _halves(box)
         return torch.cat([self._tile(job, one), self._tile(job, other)], dim=dim)
 
 
-def _unless_full(job: Enlargement, box: Box) -> Tensor | None:
+def _try_tile(job: UpscaleJob, box: Box) -> Tensor | None:
     """The tile, or None where there is not enough memory for it."""
     try:
-        return job.piece(box)
+        return job.compute_box(box)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -321,7 +324,7 @@ def check_tiling(net: Any, tiler: Tiler) -> None:
     Raises:
         BadConfig: it would be cut.
     """
-    layer = sees_whole_picture(net)
+    layer = find_whole_image_layer(net)
     if layer is not None and len(tiler.rows) * len(tiler.columns) > 1:
         raise BadConfig(
             f"this network cannot work in tiles: its layer {layer!r} takes statistics of the whole picture, and tiles "

@@ -15,20 +15,20 @@ from torch import Tensor
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BadImage
 from ganvas.images.photo import Photo
-from ganvas.images.transparency import spread_colours
+from ganvas.images.transparency import fill_transparent_colours
 from ganvas.models.protocol import PRECISIONS, Upscaler
-from ganvas.upscaling.resample import Axis, resampled
-from ganvas.upscaling.tiles import Enlargement, OnStep, Tiler, check_tiling, sees_whole_picture, tile_for
+from ganvas.upscaling.resample import Axis, resample_box
+from ganvas.upscaling.tiles import OnUpscaleStep, Tiler, UpscaleJob, check_tiling, find_whole_image_layer, tile_for
 from ganvas.weights.interpolate import interpolate_networks
 from ganvas.weights.load import load
 
-LIGHT = "compact-x4"  # quick on a CPU, and comes with ganvas
-STRONG = "realesrgan-x4plus"  # the better picture, at many times the work
+LIGHT_MODEL = "compact-x4"  # quick on a CPU, and comes with ganvas
+STRONG_MODEL = "realesrgan-x4plus"  # the better picture, at many times the work
 DENOISE_PAIRS = {"realesr-general-x4v3": "realesr-general-wdn-x4v3"}  # a network and its weak-denoising twin
-LARGEST_SCALE = 64.0
-STRETCH = 1.5  # what resampling may add to a network's enlargement before the network runs once more
-NEAR_PX = 2  # alpha stays within what it is this near to in the picture before
-OPAQUE = 1 / 512  # alpha this near to 0 or 1 is 0 or 1
+MAX_SCALE = 64.0
+MAX_RESAMPLE_FACTOR = 1.5  # what resampling may add to a network's enlargement before the network runs once more
+ALPHA_NEIGHBOURHOOD_PX = 2  # alpha stays within what it is this near to in the picture before
+ALPHA_TOLERANCE = 1 / 512  # alpha this near to 0 or 1 is 0 or 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,8 @@ class UpscaleConfig:
 
     def __post_init__(self) -> None:
         check_known(self.precision, PRECISIONS, what="precision")
-        if self.scale is not None and not 1 <= self.scale <= LARGEST_SCALE:
-            raise BadConfig(f"a picture is made 1 to {LARGEST_SCALE:g} times larger, got scale {self.scale}")
+        if self.scale is not None and not 1 <= self.scale <= MAX_SCALE:
+            raise BadConfig(f"a picture is made 1 to {MAX_SCALE:g} times larger, got scale {self.scale}")
         if not 0 <= self.strength <= 1:
             raise BadConfig(f"strength is from 0 (resampling alone) to 1 (the network's picture), got {self.strength}")
         if self.tile < 0 or (self.tile and self.tile < 8):
@@ -57,7 +57,7 @@ class UpscaleConfig:
 def upscale(
     photo: Photo,
     *,
-    model: Any = LIGHT,
+    model: Any = LIGHT_MODEL,
     scale: float | None = None,
     strength: float = 1.0,
     denoise: float | None = None,
@@ -65,7 +65,7 @@ def upscale(
     tile_pad: int | None = None,
     lock_colours: bool = True,
     precision: str = "exact",
-    on_step: OnStep | None = None,
+    on_step: OnUpscaleStep | None = None,
 ) -> Photo:
     """Make a photo larger.
 
@@ -97,7 +97,7 @@ def upscale(
     return Upscaling(photo, upscaler(model, denoise=denoise), config).whole(on_step)
 
 
-def resized(photo: Photo, *, scale: float) -> Photo:
+def resize_lanczos(photo: Photo, *, scale: float) -> Photo:
     """A larger photo by resampling alone (Lanczos): no network, no new detail.
 
     Args:
@@ -114,7 +114,7 @@ def resized(photo: Photo, *, scale: float) -> Photo:
         for before, after in zip(photo.img.shape[2:], (height, width), strict=True)
     )
     img, alpha = (
-        None if one is None else resampled(one, down, across, (0, 0, height, width), (0, 0))
+        None if one is None else resample_box(one, down, across, (0, 0, height, width), (0, 0))
         for one in (photo.img, photo.alpha)
     )
     assert img is not None
@@ -135,7 +135,7 @@ def upscaler(model: Any, *, denoise: float | None = None) -> Any:
     net = load(model) if isinstance(model, (str, Path)) else model
     if not isinstance(net, Upscaler):
         what = getattr(net, "family", type(net).__name__)
-        raise BadConfig(f"{what} is no upscaler: upscale needs a network such as {LIGHT} (ganvas models list)")
+        raise BadConfig(f"{what} is no upscaler: upscale needs a network such as {LIGHT_MODEL} (ganvas models list)")
     if denoise is None:
         return net
     if str(model) not in DENOISE_PAIRS:
@@ -164,12 +164,12 @@ class Upscaling:
         scale = config.scale or float(net.scale)
         self.height, self.width = (max(1, round(side * scale)) for side in photo.img.shape[2:])
         self._opaque = photo.alpha is None or float(photo.alpha.min()) == 1
-        img = photo.img if self._opaque or photo.alpha is None else spread_colours(photo.img, photo.alpha)
+        img = photo.img if self._opaque or photo.alpha is None else fill_transparent_colours(photo.img, photo.alpha)
         device = getattr(net, "device", torch.device("cpu"))
-        job = Enlargement(
+        job = UpscaleJob(
             img=img.to(device),
             net=net,
-            passes=_passes(net.scale, scale),
+            passes=_num_passes(net.scale, scale),
             height=self.height,
             width=self.width,
             overlap_px=config.tile_pad,
@@ -177,7 +177,7 @@ class Upscaling:
             lock_colours=config.lock_colours,
             precision=config.precision,
         )
-        job, tile = _tiled(job, config)
+        job, tile = _plan_tiles(job, config)
         jobs = [job]
         if not self._opaque and photo.alpha is not None:
             grey = (photo.alpha * 2 - 1).expand(-1, 3, -1, -1).to(device)
@@ -192,23 +192,23 @@ class Upscaling:
         alpha = None if self.photo.alpha is None else torch.ones(1, 1, 1, 1).expand(1, 1, self.height, self.width)
         return replace(self.photo, img=img, alpha=alpha, native=None, palette=None, recipe=None)
 
-    def bands(self, on_step: OnStep | None = None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    def bands(self, on_step: OnUpscaleStep | None = None) -> Iterator[tuple[Tensor, Tensor | None]]:
         """(img [1, 3, rows, width], alpha [1, 1, rows, width] or None), from top to bottom, on the CPU."""
         top = 0
         for img, *alpha in self._tiler.bands(on_step):
             yield img.cpu(), self._alpha(img, alpha, top)
             top += img.shape[2]
 
-    def whole(self, on_step: OnStep | None = None) -> Photo:
+    def whole(self, on_step: OnUpscaleStep | None = None) -> Photo:
         """The larger photo."""
         img = torch.empty(1, 3, self.height, self.width)
         alpha = None if self.photo.alpha is None else torch.empty(1, 1, self.height, self.width)
         top = 0
-        for band, veil in self.bands(on_step):
+        for band, alpha_band in self.bands(on_step):
             rows = slice(top, top + band.shape[2])
             img[:, :, rows] = band
-            if alpha is not None and veil is not None:
-                alpha[:, :, rows] = veil
+            if alpha is not None and alpha_band is not None:
+                alpha[:, :, rows] = alpha_band
             top = rows.stop
         return replace(self.photo.with_img(img, alpha=alpha), palette=None)
 
@@ -218,12 +218,14 @@ class Upscaling:
             return None
         if self._opaque:
             return torch.ones(1, 1, *img.shape[2:])
-        veil = alpha[0].mean(dim=1, keepdim=True).add(1).div(2).cpu()
-        veil = within_neighbours(veil, self.photo.alpha, top=top, height=self.height)
-        return torch.where(veil < OPAQUE, 0.0, torch.where(veil > 1 - OPAQUE, 1.0, veil))
+        alpha_band = alpha[0].mean(dim=1, keepdim=True).add(1).div(2).cpu()
+        alpha_band = clamp_alpha_to_neighbours(alpha_band, self.photo.alpha, top=top, height=self.height)
+        return torch.where(
+            alpha_band < ALPHA_TOLERANCE, 0.0, torch.where(alpha_band > 1 - ALPHA_TOLERANCE, 1.0, alpha_band)
+        )
 
 
-def within_neighbours(veil: Tensor, alpha: Tensor, *, top: int, height: int) -> Tensor:
+def clamp_alpha_to_neighbours(alpha_band: Tensor, alpha: Tensor, *, top: int, height: int) -> Tensor:
     """Enlarged transparency within what the picture has nearby, so that a network's ripples leave no ghosts on clear
     ground.
 
@@ -239,37 +241,39 @@ def within_neighbours(veil: Tensor, alpha: Tensor, *, top: int, height: int) -> 
     rows, columns = (
         ((torch.arange(start, start + count) + 0.5) * before / after).long().clamp_(max=before - 1)
         for start, count, before, after in (
-            (top, veil.shape[2], alpha.shape[2], height),
-            (0, veil.shape[3], alpha.shape[3], veil.shape[3]),
+            (top, alpha_band.shape[2], alpha.shape[2], height),
+            (0, alpha_band.shape[3], alpha.shape[3], alpha_band.shape[3]),
         )
     )
-    first, last = max(0, int(rows[0]) - NEAR_PX), int(rows[-1]) + NEAR_PX + 1
+    first, last = max(0, int(rows[0]) - ALPHA_NEIGHBOURHOOD_PX), int(rows[-1]) + ALPHA_NEIGHBOURHOOD_PX + 1
     part = alpha[:, :, first:last]
     high, low = (
         sign
-        * F.max_pool2d(sign * part, 2 * NEAR_PX + 1, stride=1, padding=NEAR_PX)[:, :, rows - first][:, :, :, columns]
+        * F.max_pool2d(sign * part, 2 * ALPHA_NEIGHBOURHOOD_PX + 1, stride=1, padding=ALPHA_NEIGHBOURHOOD_PX)[
+            :, :, rows - first
+        ][:, :, :, columns]
         for sign in (1, -1)
     )
-    return veil.clamp(min=low, max=high)
+    return alpha_band.clamp(min=low, max=high)
 
 
-def _passes(net_scale: int, scale: float) -> int:
+def _num_passes(net_scale: int, scale: float) -> int:
     """How often the network runs: until what is left to resampling enlarges no more than STRETCH times."""
     if net_scale < 2:
         return 1
-    return max(1, math.ceil(math.log(scale / STRETCH) / math.log(net_scale) - 1e-9)) if scale > 1 else 1
+    return max(1, math.ceil(math.log(scale / MAX_RESAMPLE_FACTOR) / math.log(net_scale) - 1e-9)) if scale > 1 else 1
 
 
-def _tiled(job: Enlargement, config: UpscaleConfig) -> tuple[Enlargement, int]:
+def _plan_tiles(job: UpscaleJob, config: UpscaleConfig) -> tuple[UpscaleJob, int]:
     """The job with the overlap it needs, and the side of its tiles in input pixels."""
     longest = max(job.img.shape[2:])
-    whole = sees_whole_picture(job.net) is not None
+    whole = find_whole_image_layer(job.net) is not None
     tile = config.tile or tile_for(job.net, job.img, reach_px=job.reach_px)
     if job.passes > 1 and not config.tile:  # the last pass runs on a larger picture
         tile = max(8, tile // job.net.scale ** (job.passes - 1))
     if tile >= longest or whole:
         return job, tile
-    job = job.ready_to_cut()
+    job = job.with_overlap()
     if not config.tile:
         inner = tile_for(job.net, job.img, reach_px=job.reach_px)
         tile = max(8, inner // job.net.scale ** (job.passes - 1))

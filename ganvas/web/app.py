@@ -18,8 +18,8 @@ from ganvas.errors import GanvasError
 from ganvas.web.batch import sweep_batches
 from ganvas.web.config import StudioConfig
 from ganvas.web.errors import error_answer, invalid_answer
-from ganvas.web.guard import Guard
-from ganvas.web.manual import manual
+from ganvas.web.guard import SecurityMiddleware
+from ganvas.web.manual import render_api_docs
 from ganvas.web.routes import batch, directions, edits, events, info, sessions, tools, training
 from ganvas.web.studio import Studio
 
@@ -44,7 +44,7 @@ def make_app(config: StudioConfig | None = None) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.config = config
-    app.add_middleware(Guard, config=config)
+    app.add_middleware(SecurityMiddleware, config=config)
     for kind in (GanvasError, HTTPException):
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -53,8 +53,8 @@ def make_app(config: StudioConfig | None = None) -> FastAPI:
         app.include_router(module.router)
     if PAGE.is_dir():
         app.mount("/static", StaticFiles(directory=PAGE), name="static")
-    app.add_api_route("/", _front, include_in_schema=False)
-    app.add_api_route("/docs", lambda: manual(app), include_in_schema=False)
+    app.add_api_route("/", _index_page, include_in_schema=False)
+    app.add_api_route("/docs", lambda: render_api_docs(app), include_in_schema=False)
     return app
 
 
@@ -86,7 +86,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     return invalid_answer(error)
 
 
-async def _front() -> Response:
+async def _index_page() -> Response:
     if not (PAGE / "index.html").is_file():
         raise HTTPException(404, "the page is not installed here; the API is under /api")
     return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})

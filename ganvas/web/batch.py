@@ -20,7 +20,7 @@ from ganvas.web.errors import error_as_data
 from ganvas.web.jobs import Job
 from ganvas.web.studio import Studio
 
-KEPT_AS = {"JPEG": ("JPEG", ".jpg"), "WEBP": ("WEBP", ".webp")}  # all else becomes PNG
+OUTPUT_FORMATS = {"JPEG": ("JPEG", ".jpg"), "WEBP": ("WEBP", ".webp")}  # all else becomes PNG
 RESULT = "result.zip"
 
 
@@ -37,8 +37,8 @@ def run_batch(
     Returns:
         `done`: names in the zip; `failed`: name and error of each other.
     """
-    name = recipe.model if recipe.model in studio.shelf.known() else studio.shelf.first()
-    G, eyes = studio.shelf.get(name or "faces", task="generate"), studio.shelf.eyes()
+    name = recipe.model if recipe.model in studio.registry.models() else studio.registry.default_generator()
+    G, extractor = studio.registry.get(name or "faces", task="generate"), studio.registry.extractor()
     done: list[str] = []
     failed: list[dict[str, Any]] = []
     folder = batch_folder(studio, job.id)
@@ -51,17 +51,23 @@ def run_batch(
 
             try:
                 photo = read_image(path.read_bytes(), max_pixels=studio.config.upload_pixels)
-                face = recipe.face if studio.shelf.finder() is not None else None
+                face = recipe.face if studio.registry.finder() is not None else None
                 session = open_session(
-                    photo, model=G, effort=effort, face=face, finder=studio.shelf.finder(), eyes=eyes, on_step=on_step
+                    photo,
+                    model=G,
+                    effort=effort,
+                    face=face,
+                    finder=studio.registry.finder(),
+                    extractor=extractor,
+                    on_step=on_step,
                 )
-                session.named(name or "")
+                session.set_model_name(name or "")
                 session.network = studio.network
                 session.replay(recipe)
-                kind, suffix = KEPT_AS.get(photo.format or "", ("PNG", ".png"))
+                kind, suffix = OUTPUT_FORMATS.get(photo.format or "", ("PNG", ".png"))
                 edited = session.render(on_step=on_step)
-                data = encode_image(replace(edited, path=None), kind, quality=quality, background=_behind(kind))
-                done.append(_free(f"{Path(title).stem}-ganvas{suffix}", done))
+                data = encode_image(replace(edited, path=None), kind, quality=quality, background=_background_for(kind))
+                done.append(_unique_name(f"{Path(title).stem}-ganvas{suffix}", done))
                 archive.writestr(done[-1], data)
             except Stopped:
                 raise
@@ -74,14 +80,14 @@ def run_batch(
     return {"done": done, "failed": failed}
 
 
-def _behind(kind: str) -> str | None:
+def _background_for(kind: str) -> str | None:
     return "white" if kind == "JPEG" else None
 
 
-def _free(name: str, taken: Sequence[str]) -> str:
+def _unique_name(name: str, used: Sequence[str]) -> str:
     """Two photos of one name do not overwrite each other."""
     stem, suffix = Path(name).stem, Path(name).suffix
-    return next(n for n in (name, *(f"{stem}-{i}{suffix}" for i in range(2, len(taken) + 3))) if n not in taken)
+    return next(n for n in (name, *(f"{stem}-{i}{suffix}" for i in range(2, len(used) + 3))) if n not in used)
 
 
 def sweep_batches(studio: Studio) -> None:

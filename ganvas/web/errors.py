@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from ganvas.errors import BadInput, FetchError, GanvasError, MissingExtra, Stopped, WeightsError
 
 log = logging.getLogger("ganvas.web")
-STATUS: tuple[tuple[type[GanvasError], int], ...] = (
+STATUS_OF_ERROR: tuple[tuple[type[GanvasError], int], ...] = (
     (Stopped, 409),
     (MissingExtra, 501),
     (FetchError, 503),
@@ -21,7 +21,7 @@ STATUS: tuple[tuple[type[GanvasError], int], ...] = (
     (BadInput, 422),
     (GanvasError, 400),
 )
-KINDS = {
+KIND_OF_STATUS = {
     400: "BadRequest",
     401: "NoToken",
     403: "Forbidden",
@@ -43,7 +43,7 @@ class NotReady(GanvasError):
     """The session has not got so far, or is at something else."""
 
 
-def words_of(error: BaseException) -> str:
+def public_message(error: BaseException) -> str:
     """The message without this computer's paths: only the last name of each stays."""
     return _PATH.sub(r"\1", str(error))
 
@@ -51,16 +51,16 @@ def words_of(error: BaseException) -> str:
 def error_as_data(error: BaseException) -> dict[str, Any]:
     """`{"kind", "message", "hint"}`; what we did not foresee is logged here and stays vague there."""
     if isinstance(error, HTTPException):
-        return _data(KINDS.get(error.status_code, "Error"), str(error.detail))
+        return _data(KIND_OF_STATUS.get(error.status_code, "Error"), str(error.detail))
     if isinstance(error, GanvasError):
-        return _data(type(error).__name__, words_of(error))
+        return _data(type(error).__name__, public_message(error))
     log.error("a call failed", exc_info=error)
     return _data("Internal", "something went wrong inside the studio; its log has the details")
 
 
 def _data(kind: str, message: str) -> dict[str, Any]:
-    said, _, hint = message.partition(". ") if len(message) > 80 else (message, "", "")
-    return {"kind": kind, "message": said if hint else message, "hint": hint or None}
+    summary, _, hint = message.partition(". ") if len(message) > 80 else (message, "", "")
+    return {"kind": kind, "message": summary if hint else message, "hint": hint or None}
 
 
 def status_of(error: BaseException) -> int:
@@ -69,7 +69,7 @@ def status_of(error: BaseException) -> int:
         return error.status_code
     if isinstance(error, NotReady):
         return 409
-    return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+    return next((status for kind, status in STATUS_OF_ERROR if isinstance(error, kind)), 500)
 
 
 def error_answer(error: BaseException) -> JSONResponse:

@@ -79,8 +79,8 @@ def _kind(hint: Any) -> str:
 
 
 def _plain(field: dataclasses.Field) -> Any:
-    made = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    return list(made) if isinstance(made, tuple) else made
+    value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _range(note: str) -> tuple[float | None, float | None]:
@@ -95,5 +95,5 @@ def _comments(kind: type) -> dict[str, str]:
         source = inspect.getsource(kind)
     except (OSError, TypeError):
         return {}
-    found = re.findall(r"^    (\w+):[^#\n]*#\s*(.+)$", source, re.MULTILINE)
-    return {name: note.strip() for name, note in found}
+    matches = re.findall(r"^    (\w+):[^#\n]*#\s*(.+)$", source, re.MULTILINE)
+    return {name: note.strip() for name, note in matches}

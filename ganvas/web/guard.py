@@ -25,10 +25,10 @@ from ganvas.web.config import LOCAL, MEBI, StudioConfig
 from ganvas.web.errors import error_answer
 from ganvas.weights.store import megabytes
 
-SAFE = ("GET", "HEAD", "OPTIONS")
-SMALL_BODY = 2 * MEBI  # of everything that carries no file
-OVERHEAD = 64 * 1024  # of a form around a file
-HEADERS = {
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+MAX_BODY_BYTES = 2 * MEBI  # of everything that carries no file
+FORM_OVERHEAD_BYTES = 64 * 1024  # of a form around a file
+SECURITY_HEADERS = {
     "content-security-policy": (
         "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
         "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -42,7 +42,7 @@ HEADERS = {
 }
 
 
-class Guard:
+class SecurityMiddleware:
     """ASGI middleware; see the module."""
 
     def __init__(self, app: ASGIApp, config: StudioConfig):
@@ -56,7 +56,7 @@ class Guard:
         if refusal is not None:
             return await _refuse(scope, receive, _with_headers(scope, send), refusal)
         if scope["type"] == "http":
-            body = _Body(receive, self._limit(scope))
+            body = _LimitedBody(receive, self._limit(scope))
             await self.app(scope, body.receive, _with_headers(scope, send, body))
         else:
             await self.app(scope, receive, send)
@@ -66,13 +66,13 @@ class Guard:
         host = headers.get("host", "")
         if not self._is_ours(host):
             return HTTPException(403, f"this studio is not called {host[:80]!r}; open it under the address it printed")
-        changes = scope["type"] == "websocket" or scope["method"] not in SAFE
+        changes = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
         origin = headers.get("origin")
-        if origin is not None and (changes or scope["path"].startswith("/api")) and not _same(origin, host):
+        if origin is not None and (changes or scope["path"].startswith("/api")) and not _is_same_origin(origin, host):
             return HTTPException(403, f"a page of {origin[:80]!r} asked; the studio answers only to its own page")
         if scope["path"].startswith("/api") and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             return HTTPException(403, "a page of another site asked; the studio answers only to its own page")
-        if self.config.token is not None and scope["path"].startswith("/api") and not self._shows_token(scope, headers):
+        if self.config.token is not None and scope["path"].startswith("/api") and not self._has_token(scope, headers):
             return HTTPException(401, "this studio asks for its token: Authorization: Bearer TOKEN, or ?token=TOKEN")
         return self._too_long(scope, headers) if scope["type"] == "http" else None
 
@@ -83,25 +83,25 @@ class Guard:
         # Listening for others: an address in figures is no name that somebody could have pointed here.
         return not self.config.local and _is_address(name)
 
-    def _shows_token(self, scope: Scope, headers: Mapping[str, str]) -> bool:
-        shown = headers.get("authorization", "").removeprefix("Bearer ").strip()
+    def _has_token(self, scope: Scope, headers: Mapping[str, str]) -> bool:
+        bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
         query = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])
         return any(
             secrets.compare_digest(one.encode("utf-8", "replace"), (self.config.token or "").encode())
-            for one in (shown, query[0])
+            for one in (bearer, query[0])
         )
 
     def _limit(self, scope: Scope) -> int:
         """Bytes that a body may have."""
         if not _takes_files(scope["path"]):
-            return SMALL_BODY
+            return MAX_BODY_BYTES
         count = self.config.batch_photos if scope["path"].rstrip("/") == "/api/batch" else 1
-        return (self.config.upload_bytes + OVERHEAD) * min(count, 16)
+        return (self.config.upload_bytes + FORM_OVERHEAD_BYTES) * min(count, 16)
 
     def _too_long(self, scope: Scope, headers: Mapping[str, str]) -> HTTPException | None:
-        said = headers.get("content-length", "0")
+        declared = headers.get("content-length", "0")
         limit = self._limit(scope)
-        return too_large(limit) if not said.isdigit() or int(said) > limit else None
+        return too_large(limit) if not declared.isdigit() or int(declared) > limit else None
 
 
 def too_large(limit: int) -> HTTPException:
@@ -129,7 +129,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _same(origin: str, host: str) -> bool:
+def _is_same_origin(origin: str, host: str) -> bool:
     """Scheme, name and port of the page are those of the call."""
     try:
         parts = urlsplit(origin)
@@ -138,11 +138,11 @@ def _same(origin: str, host: str) -> bool:
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 
-class _Body:
+class _LimitedBody:
     """A body that is counted while it is read."""
 
     def __init__(self, receive: Receive, limit: int):
-        self._receive, self._limit, self._seen = receive, limit, 0
+        self._receive, self._limit, self._received_bytes = receive, limit, 0
         self.read = False  # to its end
 
     async def receive(self) -> Message:
@@ -152,21 +152,21 @@ class _Body:
             HTTPException: 413, it is longer than it may be.
         """
         message = await self._receive()
-        self._seen += len(message.get("body", b""))
+        self._received_bytes += len(message.get("body", b""))
         self.read = not message.get("more_body", False)
-        if self._seen > self._limit:
+        if self._received_bytes > self._limit:
             raise too_large(self._limit)
         return message
 
 
-def _with_headers(scope: Scope, send: Send, body: _Body | None = None) -> Send:
+def _with_headers(scope: Scope, send: Send, body: _LimitedBody | None = None) -> Send:
     private = scope["path"].startswith("/api")
     has_body = any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
+            for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
             if private:
                 headers.setdefault("cache-control", "no-store")
@@ -181,8 +181,8 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: HTTPExcep
     if scope["type"] == "http":
         return await error_answer(refusal)(scope, receive, send)
     await receive()  # the handshake
-    await send({"type": "websocket.close", "code": 4000 + refusal.status_code, "reason": _short(refusal.detail)})
+    await send({"type": "websocket.close", "code": 4000 + refusal.status_code, "reason": _shorten(refusal.detail)})
 
 
-def _short(words: Any) -> str:
+def _shorten(words: Any) -> str:
     return str(words).encode("utf-8")[:120].decode("utf-8", "ignore")

@@ -22,10 +22,10 @@ from starlette.exceptions import HTTPException
 from ganvas.errors import Stopped
 from ganvas.web.errors import error_as_data
 
-KEPT_JOBS = 200
-TOLD_SEC = 0.1  # between two reports of progress
-QUICK_AT_ONCE = 64
-OPEN = ("queued", "running")
+MAX_REMEMBERED_JOBS = 200
+REPORT_EVERY_SEC = 0.1  # between two reports of progress
+MAX_QUICK_CALLS = 64
+OPEN_STATES = ("queued", "running")
 
 Work = Callable[["Job"], Any]
 
@@ -33,18 +33,20 @@ Work = Callable[["Job"], Any]
 class Job:
     """Something long: `work(job)` returns its result, plain data."""
 
-    def __init__(self, kind: str, work: Work, *, owner: str | None = None, tell: Callable[[Job], None] | None = None):
+    def __init__(
+        self, kind: str, work: Work, *, owner: str | None = None, on_update: Callable[[Job], None] | None = None
+    ):
         self.id = secrets.token_urlsafe(16)
         self.kind, self.work, self.owner = kind, work, owner
         self.state, self.progress, self.message = "queued", 0.0, ""
         self.eta_sec: float | None = None
         self.result: Any = None
         self.error: dict[str, Any] | None = None
-        self.stopping = threading.Event()
+        self.cancel_requested = threading.Event()
         self.ended = threading.Event()
-        self.breathe: Callable[[], None] = _nothing
-        self._tell = tell
-        self._started_sec = self._told_sec = 0.0
+        self.run_quick_calls: Callable[[], None] = _noop
+        self._on_update = on_update
+        self._started_sec = self._reported_sec = 0.0
 
     def step(self, done: float, total: float | None, *_: object) -> None:
         """What long work calls after every step.
@@ -52,21 +54,21 @@ class Job:
         Raises:
             Stopped: the job was cancelled.
         """
-        if self.stopping.is_set():
+        if self.cancel_requested.is_set():
             raise Stopped(f"{self.kind} was cancelled")
         if total:
             self.progress = min(1.0, done / total)
             spent = time.monotonic() - self._started_sec
             self.eta_sec = spent * (1 / self.progress - 1) if self.progress > 0.02 else None
-        if time.monotonic() - self._told_sec > TOLD_SEC:
-            self.tell()
-        self.breathe()
+        if time.monotonic() - self._reported_sec > REPORT_EVERY_SEC:
+            self.report()
+        self.run_quick_calls()
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Report how it stands to whoever listens."""
-        self._told_sec = time.monotonic()
-        if self._tell is not None:
-            self._tell(self)
+        self._reported_sec = time.monotonic()
+        if self._on_update is not None:
+            self._on_update(self)
 
     def as_data(self) -> dict[str, Any]:
         """As the API has it."""
@@ -83,12 +85,12 @@ class Job:
 
     def run(self) -> None:
         """Do it, and remember how it ended; raises nothing."""
-        if self.stopping.is_set():
+        if self.cancel_requested.is_set():
             return self._end("cancelled")
         self.state, self._started_sec = "running", time.monotonic()
-        self.tell()
+        self.report()
         try:
-            self.result = finite(self.work(self))
+            self.result = json_safe(self.work(self))
         except Stopped:
             self._end("cancelled")
         except BaseException as error:
@@ -100,9 +102,9 @@ class Job:
 
     def _end(self, state: str) -> None:
         self.state, self.eta_sec = state, None
-        self.work = _nothing  # it holds on to photos
+        self.work = _noop  # it holds on to photos
         self.ended.set()
-        self.tell()
+        self.report()
 
     def drop(self) -> None:
         """Never begun, never will be."""
@@ -126,7 +128,7 @@ class Jobs:
         self._thread = threading.Thread(target=self._run, name="ganvas-device", daemon=True)
         self._thread.start()
 
-    def ask(self, work: Callable[[], Any]) -> Future:
+    def submit(self, work: Callable[[], Any]) -> Future:
         """Something quick, on the device's thread, before anything long goes on.
 
         Raises:
@@ -134,7 +136,7 @@ class Jobs:
         """
         future: Future = Future()
         with self._wake:
-            if self._closed or len(self._quick) >= QUICK_AT_ONCE:
+            if self._closed or len(self._quick) >= MAX_QUICK_CALLS:
                 raise HTTPException(503, "the studio is busy; try again in a moment")
             self._quick.append((work, future))
             self._wake.notify()
@@ -149,11 +151,11 @@ class Jobs:
         with self._wake:
             if len(self._long) >= self.waiting:
                 raise HTTPException(429, f"{self.waiting} jobs wait already; try again when one is done")
-            job.breathe = self._breathe
+            job.run_quick_calls = self._run_quick_calls
             self._long.append(job)
             self._remember(job)
             self._wake.notify()
-        job.tell()
+        job.report()
         return job
 
     def start_aside(self, job: Job) -> Job:
@@ -163,7 +165,7 @@ class Jobs:
             HTTPException: 429, too many run.
         """
         with self._wake:
-            if sum(one.state in OPEN for one in self._jobs.values()) >= 2 * self.waiting:
+            if sum(one.state in OPEN_STATES for one in self._jobs.values()) >= 2 * self.waiting:
                 raise HTTPException(429, "too many jobs run already; try again when one is done")
             self._remember(job)
         threading.Thread(target=job.run, name=f"ganvas-{job.kind}", daemon=True).start()
@@ -181,7 +183,7 @@ class Jobs:
 
     def cancel(self, job: Job) -> None:
         """Stop it at its next step; one that waits is taken out at once."""
-        job.stopping.set()
+        job.cancel_requested.set()
         with self._wake:
             waits = job in self._long
             if waits:
@@ -189,26 +191,26 @@ class Jobs:
         if waits:
             job.drop()
 
-    def cancel_of(self, owner: str) -> list[Job]:
+    def cancel_owned(self, owner: str) -> list[Job]:
         """Stop everything of one session; returns what was still open."""
-        found = [job for job in list(self._jobs.values()) if job.owner == owner and job.state in OPEN]
-        for job in found:
+        open_jobs = [job for job in list(self._jobs.values()) if job.owner == owner and job.state in OPEN_STATES]
+        for job in open_jobs:
             self.cancel(job)
-        return found
+        return open_jobs
 
-    def forget_of(self, owner: str) -> None:
+    def forget_owned(self, owner: str) -> None:
         """The results of a session that is gone go too."""
-        for id in [job.id for job in list(self._jobs.values()) if job.owner == owner and job.state not in OPEN]:
+        for id in [job.id for job in list(self._jobs.values()) if job.owner == owner and job.state not in OPEN_STATES]:
             self._jobs.pop(id, None)
 
-    def open_of(self, owner: str) -> list[Job]:
+    def open_jobs(self, owner: str) -> list[Job]:
         """A session's jobs that wait or run."""
-        return [job for job in list(self._jobs.values()) if job.owner == owner and job.state in OPEN]
+        return [job for job in list(self._jobs.values()) if job.owner == owner and job.state in OPEN_STATES]
 
     def close(self) -> None:
         """Stop everything and end the thread."""
         for job in list(self._jobs.values()):
-            if job.state in OPEN:
+            if job.state in OPEN_STATES:
                 self.cancel(job)
         with self._wake:
             self._closed = True
@@ -217,7 +219,9 @@ class Jobs:
 
     def _remember(self, job: Job) -> None:
         self._jobs[job.id] = job
-        for id in [i for i, one in self._jobs.items() if one.state not in OPEN][: max(0, len(self._jobs) - KEPT_JOBS)]:
+        for id in [i for i, one in self._jobs.items() if one.state not in OPEN_STATES][
+            : max(0, len(self._jobs) - MAX_REMEMBERED_JOBS)
+        ]:
             del self._jobs[id]
 
     def _run(self) -> None:
@@ -229,32 +233,32 @@ class Jobs:
                     return
                 job = None if self._quick else self._long.popleft()
             if job is None:
-                self._breathe()
+                self._run_quick_calls()
             else:
                 job.run()
             job = None  # what ran last is not kept alive while nothing runs
 
-    def _breathe(self) -> None:
+    def _run_quick_calls(self) -> None:
         """Do what is quick and waits. Inside a job's step: neither its randomness nor its gradients are touched."""
         while True:
             with self._wake:
                 if not self._quick:
                     return
                 work, future = self._quick.popleft()
-            _settle(work, future)
+            _run_into_future(work, future)
             del work, future
 
 
-def finite(data: Any) -> Any:
+def json_safe(data: Any) -> Any:
     """Plain data as JSON can have it: what is not a finite number becomes null."""
     if isinstance(data, dict):
-        return {key: finite(value) for key, value in data.items()}
+        return {key: json_safe(value) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
-        return [finite(value) for value in data]
+        return [json_safe(value) for value in data]
     return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
-def _settle(work: Callable[[], Any], future: Future) -> None:
+def _run_into_future(work: Callable[[], Any], future: Future) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:
@@ -266,5 +270,5 @@ def _settle(work: Callable[[], Any], future: Future) -> None:
         future.set_result(result)
 
 
-def _nothing(*_: object) -> None:
+def _noop(*_: object) -> None:
     return None

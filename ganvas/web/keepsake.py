@@ -33,17 +33,17 @@ from ganvas.images.sixteen import PNG_SIGNATURE, png_chunk, png_chunks
 from ganvas.inversion.result import Inversion
 from ganvas.session import SeedSession, Session
 
-FORMAT = "ganvas-session-1"
-CHUNK = b"gaNS"
+_FORMAT = "ganvas-session-1"
+PNG_CHUNK = b"gaNS"
 ZIP_START = b"PK\x03\x04"
 CARD, TENSORS, ORIGINAL = "card.json", "inversion.safetensors", "original"
-MOST = {CARD: 16 * 2**20, TENSORS: 512 * 2**20}
-MOST_ENTRIES = 200  # of the history; older ones are left out
+MAX_MEMBER_BYTES = {CARD: 16 * 2**20, TENSORS: 512 * 2**20}
+MAX_HISTORY_ENTRIES = 200  # of the history; older ones are left out
 _FACTS = ("figures", "effort", "seed", "fingerprint", "source", "crop")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keepsake:
+class ProjectFile:
     """What such a file holds, checked as far as it can be without its generator."""
 
     history: tuple[Recipe, ...]
@@ -64,7 +64,7 @@ class Keepsake:
         return self.original is None
 
 
-def keepsake_of(session: Session, *, original: bytes | None, name: str, face: int | None) -> bytes:
+def build_project_file(session: Session, *, original: bytes | None, name: str, face: int | None) -> bytes:
     """The file of a session.
 
     Args:
@@ -73,20 +73,22 @@ def keepsake_of(session: Session, *, original: bytes | None, name: str, face: in
         name: what the photo is called.
         face: which of its faces, from 0.
     """
-    history, at = kept_history(session.history, session.at)
-    found = session.inversion
+    history, at = trim_history(session.history, session.at)
+    inversion = session.inversion
     card: dict[str, Any] = {
-        "format": FORMAT,
+        "format": _FORMAT,
         "name": name,
         "face": face,
         "seed": isinstance(session, SeedSession),
         "at": at,
         "history": [json.loads(recipe.to_json()) for recipe in history],
-        "inversion": {fact: getattr(found, fact) for fact in _FACTS},
+        "inversion": {fact: getattr(inversion, fact) for fact in _FACTS},
     }
-    if found.crop is not None:
-        card["inversion"]["crop"] = [float(number) for number in found.crop]
-    tensors = {"ws": found.ws.contiguous()} | {f"delta.{n}": t.half().contiguous() for n, t in found.delta.items()}
+    if inversion.crop is not None:
+        card["inversion"]["crop"] = [float(number) for number in inversion.crop]
+    tensors = {"ws": inversion.ws.contiguous()} | {
+        f"delta.{n}": t.half().contiguous() for n, t in inversion.delta.items()
+    }
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as members:
         members.writestr(_member(CARD), json.dumps(card, ensure_ascii=False))
@@ -96,7 +98,7 @@ def keepsake_of(session: Session, *, original: bytes | None, name: str, face: in
     return file.getvalue()
 
 
-def kept_history(history: Sequence[Recipe], at: int) -> tuple[list[Recipe], int]:
+def trim_history(history: Sequence[Recipe], at: int) -> tuple[list[Recipe], int]:
     """As much of a history as a file holds: the untouched beginning, what is in force, and what is nearest to it.
 
     Args:
@@ -107,13 +109,13 @@ def kept_history(history: Sequence[Recipe], at: int) -> tuple[list[Recipe], int]
         The entries that are kept, and which of them is in force.
     """
     sizes = [len(recipe.to_json().encode()) for recipe in history]
-    chosen, room = {0, at}, MOST[CARD] // 2 - sizes[0] - sizes[at]
+    chosen, room = {0, at}, MAX_MEMBER_BYTES[CARD] // 2 - sizes[0] - sizes[at]
     for i in sorted(range(len(history)), key=lambda i: abs(i - at)):
-        if i not in chosen and len(chosen) < MOST_ENTRIES and sizes[i] <= room:
+        if i not in chosen and len(chosen) < MAX_HISTORY_ENTRIES and sizes[i] <= room:
             chosen.add(i)
             room -= sizes[i]
-    kept = sorted(chosen)
-    return [history[i] for i in kept], kept.index(at)
+    indices = sorted(chosen)
+    return [history[i] for i in indices], indices.index(at)
 
 
 def _member(name: str) -> zipfile.ZipInfo:
@@ -121,21 +123,21 @@ def _member(name: str) -> zipfile.ZipInfo:
     return zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
 
 
-def into_png(file: bytes, keepsake: bytes) -> bytes:
+def embed_in_png(file: bytes, project: bytes) -> bytes:
     """A PNG with a keepsake in it, before its last chunk."""
     end = file.rindex(b"IEND") - 4
-    return file[:end] + png_chunk(CHUNK, keepsake) + file[end:]
+    return file[:end] + png_chunk(PNG_CHUNK, project) + file[end:]
 
 
-def without_keepsake(data: bytes) -> bytes:
+def strip_project_file(data: bytes) -> bytes:
     """The same file without one: what is edited anew as a picture does not carry its past along for ever."""
-    if not data.startswith(PNG_SIGNATURE) or CHUNK not in data:
+    if not data.startswith(PNG_SIGNATURE) or PNG_CHUNK not in data:
         return data
-    kept = [png_chunk(name, body) for name, body in png_chunks(data) if name != CHUNK]
-    return PNG_SIGNATURE + b"".join(kept)
+    chunks = [png_chunk(name, body) for name, body in png_chunks(data) if name != PNG_CHUNK]
+    return PNG_SIGNATURE + b"".join(chunks)
 
 
-def read_keepsake(data: bytes, *, upload_bytes: int) -> Keepsake | None:
+def read_project_file(data: bytes, *, upload_bytes: int) -> ProjectFile | None:
     """What a saved PNG or a .ganvas file holds; None for any other picture.
 
     Args:
@@ -147,26 +149,26 @@ def read_keepsake(data: bytes, *, upload_bytes: int) -> Keepsake | None:
             still a picture, and gives None.)
     """
     if data.startswith(ZIP_START):
-        return _checked(data, upload_bytes)
+        return _parse(data, upload_bytes)
     try:
-        found = _chunk(data)
-        return None if found is None else _checked(found, upload_bytes)
+        chunk = _find_chunk(data)
+        return None if chunk is None else _parse(chunk, upload_bytes)
     except BadImage:
         return None
 
 
-def _chunk(data: bytes) -> bytes | None:
-    if not data.startswith(PNG_SIGNATURE) or CHUNK not in data:
+def _find_chunk(data: bytes) -> bytes | None:
+    if not data.startswith(PNG_SIGNATURE) or PNG_CHUNK not in data:
         return None
-    return next((body for name, body in png_chunks(data) if name == CHUNK), None)
+    return next((body for name, body in png_chunks(data) if name == PNG_CHUNK), None)
 
 
-def _checked(file: bytes, upload_bytes: int) -> Keepsake:
+def _parse(file: bytes, upload_bytes: int) -> ProjectFile:
     """The contents, with everything that is not as we write it refused."""
     try:
         members = _members(file, upload_bytes)
         card = json.loads(members[CARD].decode("utf-8"))
-        if card["format"] != FORMAT:
+        if card["format"] != _FORMAT:
             raise ValueError(f"another format, {str(card['format'])[:40]}")
         history, at = _history(card)
         face = card["face"]
@@ -180,13 +182,13 @@ def _checked(file: bytes, upload_bytes: int) -> Keepsake:
     except Exception as error:  # of zipfile, json, safetensors: whatever a hostile file makes them raise
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise BadImage(f"this is not a session that ganvas saved, or it is damaged ({reason})") from error
-    return Keepsake(
+    return ProjectFile(
         history=history, at=at, inversion=inversion, original=members.get(ORIGINAL), name=card["name"][:100], face=face
     )
 
 
 def _members(file: bytes, upload_bytes: int) -> dict[str, bytes]:
-    most = MOST | {ORIGINAL: upload_bytes}
+    most = MAX_MEMBER_BYTES | {ORIGINAL: upload_bytes}
     with zipfile.ZipFile(io.BytesIO(file)) as archive:
         entries = archive.infolist()
         names = [entry.filename for entry in entries]
@@ -200,10 +202,10 @@ def _members(file: bytes, upload_bytes: int) -> dict[str, bytes]:
 
 
 def _history(card: dict[str, Any]) -> tuple[tuple[Recipe, ...], int]:
-    said, at = card["history"], card["at"]
-    if not isinstance(said, list) or not 0 < len(said) <= MOST_ENTRIES:
+    entries, at = card["history"], card["at"]
+    if not isinstance(entries, list) or not 0 < len(entries) <= MAX_HISTORY_ENTRIES:
         raise ValueError("its history is none")
-    history = tuple(Recipe.from_json(json.dumps(recipe)) for recipe in said)
+    history = tuple(Recipe.from_json(json.dumps(recipe)) for recipe in entries)
     if isinstance(at, bool) or not isinstance(at, int) or not 0 <= at < len(history):
         raise ValueError("its history has no such place")
     if history[0].steps or len({recipe.fingerprint for recipe in history}) != 1:
@@ -225,7 +227,7 @@ def _inversion(facts: dict[str, Any], file: bytes) -> Inversion:
     crop = facts["crop"]
     numbers = {k: float(v) for k, v in facts["figures"].items() if isinstance(v, (int, float))}
     plain = {name: facts[name] for name in _FACTS if name not in ("figures", "crop")}
-    made = Inversion(
+    inversion = Inversion(
         ws=ws.float(),
         delta=delta,
         figures=numbers,
@@ -233,9 +235,11 @@ def _inversion(facts: dict[str, Any], file: bytes) -> Inversion:
         **plain,
     )
     kinds = {"effort": str, "seed": int, "fingerprint": str, "source": str}
-    if not all(isinstance(getattr(made, name), kind) for name, kind in kinds.items()):
+    if not all(isinstance(getattr(inversion, name), kind) for name, kind in kinds.items()):
         raise ValueError("facts of another kind")
-    return dataclasses.replace(made, crop=made.crop if made.crop is None or len(made.crop) == 4 else None)
+    return dataclasses.replace(
+        inversion, crop=inversion.crop if inversion.crop is None or len(inversion.crop) == 4 else None
+    )
 
 
 def _check_finite(tensor: Tensor) -> None:

@@ -10,17 +10,17 @@ from fastapi import FastAPI
 from starlette.responses import HTMLResponse
 
 
-def manual(app: FastAPI) -> HTMLResponse:
+def render_api_docs(app: FastAPI) -> HTMLResponse:
     """Every call with its parameters, its body and what it is for."""
-    described = app.openapi()
+    spec = app.openapi()
     calls = [
-        _call(method, path, call, described.get("components", {}).get("schemas", {}))
-        for path, methods in described["paths"].items()
+        _call(method, path, call, spec.get("components", {}).get("schemas", {}))
+        for path, methods in spec["paths"].items()
         for method, call in methods.items()
     ]
-    head = f"<h1>{escape(described['info']['title'])} {escape(described['info']['version'])}</h1>"
-    told = (
-        f"<p>{escape(described['info'].get('description', ''))} The same as data: "
+    head = f"<h1>{escape(spec['info']['title'])} {escape(spec['info']['version'])}</h1>"
+    intro = (
+        f"<p>{escape(spec['info'].get('description', ''))} The same as data: "
         '<a href="/openapi.json">openapi.json</a>. Errors are <code>{"error": {"kind", "message", "hint"}}</code>.</p>'
         "<p>WebSocket <code>/api/sessions/{id}/events</code>: jobs, previews and state out; sliders that are being "
         "moved in.</p>"
@@ -28,7 +28,7 @@ def manual(app: FastAPI) -> HTMLResponse:
     style = '<link rel="stylesheet" href="/static/manual.css">'
     return HTMLResponse(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>ganvas studio: API</title>'
-        f'<meta name="viewport" content="width=device-width">{style}<main>{head}{told}{"".join(calls)}</main></html>'
+        f'<meta name="viewport" content="width=device-width">{style}<main>{head}{intro}{"".join(calls)}</main></html>'
     )
 
 
@@ -58,6 +58,6 @@ def _body(call: dict[str, Any], schemas: dict[str, Any]) -> str:
 
 def _kind(schema: dict[str, Any]) -> str:
     kinds = [schema, *schema.get("anyOf", [])]
-    said = " or ".join(str(one["type"]) for one in kinds if "type" in one) or "object"
+    type_names = " or ".join(str(one["type"]) for one in kinds if "type" in one) or "object"
     default = f", default {json.dumps(schema['default'])}" if "default" in schema else ""
-    return said + default
+    return type_names + default

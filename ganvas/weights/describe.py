@@ -11,7 +11,7 @@ from ganvas.weights.checkpoint import fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
-class Description:
+class ModelInfo:
     """A loaded network, described."""
 
     family: str
@@ -23,16 +23,16 @@ class Description:
     facts: dict[str, Any] = field(default_factory=dict)  # what its file said: licence, source, notes
 
 
-def describe(network: Network, *, name: str) -> Description:
+def describe(network: Network, *, name: str) -> ModelInfo:
     """What `network` is; `name` (a catalogue name or a path) is put into the commands."""
     kind = _kind(network)
-    return Description(
+    return ModelInfo(
         family=network.family,
         kind=kind,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         fingerprint=fingerprint(network),
         properties=_PROPERTIES[kind](network),
-        uses=tuple(use.format(name=_quoted(name)) for use in _uses(network, kind)),
+        uses=tuple(use.format(name=_quote(name)) for use in _uses(network, kind)),
         facts=dict(network.facts),
     )
 
@@ -106,5 +106,5 @@ def _sizes(rules: SizeRules) -> str:
     return ", ".join(parts)
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return f'"{name}"' if " " in name else name

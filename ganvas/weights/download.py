@@ -18,18 +18,18 @@ from urllib.parse import urlsplit
 
 from ganvas import __version__
 from ganvas.errors import FetchError
-from ganvas.weights.store import Progress, megabytes
+from ganvas.weights.store import OnDownloadProgress, megabytes
 
 TIMEOUT_SEC = 30  # without a single byte
 TRIES = 5  # in a row that bring nothing new
 PAUSE_SEC = 0.5  # before the second try; doubles with each
-MAX_BYTES = 4 << 30  # of a file whose size we do not know beforehand
+MAX_DOWNLOAD_BYTES = 4 << 30  # of a file whose size we do not know beforehand
 READ_BYTES = 1 << 18
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Announced:
+class RemoteFile:
     """What the server says about the whole file."""
 
     url: str
@@ -52,7 +52,12 @@ def check_url(url: str) -> None:
 
 
 def download(
-    url: str, part: Path, *, size_bytes: int | None = None, on_progress: Progress | None = None, tries: int = TRIES
+    url: str,
+    part: Path,
+    *,
+    size_bytes: int | None = None,
+    on_progress: OnDownloadProgress | None = None,
+    tries: int = TRIES,
 ) -> None:
     """Bring the file at `url` into `part`, going on from what is there already.
 
@@ -83,7 +88,7 @@ def download(
             trouble = str(getattr(error, "reason", error)) or type(error).__name__
         failures = failures + 1 if _size(part) <= before else 0
         if failures >= tries:
-            raise FetchError(_gave_up(url, trouble, part))
+            raise FetchError(_failure_message(url, trouble, part))
         time.sleep(PAUSE_SEC * 2 ** max(failures - 1, 0))
 
 
@@ -93,7 +98,7 @@ def forget(part: Path) -> None:
     _note(part).unlink(missing_ok=True)
 
 
-def _attempt(url: str, part: Path, size_bytes: int | None, on_progress: Progress) -> None:
+def _attempt(url: str, part: Path, size_bytes: int | None, on_progress: OnDownloadProgress) -> None:
     """One connection: the whole file, or the rest of it."""
     known = _recall(part, url)
     start = _size(part) if known is not None else 0
@@ -102,17 +107,17 @@ def _attempt(url: str, part: Path, size_bytes: int | None, on_progress: Progress
     with _open(url, start, known) as response:
         resumed = known is not None and start > 0 and response.status == 206
         start = start if resumed else 0
-        announced = _announced(url, response, resumed)
-        _check_answer(response, announced, size_bytes)
-        if resumed and announced.size_bytes != known.size_bytes:
+        remote = _parse_headers(url, response, resumed)
+        _check_answer(response, remote, size_bytes)
+        if resumed and remote.size_bytes != known.size_bytes:
             forget(part)
             raise ConnectionError("the file on the server has changed meanwhile")
-        _remember(part, announced)
+        _remember(part, remote)
         with open(part, "ab" if resumed else "wb") as file:
-            _copy(response, file, start, announced.size_bytes, on_progress)
+            _copy(response, file, start, remote.size_bytes, on_progress)
 
 
-def _open(url: str, start: int, known: Announced | None) -> Any:
+def _open(url: str, start: int, known: RemoteFile | None) -> Any:
     headers = {"User-Agent": f"ganvas/{__version__}", "Accept-Encoding": "identity"}
     if known is not None and known.validator is not None and start > 0:
         headers |= {"Range": f"bytes={start}-", "If-Range": known.validator}
@@ -128,20 +133,20 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _announced(url: str, response: Any, resumed: bool) -> Announced:
+def _parse_headers(url: str, response: Any, resumed: bool) -> RemoteFile:
     """Read the headers; a resumed answer has the size of the whole file behind the slash of Content-Range."""
     headers = response.headers
     size = headers.get("Content-Range", "").rpartition("/")[2] if resumed else headers.get("Content-Length", "")
     etag = headers.get("ETag", "")
     strong = etag if etag.startswith('"') else None  # W/"…" may be the same for different bytes
-    return Announced(
+    return RemoteFile(
         url=url, size_bytes=int(size) if size.isdigit() else None, validator=strong or headers.get("Last-Modified")
     )
 
 
-def _check_answer(response: Any, announced: Announced, size_bytes: int | None) -> None:
+def _check_answer(response: Any, remote: RemoteFile, size_bytes: int | None) -> None:
     """Refuse what cannot be the file before a byte of it is stored."""
-    url, size = announced.url, announced.size_bytes
+    url, size = remote.url, remote.size_bytes
     if response.headers.get_content_type() == "text/html":
         raise FetchError(
             f"{url} answered with a web page instead of the file; open it in a browser to see what it says"
@@ -152,25 +157,29 @@ def _check_answer(response: Any, announced: Announced, size_bytes: int | None) -
         )
     if size_bytes is not None and size is not None and size != size_bytes:
         raise FetchError(f"{url} should hold {size_bytes:,} bytes, but the server announces {size:,}")
-    if (size or 0) > MAX_BYTES:
-        raise FetchError(f"{url} announces {megabytes(size or 0)}; more than {megabytes(MAX_BYTES)} are not fetched")
+    if (size or 0) > MAX_DOWNLOAD_BYTES:
+        raise FetchError(
+            f"{url} announces {megabytes(size or 0)}; more than {megabytes(MAX_DOWNLOAD_BYTES)} are not fetched"
+        )
 
 
-def _copy(response: Any, file: IO[bytes], done: int, size: int | None, on_progress: Progress) -> None:
+def _copy(response: Any, file: IO[bytes], done: int, size: int | None, on_progress: OnDownloadProgress) -> None:
     on_progress(done, size)
     while chunk := response.read(READ_BYTES):
         file.write(chunk)
         done += len(chunk)
-        if done > (MAX_BYTES if size is None else size):
-            raise FetchError(f"more bytes come than were announced ({done:,} instead of {size or MAX_BYTES:,})")
+        if done > (MAX_DOWNLOAD_BYTES if size is None else size):
+            raise FetchError(
+                f"more bytes come than were announced ({done:,} instead of {size or MAX_DOWNLOAD_BYTES:,})"
+            )
         on_progress(done, size)
     if size is not None and done < size:
         raise ConnectionError(f"the connection ended after {done:,} of {size:,} bytes")
 
 
-def _gave_up(url: str, trouble: str, part: Path) -> str:
-    kept = f" {megabytes(_size(part))} are kept: the same call goes on from there." if _size(part) else ""
-    return f"cannot fetch {url}: {trouble}.{kept} Is this computer online, and is a proxy needed (https_proxy)?"
+def _failure_message(url: str, trouble: str, part: Path) -> str:
+    resume_note = f" {megabytes(_size(part))} are kept: the same call goes on from there." if _size(part) else ""
+    return f"cannot fetch {url}: {trouble}.{resume_note} Is this computer online, and is a proxy needed (https_proxy)?"
 
 
 def _ignore(done: int, total: int | None) -> None:
@@ -185,14 +194,14 @@ def _note(part: Path) -> Path:
     return part.with_suffix(".json")
 
 
-def _remember(part: Path, announced: Announced) -> None:
-    _note(part).write_text(json.dumps(asdict(announced)), encoding="utf-8")
+def _remember(part: Path, remote: RemoteFile) -> None:
+    _note(part).write_text(json.dumps(asdict(remote)), encoding="utf-8")
 
 
-def _recall(part: Path, url: str) -> Announced | None:
+def _recall(part: Path, url: str) -> RemoteFile | None:
     """What is known about `part`, if it can be gone on with."""
     try:
-        known = Announced(**json.loads(_note(part).read_text(encoding="utf-8")))
+        known = RemoteFile(**json.loads(_note(part).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
     return known if known.url == url and known.validator is not None else None

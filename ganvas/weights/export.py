@@ -32,16 +32,16 @@ from ganvas.models.protocol import GeneratorModule, Network, SizeRules
 
 OPSET = 18  # runs in ONNX Runtime 1.14 and later
 TOLERANCE = 2 / 255  # in [-1, 1]: one grey level of 8 bits
-LATENTS = ("z", "ws")
-NEEDED = ("onnx", "onnxscript", "onnxruntime")
+_LATENTS = ("z", "ws")
+REQUIRED_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 # An axis of any length. What a network does to be quick may depend on it, what it draws does not.
 OPEN = torch.export.Dim.DYNAMIC
 AXES = ("N", "C", "H", "W")
-TRACED_PX = 32  # a picture size to trace and compare img → img networks at; the graph takes others
+TRACE_PX = 32  # a picture size to trace and compare img → img networks at; the graph takes others
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exported:
+class ExportResult:
     """What was written, and how it compares with PyTorch."""
 
     path: Path
@@ -52,7 +52,7 @@ class Exported:
     size_bytes: int
 
 
-def export_onnx(network: Network, path: str | Path, *, latent: str = "z", unit_range: bool = False) -> Exported:
+def export_onnx(network: Network, path: str | Path, *, latent: str = "z", unit_range: bool = False) -> ExportResult:
     """Write a generator, translator or upscaler as ONNX.
 
     Args:
@@ -70,8 +70,8 @@ def export_onnx(network: Network, path: str | Path, *, latent: str = "z", unit_r
         BadConfig: a discriminator, or an unknown `latent`.
         GanvasError: the file would differ from PyTorch by more than a grey level, or cannot be written.
     """
-    check_known(latent, LATENTS, what="latent")
-    if any(importlib.util.find_spec(name) is None for name in NEEDED):
+    check_known(latent, _LATENTS, what="latent")
+    if any(importlib.util.find_spec(name) is None for name in REQUIRED_PACKAGES):
         raise MissingExtra("ONNX export", "onnx")
     path = Path(path).expanduser()
     was_training = network.training
@@ -184,7 +184,7 @@ def _plan_img2img(network: ImageToImage, *, unit_range: bool) -> _Plan:
     rules, step = network.size_rules, network.size_rules.multiple_of
     channels: int = getattr(network, "in_channels", None) or getattr(network, "img_channels")  # noqa: B009
     module: nn.Module = _FromImg(network)
-    side = fitting_size(TRACED_PX, TRACED_PX, rules)[0]
+    side = fitting_size(TRACE_PX, TRACE_PX, rules)[0]
     more = 0 if rules.square else step
     traced = side + step  # two steps at least: the tracer takes a 1 for a constant
     sizes = ((2, traced, traced + more), (1, side, side + more), (3, side + more, side))
@@ -221,7 +221,7 @@ def _noise(*shape: int) -> Tensor:
 
 def _metadata(*, network: Network, unit_range: bool, **more: Any) -> dict[str, str]:
     """What a user of the file must know; values are text, as ONNX has it."""
-    told = {
+    metadata = {
         "made_by": f"ganvas {__version__}",
         "family": network.family,
         "kind": FAMILIES[network.family].kind,
@@ -229,39 +229,39 @@ def _metadata(*, network: Network, unit_range: bool, **more: Any) -> dict[str, s
         **more,
         **{f"fact.{key}": value for key, value in network.facts.items()},
     }
-    return {key: value if isinstance(value, str) else json.dumps(value, default=str) for key, value in told.items()}
+    return {key: value if isinstance(value, str) else json.dumps(value, default=str) for key, value in metadata.items()}
 
 
 # Writing and comparing.
 
 
-def _write(plan: _Plan, path: Path) -> Exported:
+def _write(plan: _Plan, path: Path) -> ExportResult:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
-            made = Path(folder) / "model.onnx"
-            _trace(plan, made)
-            difference, compared = _compare(plan, made)
+            onnx_path = Path(folder) / "model.onnx"
+            _trace(plan, onnx_path)
+            difference, compared = _compare(plan, onnx_path)
             if not difference <= TOLERANCE:  # NaN too
                 raise GanvasError(
                     f"{path} is not written: ONNX Runtime's pixels differ by {difference:.3g} from PyTorch's, more "
                     f"than a grey level ({TOLERANCE:.3g}). Please report it with the output of: ganvas models info"
                 )
-            inputs, outputs = _signature(made)
-            size = made.stat().st_size
-            os.replace(made, path)
+            inputs, outputs = _signature(onnx_path)
+            size = onnx_path.stat().st_size
+            os.replace(onnx_path, path)
     except OSError as error:
         raise GanvasError(f"cannot write {path}: {error}") from error
-    return Exported(
+    return ExportResult(
         path=path, inputs=inputs, outputs=outputs, max_difference=difference, compared=compared, size_bytes=size
     )
 
 
-def _trace(plan: _Plan, made: Path) -> None:
+def _trace(plan: _Plan, onnx_path: Path) -> None:
     import onnx
 
     # With gradients off, some networks write into shared memory, which a graph cannot.
-    with _quietly(), torch.enable_grad():
+    with _silence_exporter(), torch.enable_grad():
         try:
             shapes = (plan.shapes,) if isinstance(plan.module, _UnitRange) else plan.shapes
             traced = torch.export.export(plan.module, plan.traced, dynamic_shapes=shapes, strict=False)
@@ -279,7 +279,7 @@ def _trace(plan: _Plan, made: Path) -> None:
     _name_axes(model.graph)
     onnx.helper.set_model_props(model, plan.metadata)
     onnx.checker.check_model(model)
-    onnx.save(model, str(made))
+    onnx.save(model, str(onnx_path))
 
 
 def _name_axes(graph: Any) -> None:
@@ -292,14 +292,16 @@ def _name_axes(graph: Any) -> None:
     for value in (*graph.input, *graph.output, *graph.value_info):
         for size in value.type.tensor_type.shape.dim:
             if size.dim_param:
-                size.dim_param = re.sub(r"[A-Za-z_]\w*", lambda found: names.get(found[0], found[0]), size.dim_param)
+                size.dim_param = re.sub(
+                    r"[A-Za-z_]\w*", lambda contents: names.get(contents[0], contents[0]), size.dim_param
+                )
 
 
-def _compare(plan: _Plan, made: Path) -> tuple[float, tuple[tuple[int, ...], ...]]:
+def _compare(plan: _Plan, onnx_path: Path) -> tuple[float, tuple[tuple[int, ...], ...]]:
     """The largest difference of a pixel in [-1, 1] over all calls, and the shapes that were compared."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(made), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(onnx_path), providers=["CPUExecutionProvider"])
     differences, shapes = [], []
     for inputs in plan.compared:
         with torch.no_grad():
@@ -313,10 +315,10 @@ def _compare(plan: _Plan, made: Path) -> tuple[float, tuple[tuple[int, ...], ...
     return worst * (2 if isinstance(plan.module, _UnitRange) else 1), tuple(shapes)
 
 
-def _signature(made: Path) -> tuple[dict[str, tuple[int | str, ...]], dict[str, tuple[int | str, ...]]]:
+def _signature(onnx_path: Path) -> tuple[dict[str, tuple[int | str, ...]], dict[str, tuple[int | str, ...]]]:
     import onnx
 
-    graph = onnx.load(str(made), load_external_data=False).graph
+    graph = onnx.load(str(onnx_path), load_external_data=False).graph
 
     def shapes(values: Any) -> dict[str, tuple[int | str, ...]]:
         return {
@@ -328,7 +330,7 @@ def _signature(made: Path) -> tuple[dict[str, tuple[int | str, ...]], dict[str, 
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def _silence_exporter() -> Iterator[None]:
     """The exporter talks about itself, and about torchvision, which nobody here needs."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
     levels = [logger.level for logger in loggers]

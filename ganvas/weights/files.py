@@ -11,12 +11,12 @@ from safetensors import SafetensorError, safe_open
 
 from ganvas.errors import BrokenWeights, UnknownWeights, WeightsError
 from ganvas.weights.archives import Zip, read_npy, read_npz, read_torch_tar, read_torch_zip
-from ganvas.weights.found import Found
-from ganvas.weights.intake import Intake
+from ganvas.weights.found import FileContents
+from ganvas.weights.intake import ReadLimits
 from ganvas.weights.unpickle import LEGACY_MAGIC, read_legacy, unpickle
 
 # First bytes → what it is and what to do.
-_OTHERS: list[tuple[int, bytes, str]] = [
+_FOREIGN_FORMATS: list[tuple[int, bytes, str]] = [
     (0, b"\x89HDF\r\n", "a Keras or HDF5 file. ganvas reads PyTorch, safetensors, OpenVINO and ncnn weights"),
     (4, b"TFL3", "a TensorFlow Lite model. ganvas reads PyTorch, safetensors, OpenVINO and ncnn weights"),
     (0, b"GGUF", "a GGUF language model, not a GAN"),
@@ -33,7 +33,7 @@ _PICKLE_SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".tar")
 _SIBLINGS = (".param", ".xml")  # beside the .bin of ncnn and of OpenVINO
 
 
-def open_file(path: str | Path) -> Found:
+def open_file(path: str | Path) -> FileContents:
     """The contents of a weights file as inert data; nothing of it is run.
 
     Args:
@@ -47,11 +47,11 @@ def open_file(path: str | Path) -> Found:
         BrokenWeights: no such file, cut short, a web page or a pointer under the file's name.
         UnknownWeights: a kind of file that ganvas does not read.
     """
-    path = _described(Path(path).expanduser())
+    path = _resolve_folder(Path(path).expanduser())
     _check_file(path)
-    data = _mapped(path)
+    data = _memory_map(path)
     try:
-        return _found(path, data)
+        return _read_contents(path, data)
     except WeightsError:
         raise
     except MemoryError as error:
@@ -61,7 +61,7 @@ def open_file(path: str | Path) -> Found:
         raise BrokenWeights(f"{path.name} cannot be read ({type(error).__name__}: {str(error)[:200]}).") from error
 
 
-def _described(path: Path) -> Path:
+def _resolve_folder(path: Path) -> Path:
     """A folder of OpenVINO networks is opened by one of its descriptions; the reader finds the rest."""
     descriptions = sorted(path.glob("*.xml")) if path.is_dir() else []
     return descriptions[-1] if descriptions else path
@@ -80,7 +80,7 @@ def _check_file(path: Path) -> None:
         raise BrokenWeights(f"{path.name} is empty (0 bytes): its download never began. Fetch it again.")
 
 
-def _mapped(path: Path) -> memoryview:
+def _memory_map(path: Path) -> memoryview:
     """The file's bytes without reading them; private, so that nothing can be written back."""
     try:
         with path.open("rb") as file:
@@ -89,28 +89,28 @@ def _mapped(path: Path) -> memoryview:
         raise BrokenWeights(f"{path} cannot be opened: {error.strerror or error}") from error
 
 
-def _found(path: Path, data: memoryview) -> Found:
+def _read_contents(path: Path, data: memoryview) -> FileContents:
     head = bytes(data[:1024])
     _check_text(path, head, len(data))
     if _is_safetensors(head):
         return _safetensors(path, len(data))
     if head[:2] == b"PK":
         return _zip(path, data)
-    intake = Intake(path.name, len(data))
+    limits = ReadLimits(path.name, len(data))
     if head[:6] == b"\x93NUMPY":
-        return Found(path, "numpy", read_npy(data, intake))
+        return FileContents(path, "numpy", read_npy(data, limits))
     if head.startswith(LEGACY_MAGIC):
-        return Found(path, "torch", read_legacy(data, intake))
+        return FileContents(path, "torch", read_legacy(data, limits))
     if head[257:262] == b"ustar":
-        return Found(path, "torch", read_torch_tar(data, intake))
+        return FileContents(path, "torch", read_torch_tar(data, limits))
     if head.startswith(b"7767517"):
-        return Found(path, "ncnn")
+        return FileContents(path, "ncnn")
     if b"<net " in head:
-        return Found(path, "openvino")
-    if path.suffix == ".bin" and (described := _sibling(path)):
-        return open_file(described)
+        return FileContents(path, "openvino")
+    if path.suffix == ".bin" and (description := _sibling(path)):
+        return open_file(description)
     if _is_pickle(head, path):
-        return Found(path, "pickle", unpickle(data, intake))
+        return FileContents(path, "pickle", unpickle(data, limits))
     raise _unknown(path, head)
 
 
@@ -136,25 +136,25 @@ def _is_safetensors(head: bytes) -> bool:
     return len(head) > 9 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < 1 << 32
 
 
-def _safetensors(path: Path, size: int) -> Found:
+def _safetensors(path: Path, size: int) -> FileContents:
     try:
         with safe_open(path, framework="pt") as file:
             header = dict(file.metadata() or {})
-            return Found(path, "safetensors", {name: file.get_tensor(name) for name in file.keys()}, header)
+            return FileContents(path, "safetensors", {name: file.get_tensor(name) for name in file.keys()}, header)
     except SafetensorError as error:
         raise BrokenWeights(
             f"{path.name} is a damaged safetensors file ({error}); {size:,} bytes are there. Fetch it again."
         ) from error
 
 
-def _zip(path: Path, data: memoryview) -> Found:
+def _zip(path: Path, data: memoryview) -> FileContents:
     archive = Zip(path, data, path.name)
     if any(name == "data.pkl" or name.endswith("/data.pkl") for name in archive.members):
-        return Found(path, "torch", read_torch_zip(archive))
+        return FileContents(path, "torch", read_torch_zip(archive))
     if archive.members and all(name.endswith(".npy") for name in archive.members):
-        return Found(path, "numpy", read_npz(archive))
-    shown = ", ".join(list(archive.members)[:5]) or "nothing"
-    raise UnknownWeights(f"{path.name} is a zip archive of {shown[:200]}. Unpack it and load the weights file in it.")
+        return FileContents(path, "numpy", read_npz(archive))
+    names = ", ".join(list(archive.members)[:5]) or "nothing"
+    raise UnknownWeights(f"{path.name} is a zip archive of {names[:200]}. Unpack it and load the weights file in it.")
 
 
 def _sibling(path: Path) -> Path | None:
@@ -168,7 +168,7 @@ def _is_pickle(head: bytes, path: Path) -> bool:
 
 
 def _unknown(path: Path, head: bytes) -> UnknownWeights:
-    for at, magic, meaning in _OTHERS:
+    for at, magic, meaning in _FOREIGN_FORMATS:
         if head[at : at + len(magic)] == magic:
             return UnknownWeights(f"{path.name} is {meaning}.")
     if path.suffix == ".onnx":
@@ -183,8 +183,10 @@ def _unknown(path: Path, head: bytes) -> UnknownWeights:
     )
 
 
-def state_of(found: Found) -> dict[str, Any]:
+def largest_state_dict(contents: FileContents) -> dict[str, Any]:
     """The longest flat name → tensor mapping anywhere in the first two levels of a file; for messages."""
-    trees = [found.tree, *(found.tree.values() if isinstance(found.tree, dict) else ())]
-    states = [Found(found.path, found.container, tree).state_dict() for tree in trees if isinstance(tree, dict)]
+    trees = [contents.tree, *(contents.tree.values() if isinstance(contents.tree, dict) else ())]
+    states = [
+        FileContents(contents.path, contents.container, tree).state_dict() for tree in trees if isinstance(tree, dict)
+    ]
     return max(states, key=len, default={})

@@ -28,7 +28,7 @@ _SPARE_NUMBERS = 16 << 20  # of tensors that a file may leave out
 _MAX_OUTLINE = 1 << 30  # numbers; the largest published GANs have a fifth of that
 
 
-def fill(
+def load_state_dict_checked(
     family: str,
     fields: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
@@ -57,8 +57,8 @@ def fill(
         UnknownWeights: names or shapes differ; the message says which.
         BrokenWeights: the config makes no sense, or weights are not finite.
     """
-    made = _unfilled(family, fields, network, who, tensors)
-    plan = made.state_dict()
+    net = _build_empty(family, fields, network, who, tensors)
+    plan = net.state_dict()
     used = {name: tensor for name, tensor in tensors.items() if name in plan or not _matches(name, may_have)}
     missing = [name for name in plan if name not in used and not _matches(name, may_miss)]
     differing = [name for name in plan if name in used and plan[name].shape != used[name].shape]
@@ -68,11 +68,11 @@ def fill(
     for name, tensor in used.items():
         check_finite(name, tensor, who=who)
     if plan.keys() - used.keys():
-        used = _fresh(family, fields, network) | used
+        used = _initial_state(family, fields, network) | used
     with torch.no_grad():
         for name, place in plan.items():
             place.copy_(used[name])
-    return made.eval()
+    return net.eval()
 
 
 def check_finite(name: str, tensor: Tensor, *, who: str) -> None:
@@ -87,7 +87,9 @@ def check_finite(name: str, tensor: Tensor, *, who: str) -> None:
         )
 
 
-def _unfilled(family: str, fields: Mapping[str, Any], network: str, who: str, tensors: Mapping[str, Tensor]) -> Network:
+def _build_empty(
+    family: str, fields: Mapping[str, Any], network: str, who: str, tensors: Mapping[str, Tensor]
+) -> Network:
     """The network without its weights, for a config that came with a file, and no larger than the file allows."""
     if any(isinstance(n, (int, float)) and not abs(n) <= _MAX_NUMBER for n in _numbers(fields.values())):
         raise BrokenWeights(f"{who}: its config has a number beyond {_MAX_NUMBER:,}, which no network has.")
@@ -98,7 +100,7 @@ def _unfilled(family: str, fields: Mapping[str, Any], network: str, who: str, te
         raise BrokenWeights(f"{who}: its config has a list of more than {_MAX_LENGTH} entries, which no network has.")
     numbers = 4 * sum(tensor.numel() for tensor in tensors.values()) + _SPARE_NUMBERS
     try:
-        with _Unfilled(numbers), _at_most(16 * len(tensors) + 1024):
+        with _SkipInit(numbers), _limit_modules(16 * len(tensors) + 1024):
             return build(family, network=network, **fields)
     except WeightsError as error:
         raise BrokenWeights(f"{who}: {error}") from error
@@ -109,25 +111,25 @@ def _unfilled(family: str, fields: Mapping[str, Any], network: str, who: str, te
         raise BrokenWeights(f"{who} looks like {family}, but its config makes no sense: {error}") from error
 
 
-def _fresh(family: str, fields: Mapping[str, Any], network: str) -> dict[str, Tensor]:
+def _initial_state(family: str, fields: Mapping[str, Any], network: str) -> dict[str, Tensor]:
     """What the network starts with, for tensors that a file leaves out (old noise maps): the same each time."""
     with torch.random.fork_rng(devices=[]):  # loading must not disturb the caller's seed
         torch.default_generator.manual_seed(0)
         return build(family, network=network, **fields).state_dict()
 
 
-def outline(family: str, *, network: str = "G", max_parts: int = 100_000, **fields: Any) -> dict[str, Tensor]:
+def empty_state_dict(family: str, *, network: str = "G", max_parts: int = 100_000, **fields: Any) -> dict[str, Tensor]:
     """Names and shapes of a network's weights; their numbers are whatever the memory held.
 
     Raises:
         BadConfig: see `models.build`.
         BrokenWeights: the network has more than `max_parts` modules, parameters and buffers, or is beyond any size.
     """
-    with _Unfilled(_MAX_OUTLINE), _at_most(max_parts):
+    with _SkipInit(_MAX_OUTLINE), _limit_modules(max_parts):
         return build(family, network=network, **fields).state_dict()
 
 
-class _Unfilled(TorchFunctionMode):
+class _SkipInit(TorchFunctionMode):
     """While a network is built: draw no random weights, since they will be replaced, and stop when it grows too large.
 
     Args:
@@ -192,7 +194,7 @@ def _numbers(values: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def _at_most(parts: int) -> Iterator[None]:
+def _limit_modules(parts: int) -> Iterator[None]:
     """Stop a network that grows beyond `parts` modules, parameters and buffers: its file has no weights for them."""
     thread, count = threading.get_ident(), 0
 
@@ -232,9 +234,9 @@ def _differences(
 ) -> str:
     parts = [f"{opening}, but its weights do not fit"]
     if missing:
-        parts.append(f"missing: {some(missing)}")
+        parts.append(f"missing: {format_names(missing)}")
     if unexpected:
-        parts.append(f"not expected: {some(unexpected)}")
+        parts.append(f"not expected: {format_names(unexpected)}")
     if differing:
         shapes = [f"{name} {list(tensors[name].shape)} instead of {list(plan[name].shape)}" for name in differing[:3]]
         parts.append(
@@ -243,13 +245,13 @@ def _differences(
     return "; ".join(parts) + "."
 
 
-def some(names: Sequence[str], count: int = 4) -> str:
+def format_names(names: Sequence[str], count: int = 4) -> str:
     """The first few names, and how many there are: "a, b, … (17)"."""
-    shown = ", ".join(name[:80] for name in names[:count])
-    return shown if len(names) <= count else f"{shown}, … ({len(names):,})"
+    text = ", ".join(name[:80] for name in names[:count])
+    return text if len(names) <= count else f"{text}, … ({len(names):,})"
 
 
-def adopt(made: nn.Module, **facts: Any) -> Any:
+def add_facts(net: nn.Module, **facts: Any) -> Any:
     """Note on a network what its file said about itself; None is left out."""
-    made.facts.update({key: value for key, value in facts.items() if value is not None})
-    return made
+    net.facts.update({key: value for key, value in facts.items() if value is not None})
+    return net

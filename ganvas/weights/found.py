@@ -21,7 +21,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Found:
+class FileContents:
     """The contents of one file as inert data.
 
     `container` is "safetensors", "torch", "pickle", "numpy", "openvino" or "ncnn". `tree` is made of dicts, lists,
@@ -45,11 +45,13 @@ class Found:
         if not isinstance(tree, dict):
             return {}
         return {
-            _bare(name): value for name, value in tree.items() if isinstance(name, str) and isinstance(value, Tensor)
+            _strip_prefixes(name): value
+            for name, value in tree.items()
+            if isinstance(name, str) and isinstance(value, Tensor)
         }
 
 
-def _bare(name: str) -> str:
+def _strip_prefixes(name: str) -> str:
     while name.startswith(("module.", "_orig_mod.")):
         name = name.split(".", 1)[1]
     return name

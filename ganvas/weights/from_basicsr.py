@@ -20,11 +20,11 @@ from torch import Tensor
 
 from ganvas.checks import check_known
 from ganvas.errors import UnknownWeights
-from ganvas.models.rrdbnet import LADDERS, RRDBNet, UNetDiscriminator
+from ganvas.models.rrdbnet import UPSAMPLE_FACTORS, RRDBNet, UNetDiscriminator
 from ganvas.models.srvgg import SRVGG
-from ganvas.weights.fill import some
-from ganvas.weights.found import Found
-from ganvas.weights.renamed import count, fill_renamed, shape_of, with_facts
+from ganvas.weights.fill import format_names
+from ganvas.weights.found import FileContents
+from ganvas.weights.renamed import conv_shape, count_keys, load_state_dict_renamed, with_facts
 
 # Where the trunk of each layout starts: block, dense block and convolution by number.
 TRUNKS = {
@@ -36,17 +36,17 @@ ENDS = {  # what our conv_first, conv_body, up.0.conv (with a number), conv_hr a
     "new": ("conv_first", "conv_body", "conv_up{}", "conv_hr", "conv_last"),
     "mid": ("conv_first", "trunk_conv", "upconv{}", "HRconv", "conv_last"),
 }
-State = Mapping[str, Tensor]
+_State = Mapping[str, Tensor]
 
 
-def fits(found: Found) -> bool:
+def fits(contents: FileContents) -> bool:
     """Whether the file holds one of these networks."""
-    state = _state(found, "G_ema")
+    state = _state(contents, "G_ema")
     return _rrdb_layout(state) is not None or _is_srvgg(state) or _is_discriminator(state)
 
 
 def read(
-    found: Found, *, network: str = "G_ema", scale: int | None = None, act: str | None = None
+    contents: FileContents, *, network: str = "G_ema", scale: int | None = None, act: str | None = None
 ) -> RRDBNet | SRVGG | UNetDiscriminator:
     """The network of the file.
 
@@ -60,45 +60,47 @@ def read(
     Raises:
         UnknownWeights: something is missing, left over, or of a shape that fits no such network.
     """
-    state = _state(found, network)
+    state = _state(contents, network)
     if _is_discriminator(state):
-        return _read_discriminator(state, found.path.name)
+        return _read_discriminator(state, contents.path.name)
     if network == "D":
-        raise UnknownWeights(f"{found.path.name} holds an upscaler and no discriminator; load it without network='D'.")
+        raise UnknownWeights(
+            f"{contents.path.name} holds an upscaler and no discriminator; load it without network='D'."
+        )
     layout = _rrdb_layout(state)
     if layout is not None:
-        return _read_rrdb(state, layout, found.path.name, scale)
+        return _read_rrdb(state, layout, contents.path.name, scale)
     if _is_srvgg(state):
-        return _read_srvgg(state, found.path.name, act)
-    raise UnknownWeights(f"{found.path.name} holds no RRDBNet and no SRVGG, but {some(list(state))}.")
+        return _read_srvgg(state, contents.path.name, act)
+    raise UnknownWeights(f"{contents.path.name} holds no RRDBNet and no SRVGG, but {format_names(list(state))}.")
 
 
-def _state(found: Found, network: str) -> dict[str, Tensor]:
+def _state(contents: FileContents, network: str) -> dict[str, Tensor]:
     keys = ["params_ema", "params-ema", "params"] if network != "G" else ["params", "params_ema", "params-ema"]
-    return found.state_dict(*keys, "state_dict", "model_state_dict")
+    return contents.state_dict(*keys, "state_dict", "model_state_dict")
 
 
 # --------------------------------------------------------------------------------------------------- RRDBNet
 
 
-def _rrdb_layout(state: State) -> str | None:
+def _rrdb_layout(state: _State) -> str | None:
     return next((name for name, trunk in TRUNKS.items() if trunk.format(0, 1, 1) + ".weight" in state), None)
 
 
-def _read_rrdb(state: State, layout: str, who: str, scale: int | None) -> RRDBNet:
+def _read_rrdb(state: _State, layout: str, who: str, scale: int | None) -> RRDBNet:
     what = f"an RRDBNet in the {layout} ESRGAN layout"
     ups, ends = _old_ends(state, who, what) if layout == "old" else _named_ends(state, layout)
     trunk = TRUNKS[layout]
-    num_feat, folded = shape_of(state, ends["conv_first"] + ".weight", who=who, what=what)[:2]
-    img_channels = shape_of(state, ends["conv_last"] + ".weight", who=who, what=what)[0]
-    grow = shape_of(state, trunk.format(0, 1, 1) + ".weight", who=who, what=what)[0]
+    num_feat, folded = conv_shape(state, ends["conv_first"] + ".weight", who=who, what=what)[:2]
+    img_channels = conv_shape(state, ends["conv_last"] + ".weight", who=who, what=what)[0]
+    grow = conv_shape(state, trunk.format(0, 1, 1) + ".weight", who=who, what=what)[0]
     cell = math.isqrt(folded // img_channels)
     if img_channels * cell**2 != folded:
         raise UnknownWeights(
             f"{who} looks like {what}, but takes {folded} channels and gives {img_channels}: "
             "no picture folded by pixel unshuffle."
         )
-    shuffled = bool(ups) and shape_of(state, ups[0] + ".weight", who=who, what=what)[0] != num_feat
+    shuffled = bool(ups) and conv_shape(state, ups[0] + ".weight", who=who, what=what)[0] != num_feat
     grown, notes = _growth(state, ups, num_feat, shuffled, who, what, scale and scale * cell)
     if grown % cell:
         raise UnknownWeights(f"{who} looks like {what}, but folds {cell}×{cell} px and enlarges only ×{grown}.")
@@ -108,41 +110,41 @@ def _read_rrdb(state: State, layout: str, who: str, scale: int | None) -> RRDBNe
         "scale": grown // cell,
         "unshuffle": cell,
         "num_feat": num_feat,
-        "num_block": count(state, trunk.format("{}", 1, 1) + ".weight"),
+        "num_block": count_keys(state, trunk.format("{}", 1, 1) + ".weight"),
         "num_grow_ch": grow,
         "upsampling": "pixelshuffle" if shuffled else "nearest",
         "plus": _plus_name(trunk, "0", "1") in state,
     }
-    net = fill_renamed("rrdbnet", fields, state, _rrdb_names(trunk, ups, ends), who=who, what=what)
+    net = load_state_dict_renamed("rrdbnet", fields, state, _rrdb_names(trunk, ups, ends), who=who, what=what)
     return with_facts(net, format=what[3:], notes=notes)
 
 
 def _growth(
-    state: State, ups: list[str], num_feat: int, shuffled: bool, who: str, what: str, asked: int | None
+    state: _State, ups: list[str], num_feat: int, shuffled: bool, who: str, what: str, requested: int | None
 ) -> tuple[int, list[str]]:
     """How many times the features grow after the trunk, and what is to be said about it."""
     if shuffled:
-        widths = [shape_of(state, up + ".weight", who=who, what=what)[0] for up in ups]
+        widths = [conv_shape(state, up + ".weight", who=who, what=what)[0] for up in ups]
         return math.prod(math.isqrt(width // num_feat) for width in widths), []
-    if asked is not None and len(LADDERS.get(asked, ())) != len(ups):
-        raise UnknownWeights(f"{who} has {len(ups)} enlarging steps, which make no features ×{asked}.")
+    if requested is not None and len(UPSAMPLE_FACTORS.get(requested, ())) != len(ups):
+        raise UnknownWeights(f"{who} has {len(ups)} enlarging steps, which make no features ×{requested}.")
     note = "one enlarging step: ×2 is assumed, a ×3 network has the same tensors"
-    return asked or 2 ** len(ups), [note] if len(ups) == 1 and asked is None else []
+    return requested or 2 ** len(ups), [note] if len(ups) == 1 and requested is None else []
 
 
-def _named_ends(state: State, layout: str) -> tuple[list[str], dict[str, str]]:
+def _named_ends(state: _State, layout: str) -> tuple[list[str], dict[str, str]]:
     first, body, up, hr, last = ENDS[layout]
-    ups = [up.format(i + 1) for i in range(count(state, up + ".weight", start=1))]
+    ups = [up.format(i + 1) for i in range(count_keys(state, up + ".weight", start=1))]
     return ups, {"conv_first": first, "conv_body": body, "conv_hr": hr, "conv_last": last}
 
 
-def _old_ends(state: State, who: str, what: str) -> tuple[list[str], dict[str, str]]:
+def _old_ends(state: _State, who: str, what: str) -> tuple[list[str], dict[str, str]]:
     """The old layout numbers its layers: 0 first, 1 trunk, then three a step (nearest, conv, act), HR, act, last."""
-    numbers = sorted(int(found[1]) for name in state if (found := re.fullmatch(r"model\.(\d{1,3})\.weight", name)))
+    numbers = sorted(int(match[1]) for name in state if (match := re.fullmatch(r"model\.(\d{1,3})\.weight", name)))
     if len(numbers) < 3 or numbers[0] != 0:
         raise UnknownWeights(f"{who} looks like {what}, but has convolutions only at model.{numbers}.")
     *ups, hr, last = numbers[1:]
-    blocks = count(state, "model.1.sub.{}.RDB1.conv1.0.weight")
+    blocks = count_keys(state, "model.1.sub.{}.RDB1.conv1.0.weight")
     ends = {
         "conv_first": "model.0",
         "conv_body": f"model.1.sub.{blocks}",
@@ -178,17 +180,17 @@ def _rrdb_names(trunk: str, ups: list[str], ends: Mapping[str, str]) -> Callable
 # --------------------------------------------------------------------------------------------------- SRVGG
 
 
-def _is_srvgg(state: State) -> bool:
+def _is_srvgg(state: _State) -> bool:
     first = state.get("body.0.weight")
     plain = all(re.fullmatch(r"body\.\d{1,5}\.(weight|bias)", name) for name in state)
     return first is not None and first.ndim == 4 and first.shape[2:] == (3, 3) and plain
 
 
-def _read_srvgg(state: State, who: str, act: str | None) -> SRVGG:
+def _read_srvgg(state: _State, who: str, act: str | None) -> SRVGG:
     what = "an SRVGGNetCompact"
     last = max(int(name.split(".")[1]) for name in state)
-    num_feat, channels = shape_of(state, "body.0.weight", who=who, what=what)[:2]
-    out = shape_of(state, f"body.{last}.weight", who=who, what=what)[0]
+    num_feat, channels = conv_shape(state, "body.0.weight", who=who, what=what)[:2]
+    out = conv_shape(state, f"body.{last}.weight", who=who, what=what)[0]
     scale = math.isqrt(out // channels)
     if channels * scale**2 != out or last % 2 or last > 2 * len(state):
         raise UnknownWeights(
@@ -202,7 +204,7 @@ def _read_srvgg(state: State, who: str, act: str | None) -> SRVGG:
     if act is None:
         act, note = ("prelu", None) if learned else _unwritten_activation(who)
     fields = {"img_channels": channels, "scale": scale, "num_feat": num_feat, "num_conv": last // 2 - 1, "act": act}
-    net = fill_renamed("srvgg", fields, state, str, who=who, what=what)
+    net = load_state_dict_renamed("srvgg", fields, state, str, who=who, what=what)
     return with_facts(net, format="SRVGGNetCompact", notes=[note] if note else [])
 
 
@@ -221,16 +223,16 @@ def _unwritten_activation(who: str) -> tuple[str, str]:
 # --------------------------------------------------------------------------------------------------- discriminator
 
 
-def _is_discriminator(state: State) -> bool:
+def _is_discriminator(state: _State) -> bool:
     return {"conv0.weight", "conv1.weight_orig", "conv9.weight"} <= state.keys()
 
 
-def _read_discriminator(state: State, who: str) -> UNetDiscriminator:
+def _read_discriminator(state: _State, who: str) -> UNetDiscriminator:
     what = "Real-ESRGAN's U-Net discriminator"
-    num_feat, channels = shape_of(state, "conv0.weight", who=who, what=what)[:2]
+    num_feat, channels = conv_shape(state, "conv0.weight", who=who, what=what)[:2]
 
     fields = {"in_channels": channels, "num_feat": num_feat}
-    net = fill_renamed("rrdbnet", fields, state, _spectral_name, who=who, what=what, network="D")
+    net = load_state_dict_renamed("rrdbnet", fields, state, _spectral_name, who=who, what=what, network="D")
     note = "whether its shortcuts were on is not in the file; on is assumed, as published"
     return with_facts(net, format=what, notes=[note])
 

@@ -19,21 +19,21 @@ from torch import Tensor
 from ganvas.errors import UnknownWeights
 from ganvas.models.cyclegan import ResNetGenerator
 from ganvas.models.pix2pix import PatchGAN, UNet, has_bias
-from ganvas.weights.fill import some
-from ganvas.weights.found import Found
-from ganvas.weights.renamed import count, fill_renamed, shape_of, with_facts
+from ganvas.weights.fill import format_names
+from ganvas.weights.found import FileContents
+from ganvas.weights.renamed import conv_shape, count_keys, load_state_dict_renamed, with_facts
 
-State = Mapping[str, Tensor]
+_State = Mapping[str, Tensor]
 BLOCK = re.compile(r"model\.(\d{1,4})\.(conv_block|block)\.(\d{1,2})\.weight")
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def fits(found: Found) -> bool:
+def fits(contents: FileContents) -> bool:
     """Whether the file holds one of these networks."""
-    return _kind(found.state_dict("state_dict", "model_state_dict")) is not None
+    return _kind(contents.state_dict("state_dict", "model_state_dict")) is not None
 
 
-def read(found: Found, *, network: str = "G_ema") -> ResNetGenerator | UNet | PatchGAN:
+def read(contents: FileContents, *, network: str = "G_ema") -> ResNetGenerator | UNet | PatchGAN:
     """The network of the file.
 
     Args:
@@ -44,24 +44,26 @@ def read(found: Found, *, network: str = "G_ema") -> ResNetGenerator | UNet | Pa
     Raises:
         UnknownWeights: something is missing, left over, or of a shape that fits no such network.
     """
-    state = found.state_dict("state_dict", "model_state_dict")
+    state = contents.state_dict("state_dict", "model_state_dict")
     kind = _kind(state)
     if kind is None:
-        raise UnknownWeights(f"{found.path.name} holds no CycleGAN or pix2pix network, but {some(list(state))}.")
-    judges = kind in ("patch", "pixel")
-    if (network == "D" and not judges) or (network == "G" and judges):
         raise UnknownWeights(
-            f"{found.path.name} holds a {'discriminator' if judges else 'generator'} and nothing else; "
-            f"load it {'with' if judges else 'without'} network='D'."
+            f"{contents.path.name} holds no CycleGAN or pix2pix network, but {format_names(list(state))}."
+        )
+    is_discriminator = kind in ("patch", "pixel")
+    if (network == "D" and not is_discriminator) or (network == "G" and is_discriminator):
+        raise UnknownWeights(
+            f"{contents.path.name} holds a {'discriminator' if is_discriminator else 'generator'} and nothing else; "
+            f"load it {'with' if is_discriminator else 'without'} network='D'."
         )
     if kind == "resnet":
-        return _read_resnet(state, found.path.name)
+        return _read_resnet(state, contents.path.name)
     if kind == "unet":
-        return _read_unet(state, found.path.name)
-    return _read_patch(state, found.path.name) if kind == "patch" else _read_pixel(state, found.path.name)
+        return _read_unet(state, contents.path.name)
+    return _read_patch(state, contents.path.name) if kind == "patch" else _read_pixel(state, contents.path.name)
 
 
-def _kind(state: State) -> str | None:
+def _kind(state: _State) -> str | None:
     sizes = {
         name: tuple(state[name].shape[2:])
         for name in ("model.1.weight", "model.model.0.weight", "model.0.weight", "net.0.weight")
@@ -78,7 +80,7 @@ def _kind(state: State) -> str | None:
     return None
 
 
-def _norm(state: State, conv: str, norm: str) -> tuple[str, bool]:
+def _norm(state: _State, conv: str, norm: str) -> tuple[str, bool]:
     """The kind of normalisation under the name `norm`, and whether the convolution before it has a bias."""
     bias, tracked = f"{conv}.bias" in state, any(name.endswith(RUNNING[:2]) for name in state)
     if f"{norm}.weight" in state:
@@ -86,12 +88,12 @@ def _norm(state: State, conv: str, norm: str) -> tuple[str, bool]:
     return ("instance" if bias or tracked else "none"), bias
 
 
-def _settled(norm: str, bias: bool) -> bool | None:
+def _resolve_conv_bias(norm: str, bias: bool) -> bool | None:
     """conv_bias for a config: None where it is what the norm implies."""
     return None if bias == has_bias(norm, None) else bias
 
 
-def _leftovers(state: State, norm: str) -> tuple[set[str], list[str]]:
+def _leftovers(state: _State, norm: str) -> tuple[set[str], list[str]]:
     """Statistics that instance norm kept before torch 0.4; it normalises by the picture at hand, then as now."""
     if not norm.startswith("instance"):
         return set(), []
@@ -102,9 +104,9 @@ def _leftovers(state: State, norm: str) -> tuple[set[str], list[str]]:
 # --------------------------------------------------------------------------------------------------- ResNet
 
 
-def _read_resnet(state: State, who: str) -> ResNetGenerator:
+def _read_resnet(state: _State, who: str) -> ResNetGenerator:
     what = "a CycleGAN ResNet generator"
-    ngf, in_channels = shape_of(state, "model.1.weight", who=who, what=what)[:2]
+    ngf, in_channels = conv_shape(state, "model.1.weight", who=who, what=what)[:2]
     norm, bias = _norm(state, "model.1", "model.2")
     num_downs = _downs(state, ngf)
     first_block = 4 + 3 * num_downs
@@ -113,7 +115,7 @@ def _read_resnet(state: State, who: str) -> ResNetGenerator:
     after = first_block + n_blocks
     upsample, ups = _ups(state, after, num_downs)
     last = after + len(ups) * (3 if upsample == "transposed" else 5) + 1
-    out_channels = shape_of(state, f"model.{last}.weight", who=who, what=what)[0]
+    out_channels = conv_shape(state, f"model.{last}.weight", who=who, what=what)[0]
     numbers = {"down": [4 + 3 * i for i in range(num_downs)], "up": ups}
     container, convs, dropout, padding = inner
     if upsample != "transposed":
@@ -126,7 +128,7 @@ def _read_resnet(state: State, who: str) -> ResNetGenerator:
         "ngf": ngf,
         "num_downs": num_downs,
         "norm": norm,
-        "conv_bias": _settled(norm, bias),
+        "conv_bias": _resolve_conv_bias(norm, bias),
         "dropout": dropout,
         "padding": padding,
         "upsample": upsample,
@@ -145,11 +147,11 @@ def _read_resnet(state: State, who: str) -> ResNetGenerator:
         return f"model.{number + (1 if layer == 'norm' else 0)}.{leaf}"
 
     dropped, more = _leftovers(state, norm)
-    net = fill_renamed("cyclegan", fields, state, names, who=who, what=what, dropped=dropped)
+    net = load_state_dict_renamed("cyclegan", fields, state, names, who=who, what=what, dropped=dropped)
     return with_facts(net, format=what[2:], notes=notes + more)
 
 
-def _downs(state: State, ngf: int) -> int:
+def _downs(state: _State, ngf: int) -> int:
     """Halvings: each is a 3×3 convolution that doubles the channels, three numbers after the one before."""
     n = 0
     while (w := state.get(f"model.{4 + 3 * n}.weight")) is not None and tuple(w.shape) == (
@@ -162,21 +164,21 @@ def _downs(state: State, ngf: int) -> int:
     return n
 
 
-def _blocks(state: State, first: int) -> int:
-    numbers = {int(found[1]) for name in state if (found := BLOCK.fullmatch(name))}
+def _blocks(state: _State, first: int) -> int:
+    numbers = {int(match[1]) for name in state if (match := BLOCK.fullmatch(name))}
     n = 0
     while first + n in numbers:
         n += 1
     return n
 
 
-def _inside(state: State, first: int) -> tuple[tuple[str, tuple[int, int], bool, str], list[str]]:
+def _inside(state: _State, first: int) -> tuple[tuple[str, tuple[int, int], bool, str], list[str]]:
     """(container name, numbers of the two convolutions, dropout, padding) of the blocks.
 
     With padding layers the convolutions are 1 and 5, without 0 and 3; dropout moves the second by one.
     """
-    found = [m for name in state if (m := BLOCK.fullmatch(name)) and int(m[1]) == first and state[name].ndim == 4]
-    convs = tuple(sorted(int(m[3]) for m in found))
+    matches = [m for name in state if (m := BLOCK.fullmatch(name)) and int(m[1]) == first and state[name].ndim == 4]
+    convs = tuple(sorted(int(m[3]) for m in matches))
     known = {(1, 5): (False, "reflect"), (1, 6): (True, "reflect"), (0, 3): (False, "zero"), (0, 4): (True, "zero")}
     if convs not in known:
         raise UnknownWeights(
@@ -185,10 +187,10 @@ def _inside(state: State, first: int) -> tuple[tuple[str, tuple[int, int], bool,
         )
     dropout, padding = known[convs]
     notes = ["whether the blocks reflect or replicate at borders is not in the file; reflect is assumed"]
-    return (found[0][2], (convs[0], convs[1]), dropout, padding), notes if padding == "reflect" else []
+    return (matches[0][2], (convs[0], convs[1]), dropout, padding), notes if padding == "reflect" else []
 
 
-def _ups(state: State, after: int, num_downs: int) -> tuple[str, list[int]]:
+def _ups(state: _State, after: int, num_downs: int) -> tuple[str, list[int]]:
     """How it enlarges, and the numbers of its enlarging convolutions.
 
     A transposed convolution is [in, out, 3, 3] right after the blocks; with a resize and a padding before it, an
@@ -202,13 +204,13 @@ def _ups(state: State, after: int, num_downs: int) -> tuple[str, list[int]]:
 # --------------------------------------------------------------------------------------------------- U-Net
 
 
-def _read_unet(state: State, who: str) -> UNet:
+def _read_unet(state: _State, who: str) -> UNet:
     what = "a pix2pix U-Net generator"
-    ngf, in_channels = shape_of(state, "model.model.0.weight", who=who, what=what)[:2]
+    ngf, in_channels = conv_shape(state, "model.model.0.weight", who=who, what=what)[:2]
     num_downs = 1
     while f"{_level(num_downs)}.1.weight" in state:
         num_downs += 1
-    out_channels = shape_of(state, "model.model.3.weight", who=who, what=what)[1]
+    out_channels = conv_shape(state, "model.model.3.weight", who=who, what=what)[1]
     innermost = _level(num_downs - 1)
     norm, bias = _norm(state, f"{innermost}.3", f"{innermost}.4")
 
@@ -218,7 +220,7 @@ def _read_unet(state: State, who: str) -> UNet:
         "num_downs": num_downs,
         "ngf": ngf,
         "norm": norm,
-        "conv_bias": _settled(norm, bias),
+        "conv_bias": _resolve_conv_bias(norm, bias),
         "dropout": False,
     }
 
@@ -230,7 +232,7 @@ def _read_unet(state: State, who: str) -> UNet:
         return f"{_level(int(depth))}.{number}.{leaf}"
 
     dropped, notes = _leftovers(state, norm)
-    net = fill_renamed("pix2pix", fields, state, names, who=who, what=what, dropped=dropped)
+    net = load_state_dict_renamed("pix2pix", fields, state, names, who=who, what=what, dropped=dropped)
     notes.insert(0, "whether it was trained with dropout is not in the file; it is off")
     return with_facts(net, format=what[2:], notes=notes)
 
@@ -243,29 +245,31 @@ def _level(depth: int) -> str:
 # --------------------------------------------------------------------------------------------------- discriminators
 
 
-def _read_patch(state: State, who: str) -> PatchGAN:
+def _read_patch(state: _State, who: str) -> PatchGAN:
     """Convolutions at 0, 2, 5, 8, …: the first has no norm, the others a norm and a leaky ReLU behind them."""
-    inner = count(state, "model.{}.weight", start=2, step=3) - 1
+    inner = count_keys(state, "model.{}.weight", start=2, step=3) - 1
     if inner < 1:
         raise UnknownWeights(f"{who} looks like a PatchGAN discriminator, but it has no model.5.weight.")
     numbers = [0, *(3 * k - 1 for k in range(1, inner + 2))]
-    return _judge(state, who, "a PatchGAN discriminator", "model", n_layers=inner, numbers=numbers)
+    return _build_discriminator(state, who, "a PatchGAN discriminator", "model", n_layers=inner, numbers=numbers)
 
 
-def _read_pixel(state: State, who: str) -> PatchGAN:
+def _read_pixel(state: _State, who: str) -> PatchGAN:
     """1×1 convolutions at 0, 2 and 5."""
-    return _judge(state, who, "a PixelGAN discriminator", "net", n_layers=0, numbers=[0, 2, 5])
+    return _build_discriminator(state, who, "a PixelGAN discriminator", "net", n_layers=0, numbers=[0, 2, 5])
 
 
-def _judge(state: State, who: str, what: str, prefix: str, *, n_layers: int, numbers: list[int]) -> PatchGAN:
-    ndf, in_channels = shape_of(state, f"{prefix}.0.weight", who=who, what=what)[:2]
+def _build_discriminator(
+    state: _State, who: str, what: str, prefix: str, *, n_layers: int, numbers: list[int]
+) -> PatchGAN:
+    ndf, in_channels = conv_shape(state, f"{prefix}.0.weight", who=who, what=what)[:2]
     norm, bias = _norm(state, f"{prefix}.2", f"{prefix}.3")
     fields = {
         "in_channels": in_channels,
         "ndf": ndf,
         "n_layers": n_layers,
         "norm": norm,
-        "conv_bias": _settled(norm, bias),
+        "conv_bias": _resolve_conv_bias(norm, bias),
         "img_resolution": max(256, 3 << n_layers),
     }
 
@@ -275,5 +279,5 @@ def _judge(state: State, who: str, what: str, prefix: str, *, n_layers: int, num
 
     dropped, notes = _leftovers(state, norm)
     family = "cyclegan" if in_channels <= 4 else "pix2pix"  # one picture, or a pair
-    net = fill_renamed(family, fields, state, names, who=who, what=what, network="D", dropped=dropped)
+    net = load_state_dict_renamed(family, fields, state, names, who=who, what=what, network="D", dropped=dropped)
     return with_facts(net, format=what[2:], notes=notes)

@@ -18,7 +18,7 @@ from torch import Tensor
 from ganvas.checks import check_ws
 from ganvas.errors import BadLatent, BrokenWeights, UnknownWeights
 from ganvas.weights.files import open_file
-from ganvas.weights.found import Found
+from ganvas.weights.found import FileContents
 
 _FLAT_FROM = 2048  # longer rows are W+ latents laid out flat: 18 × 512 and the like; no w is that long
 _W_DIM = 512  # of those
@@ -116,13 +116,13 @@ def read_directions(path: str | Path) -> list[ForeignDirection]:
         UnknownWeights: readable, but no direction; the message has what was seen.
         UnsafeWeights, BrokenWeights: see `open_file`.
     """
-    found = open_file(path)
-    tree = _entry(found.tree)
+    contents = open_file(path)
+    tree = _entry(contents.tree)
     for read in (_ganspace_components, _ganspace_pca, _ganspace_direction, _idinvert, _plain):
-        directions = read(tree, found.path)
+        directions = read(tree, contents.path)
         if directions:
             return directions
-    raise UnknownWeights(f"{found.path.name} holds no edit direction that ganvas knows: {_seen(tree)}.")
+    raise UnknownWeights(f"{contents.path.name} holds no edit direction that ganvas knows: {_describe(tree)}.")
 
 
 def read_latents(path: str | Path) -> list[ForeignLatents]:
@@ -136,21 +136,21 @@ def read_latents(path: str | Path) -> list[ForeignLatents]:
         UnknownWeights: readable, but no latents.
         UnsafeWeights, BrokenWeights: see `open_file`.
     """
-    found = open_file(path)
-    tree, stem = _entry(found.tree), found.path.stem
-    if isinstance(tree, dict) and found.container == "numpy" and isinstance(tree.get("w"), np.ndarray):
-        return [_latents(stem, tree["w"], "NVIDIA projector", found)]
+    contents = open_file(path)
+    tree, stem = _entry(contents.tree), contents.path.stem
+    if isinstance(tree, dict) and contents.container == "numpy" and isinstance(tree.get("w"), np.ndarray):
+        return [_latents(stem, tree["w"], "NVIDIA projector", contents)]
     if (
         isinstance(tree, dict)
         and all(isinstance(value, dict) and "latent" in value for value in tree.values())
         and tree
     ):
-        return [_latents(str(name), value["latent"], "rosinality projector", found) for name, value in tree.items()]
+        return [_latents(str(name), value["latent"], "rosinality projector", contents) for name, value in tree.items()]
     if isinstance(tree, dict) and tree and all(isinstance(value, (list, np.ndarray)) for value in tree.values()):
-        return [_latents(str(name), _last(value), "ReStyle latents", found) for name, value in tree.items()]
+        return [_latents(str(name), _last(value), "ReStyle latents", contents) for name, value in tree.items()]
     if isinstance(tree, (np.ndarray, Tensor)):
-        return [_latents(stem, tree, "ws", found)]
-    raise UnknownWeights(f"{found.path.name} holds no latents that ganvas knows: {_seen(tree)}.")
+        return [_latents(stem, tree, "ws", contents)]
+    raise UnknownWeights(f"{contents.path.name} holds no latents that ganvas knows: {_describe(tree)}.")
 
 
 # ---- One function a format: [] where it is another one ---------------------------------------------------------------
@@ -270,7 +270,7 @@ def _numbers(value: Any, path: Path) -> Tensor:
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
         value = torch.from_numpy(value.astype(np.float32))
     if not isinstance(value, Tensor) or value.is_complex() or value.numel() == 0:
-        raise UnknownWeights(f"{path.name}: numbers were expected, and there is {_seen(value)}.")
+        raise UnknownWeights(f"{path.name}: numbers were expected, and there is {_describe(value)}.")
     numbers = value.detach().float().clone()
     if not bool(torch.isfinite(numbers).all()):
         raise BrokenWeights(f"{path.name} is damaged: it holds numbers that are not finite.")
@@ -290,14 +290,16 @@ def _rows(numbers: Tensor, path: Path) -> Tensor:
     return numbers
 
 
-def _latents(name: str, value: Any, kind: str, found: Found) -> ForeignLatents:
-    numbers = _numbers(value, found.path)
+def _latents(name: str, value: Any, kind: str, contents: FileContents) -> ForeignLatents:
+    numbers = _numbers(value, contents.path)
     if numbers.ndim == 1:
         numbers = numbers[None]
     if numbers.ndim == 2:
         numbers = numbers[None]
     if numbers.ndim != 3 or numbers.shape[0] != 1:
-        raise UnknownWeights(f"{found.path.name}: latents of shape {list(numbers.shape)}; expected [1, num_ws, w_dim].")
+        raise UnknownWeights(
+            f"{contents.path.name}: latents of shape {list(numbers.shape)}; expected [1, num_ws, w_dim]."
+        )
     return ForeignLatents(name=name, ws=numbers, format=kind)
 
 
@@ -308,7 +310,7 @@ def _last(steps: Any) -> Any:
     return steps[-1] if steps.ndim == 3 else steps
 
 
-def _seen(value: Any) -> str:
+def _describe(value: Any) -> str:
     if isinstance(value, (np.ndarray, Tensor)):
         return f"an array of shape {list(value.shape)} and type {value.dtype}"
     if isinstance(value, Mapping):

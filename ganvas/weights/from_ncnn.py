@@ -19,18 +19,18 @@ import torch
 from torch import Tensor
 
 from ganvas.errors import BadConfig, BrokenWeights, UnknownWeights, WeightsError
-from ganvas.models.rrdbnet import LADDERS, RESIDUAL_SCALE, RRDBConfig, RRDBNet
+from ganvas.models.rrdbnet import RESIDUAL_SCALE, UPSAMPLE_FACTORS, RRDBConfig, RRDBNet
 from ganvas.models.srvgg import SRVGG, SRVGGConfig
-from ganvas.weights.fill import fill
-from ganvas.weights.found import Found
+from ganvas.weights.fill import load_state_dict_checked
+from ganvas.weights.found import FileContents
 from ganvas.weights.renamed import with_facts
 
 MAGIC = "7767517"
 MAX_PARAM_BYTES = 4 << 20  # RealESRGAN_x4plus, with its 999 layers, takes 116 KB
 FP16_TAG, INT8_TAG, FP32_TAGS = 0x01306B47, 0x000D4B38, (0, 0x0002C056)
 NEAREST = 1
-RESIZES = {1: "nearest", 2: "bilinear", 3: "bicubic"}
-NUMBER = re.compile(r"-?\d{1,12}(\.\d{0,12})?(e[+-]?\d{1,3})?")
+_RESIZES = {1: "nearest", 2: "bilinear", 3: "bicubic"}
+_NUMBER = re.compile(r"-?\d{1,12}(\.\d{0,12})?(e[+-]?\d{1,3})?")
 Term = tuple[float, int]  # coefficient, formula
 
 
@@ -38,7 +38,7 @@ Term = tuple[float, int]  # coefficient, formula
 
 
 @dataclass(frozen=True)
-class Layer:
+class NcnnLayer:
     """One line of a .param."""
 
     kind: str
@@ -81,7 +81,7 @@ class Layer:
             raise UnknownWeights(f"layer {self.name} ({self.kind}) has options {other} that are not known here")
 
 
-def parse(text: str) -> list[Layer]:
+def parse(text: str) -> list[NcnnLayer]:
     """The layers of a .param, in order.
 
     Raises:
@@ -93,18 +93,18 @@ def parse(text: str) -> list[Layer]:
     if len(lines) < 2 or len(lines[1]) != 2 or not all(re.fullmatch(r"\d{1,6}", word) for word in lines[1]):
         raise BrokenWeights("its second line should be the numbers of layers and blobs")
     layers = [_layer(words) for words in lines[2:]]
-    made = [blob for layer in layers for blob in layer.outputs]
+    blobs = [blob for layer in layers for blob in layer.outputs]
     announced = tuple(map(int, lines[1]))
-    if (len(layers), len(made)) != announced:
+    if (len(layers), len(blobs)) != announced:
         raise BrokenWeights(
-            f"it announces {announced[0]} layers and {announced[1]} blobs, and lists {len(layers)} and {len(made)}"
+            f"it announces {announced[0]} layers and {announced[1]} blobs, and lists {len(layers)} and {len(blobs)}"
         )
-    if len(set(made)) != len(made):
+    if len(set(blobs)) != len(blobs):
         raise BrokenWeights("two layers write the same blob")
     return layers
 
 
-def _layer(words: list[str]) -> Layer:
+def _layer(words: list[str]) -> NcnnLayer:
     line = " ".join(words)[:80]
     if len(words) < 4 or not re.fullmatch(r"\d{1,3} \d{1,3}", " ".join(words[2:4])):
         raise BrokenWeights(f"it has a line that is no layer: {line!r}")
@@ -112,14 +112,14 @@ def _layer(words: list[str]) -> Layer:
     if len(words) < 4 + ins + outs:
         raise BrokenWeights(f"it has a line that ends early: {line!r}")
     blobs, rest = words[4 : 4 + ins + outs], words[4 + ins + outs :]
-    return Layer(words[0], words[1], tuple(blobs[:ins]), tuple(blobs[ins:]), dict(_option(word) for word in rest))
+    return NcnnLayer(words[0], words[1], tuple(blobs[:ins]), tuple(blobs[ins:]), dict(_option(word) for word in rest))
 
 
 def _option(word: str) -> tuple[int, float | list[float]]:
     """`6=1728`, or a list: `-23310=1,0.2` is option 10 with one number."""
     key, _, value = word.partition("=")
     numbers = value.split(",")
-    if not re.fullmatch(r"-?\d{1,5}", key) or not all(NUMBER.fullmatch(number) for number in numbers):
+    if not re.fullmatch(r"-?\d{1,5}", key) or not all(_NUMBER.fullmatch(number) for number in numbers):
         raise BrokenWeights(f"it has an option that is no number: {word[:80]!r}")
     if int(key) > -23300:
         if len(numbers) != 1:
@@ -188,7 +188,7 @@ class Formulas:
         return x if side == 1 else self.of("cells", side, x)
 
 
-def _trace(layers: list[Layer], g: Formulas) -> int:
+def _trace(layers: list[NcnnLayer], g: Formulas) -> int:
     """What the graph of a file computes: the formula of its only unused blob."""
     blobs: dict[str, int] = {}
     unused: set[str] = set()
@@ -206,23 +206,23 @@ def _trace(layers: list[Layer], g: Formulas) -> int:
     return blobs[unused.pop()]
 
 
-def _formula(layer: Layer, xs: list[int], g: Formulas) -> int:
+def _formula(layer: NcnnLayer, xs: list[int], g: Formulas) -> int:
     fitting = {"Input": len(xs) == 0, "Concat": len(xs) > 0, "Eltwise": len(xs) > 0, "BinaryOp": 1 <= len(xs) <= 2}
     if not fitting.get(layer.kind, len(xs) == 1):
         raise UnknownWeights(f"layer {layer.name} ({layer.kind}) has {len(xs)} inputs")
     return _KINDS[layer.kind](layer, xs, g)
 
 
-def _input(layer: Layer, xs: list[int], g: Formulas) -> int:
+def _input(layer: NcnnLayer, xs: list[int], g: Formulas) -> int:
     return g.input()
 
 
-def _split(layer: Layer, xs: list[int], g: Formulas) -> int:
+def _split(layer: NcnnLayer, xs: list[int], g: Formulas) -> int:
     layer.may_have()
     return xs[0]
 
 
-def _convolution(layer: Layer, xs: list[int], g: Formulas) -> int:
+def _convolution(layer: NcnnLayer, xs: list[int], g: Formulas) -> int:
     layer.may_have(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19)
     if layer.number(8):
         raise UnknownWeights(
@@ -246,23 +246,23 @@ def _convolution(layer: Layer, xs: list[int], g: Formulas) -> int:
     raise UnknownWeights(f"layer {layer.name} has activation {activation} {slopes}; known are ReLU and leaky ReLU")
 
 
-def _prelu(layer: Layer, xs: list[int], g: Formulas) -> int:
+def _prelu(layer: NcnnLayer, xs: list[int], g: Formulas) -> int:
     layer.may_have(0)
     return g.prelu(xs[0])
 
 
-def _relu(layer: Layer, xs: list[int], g: Formulas) -> int:
+def _relu(layer: NcnnLayer, xs: list[int], g: Formulas) -> int:
     layer.may_have(0)
     return g.lrelu(layer.number(0), xs[0])
 
 
-def _concat(layer: Layer, xs: list[int], g: Formulas) -> int:
+def _concat(layer: NcnnLayer, xs: list[int], g: Formulas) -> int:
     layer.may_have(0)
     layer.must_be(axis=(0, 0, 0))
     return g.cat(xs)
 
 
-def _eltwise(layer: Layer, xs: list[int], g: Formulas) -> int:
+def _eltwise(layer: NcnnLayer, xs: list[int], g: Formulas) -> int:
     layer.may_have(0, 1)
     layer.must_be(operation=(0, 0, 1))
     shares = layer.numbers(1) or [1.0] * len(xs)
@@ -271,7 +271,7 @@ def _eltwise(layer: Layer, xs: list[int], g: Formulas) -> int:
     return g.add(*zip(shares, xs, strict=True))
 
 
-def _binary(layer: Layer, xs: list[int], g: Formulas) -> int:
+def _binary(layer: NcnnLayer, xs: list[int], g: Formulas) -> int:
     layer.may_have(0, 1, 2)
     operation, by_number = layer.whole(0), bool(layer.number(1))
     if operation == 2 and by_number and len(xs) == 1:
@@ -282,7 +282,7 @@ def _binary(layer: Layer, xs: list[int], g: Formulas) -> int:
     return g.add((1, xs[0]), (1, xs[1]))
 
 
-def _interp(layer: Layer, xs: list[int], g: Formulas) -> int:
+def _interp(layer: NcnnLayer, xs: list[int], g: Formulas) -> int:
     layer.may_have(0, 1, 2, 3, 4, 5, 6)
     layer.must_be(width_factor=(2, 1, layer.number(1, 1)), **{
         what: (key, 0, 0) for what, key in (("height", 3), ("width", 4), ("dynamic_size", 5), ("align_corner", 6))
@@ -290,19 +290,19 @@ def _interp(layer: Layer, xs: list[int], g: Formulas) -> int:
     return g.resize(layer.whole(0), layer.number(1, 1), xs[0])
 
 
-def _pixel_shuffle(layer: Layer, xs: list[int], g: Formulas) -> int:
+def _pixel_shuffle(layer: NcnnLayer, xs: list[int], g: Formulas) -> int:
     layer.may_have(0, 1)
     layer.must_be(channel_order=(1, 0, 0))
     return g.shuffle(layer.whole(0, 1), xs[0])
 
 
-def _reorg(layer: Layer, xs: list[int], g: Formulas) -> int:
+def _reorg(layer: NcnnLayer, xs: list[int], g: Formulas) -> int:
     layer.may_have(0, 1)
     layer.must_be(channel_order=(1, 0, 0))
     return g.cells(layer.whole(0, 1), xs[0])
 
 
-_KINDS: dict[str, Callable[[Layer, list[int], Formulas], int]] = {
+_KINDS: dict[str, Callable[[NcnnLayer, list[int], Formulas], int]] = {
     "Input": _input, "Split": _split, "Convolution": _convolution, "PReLU": _prelu, "ReLU": _relu, "Concat": _concat,
     "Eltwise": _eltwise, "BinaryOp": _binary, "Interp": _interp, "PixelShuffle": _pixel_shuffle, "Reorg": _reorg,
 }  # fmt: skip
@@ -317,10 +317,10 @@ def rrdbnet_formula(config: RRDBConfig, g: Formulas) -> int:
     for _ in range(config.num_block):
         block = x
         for _ in range(3):
-            seen = [x]
+            features = [x]
             for _ in range(4):
-                seen.append(g.lrelu(0.2, g.conv(g.cat(seen))))
-            x = g.add((RESIDUAL_SCALE, g.conv(g.cat(seen))), (1, x))
+                features.append(g.lrelu(0.2, g.conv(g.cat(features))))
+            x = g.add((RESIDUAL_SCALE, g.conv(g.cat(features))), (1, x))
         x = g.add((RESIDUAL_SCALE, x), (1, block))
     x = g.add((1, first), (1, g.conv(x)))
     for factor in config.ladder:
@@ -348,14 +348,14 @@ def srvgg_formula(config: SRVGGConfig, g: Formulas) -> int:
     return g.add((1, g.shuffle(config.scale, g.conv(x))), (1, g.grow(config.scale, g.input())))
 
 
-def _rrdb_config(layers: list[Layer]) -> RRDBConfig:
+def _rrdb_config(layers: list[NcnnLayer]) -> RRDBConfig:
     convs = [layer for layer in layers if layer.kind == "Convolution"]
     steps = [layer for layer in layers if layer.kind in ("Interp", "PixelShuffle")]
     cell = next((layer.whole(0, 1) for layer in layers if layer.kind == "Reorg"), 1)
     shuffled = any(layer.kind == "PixelShuffle" for layer in steps)
     grown = math.prod(layer.number(0 if layer.kind == "PixelShuffle" else 1, 1) for layer in steps)
     blocks, rest = divmod(len(convs) - 4 - len(steps), 15)
-    if rest or blocks < 0 or grown not in LADDERS or grown % max(cell, 1):
+    if rest or blocks < 0 or grown not in UPSAMPLE_FACTORS or grown % max(cell, 1):
         raise UnknownWeights(
             f"it has the layers of an RRDBNet, but {len(convs)} convolutions and an enlargement of {grown:g} fit none"
         )
@@ -370,7 +370,7 @@ def _rrdb_config(layers: list[Layer]) -> RRDBConfig:
     )
 
 
-def _srvgg_config(layers: list[Layer]) -> SRVGGConfig:
+def _srvgg_config(layers: list[NcnnLayer]) -> SRVGGConfig:
     convs = [layer for layer in layers if layer.kind == "Convolution"]
     scales = [layer.whole(0, 1) for layer in layers if layer.kind == "PixelShuffle"]
     if len(convs) < 2 or len(scales) != 1 or not scales[0]:
@@ -389,7 +389,7 @@ def _srvgg_config(layers: list[Layer]) -> SRVGGConfig:
     )
 
 
-def _compare(layers: list[Layer], formula: Callable[[Formulas], int], what: str) -> list[str]:
+def _compare(layers: list[NcnnLayer], formula: Callable[[Formulas], int], what: str) -> list[str]:
     """Refuse a graph that computes anything else than `formula`; return what is to be said about it."""
     known: dict[tuple[object, ...], int] = {}
     theirs, ours = Formulas(known), Formulas(known)
@@ -402,7 +402,7 @@ def _compare(layers: list[Layer], formula: Callable[[Formulas], int], what: str)
             raise UnknownWeights(f"it looks like {what}, but layer {name} is fed something else than there")
     last = layers[-1]
     if last.kind == "Interp" and end == ours.resize(last.whole(0), last.number(1, 1), expected):
-        how = RESIZES.get(last.whole(0), "unknown")
+        how = _RESIZES.get(last.whole(0), "unknown")
         return [f"the file ends in a {how} resize by {last.number(1, 1):g}, which is left out here: resize afterwards"]
     raise UnknownWeights(f"it looks like {what}, but what follows its last convolution is something else")
 
@@ -424,7 +424,7 @@ class _Bin:
         raw, self.at = self.data[self.at : end], end
         return np.frombuffer(raw.tobytes(), dtype)
 
-    def tagged(self, count: int, layer: str) -> np.ndarray:
+    def take_tagged(self, count: int, layer: str) -> np.ndarray:
         tag = int(self.take(1, "<u4", layer)[0])
         if tag == FP16_TAG:
             values = self.take(count, "<f2", layer)
@@ -438,7 +438,7 @@ class _Bin:
 
 
 def _weights(
-    path: Path, layers: list[Layer], conv_names: Iterator[str], prelu_names: Iterator[str]
+    path: Path, layers: list[NcnnLayer], conv_names: Iterator[str], prelu_names: Iterator[str]
 ) -> dict[str, Tensor]:
     """Our name → tensor, for the convolutions and PReLUs in their order."""
     source = _Bin(path)
@@ -448,7 +448,7 @@ def _weights(
             name, out, size = next(conv_names), layer.whole(0), layer.whole(6)
             if not out or not size or size % (9 * out):
                 raise BrokenWeights(f"layer {layer.name} has {size} weights, which make no {out} filters of 3×3")
-            weight = source.tagged(size, layer.name).reshape(out, size // (9 * out), 3, 3)
+            weight = source.take_tagged(size, layer.name).reshape(out, size // (9 * out), 3, 3)
             state |= {f"{name}.weight": weight, f"{name}.bias": source.take(out, "<f4", layer.name)}
         elif layer.kind == "PReLU":
             state[f"{next(prelu_names)}.weight"] = source.take(layer.whole(0), "<f4", layer.name)
@@ -462,34 +462,36 @@ def _weights(
 # --------------------------------------------------------------------------------------------------- the reader
 
 
-def fits(found: Found) -> bool:
+def fits(contents: FileContents) -> bool:
     """Whether this is an ncnn pair; which network it is shows when it is read."""
-    return found.container == "ncnn"
+    return contents.container == "ncnn"
 
 
-def read(found: Found, *, network: str = "G_ema") -> RRDBNet | SRVGG:
+def read(contents: FileContents, *, network: str = "G_ema") -> RRDBNet | SRVGG:
     """The upscaler of a .param + .bin pair; `found.path` may be either of the two.
 
     Raises:
         UnknownWeights: the graph is not that of an RRDBNet or SRVGG, or is in 8 bit.
         BrokenWeights: one of the pair is missing or damaged, or the two do not belong together.
     """
-    param, weights = found.path.with_suffix(".param"), found.path.with_suffix(".bin")
+    param, weights = contents.path.with_suffix(".param"), contents.path.with_suffix(".bin")
     for path in (param, weights):
         if not path.is_file():
-            raise BrokenWeights(f"an ncnn network is two files; {path.name} is missing beside {found.path.name}")
+            raise BrokenWeights(f"an ncnn network is two files; {path.name} is missing beside {contents.path.name}")
     if network == "D":
         raise UnknownWeights(f"{param.name} holds an upscaler and no discriminator; load it without network='D'")
     try:
-        family, config, state, notes = _understand(param, weights)
+        family, config, state, notes = _read_pair(param, weights)
     except WeightsError as error:
         raise type(error)(f"{param.name}: {error}") from error
     except BadConfig as error:
         raise UnknownWeights(f"{param.name}: {error}") from error
-    return with_facts(fill(family, asdict(config), state, who=param.name), format="ncnn", notes=notes)
+    return with_facts(
+        load_state_dict_checked(family, asdict(config), state, who=param.name), format="ncnn", notes=notes
+    )
 
 
-def _understand(param: Path, weights: Path) -> tuple[str, RRDBConfig | SRVGGConfig, dict[str, Tensor], list[str]]:
+def _read_pair(param: Path, weights: Path) -> tuple[str, RRDBConfig | SRVGGConfig, dict[str, Tensor], list[str]]:
     """(family, config, our name → tensor, what is to be said about the file)."""
     layers = parse(_text(param))
     strange = next((layer for layer in layers if layer.kind not in _KINDS), None)

@@ -20,39 +20,48 @@ from torch import Tensor
 from ganvas.errors import UnknownWeights
 from ganvas.models.protocol import Network
 from ganvas.weights.allowed import Record
-from ganvas.weights.fill import adopt, fill, some
-from ganvas.weights.found import Found
-from ganvas.weights.networks import attribute, choose, compare, count, offered, options_of, shape_of, taps
+from ganvas.weights.fill import add_facts, format_names, load_state_dict_checked
+from ganvas.weights.found import FileContents
+from ganvas.weights.networks import (
+    attribute,
+    choose_network,
+    compare,
+    count_layers,
+    network_names,
+    options_of,
+    taps,
+    tensor_shape,
+)
 
 _NUM_MEAN = 10_000  # mapped z for a new w_avg, as the projectors of the papers take
 _BATCH = 1000
 
 
-def fits(found: Found) -> bool:
+def fits(contents: FileContents) -> bool:
     """A network pickle, or a state dict with the names of one."""
-    chosen = [choose(found, network) for network in ("G_ema", "D")]
+    chosen = [choose_network(contents, network) for network in ("G_ema", "D")]
     return any(_kind(state) is not None for _, state, _ in filter(None, chosen))
 
 
-def read(found: Found, *, network: str = "G_ema") -> Network:
+def read(contents: FileContents, *, network: str = "G_ema") -> Network:
     """The network of a file that `fits`.
 
     Raises:
         UnknownWeights: the file has no such network, or one that is built differently.
         BrokenWeights: options and tensors contradict each other, or weights are not finite.
     """
-    who = found.path.name
-    chosen = choose(found, network)
+    who = contents.path.name
+    chosen = choose_network(contents, network)
     if chosen is None:
-        raise UnknownWeights(f"{who} has no network {network!r}; it has {offered(found)}.")
+        raise UnknownWeights(f"{who} has no network {network!r}; it has {network_names(contents)}.")
     label, state, record = chosen
     kind = _kind(state)
     if kind is None or (network == "D") != kind.endswith("D"):
         raise UnknownWeights(
-            f"{who}: its {label} is no {network} that ganvas knows; it begins with {some(list(state), 3)}."
+            f"{who}: its {label} is no {network} that ganvas knows; it begins with {format_names(list(state), 3)}."
         )
-    made = _READ[kind](state, record, who)
-    return adopt(made, format=_FORMATS[kind], network=label)
+    net = _READ[kind](state, record, who)
+    return add_facts(net, format=_FORMATS[kind], network=label)
 
 
 def _kind(state: Mapping[str, Tensor]) -> str | None:
@@ -80,11 +89,11 @@ def _stylegan2(state: dict[str, Tensor], record: Record | None, who: str) -> Net
         "architecture": attribute(record, "synthesis.b4", "architecture", _architecture(state)),
     }
     compare(options, fields, who)
-    state, sick = _without_sick_w_avg(state)
-    made = fill(
+    state, nonfinite = _replace_nonfinite_w_avg(state)
+    net = load_state_dict_checked(
         "stylegan2", fields, state, who=who, may_miss=[r".*\.resample_filter"], may_have=[r".*\.resample_filter"]
     )
-    return _with_new_w_avg(made, who) if sick else made
+    return _estimate_w_avg(net, who) if nonfinite else net
 
 
 def stylegan2_fields(state: Mapping[str, Tensor], who: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -93,16 +102,16 @@ def stylegan2_fields(state: Mapping[str, Tensor], who: str, options: Mapping[str
     Raises:
         UnknownWeights: no consistent set of sizes.
     """
-    w_dim = shape_of(state, "synthesis.b4.conv1.affine.weight", 2, who)[1]
-    c_dim = shape_of(state, "mapping.embed.weight", 2, who)[1] if "mapping.embed.weight" in state else 0
+    w_dim = tensor_shape(state, "synthesis.b4.conv1.affine.weight", 2, who)[1]
+    c_dim = tensor_shape(state, "mapping.embed.weight", 2, who)[1] if "mapping.embed.weight" in state else 0
     channels = _widths(state, "synthesis.b{}.conv1.weight", 0, who)
     return {
         "w_dim": w_dim,
         "c_dim": c_dim,
-        "z_dim": shape_of(state, "mapping.fc0.weight", 2, who)[1] - (w_dim if c_dim else 0),
+        "z_dim": tensor_shape(state, "mapping.fc0.weight", 2, who)[1] - (w_dim if c_dim else 0),
         "img_resolution": max(channels),
-        "img_channels": shape_of(state, f"synthesis.b{max(channels)}.torgb.weight", 4, who)[0],
-        "num_mapping_layers": count(state, "mapping.fc{}.weight"),
+        "img_channels": tensor_shape(state, f"synthesis.b{max(channels)}.torgb.weight", 4, who)[0],
+        "num_mapping_layers": count_layers(state, "mapping.fc{}.weight"),
         "use_noise": "synthesis.b4.conv1.noise_strength" in state,
         "resample_filter": taps(state.get("synthesis.b4.conv1.resample_filter")),
         **_channel_rule(channels, options or {}, who),
@@ -110,17 +119,17 @@ def stylegan2_fields(state: Mapping[str, Tensor], who: str, options: Mapping[str
 
 
 def _stylegan2_d(state: dict[str, Tensor], record: Record | None, who: str) -> Network:
-    channels = _widths(state, "b{}.conv0.weight", 0, who) | {4: shape_of(state, "b4.conv.weight", 4, who)[0]}
-    c_dim = shape_of(state, "mapping.embed.weight", 2, who)[1] if "mapping.embed.weight" in state else 0
+    channels = _widths(state, "b{}.conv0.weight", 0, who) | {4: tensor_shape(state, "b4.conv.weight", 4, who)[0]}
+    c_dim = tensor_shape(state, "mapping.embed.weight", 2, who)[1] if "mapping.embed.weight" in state else 0
     options = options_of(record, "block_kwargs", "mapping_kwargs", "epilogue_kwargs")
     top = max(channels)
-    statistics = shape_of(state, "b4.conv.weight", 4, who)[1] - channels[4]
+    statistics = tensor_shape(state, "b4.conv.weight", 4, who)[1] - channels[4]
     fields = {
         "c_dim": c_dim,
         "img_resolution": top,
-        "img_channels": shape_of(state, f"b{top}.fromrgb.weight", 4, who)[1],
-        "cmap_dim": shape_of(state, "b4.out.weight", 2, who)[0] if c_dim else None,
-        "num_mapping_layers": count(state, "mapping.fc{}.weight") or 8,
+        "img_channels": tensor_shape(state, f"b{top}.fromrgb.weight", 4, who)[1],
+        "cmap_dim": tensor_shape(state, "b4.out.weight", 2, who)[0] if c_dim else None,
+        "num_mapping_layers": count_layers(state, "mapping.fc{}.weight") or 8,
         "mapping_lr_mul": attribute(record, "mapping.fc0", "bias_gain", 0.01),
         "architecture": attribute(record, "b8", "architecture", "resnet" if "b8.skip.weight" in state else "skip"),
         "mbstd_group_size": attribute(record, "b4.mbstd", "group_size", 4),
@@ -131,7 +140,7 @@ def _stylegan2_d(state: dict[str, Tensor], record: Record | None, who: str) -> N
     }
     compare(options, fields, who)
     filters = [r".*\.resample_filter"]
-    return fill("stylegan2", fields, state, who=who, network="D", may_miss=filters, may_have=filters)
+    return load_state_dict_checked("stylegan2", fields, state, who=who, network="D", may_miss=filters, may_have=filters)
 
 
 def _architecture(state: Mapping[str, Tensor]) -> str:
@@ -163,7 +172,7 @@ def _follow(channels: Mapping[int, int], base: int, most: int) -> bool:
     return all(min(base // res, most) == count for res, count in channels.items())
 
 
-def _without_sick_w_avg(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
+def _replace_nonfinite_w_avg(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
     """The mean latent of some published files is NaN: float16 had overflowed once, and a running mean never forgets."""
     w_avg = state.get("mapping.w_avg")
     if w_avg is None or bool(torch.isfinite(w_avg).all()):
@@ -171,15 +180,15 @@ def _without_sick_w_avg(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], bo
     return state | {"mapping.w_avg": torch.zeros(w_avg.shape)}, True
 
 
-def _with_new_w_avg(made: Any, who: str) -> Network:
-    made.w_avg.copy_(mean_w(made))
+def _estimate_w_avg(net: Any, who: str) -> Network:
+    net.w_avg.copy_(mean_w(net))
     note = (
         f"w_avg in {who} is not finite, so truncation would give nothing; it was estimated anew from {_NUM_MEAN:,} "
         "random latents"
     )
     warnings.warn(note, stacklevel=5)
-    made.facts["notes"] = [*made.facts.get("notes", []), note]
-    return made
+    net.facts["notes"] = [*net.facts.get("notes", []), note]
+    return net
 
 
 @torch.no_grad()
@@ -205,7 +214,7 @@ def _widths(state: Mapping[str, Tensor], pattern: str, axis: int, who: str) -> d
     widths = {}
     for res in (4 << k for k in range(12)):
         if pattern.format(res) in state:
-            widths[res] = shape_of(state, pattern.format(res), 4, who)[axis]
+            widths[res] = tensor_shape(state, pattern.format(res), 4, who)[axis]
     wanted = [4 << k for k in range(12)]
     first = wanted.index(min(widths, default=4))
     if not widths or list(widths) != wanted[first : first + len(widths)] or first > 1:
@@ -229,9 +238,9 @@ def _stylegan3(state: dict[str, Tensor], record: Record | None, who: str) -> Net
         "mapping_lr_mul": attribute(record, "mapping.fc0", "bias_gain", options.get("mapping_lr_mul", 0.01)),
     }
     compare(options, {name: fields[name] for name in _SG3_BY_SHAPE}, who)
-    state, sick = _without_sick_w_avg(state)
-    made = fill("stylegan3", fields, state, who=who)
-    return _with_new_w_avg(made, who) if sick else made
+    state, nonfinite = _replace_nonfinite_w_avg(state)
+    net = load_state_dict_checked("stylegan3", fields, state, who=who)
+    return _estimate_w_avg(net, who) if nonfinite else net
 
 
 # Fields that no shape tells alone; the names and filters of the layers are compared with what they lead to.
@@ -251,16 +260,16 @@ def stylegan3_fields(state: Mapping[str, Tensor], who: str, options: Mapping[str
     layers = sorted({tuple(map(int, match.groups())) for name in state if (match := _SG3_LAYER.match(name))})
     if [i for i, _, _ in layers] != list(range(len(layers))) or len(layers) < 3:
         raise UnknownWeights(f"{who} has the StyleGAN3 layers {[i for i, _, _ in layers][:20]}; some are missing.")
-    w_dim = shape_of(state, "synthesis.input.affine.weight", 2, who)[1]
-    c_dim = shape_of(state, "mapping.embed.weight", 2, who)[1] if "mapping.embed.weight" in state else 0
+    w_dim = tensor_shape(state, "synthesis.input.affine.weight", 2, who)[1]
+    c_dim = tensor_shape(state, "mapping.embed.weight", 2, who)[1] if "mapping.embed.weight" in state else 0
     _, px, channels = layers[-1]
-    kernel = shape_of(state, "synthesis.L{}_{}_{}.weight".format(*layers[0]), 4, who)[-1]
+    kernel = tensor_shape(state, "synthesis.L{}_{}_{}.weight".format(*layers[0]), 4, who)[-1]
     radial = any(name.endswith(".down_filter") and tensor.ndim == 2 for name, tensor in state.items())
     most = max(width for _, _, width in layers[:-1])
     last = layers[-2][2]  # its cutoff is half the resolution, so its width is channel_base / resolution
     return {
         "variant": "r" if kernel == 1 else "t",
-        "z_dim": shape_of(state, "mapping.fc0.weight", 2, who)[1] - (w_dim if c_dim else 0),
+        "z_dim": tensor_shape(state, "mapping.fc0.weight", 2, who)[1] - (w_dim if c_dim else 0),
         "c_dim": c_dim,
         "w_dim": w_dim,
         "img_resolution": px,
@@ -269,7 +278,7 @@ def stylegan3_fields(state: Mapping[str, Tensor], who: str, options: Mapping[str
         "channel_max": options.get("channel_max", most),
         "conv_kernel": kernel,
         "use_radial_filters": radial,
-        "num_mapping_layers": count(state, "mapping.fc{}.weight"),
+        "num_mapping_layers": count_layers(state, "mapping.fc{}.weight"),
         "num_layers": len(layers) - 1,
     }
 

@@ -24,29 +24,29 @@ from ganvas.errors import BrokenWeights, UnknownWeights, UnsafeWeights
 from ganvas.models.mobilestylegan import PLANES, MobileStyleGANConfig, MobileStyleGANGenerator
 from ganvas.models.protocol import latents_from_seeds
 from ganvas.ops.equalized import LRELU_SLOPE
-from ganvas.weights.found import Found
+from ganvas.weights.found import FileContents
 
 MAX_XML_BYTES = 16 << 20  # the published one has 0.4 MB
 MAX_LAYERS = 20_000
 DTYPES: dict[str, np.dtype] = {"f32": np.dtype("<f4"), "f16": np.dtype("<f2")}
 W_AVG_SAMPLES = 10_000
-EXITS = Path(__file__).parent / "data" / "faces-heads.safetensors"  # made by tools/learn_faces_heads.py
+HEADS_FILE = Path(__file__).parent / "data" / "faces-heads.safetensors"  # made by tools/learn_faces_heads.py
 SYNTHESIS, MAPPING = "SynthesisNetwork", "MappingNetwork"
 MARKS = ("m.input.input", "m.layers.0.conv1.conv.weight_dw")  # constants that a MobileStyleGAN has
 
 
-def fits(found: Found) -> bool:
+def fits(contents: FileContents) -> bool:
     """Whether the file is one of the two networks of a MobileStyleGAN."""
-    if found.container != "openvino":
+    if contents.container != "openvino":
         return False
-    synthesis = _sibling(found.path, SYNTHESIS)
+    synthesis = _sibling(contents.path, SYNTHESIS)
     if not synthesis.is_file():
-        return found.path.stem == MAPPING
+        return contents.path.stem == MAPPING
     text = _text(synthesis)
     return all(f'"{mark}"' in text for mark in MARKS)
 
 
-def read(found: Found, *, network: str = "G_ema") -> MobileStyleGANGenerator:
+def read(contents: FileContents, *, network: str = "G_ema") -> MobileStyleGANGenerator:
     """The generator of the folder.
 
     Args:
@@ -59,16 +59,18 @@ def read(found: Found, *, network: str = "G_ema") -> MobileStyleGANGenerator:
         UnsafeWeights: the .xml declares entities or is far too large.
     """
     if network == "D":
-        raise UnknownWeights(f"{found.path.name} holds a generator and no discriminator; load it without network='D'.")
-    synthesis, mapping = Graph.open(_sibling(found.path, SYNTHESIS)), Graph.open(_sibling(found.path, MAPPING))
+        raise UnknownWeights(
+            f"{contents.path.name} holds a generator and no discriminator; load it without network='D'."
+        )
+    synthesis, mapping = Graph.open(_sibling(contents.path, SYNTHESIS)), Graph.open(_sibling(contents.path, MAPPING))
     state = {**_mapping_state(mapping), **_synthesis_state(synthesis)}
-    learnt, card = _learnt_exits(state)
-    heads = sorted({int(name.split(".")[1]) for name in learnt if name.startswith("heads.")})
+    learned, card = _learned_heads(state)
+    heads = sorted({int(name.split(".")[1]) for name in learned if name.startswith("heads.")})
     net = MobileStyleGANGenerator(replace(_config_of(state), heads=tuple(heads), head_rank=card.get("rank", 16)))
-    net.load_state_dict({"map.w_avg": net.map.w_avg, **state, **learnt})
+    net.load_state_dict({"map.w_avg": net.map.w_avg, **state, **learned})
     net.facts |= {key: card[key] for key in ("licence",) if key in card}
-    if not learnt:
-        _settle_w_avg(net)
+    if not learned:
+        _estimate_w_avg(net)
     return net.eval()
 
 
@@ -82,11 +84,11 @@ def weights_fingerprint(state: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _learnt_exits(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _learned_heads(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Early exits and the mean of w that ship with ganvas for one published file, and their card; else nothing."""
-    if not EXITS.is_file():  # while they are being learnt
+    if not HEADS_FILE.is_file():  # while they are being learnt
         return {}, {}
-    with safe_open(EXITS, framework="pt") as file:
+    with safe_open(HEADS_FILE, framework="pt") as file:
         card = json.loads(file.metadata()["card"])
         if card["weights"] != weights_fingerprint(state):
             return {}, {}
@@ -95,7 +97,7 @@ def _learnt_exits(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str
 
 
 @torch.no_grad()
-def _settle_w_avg(net: MobileStyleGANGenerator) -> None:
+def _estimate_w_avg(net: MobileStyleGANGenerator) -> None:
     """The file has no mean w: it is taken over the same z on every machine."""
     net.map.w_avg.copy_(net.map(latents_from_seeds([0], net.z_dim * W_AVG_SAMPLES).view(-1, net.z_dim)).mean(dim=0))
 
@@ -105,20 +107,20 @@ def _settle_w_avg(net: MobileStyleGANGenerator) -> None:
 
 
 @dataclass
-class Layer:
+class OpenVINOLayer:
     """A node of the graph; `inputs` in the order of its ports."""
 
     name: str
     type: str
     data: dict[str, str]
-    inputs: list[Layer] = field(default_factory=list)
-    users: list[Layer] = field(default_factory=list)
+    inputs: list[OpenVINOLayer] = field(default_factory=list)
+    users: list[OpenVINOLayer] = field(default_factory=list)
 
 
 class Graph:
     """The layers of one .xml in the order of the file, with the constants of its .bin."""
 
-    def __init__(self, path: Path, layers: list[Layer], blob: np.ndarray):
+    def __init__(self, path: Path, layers: list[OpenVINOLayer], blob: np.ndarray):
         self.path, self.layers, self.blob = path, layers, blob
         self.by_name = {layer.name: layer for layer in layers}
 
@@ -134,17 +136,17 @@ class Graph:
         blob = np.memmap(path.with_suffix(".bin"), dtype=np.uint8, mode="r")
         return cls(path, _layers(_root(path), path), blob)
 
-    def of_type(self, kind: str) -> Iterator[Layer]:
+    def of_type(self, kind: str) -> Iterator[OpenVINOLayer]:
         """Layers of a type, in the order of the file, which is the order of computation."""
         return (layer for layer in self.layers if layer.type == kind)
 
-    def named(self, name: str, *shape: int) -> Tensor:
+    def constant_by_name(self, name: str, *shape: int) -> Tensor:
         """The constant of this name, reshaped; −1 = any size."""
         if name not in self.by_name:
             raise UnknownWeights(f"{self.path.name} has no constant {name!r}, as a MobileStyleGAN would.")
-        return self.reshaped(self.by_name[name], *shape)
+        return self.constant_in_shape(self.by_name[name], *shape)
 
-    def reshaped(self, layer: Layer, *shape: int) -> Tensor:
+    def constant_in_shape(self, layer: OpenVINOLayer, *shape: int) -> Tensor:
         """A constant in this shape."""
         value = self.constant(layer)
         try:
@@ -154,7 +156,7 @@ class Graph:
                 f"{self.path.name}: constant {layer.name!r} should have shape {list(shape)}, has {list(value.shape)}."
             ) from error
 
-    def constant(self, layer: Layer) -> Tensor:
+    def constant(self, layer: OpenVINOLayer) -> Tensor:
         """A constant, or one behind a reshape, as float32; checked against the .bin before anything is allocated."""
         while layer.type in ("Reshape", "Convert", "Unsqueeze") and layer.inputs:
             layer = layer.inputs[0]
@@ -200,7 +202,7 @@ def _root(path: Path) -> ElementTree.Element:
         raise BrokenWeights(f"{path.name} is no XML ({error}); fetch it again.") from error
 
 
-def _layers(root: ElementTree.Element, path: Path) -> list[Layer]:
+def _layers(root: ElementTree.Element, path: Path) -> list[OpenVINOLayer]:
     """Layers with their connections; a layer that uses a later one is refused, so the order can be relied on."""
     elements = list(root.iterfind("layers/layer"))
     if not 0 < len(elements) <= MAX_LAYERS:
@@ -216,9 +218,9 @@ def _layers(root: ElementTree.Element, path: Path) -> list[Layer]:
     return list(layers.values())
 
 
-def _layer(element: ElementTree.Element) -> Layer:
+def _layer(element: ElementTree.Element) -> OpenVINOLayer:
     data = element.find("data")
-    return Layer(element.get("name", ""), element.get("type", ""), {} if data is None else dict(data.attrib))
+    return OpenVINOLayer(element.get("name", ""), element.get("type", ""), {} if data is None else dict(data.attrib))
 
 
 def _sibling(path: Path, stem: str) -> Path:
@@ -239,25 +241,30 @@ def _mapping_state(graph: Graph) -> dict[str, Tensor]:
             weight = weight.T.contiguous()
         state[f"map.layers.{index}.weight"] = weight
         added = _only_user(graph, product, "Add")
-        state[f"map.layers.{index}.bias"] = graph.reshaped(_operand(graph, added), -1)
+        state[f"map.layers.{index}.bias"] = graph.constant_in_shape(_operand(graph, added), -1)
         _check_activation(graph, added)
     return state
 
 
-def _check_activation(graph: Graph, added: Layer) -> None:
+def _check_activation(graph: Graph, added: OpenVINOLayer) -> None:
     """After the bias: leaky ReLU of slope 0.2 and a gain of √2. Another slope would be another network."""
     relu = _only_user(graph, added, "PReLU")
     gain = _only_user(graph, relu, "Multiply")
-    found = float(graph.reshaped(relu.inputs[1], 1)), float(graph.reshaped(_operand(graph, gain), 1))
-    if not np.allclose(found, (LRELU_SLOPE, math.sqrt(2)), rtol=1e-3):
-        raise UnknownWeights(f"{graph.path.name}: expected leaky ReLU 0.2 with gain √2, found slope and gain {found}.")
+    slope_and_gain = (
+        float(graph.constant_in_shape(relu.inputs[1], 1)),
+        float(graph.constant_in_shape(_operand(graph, gain), 1)),
+    )
+    if not np.allclose(slope_and_gain, (LRELU_SLOPE, math.sqrt(2)), rtol=1e-3):
+        raise UnknownWeights(
+            f"{graph.path.name}: expected leaky ReLU 0.2 with gain √2, found slope and gain {slope_and_gain}."
+        )
 
 
 def _synthesis_state(graph: Graph) -> dict[str, Tensor]:
     """Weights by their own names, channels before an inverse wavelet brought into our order."""
     depth = 1 + max(int(name.split(".")[2]) for name in graph.by_name if _is_level(name))
     convolutions = dict(_convolutions(graph))
-    const = graph.named("m.input.input", 1, -1, 4, 4)[0]
+    const = graph.constant_by_name("m.input.input", 1, -1, 4, 4)[0]
     state = {"const": const, **_conv_state(graph, "m.conv1", "conv", convolutions, planes=True)}
     for level in range(depth):
         theirs, ours = f"m.layers.{level}", f"levels.{level}"
@@ -267,7 +274,7 @@ def _synthesis_state(graph: Graph) -> dict[str, Tensor]:
         state |= _conv_state(graph, f"{theirs}.conv1", f"{ours}.conv1", convolutions, planes=False)
         state |= _conv_state(graph, f"{theirs}.conv2", f"{ours}.conv2", convolutions, planes=level < depth - 1)
     name = f"m.layers.{depth - 1}.to_img"
-    weight, bias = graph.constant(_operand(graph, convolutions[name])), graph.named(f"{name}.bias", -1)
+    weight, bias = graph.constant(_operand(graph, convolutions[name])), graph.constant_by_name(f"{name}.bias", -1)
     order = _plane_order(len(bias))
     state |= {"to_img.weight": weight[order], "to_img.bias": bias[order]}
     state["to_img.affine.weight"], state["to_img.affine.bias"] = _affine(graph, f"{name}.conv.modulation")
@@ -275,13 +282,13 @@ def _synthesis_state(graph: Graph) -> dict[str, Tensor]:
 
 
 def _conv_state(
-    graph: Graph, theirs: str, ours: str, convolutions: dict[str, Layer], *, planes: bool
+    graph: Graph, theirs: str, ours: str, convolutions: dict[str, OpenVINOLayer], *, planes: bool
 ) -> dict[str, Tensor]:
     """One modulated convolution; `planes`: its result goes into an inverse wavelet."""
     if theirs not in convolutions:
         raise UnknownWeights(f"{graph.path.name} has no convolution {theirs!r}, as a MobileStyleGAN would.")
     convolution = convolutions[theirs]
-    weight, bias = graph.constant(_operand(graph, convolution)), graph.named(f"{theirs}.bias", -1)
+    weight, bias = graph.constant(_operand(graph, convolution)), graph.constant_by_name(f"{theirs}.bias", -1)
     if planes:
         order = _plane_order(len(bias))
         weight, bias = weight[order], bias[order]
@@ -289,11 +296,11 @@ def _conv_state(
     state = {f"{ours}.weight": weight, f"{ours}.bias": bias, f"{ours}.noise": noise.reshape(noise.shape[-2:])}
     state[f"{ours}.affine.weight"], state[f"{ours}.affine.bias"] = _affine(graph, f"{theirs}.conv.modulation")
     if ours != "conv":
-        state[f"{ours}.depthwise"] = graph.named(f"{theirs}.conv.weight_dw", -1, 1, 3, 3)
+        state[f"{ours}.depthwise"] = graph.constant_by_name(f"{theirs}.conv.weight_dw", -1, 1, 3, 3)
     return state
 
 
-def _convolutions(graph: Graph) -> Iterable[tuple[str, Layer]]:
+def _convolutions(graph: Graph) -> Iterable[tuple[str, OpenVINOLayer]]:
     """Each dense convolution under the name of the bias that is added to it: the weights themselves have none."""
     for convolution in graph.of_type("Convolution"):
         layer = convolution
@@ -307,13 +314,13 @@ def _convolutions(graph: Graph) -> Iterable[tuple[str, Layer]]:
 
 def _affine(graph: Graph, name: str) -> tuple[Tensor, Tensor]:
     """Weight and bias of a style, with the scalar that the graph multiplies it with."""
-    bias = graph.named(f"{name}.bias", -1)
-    weight = graph.named(f"{name}.weight", len(bias), -1)
+    bias = graph.constant_by_name(f"{name}.bias", -1)
+    weight = graph.constant_by_name(f"{name}.weight", len(bias), -1)
     product = graph.by_name[f"{name}.weight"].users[0]
     reshaped = _only_user(graph, _only_user(graph, product, "Add"), "Reshape")
     scaled = _only_user(graph, reshaped, "Multiply")
     scales = [other for other in scaled.inputs if other.type == "Const"]
-    scale = float(graph.reshaped(scales[0], 1)) if scales else 1.0
+    scale = float(graph.constant_in_shape(scales[0], 1)) if scales else 1.0
     return weight * scale, bias * scale
 
 
@@ -324,7 +331,7 @@ def _plane_order(channels: int) -> Tensor:
     return torch.cat([torch.arange(means), details])
 
 
-def _operand(graph: Graph, layer: Layer) -> Layer:
+def _operand(graph: Graph, layer: OpenVINOLayer) -> OpenVINOLayer:
     """The input of a layer that is a constant, perhaps behind a reshape."""
     for other in layer.inputs:
         behind = other.inputs[0] if other.type in ("Reshape", "Convert", "Unsqueeze") and other.inputs else other
@@ -333,7 +340,7 @@ def _operand(graph: Graph, layer: Layer) -> Layer:
     raise UnknownWeights(f"{graph.path.name}: layer {layer.name!r} ({layer.type}) has no constant operand.")
 
 
-def _only_user(graph: Graph, layer: Layer, kind: str) -> Layer:
+def _only_user(graph: Graph, layer: OpenVINOLayer, kind: str) -> OpenVINOLayer:
     users = [user for user in layer.users if user.type == kind]
     if len(users) != 1:
         raise UnknownWeights(

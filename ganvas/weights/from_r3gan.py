@@ -19,30 +19,30 @@ from torch import Tensor
 from ganvas.errors import UnknownWeights
 from ganvas.models.protocol import Network
 from ganvas.weights.allowed import Record
-from ganvas.weights.fill import adopt, fill
-from ganvas.weights.found import Found
-from ganvas.weights.networks import choose, compare, count, offered, options_of, shape_of, taps
+from ganvas.weights.fill import add_facts, load_state_dict_checked
+from ganvas.weights.found import FileContents
+from ganvas.weights.networks import choose_network, compare, count_layers, network_names, options_of, taps, tensor_shape
 
 
-def fits(found: Found) -> bool:
+def fits(contents: FileContents) -> bool:
     """A network pickle, or a state dict with the names of one."""
-    chosen = (choose(found, network) for network in ("G_ema", "D"))
+    chosen = (choose_network(contents, network) for network in ("G_ema", "D"))
     return any(_kind(state) is not None for _, state, _ in filter(None, chosen))
 
 
-def read(found: Found, *, network: str = "G_ema") -> Network:
+def read(contents: FileContents, *, network: str = "G_ema") -> Network:
     """The network of a file that `fits`.
 
     Raises:
         UnknownWeights: the file has no such network, or one that is built differently.
         BrokenWeights: options and tensors contradict each other, or weights are not finite.
     """
-    who = found.path.name
-    chosen = choose(found, network)
+    who = contents.path.name
+    chosen = choose_network(contents, network)
     if chosen is None or _kind(chosen[1]) != ("D" if network == "D" else "G"):
-        raise UnknownWeights(f"{who} has no network {network!r} of R3GAN; it has {offered(found)}.")
+        raise UnknownWeights(f"{who} has no network {network!r} of R3GAN; it has {network_names(contents)}.")
     label, state, record = chosen
-    return adopt((_r3gan_d if network == "D" else _r3gan)(state, record, who), format="R3GAN", network=label)
+    return add_facts((_r3gan_d if network == "D" else _r3gan)(state, record, who), format="R3GAN", network=label)
 
 
 def _kind(state: Mapping[str, Tensor]) -> str | None:
@@ -55,16 +55,18 @@ def _kind(state: Mapping[str, Tensor]) -> str | None:
 
 def _r3gan(state: dict[str, Tensor], record: Record | None, who: str) -> Network:
     state = _bare(state)
-    stages = count(state, "MainLayers.{}.Layers.1.LinearLayer1.Layer.weight")
+    stages = count_layers(state, "MainLayers.{}.Layers.1.LinearLayer1.Layer.weight")
     widths, inner, groups, blocks = _r3gan_stages(state, range(stages), 1, who)
-    w_dim = shape_of(state, "MainLayers.0.Layers.0.LinearLayer.weight", 2, who)[1]
-    embedded, c_dim = shape_of(state, "EmbeddingLayer.weight", 2, who) if "EmbeddingLayer.weight" in state else (0, 0)
+    w_dim = tensor_shape(state, "MainLayers.0.Layers.0.LinearLayer.weight", 2, who)[1]
+    embedded, c_dim = (
+        tensor_shape(state, "EmbeddingLayer.weight", 2, who) if "EmbeddingLayer.weight" in state else (0, 0)
+    )
     fields = {
         "z_dim": w_dim - embedded,
         "c_dim": c_dim,
         "c_embed_dim": embedded or 64,
         "img_resolution": 4 << (stages - 1),
-        "img_channels": shape_of(state, "AggregationLayer.Layer.weight", 4, who)[0],
+        "img_channels": tensor_shape(state, "AggregationLayer.Layer.weight", 4, who)[0],
         "widths": widths,
         "cardinalities": groups,
         "blocks": blocks,
@@ -72,20 +74,20 @@ def _r3gan(state: dict[str, Tensor], record: Record | None, who: str) -> Network
         "resample_taps": taps(state.get("MainLayers.1.Layers.0.Resampler.Kernel")),
     }
     compare(options_of(record), fields, who)
-    return fill("r3gan", fields, _r3gan_names(state, stages, at_front=True), who=who)
+    return load_state_dict_checked("r3gan", fields, _r3gan_names(state, stages, at_front=True), who=who)
 
 
 def _r3gan_d(state: dict[str, Tensor], record: Record | None, who: str) -> Network:
     state = _bare(state)
-    stages = count(state, "MainLayers.{}.Layers.0.LinearLayer1.Layer.weight")
+    stages = count_layers(state, "MainLayers.{}.Layers.0.LinearLayer1.Layer.weight")
     widths, inner, groups, blocks = _r3gan_stages(state, range(stages)[::-1], 0, who)
-    answers = shape_of(state, f"MainLayers.{stages - 1}.Layers.{blocks[0]}.LinearLayer.weight", 2, who)[0]
-    c_dim = shape_of(state, "EmbeddingLayer.weight", 2, who)[1] if "EmbeddingLayer.weight" in state else 0
+    answers = tensor_shape(state, f"MainLayers.{stages - 1}.Layers.{blocks[0]}.LinearLayer.weight", 2, who)[0]
+    c_dim = tensor_shape(state, "EmbeddingLayer.weight", 2, who)[1] if "EmbeddingLayer.weight" in state else 0
     fields = {
         "c_dim": c_dim,
         "c_embed_dim": answers if c_dim else 0,
         "img_resolution": 4 << (stages - 1),
-        "img_channels": shape_of(state, "ExtractionLayer.Layer.weight", 4, who)[1],
+        "img_channels": tensor_shape(state, "ExtractionLayer.Layer.weight", 4, who)[1],
         "widths": widths,
         "cardinalities": groups,
         "blocks": blocks,
@@ -93,7 +95,7 @@ def _r3gan_d(state: dict[str, Tensor], record: Record | None, who: str) -> Netwo
         "resample_taps": taps(state.get(f"MainLayers.0.Layers.{blocks[-1]}.Resampler.Kernel")),
     }
     compare(options_of(record), fields, who)
-    return fill("r3gan", fields, _r3gan_names(state, stages, at_front=False), who=who, network="D")
+    return load_state_dict_checked("r3gan", fields, _r3gan_names(state, stages, at_front=False), who=who, network="D")
 
 
 def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -107,9 +109,9 @@ def _r3gan_stages(
     rows = []
     for stage in stages:
         layer = f"MainLayers.{stage}.Layers."
-        inner, width = shape_of(state, f"{layer}{first}.LinearLayer1.Layer.weight", 4, who)[:2]
-        grouped = shape_of(state, f"{layer}{first}.LinearLayer2.Layer.weight", 4, who)
-        blocks = count(state, layer + "{}.LinearLayer1.Layer.weight", start=first)
+        inner, width = tensor_shape(state, f"{layer}{first}.LinearLayer1.Layer.weight", 4, who)[:2]
+        grouped = tensor_shape(state, f"{layer}{first}.LinearLayer2.Layer.weight", 4, who)
+        blocks = count_layers(state, layer + "{}.LinearLayer1.Layer.weight", start=first)
         rows.append((width, inner, max(grouped[0] // max(grouped[1], 1), 1), blocks))
     widths, insides, groupings, counts = zip(*rows, strict=True)
     return widths, insides, groupings, counts
@@ -129,7 +131,7 @@ def _r3gan_names(state: Mapping[str, Tensor], stages: int, *, at_front: bool) ->
     for name, tensor in state.items():
         new = name
         if match := re.fullmatch(r"MainLayers\.(\d+)\.Layers\.(\d+)\.(.+)", name):
-            last = count(state, f"MainLayers.{match[1]}.Layers." + "{}.LinearLayer1.Layer.weight")
+            last = count_layers(state, f"MainLayers.{match[1]}.Layers." + "{}.LinearLayer1.Layer.weight")
             place = int(match[2]) - 1 if at_front else int(match[2])
             transition = place == (-1 if at_front else last)
             part = ("enter" if at_front else "leave") if transition else f"block{place}"

@@ -22,37 +22,37 @@ from torch import Tensor
 
 from ganvas.errors import BrokenWeights, UnknownWeights
 from ganvas.models.protocol import Network
-from ganvas.weights.fill import adopt, fill
-from ganvas.weights.found import Found
+from ganvas.weights.fill import add_facts, load_state_dict_checked
+from ganvas.weights.found import FileContents
 from ganvas.weights.from_nvidia import mean_w, stylegan2_fields
-from ganvas.weights.networks import shape_of
+from ganvas.weights.networks import tensor_shape
 
 _KEYS = {"G_ema": ("g_ema", "g", "state_dict"), "G": ("g", "g_ema", "state_dict"), "D": ("d",)}
 
 
-def fits(found: Found) -> bool:
+def fits(contents: FileContents) -> bool:
     """A generator or discriminator with the port's names, alone or as the decoder of an encoder's file."""
-    return any(_kind(_state(found, network)) for network in ("G_ema", "D"))
+    return any(_kind(_state(contents, network)) for network in ("G_ema", "D"))
 
 
-def read(found: Found, *, network: str = "G_ema") -> Network:
+def read(contents: FileContents, *, network: str = "G_ema") -> Network:
     """The network of a file that `fits`.
 
     Raises:
         UnknownWeights: the file has no such network, or one that is built differently.
         BrokenWeights: weights are not finite.
     """
-    who, state = found.path.name, _state(found, network)
+    who, state = contents.path.name, _state(contents, network)
     kind = _kind(state)
     if kind is None or (kind == "D") != (network == "D"):
         other = "a generator" if network == "D" else "a discriminator"
         raise UnknownWeights(f"{who} holds {other} of the StyleGAN2 port and no network {network!r}.")
-    made = _generator(state, found, who) if kind == "G" else _discriminator(state, who)
-    return adopt(made, format="StyleGAN2 port of rosinality", network=_label(found, network))
+    net = _generator(state, contents, who) if kind == "G" else _discriminator(state, who)
+    return add_facts(net, format="StyleGAN2 port of rosinality", network=_label(contents, network))
 
 
-def _state(found: Found, network: str) -> dict[str, Tensor]:
-    state = found.state_dict(*_KEYS[network])
+def _state(contents: FileContents, network: str) -> dict[str, Tensor]:
+    state = contents.state_dict(*_KEYS[network])
     decoder = {name.removeprefix("decoder."): tensor for name, tensor in state.items() if name.startswith("decoder.")}
     return decoder or state
 
@@ -65,25 +65,27 @@ def _kind(state: Mapping[str, Tensor]) -> str | None:
     return None
 
 
-def _label(found: Found, network: str) -> str | None:
-    tree = found.tree if isinstance(found.tree, dict) else {}
+def _label(contents: FileContents, network: str) -> str | None:
+    tree = contents.tree if isinstance(contents.tree, dict) else {}
     return next((key for key in _KEYS[network] if isinstance(tree.get(key), dict)), None)
 
 
 # ---- Generator ---------------------------------------------------------------------------------------------------
 
 
-def _generator(state: dict[str, Tensor], found: Found, who: str) -> Network:
+def _generator(state: dict[str, Tensor], contents: FileContents, who: str) -> Network:
     named = {_generator_name(name): _plain(name, tensor) for name, tensor in state.items()}
-    w_avg = _latent_avg(found, who)
+    w_avg = _latent_avg(contents, who)
     if w_avg is not None:
         named["mapping.w_avg"] = w_avg
     missing_is_fine = [r".*\.resample_filter", r".*\.noise_const", r"mapping\.w_avg"]
-    made: Any = fill("stylegan2", stylegan2_fields(named, who), named, who=who, may_miss=missing_is_fine)
+    net: Any = load_state_dict_checked(
+        "stylegan2", stylegan2_fields(named, who), named, who=who, may_miss=missing_is_fine
+    )
     if w_avg is None:
-        made.w_avg.copy_(mean_w(made))
-        adopt(made, notes=["the file has no mean latent; w_avg was estimated from 10,000 random latents"])
-    return made
+        net.w_avg.copy_(mean_w(net))
+        add_facts(net, notes=["the file has no mean latent; w_avg was estimated from 10,000 random latents"])
+    return net
 
 
 def _generator_name(name: str) -> str:
@@ -143,14 +145,14 @@ def _plain(name: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _latent_avg(found: Found, who: str) -> Tensor | None:
+def _latent_avg(contents: FileContents, who: str) -> Tensor | None:
     """[w_dim]; files of encoders keep it once a layer, which is the same latent again and again."""
-    held = found.tree.get("latent_avg") if isinstance(found.tree, dict) else None
-    if held is None:
+    latents = contents.tree.get("latent_avg") if isinstance(contents.tree, dict) else None
+    if latents is None:
         return None
-    if not isinstance(held, Tensor) or held.ndim not in (1, 2, 3) or not held.is_floating_point():
-        raise BrokenWeights(f"{who}: its latent_avg is no latent but {type(held).__name__}.")
-    rows = held.float().reshape(-1, held.shape[-1])  # [num_ws or 1, w_dim]
+    if not isinstance(latents, Tensor) or latents.ndim not in (1, 2, 3) or not latents.is_floating_point():
+        raise BrokenWeights(f"{who}: its latent_avg is no latent but {type(latents).__name__}.")
+    rows = latents.float().reshape(-1, latents.shape[-1])  # [num_ws or 1, w_dim]
     return rows.mean(dim=0) if bool(torch.isfinite(rows).all()) else None
 
 
@@ -161,18 +163,18 @@ def _discriminator(state: dict[str, Tensor], who: str) -> Network:
     blocks = sum(re.fullmatch(r"convs\.[1-9]\d*\.skip\.1\.weight", name) is not None for name in state)
     top = _resolution(blocks)
     named = {_discriminator_name(name, top): tensor for name, tensor in state.items()}
-    channels = {top >> k: shape_of(named, f"b{top >> k}.conv0.weight", 4, who)[0] for k in range(blocks)}
-    channels[4], seen = shape_of(named, "b4.conv.weight", 4, who)[:2]
+    channels = {top >> k: tensor_shape(named, f"b{top >> k}.conv0.weight", 4, who)[0] for k in range(blocks)}
+    channels[4], in_channels = tensor_shape(named, "b4.conv.weight", 4, who)[:2]
     most = max(channels.values())
     narrower = [res * count for res, count in channels.items() if count < most]
     fields = {
         "img_resolution": top,
-        "img_channels": shape_of(named, f"b{top}.fromrgb.weight", 4, who)[1],
+        "img_channels": tensor_shape(named, f"b{top}.fromrgb.weight", 4, who)[1],
         "channel_base": narrower[0] if narrower else most * top,
         "channel_max": most,
-        "mbstd_num_channels": seen - channels[4],
+        "mbstd_num_channels": in_channels - channels[4],
     }
-    return fill("stylegan2", fields, named, who=who, network="D", may_miss=[r".*\.resample_filter"])
+    return load_state_dict_checked("stylegan2", fields, named, who=who, network="D", may_miss=[r".*\.resample_filter"])
 
 
 def _discriminator_name(name: str, top: int) -> str:

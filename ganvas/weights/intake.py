@@ -13,23 +13,23 @@ import numpy as np
 
 from ganvas.errors import BrokenWeights, UnsafeWeights
 
-MAX_STEPS = 2_000_000  # instructions in all pickles of a file; the largest published StyleGAN has some 40,000
+MAX_INSTRUCTIONS = 2_000_000  # instructions in all pickles of a file; the largest published StyleGAN has some 40,000
 MAX_NESTING = 200  # containers inside containers; published files stay below 60
 MAX_UNFOLDED = 20_000_000  # places one reaches by walking down every path
 SPARE_BYTES = 16 << 20
 
 
 @runtime_checkable
-class Holder(Protocol):
+class HasChildren(Protocol):
     """Something of a file that holds other things and is no container of Python's own."""
 
-    def held(self) -> tuple[object, ...]:
+    def child_nodes(self) -> tuple[object, ...]:
         """What is inside."""
         ...
 
 
 @dataclass
-class Intake:
+class ReadLimits:
     """The account of one file.
 
     `name` is how messages call it, `size` its bytes after unpacking. Tensors that share a storage or repeat it by a
@@ -46,31 +46,31 @@ class Intake:
     def step(self, count: int = 1) -> None:
         """Count instructions, or items that one instruction copies."""
         self.steps += count
-        if self.steps > MAX_STEPS:
-            raise self.unsafe(f"it has more than {MAX_STEPS:,} instructions, which no weights file needs")
+        if self.steps > MAX_INSTRUCTIONS:
+            raise self.unsafe_error(f"it has more than {MAX_INSTRUCTIONS:,} instructions, which no weights file needs")
 
     def copy(self, count_bytes: int) -> None:
         """Count bytes that are copied out of the file one by one."""
         self.copied += count_bytes
         if self.copied > 4 * self.size + SPARE_BYTES:
-            raise self.unsafe(f"it wants {self.copied:,} bytes of memory and is itself {self.size:,} bytes long")
+            raise self.unsafe_error(f"it wants {self.copied:,} bytes of memory and is itself {self.size:,} bytes long")
 
     def view(self, count_bytes: int) -> None:
         """Count bytes of a tensor or array that looks into the file."""
         self.viewed += count_bytes
         if self.viewed > 4 * self.size + SPARE_BYTES:
-            raise self.unsafe(f"its tensors claim {self.viewed:,} bytes and the file is {self.size:,} bytes long")
+            raise self.unsafe_error(f"its tensors claim {self.viewed:,} bytes and the file is {self.size:,} bytes long")
 
-    def broken(self, why: str) -> BrokenWeights:
+    def broken_error(self, why: str) -> BrokenWeights:
         """The error for a damaged file, to be raised by the caller."""
         return BrokenWeights(f"{self.name} is damaged: {why}. Fetch or copy it again.")
 
-    def unsafe(self, why: str) -> UnsafeWeights:
+    def unsafe_error(self, why: str) -> UnsafeWeights:
         """The error for a file that asks for too much, to be raised by the caller."""
         return UnsafeWeights(f"{self.name} is refused: {why}. Nothing of it was run.")
 
 
-def check_tree(tree: object, intake: Intake) -> None:
+def check_tree(tree: object, limits: ReadLimits) -> None:
     """Refuse trees that would trap whoever walks them: circles, endless depth, few objects with very many paths.
 
     Raises:
@@ -86,7 +86,7 @@ def check_tree(tree: object, intake: Intake) -> None:
             continue
         if not children_are_done:
             if key in open_:
-                raise intake.unsafe("its contents refer to themselves")
+                raise limits.unsafe_error("its contents refer to themselves")
             open_.add(key)
             todo.append((node, True))
             todo += [(child, False) for child in children]
@@ -94,7 +94,7 @@ def check_tree(tree: object, intake: Intake) -> None:
         below = [done.get(id(child), (0, 1)) for child in children]
         depth, places = 1 + max(d for d, _ in below), 1 + sum(n for _, n in below)
         if depth > MAX_NESTING or places > MAX_UNFOLDED:
-            raise intake.unsafe(f"its contents are nested {depth} deep and unfold to {places:,} places")
+            raise limits.unsafe_error(f"its contents are nested {depth} deep and unfold to {places:,} places")
         done[key] = depth, places
         open_.discard(key)
 
@@ -107,4 +107,4 @@ def _children(node: object) -> list[object]:
         return list(node)
     if isinstance(node, np.ndarray) and node.dtype == object:
         return list(node.flat)
-    return list(node.held()) if isinstance(node, Holder) else []
+    return list(node.child_nodes()) if isinstance(node, HasChildren) else []

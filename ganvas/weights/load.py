@@ -21,8 +21,8 @@ from ganvas.weights import (
     from_rosinality,
 )
 from ganvas.weights.files import open_file
-from ganvas.weights.found import Found
-from ganvas.weights.recognise import unknown
+from ganvas.weights.found import FileContents
+from ganvas.weights.recognise import unknown_weights_error
 
 NETWORKS = ("G_ema", "G", "D")
 
@@ -30,9 +30,9 @@ NETWORKS = ("G_ema", "G", "D")
 class Reader(Protocol):
     """A module from_*.py; see found.py."""
 
-    def fits(self, found: Found) -> bool: ...
+    def fits(self, contents: FileContents) -> bool: ...
 
-    def read(self, found: Found, *, network: str) -> Network: ...
+    def read(self, contents: FileContents, *, network: str) -> Network: ...
 
 
 # A foreign file names nothing, so readers are asked in this order; the first that fits reads.
@@ -69,32 +69,32 @@ def load(name_or_path: str | Path, *, network: str = "G_ema", device: str | torc
     """
     check_known(network, NETWORKS, what="network")
     target = _device(device)
-    found = open_file(_path_of(name_or_path))
+    contents = open_file(_path_of(name_or_path))
     try:
-        made = read(found, network=network)
+        net = read_network(contents, network=network)
     except (WeightsError, BadConfig):
         raise
     except Exception as error:
         # The file is somebody else's and may be anything. What a reader did not foresee is its defect.
         raise BrokenWeights(
-            f"{found.path.name} cannot be read ({type(error).__name__}: {str(error)[:200]})."
+            f"{contents.path.name} cannot be read ({type(error).__name__}: {str(error)[:200]})."
         ) from error
-    made.facts.setdefault("file", found.path.name)
-    return made.to(target).eval()
+    net.facts.setdefault("file", contents.path.name)
+    return net.to(target).eval()
 
 
-def read(found: Found, *, network: str = "G_ema") -> Network:
+def read_network(contents: FileContents, *, network: str = "G_ema") -> Network:
     """The network in an opened file; see `load`.
 
     Raises:
         UnknownWeights: no reader fits; the message has what was seen and what is nearest.
     """
-    if checkpoint.is_ours(found):
-        return checkpoint.rebuild(found, network=network)
+    if checkpoint.is_ours(contents):
+        return checkpoint.rebuild(contents, network=network)
     for reader in READERS:
-        if reader.fits(found):
-            return reader.read(found, network=network)
-    raise unknown(found)
+        if reader.fits(contents):
+            return reader.read(contents, network=network)
+    raise unknown_weights_error(contents)
 
 
 def _path_of(name_or_path: str | Path) -> Path:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ganvas.errors import BrokenWeights, UnknownWeights
 from ganvas.weights.allowed import Record
-from ganvas.weights.found import Found
+from ganvas.weights.found import FileContents
 
 _MAX_DEPTH = 30  # modules inside modules; published networks have up to 8
 _MAX_TENSORS = 20_000
@@ -34,27 +34,27 @@ def is_network(thing: Any) -> bool:
     return isinstance(thing, Record) and isinstance(thing.state, dict) and isinstance(thing.state.get("_modules"), dict)
 
 
-def state_of_network(network: Record, *, who: str) -> dict[str, Tensor]:
+def network_state_dict(network: Record, *, who: str) -> dict[str, Tensor]:
     """name → tensor of all parameters and buffers: "synthesis.b4.const": [512, 4, 4], …
 
     Raises:
         BrokenWeights: parts nested beyond reason.
     """
-    found: dict[str, Tensor] = {}
-    _collect(network, "", found, 0, who)
-    return found
+    state: dict[str, Tensor] = {}
+    _collect(network, "", state, 0, who)
+    return state
 
 
-def _collect(network: Record, prefix: str, found: dict[str, Tensor], depth: int, who: str) -> None:
-    if depth > _MAX_DEPTH or len(found) > _MAX_TENSORS:
-        raise BrokenWeights(f"{who} is damaged: its networks are nested {depth} deep with {len(found):,} tensors.")
+def _collect(network: Record, prefix: str, state: dict[str, Tensor], depth: int, who: str) -> None:
+    if depth > _MAX_DEPTH or len(state) > _MAX_TENSORS:
+        raise BrokenWeights(f"{who} is damaged: its networks are nested {depth} deep with {len(state):,} tensors.")
     for kind in ("_parameters", "_buffers"):
         for name, value in _entries(network, kind):
             if isinstance(value, Tensor):
-                found[f"{prefix}{name}"] = value
+                state[f"{prefix}{name}"] = value
     for name, part in _entries(network, "_modules"):
         if is_network(part):
-            _collect(part, f"{prefix}{name}.", found, depth + 1, who)
+            _collect(part, f"{prefix}{name}.", state, depth + 1, who)
 
 
 def _entries(network: Record, kind: str) -> list[tuple[str, Any]]:
@@ -73,34 +73,34 @@ def attribute(network: Record | None, part: str, name: str, default: Any = None)
     return default if network is None else network.state.get(name, default)
 
 
-def choose(found: Found, network: str) -> tuple[str, dict[str, Tensor], Record | None] | None:
+def choose_network(contents: FileContents, network: str) -> tuple[str, dict[str, Tensor], Record | None] | None:
     """The network asked for: its name in the file, name → tensor, and the record it came from where there is one.
 
     A file with one generator gives it for "G_ema" and for "G". The decoder inside an encoder's file counts as one.
     """
     wanted = ("D",) if network == "D" else (network, *(name for name in _NETWORKS[:2] if name != network))
-    tree = found.tree
+    tree = contents.tree
     if is_network(tree):
-        return tree.class_name, state_of_network(tree, who=found.path.name), tree
+        return tree.class_name, network_state_dict(tree, who=contents.path.name), tree
     if not isinstance(tree, dict):
         return None
     for name in wanted:
         if is_network(tree.get(name)):
-            return name, state_of_network(tree[name], who=found.path.name), tree[name]
+            return name, network_state_dict(tree[name], who=contents.path.name), tree[name]
     if any(is_network(tree.get(name)) for name in _NETWORKS):
         return None
-    state = found.state_dict(*wanted, "state_dict")
+    state = contents.state_dict(*wanted, "state_dict")
     decoder = {name.removeprefix("decoder."): value for name, value in state.items() if name.startswith("decoder.")}
     label = next((name for name in wanted if isinstance(tree.get(name), dict)), network)
     return (label, decoder or state, None) if state else None
 
 
-def offered(found: Found) -> str:
+def network_names(contents: FileContents) -> str:
     """The names of the networks in a file, for messages."""
-    return ", ".join(name for name in _NETWORKS if name in found.tree) or "none"
+    return ", ".join(name for name in _NETWORKS if name in contents.tree) or "none"
 
 
-def shape_of(state: Mapping[str, Tensor], name: str, axes: int, who: str) -> tuple[int, ...]:
+def tensor_shape(state: Mapping[str, Tensor], name: str, axes: int, who: str) -> tuple[int, ...]:
     """The shape of a tensor that must be there with so many axes.
 
     Raises:
@@ -112,12 +112,12 @@ def shape_of(state: Mapping[str, Tensor], name: str, axes: int, who: str) -> tup
     return tuple(state[name].shape)
 
 
-def count(state: Mapping[str, Tensor], pattern: str, start: int = 0) -> int:
+def count_layers(state: Mapping[str, Tensor], pattern: str, start: int = 0) -> int:
     """How many of pattern.format(start), pattern.format(start + 1), … are there without a gap."""
-    count = 0
-    while pattern.format(start + count) in state:
-        count += 1
-    return count
+    n = 0
+    while pattern.format(start + n) in state:
+        n += 1
+    return n
 
 
 def taps(kernel: Tensor | None) -> tuple[float, ...]:
@@ -133,8 +133,8 @@ def taps(kernel: Tensor | None) -> tuple[float, ...]:
 
 def options_of(record: Record | None, *groups: str) -> dict[str, Any]:
     """What the network was made from, the named groups of options spread out."""
-    given = record.state.get("_init_kwargs") if record is not None else None
-    options = dict(given) if isinstance(given, dict) else {}
+    init_kwargs = record.state.get("_init_kwargs") if record is not None else None
+    options = dict(init_kwargs) if isinstance(init_kwargs, dict) else {}
     for group in groups:
         inner = options.pop(group, None)
         renamed = _MAPPING_OPTIONS if group == "mapping_kwargs" else {}

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.weights.intake import Intake
+from ganvas.weights.intake import ReadLimits
 
 STORAGES: dict[str, torch.dtype] = {
     "DoubleStorage": torch.float64,
@@ -50,18 +50,18 @@ class Storage:
         return self.numel * self.dtype.itemsize
 
 
-def storage(dtype: torch.dtype, numel: object, data: memoryview, intake: Intake) -> Storage:
+def storage(dtype: torch.dtype, numel: object, data: memoryview, limits: ReadLimits) -> Storage:
     """A storage of `numel` numbers that must fill `data` exactly.
 
     Raises:
         BrokenWeights: the announced count and the bytes differ.
     """
     if not _is_count(numel) or numel * dtype.itemsize != len(data):
-        raise intake.broken(f"a storage announces {numel!r} numbers of {dtype} and has {len(data):,} bytes")
+        raise limits.broken_error(f"a storage announces {numel!r} numbers of {dtype} and has {len(data):,} bytes")
     return Storage(dtype, numel, data)
 
 
-def tensor(held: Storage, offset: object, size: object, stride: object, intake: Intake) -> Tensor:
+def tensor(source: Storage, offset: object, size: object, stride: object, limits: ReadLimits) -> Tensor:
     """A view of a storage.
 
     Args:
@@ -76,28 +76,30 @@ def tensor(held: Storage, offset: object, size: object, stride: object, intake: 
         UnsafeWeights: all tensors together claim far more than the file holds.
     """
     if not (_are_counts(size) and _are_counts(stride) and _is_count(offset) and len(size) == len(stride) <= 32):
-        raise intake.broken(f"a tensor of size {_short(size)}, stride {_short(stride)}, offset {_short(offset)}")
+        raise limits.broken_error(f"a tensor of size {_short(size)}, stride {_short(stride)}, offset {_short(offset)}")
     numel = math.prod(size)
     if numel == 0 and max(size) > _MAX_EMPTY:
-        raise intake.broken(f"an empty tensor of size {_short(size)}")
+        raise limits.broken_error(f"an empty tensor of size {_short(size)}")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if numel and last >= held.numel:
-        raise intake.broken(f"a tensor of size {tuple(size)} reaches beyond its storage of {held.numel:,} numbers")
+    if numel and last >= source.numel:
+        raise limits.broken_error(
+            f"a tensor of size {tuple(size)} reaches beyond its storage of {source.numel:,} numbers"
+        )
     if numel == 0:
-        return torch.empty(tuple(size), dtype=held.dtype)
-    intake.view(numel * held.dtype.itemsize)
-    return _flat(held).as_strided(size, stride, offset)
+        return torch.empty(tuple(size), dtype=source.dtype)
+    limits.view(numel * source.dtype.itemsize)
+    return _flat(source).as_strided(size, stride, offset)
 
 
-def _flat(held: Storage) -> Tensor:
+def _flat(source: Storage) -> Tensor:
     """[numel], looking into the file."""
-    assert held.data is not None
-    if held.dtype is torch.bool:  # a byte that is neither 0 nor 1 is no bool; torch would not notice
-        return torch.frombuffer(held.data, dtype=torch.uint8) != 0
-    return torch.frombuffer(held.data, dtype=held.dtype)
+    assert source.data is not None
+    if source.dtype is torch.bool:  # a byte that is neither 0 nor 1 is no bool; torch would not notice
+        return torch.frombuffer(source.data, dtype=torch.uint8) != 0
+    return torch.frombuffer(source.data, dtype=source.dtype)
 
 
-def numpy_dtype(code: object, order: str, intake: Intake) -> np.dtype:
+def numpy_dtype(code: object, order: str, limits: ReadLimits) -> np.dtype:
     """A plain dtype: numbers, bools, text or object; no structures, no dates.
 
     Raises:
@@ -105,12 +107,12 @@ def numpy_dtype(code: object, order: str, intake: Intake) -> np.dtype:
     """
     match = _NUMPY_CODE.fullmatch(code) if isinstance(code, str) else None
     if match is None or order not in ("<", ">", "=", "|"):
-        raise intake.broken(f"an array of type {_short(code)}; ganvas reads plain numbers, text and objects")
+        raise limits.broken_error(f"an array of type {_short(code)}; ganvas reads plain numbers, text and objects")
     plain = np.dtype((match[1] or "=") + match[2])
     return plain.newbyteorder(">" if order == ">" else "|")  # "|" leaves it as it is
 
 
-def array(raw: memoryview, dtype: np.dtype, shape: object, fortran: bool, intake: Intake) -> np.ndarray:
+def array(raw: memoryview, dtype: np.dtype, shape: object, fortran: bool, limits: ReadLimits) -> np.ndarray:
     """An array of `shape` that must fill `raw` exactly, looking into the file where the bytes allow.
 
     Raises:
@@ -118,22 +120,22 @@ def array(raw: memoryview, dtype: np.dtype, shape: object, fortran: bool, intake
         UnsafeWeights: all arrays together claim far more than the file holds.
     """
     if not _are_counts(shape) or len(shape) > 32 or dtype.hasobject or dtype.itemsize == 0:
-        raise intake.broken(f"an array of shape {_short(shape)} and type {dtype}")
+        raise limits.broken_error(f"an array of shape {_short(shape)} and type {dtype}")
     if math.prod(shape) * dtype.itemsize != len(raw):
-        raise intake.broken(f"an array of shape {tuple(shape)} and type {dtype} has {len(raw):,} bytes")
-    intake.view(len(raw))
+        raise limits.broken_error(f"an array of shape {tuple(shape)} and type {dtype} has {len(raw):,} bytes")
+    limits.view(len(raw))
     return np.frombuffer(raw, dtype).reshape(tuple(shape), order="F" if fortran else "C")
 
 
-def object_array(items: object, shape: object, intake: Intake) -> np.ndarray:
+def object_array(items: object, shape: object, limits: ReadLimits) -> np.ndarray:
     """An array whose entries are the inert objects of a list.
 
     Raises:
         BrokenWeights: shape and list differ.
     """
     if not isinstance(items, list) or not _are_counts(shape) or len(shape) > 32 or math.prod(shape) != len(items):
-        raise intake.broken(f"an array of objects of shape {_short(shape)} whose entries do not fit")
-    intake.step(len(items))
+        raise limits.broken_error(f"an array of objects of shape {_short(shape)} whose entries do not fit")
+    limits.step(len(items))
     flat = np.empty(len(items), dtype=object)
     for index, item in enumerate(items):
         flat[index] = item

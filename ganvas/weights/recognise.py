@@ -12,10 +12,10 @@ from torch import Tensor
 from ganvas.errors import UnknownWeights
 from ganvas.models import FAMILIES
 from ganvas.weights.allowed import Record
-from ganvas.weights.files import state_of
-from ganvas.weights.fill import outline, some
-from ganvas.weights.found import Found
-from ganvas.weights.networks import choose
+from ganvas.weights.files import largest_state_dict
+from ganvas.weights.fill import empty_state_dict, format_names
+from ganvas.weights.found import FileContents
+from ganvas.weights.networks import choose_network
 
 # What a file of that kind is called, and patterns of names it has; all must be there.
 _LAYOUTS: dict[str, tuple[str, ...]] = {
@@ -44,18 +44,19 @@ _LAYOUTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def unknown(found: Found) -> UnknownWeights:
+def unknown_weights_error(contents: FileContents) -> UnknownWeights:
     """The error for a file that can be read and fits nothing: with its names, shapes and nearest family."""
-    name = found.path.name
-    if found.container == "numpy" or isinstance(found.tree, Tensor):
+    name = contents.path.name
+    if contents.container == "numpy" or isinstance(contents.tree, Tensor):
         return UnknownWeights(
-            f"{name} holds {_contents(found.tree)}: an edit direction or latents perhaps, but no network. Directions "
+            f"{name} holds {_contents(contents.tree)}: an edit direction or latents perhaps, but no network. "
+            f"Directions "
             "are read with ganvas.weights.from_directions.read_directions."
         )
-    chosen = choose(found, "G_ema") or choose(found, "D")  # the inside of a network pickle
-    state = chosen[1] if chosen is not None and chosen[1] else state_of(found)
+    chosen = choose_network(contents, "G_ema") or choose_network(contents, "D")  # the inside of a network pickle
+    state = chosen[1] if chosen is not None and chosen[1] else largest_state_dict(contents)
     if not state:
-        return UnknownWeights(f"{name} holds no weights that ganvas knows: {_contents(found.tree)}.")
+        return UnknownWeights(f"{name} holds no weights that ganvas knows: {_contents(contents.tree)}.")
     return UnknownWeights(f"no family fits {name}. It holds {_contents(state)}. {_nearest(state)}")
 
 
@@ -76,7 +77,7 @@ def _kind(value: Any) -> str:
     if isinstance(value, Record):
         return f"({value.class_name[:60]})"
     if isinstance(value, Mapping):
-        return f"(dict of {len(value):,}: {some([str(key) for key in value], 3)})" if value else "(empty dict)"
+        return f"(dict of {len(value):,}: {format_names([str(key) for key in value], 3)})" if value else "(empty dict)"
     return f"({type(value).__name__})"
 
 
@@ -88,8 +89,9 @@ def _nearest(state: Mapping[str, Tensor]) -> str:
     if share == 0:
         return f"It has no names in common with any family ({', '.join(sorted(FAMILIES))})."
     return (
-        f"Nearest is {family}: {share:.0%} of the names fit; {family} also has {some(missing, 3) or 'nothing more'}, "
-        f"and does not know {some(extra, 3) or 'nothing of this'}."
+        f"Nearest is {family}: {share:.0%} of the names fit; {family} also has "
+        f"{format_names(missing, 3) or 'nothing more'}, "
+        f"and does not know {format_names(extra, 3) or 'nothing of this'}."
     )
 
 
@@ -110,4 +112,4 @@ def _template(name: str) -> str:
 
 @lru_cache
 def _templates(family: str) -> frozenset[str]:
-    return frozenset(_template(name) for name in outline(family))
+    return frozenset(_template(name) for name in empty_state_dict(family))

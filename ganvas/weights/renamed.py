@@ -1,7 +1,7 @@
 """Fill one of our networks from tensors that carry other names.
 
-A reader works out the config, says what our names are called in the file, and calls `fill_renamed`; messages then speak
-in the file's own names.
+A reader works out the config, says what our names are called in the file, and calls `load_state_dict_renamed`;
+messages then speak in the file's own names.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from ganvas.errors import GanvasError, UnknownWeights
 from ganvas.models.protocol import Network
-from ganvas.weights.fill import fill, outline, some
+from ganvas.weights.fill import empty_state_dict, format_names, load_state_dict_checked
 
 COUNTER = r".*\.num_batches_tracked"  # of batch norm; files from before torch 0.4.1 have none
 
 
-def fill_renamed(
+def load_state_dict_renamed(
     family: str,
     fields: Mapping[str, Any],
     state: Mapping[str, Tensor],
@@ -44,23 +44,23 @@ def fill_renamed(
         BrokenWeights: a weight is not finite.
     """
     try:
-        plan = outline(family, network=network, max_parts=16 * len(state) + 1024, **fields)
+        plan = empty_state_dict(family, network=network, max_parts=16 * len(state) + 1024, **fields)
     except GanvasError as error:
         raise UnknownWeights(f"{who} looks like {what}, but {error}") from error
     theirs = {ours: names(ours) for ours in plan}
     missing = [theirs[ours] for ours in plan if theirs[ours] not in state and not ours.endswith("num_batches_tracked")]
     if missing:
-        raise UnknownWeights(f"{who} looks like {what}, but it has no {some(missing)}.")
+        raise UnknownWeights(f"{who} looks like {what}, but it has no {format_names(missing)}.")
     odd = [
         theirs[o]
         for o in plan
         if theirs[o] in state and plan[o].is_floating_point() > state[theirs[o]].is_floating_point()
     ]
     if odd:
-        raise UnknownWeights(f"{who} looks like {what}, but holds no real numbers in {some(odd)}.")
+        raise UnknownWeights(f"{who} looks like {what}, but holds no real numbers in {format_names(odd)}.")
     ours_of = {name: ours for ours, name in theirs.items()}
-    kept = {ours_of.get(name, f"{name} "): tensor for name, tensor in state.items() if name not in dropped}
-    return fill(family, fields, kept, who=f"{who} ({what})", network=network, may_miss=(COUNTER,))
+    tensors = {ours_of.get(name, f"{name} "): tensor for name, tensor in state.items() if name not in dropped}
+    return load_state_dict_checked(family, fields, tensors, who=f"{who} ({what})", network=network, may_miss=(COUNTER,))
 
 
 def with_facts(net: Network, **facts: Any) -> Any:
@@ -69,7 +69,7 @@ def with_facts(net: Network, **facts: Any) -> Any:
     return net
 
 
-def shape_of(state: Mapping[str, Tensor], name: str, *, who: str, what: str) -> tuple[int, ...]:
+def conv_shape(state: Mapping[str, Tensor], name: str, *, who: str, what: str) -> tuple[int, ...]:
     """The shape of a convolution's weight that must be there: four axes.
 
     Raises:
@@ -83,7 +83,7 @@ def shape_of(state: Mapping[str, Tensor], name: str, *, who: str, what: str) -> 
     return tuple(tensor.shape)
 
 
-def count(state: Mapping[str, Tensor], pattern: str, *, start: int = 0, step: int = 1) -> int:
+def count_keys(state: Mapping[str, Tensor], pattern: str, *, start: int = 0, step: int = 1) -> int:
     """How many names `pattern.format(start)`, `pattern.format(start + step)`, … are there without a gap."""
     n = 0
     while pattern.format(start + n * step) in state:

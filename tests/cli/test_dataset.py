@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ganvas.cli.main import app
-from ganvas.datasets import open_pictures
+from ganvas.datasets import open_image_dataset
 from ganvas.errors import BadInput
 from ganvas.features.faces import Face
 from tests.datasets.makers import colours, encoded, put, some
@@ -29,7 +29,7 @@ def test_make_names_what_it_leaves_out_and_says_what_it_made(tmp_path):
         f"3 pictures of 16 x 16: {tmp_path / 'a.zip'}",
     ):
         assert line in out
-    assert len(open_pictures(tmp_path / "a.zip")) == 3
+    assert len(open_image_dataset(tmp_path / "a.zip")) == 3
 
 
 def test_every_option_arrives(tmp_path):

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import ganvas
 from ganvas.cli.main import app
 from ganvas.editing.directions import load_directions
-from ganvas.editing.effect import judged
+from ganvas.editing.effect import score_latents
 from ganvas.errors import BadConfig, BadLatent, GanvasError
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
@@ -54,7 +54,7 @@ def red(img):
 
 
 def redness(G, ws):
-    return judged(G, lambda img: {"red": red(img)}, ws)["red"]
+    return score_latents(G, lambda img: {"red": red(img)}, ws)["red"]
 
 
 def table(path, rows):
@@ -188,7 +188,7 @@ def test_style_channels_can_be_learnt_and_ranked(tmp_path, tiny):
     ws = of_seeds(G, range(500, 520))
     for direction in (whole, few):
         judge = lambda img: {"red": red(img)}  # noqa: E731
-        up, down = (judged(G, judge, ws, direction, amount)["red"].mean() for amount in (1, -1))
+        up, down = (score_latents(G, judge, ws, direction, amount)["red"].mean() for amount in (1, -1))
         assert up > down, direction.facts
 
 

@@ -10,11 +10,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import ganvas
-from ganvas.cli.edit import parse_change, say_figures
+from ganvas.cli.edit import parse_change, print_metrics
 from ganvas.cli.main import app
 from ganvas.editing.directions import Direction, save_directions
 from ganvas.editing.recipe import Recipe
-from ganvas.editing.regions import region_of, unwrapped
+from ganvas.editing.regions import region_of, unwrap_step
 from ganvas.errors import BadConfig, BadMask, FetchError, GanvasError
 from ganvas.features.faces import Face
 from ganvas.images.files import read_image
@@ -27,7 +27,7 @@ TINY = {"img_resolution": 32, "channel_base": 512, "channel_max": 16, "z_dim": 1
 @pytest.fixture(autouse=True)
 def no_fetching(monkeypatch):
     """The helpers (face finder, features) are small and free, so the command fetches them; here it must not."""
-    monkeypatch.setattr("ganvas.cli.edit.have", lambda names, yes=False: None)
+    monkeypatch.setattr("ganvas.cli.edit.ensure_models", lambda names, yes=False: None)
 
 
 @pytest.fixture
@@ -135,10 +135,10 @@ def test_an_unknown_format_is_said_before_the_work(model, photo, tmp_path):
 
 
 def test_a_restricted_model_is_not_fetched_where_nobody_can_be_asked():
-    from ganvas.cli.fetch import have
+    from ganvas.cli.fetch import ensure_models
 
     with pytest.raises(FetchError, match=r"restricted.*ganvas models get faces --yes"):
-        have(["some/file.safetensors", "faces"])
+        ensure_models(["some/file.safetensors", "faces"])
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_hard_face_is_told_beforehand(capsys, nose, size, says):
     points = torch.tensor([[0.3, 0.4], [0.7, 0.4], [nose, 0.6], [0.35, 0.8], [0.65, 0.8]]) * size
     face = Face((0, 0, size, size), points, 1.0)
     session = SimpleNamespace(face=face, inversion=SimpleNamespace(figures={"psnr_db": 29.0}))
-    say_figures(session)
+    print_metrics(session)
     told = capsys.readouterr().out
     assert "psnr_db 29" in told
     assert ("note" in told) == (says is not None)
@@ -162,7 +162,7 @@ def test_points_are_pulled_within_a_region(model, photo, tmp_path):
     )
     assert re.search(r"pulled to \d+,\d+ in \d+ steps", result.output)
     step = Recipe.load(tmp_path / "r.json").steps[0]
-    assert unwrapped(step).points == ((0.45, 0.5),)  # the middle square begins at 10 and is 40 wide
+    assert unwrap_step(step).points == ((0.45, 0.5),)  # the middle square begins at 10 and is 40 wide
     assert region_of(step).strokes[0].points == ((0.5, 0.5),)
     old, new = np.asarray(Image.open(photo)), np.asarray(Image.open(tmp_path / "out.png"))
     assert (new[:, :21] == old[:, :21]).all() and (new[:, 39:] == old[:, 39:]).all()

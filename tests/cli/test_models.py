@@ -13,9 +13,9 @@ from safetensors import safe_open
 import ganvas
 from ganvas.cli.main import main
 from ganvas.weights import catalogue, store
-from ganvas.weights.catalogue import ENTRIES, Entry, Pedigree
+from ganvas.weights.catalogue import ENTRIES, CatalogueEntry, LicenceChain
 from ganvas.weights.checkpoint import save
-from ganvas.weights.sources import Address, KeptFile
+from ganvas.weights.sources import StoredFile, UrlSource
 from tests.contracts import TINY, Case
 
 
@@ -47,14 +47,14 @@ def fake(tmp_path, monkeypatch):
     torch.manual_seed(0)
     path = save(ganvas.build("srvgg", **TINY["srvgg"].fields), tmp_path / "net.safetensors")
     data = path.read_bytes()
-    file = KeptFile(name="net.safetensors", size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-    entry = Entry(
+    file = StoredFile(name="net.safetensors", size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    entry = CatalogueEntry(
         name="fake-x4",
         task="upscale",
         about="made by the test",
-        source=Address(url="http://127.0.0.1:9/net.safetensors", file=file),
+        source=UrlSource(url="http://127.0.0.1:9/net.safetensors", file=file),
         licence="non-commercial",
-        pedigree=Pedigree(package="P", weights="W", data="D", parent="M"),
+        pedigree=LicenceChain(package="P", weights="W", data="D", parent="M"),
         restricted=True,
         opens="net.safetensors",
     )

@@ -13,19 +13,19 @@ from ganvas.editing.recipe import Recipe
 from ganvas.editing.stylise import load_style, styles_folder
 from ganvas.errors import BadConfig, GanvasError, WeightsError
 from ganvas.images.files import read_image
-from ganvas.inversion.optimise import Stage
+from ganvas.inversion.optimise import InversionStage
 from ganvas.inversion.result import Inversion
 from ganvas.weights.checkpoint import fingerprint, save
 from tests.contracts import wake
 
-QUICK = (Stage(kind="w", px=16, steps=3, lr=0.1),)
+QUICK = (InversionStage(kind="w", px=16, steps=3, lr=0.1),)
 TINY = {"img_resolution": 32, "channel_base": 512, "channel_max": 16, "z_dim": 16, "w_dim": 16, "num_mapping_layers": 2}
 
 
 @pytest.fixture(autouse=True)
 def no_fetching(monkeypatch):
     for command in ("edit", "stylise"):
-        monkeypatch.setattr(f"ganvas.cli.{command}.have", lambda names, yes=False: None)
+        monkeypatch.setattr(f"ganvas.cli.{command}.ensure_models", lambda names, yes=False: None)
 
 
 @pytest.fixture(autouse=True)

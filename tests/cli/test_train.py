@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import ganvas
 from ganvas.cli.main import app
 from ganvas.errors import BadConfig
-from ganvas.training.run import look
+from ganvas.training.run import read_run_state
 from tests.training import tiny
 
 SMALL = ["--set", "generator.channel_max=8", "--set", "discriminator.channel_max=8", "--set", "batch_size=4"]
@@ -44,7 +44,7 @@ def test_data_alone_is_enough_and_the_same_again_goes_on(photos, tmp_path):
     assert "auto: 12 pictures of 32 px, on cpu" in first.output and "style-32-cpu" in first.output
     assert "data: 12 of 12 pictures" in first.output
     folder = tmp_path / "runs" / "blobs-style-32-cpu"
-    assert look(folder).kimg == 0.008 and json.loads((folder / "run.json").read_text())["nimg"] == 8
+    assert read_run_state(folder).kimg == 0.008 and json.loads((folder / "run.json").read_text())["nimg"] == 8
     second = run(*words, "--kimg", 0.012)
     assert second.exit_code == 0 and json.loads((folder / "run.json").read_text())["nimg"] == 12
     assert "auto chose style-32-cpu when this run was begun" in second.output
@@ -133,7 +133,7 @@ def test_start_from_ones_own_weights(photos, tmp_path):
 
 def test_tune_ends_in_a_preset_that_train_takes(photos, tmp_path, monkeypatch):
     pytest.importorskip("optuna")
-    monkeypatch.setattr("ganvas.training.tune.fd_judge", lambda pictures, device: lambda G: 5.0)
+    monkeypatch.setattr("ganvas.training.tune.make_fd_metric", lambda pictures, device: lambda G: 5.0)
     words = ["--data", photos, "--outdir", tmp_path, "--device", "cpu"]
     budget = ["--set", "total_kimg=0.004", "--minutes", 2, "--trials", 3]
     result = run("tune", *words, "--preset", "style-32-cpu", *budget, *SMALL)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ganvas.cli.main import app
 from ganvas.errors import BadConfig, BadInput
-from ganvas.training.run import look
+from ganvas.training.run import read_run_state
 from tests.training import tiny
 
 SMALL = ["--set", "generator.ngf=2", "--set", "discriminator.ndf=2", "--set", "discriminator.n_layers=1"]
@@ -41,12 +41,12 @@ def test_without_pairs_and_the_same_command_goes_on(tmp_path):
     assert first.code == 0 and "preset: cyclegan-64-cpu, both ways, without pairs" in first.text
     folder = out / "blobs-cyclegan-64-cpu"
     assert f"ganvas translate -i IN -o OUT -n {folder} --direction BtoA" in first.text
-    assert look(folder).kimg < 0.008 and (folder / "BtoA.safetensors").is_file()
+    assert read_run_state(folder).kimg < 0.008 and (folder / "BtoA.safetensors").is_file()
     assert "a larger --minutes" in first.text
     again = run(*command, "--kimg", "0.008")
-    assert again.code == 0 and look(folder).kimg == 0.008 and "another --name" in again.text
+    assert again.code == 0 and read_run_state(folder).kimg == 0.008 and "another --name" in again.text
     repeated = run("--config", folder, "--name", "twin", "--outdir", out)
-    assert repeated.code == 0 and look(out / "twin").kimg == 0.008
+    assert repeated.code == 0 and read_run_state(out / "twin").kimg == 0.008
     with pytest.raises(BadConfig, match="come down to 0"):
         run(*command, "--kimg", "0.02")
 

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 import ganvas
 from ganvas.cli.main import app
 from ganvas.errors import BadConfig
-from ganvas.training.run import look
-from ganvas.training.upscaler_config import RECIPES
+from ganvas.training.run import read_run_state
+from ganvas.training.upscaler_config import UPSCALER_PRESETS
 from tests.training.test_upscaler_loop import photos as made
 
 TINY = ["--set", "generator.num_feat=4", "--set", "generator.num_conv=1", "--set", "low_px=8", "--set", "batch_size=2"]
@@ -41,7 +41,7 @@ def test_train_go_on_and_upscale(data, tmp_path):
     assert first.exit_code == 0, first.output
     assert "left out: broken.png" in first.output and f"-n {folder / 'model.safetensors'}" in first.output
     again = run(*asked, "--kimg", 0.008)
-    assert again.exit_code == 0 and look(folder).kimg == 0.008 and look(folder).status == "finished"
+    assert again.exit_code == 0 and read_run_state(folder).kimg == 0.008 and read_run_state(folder).status == "finished"
     small, large = data / "0.png", tmp_path / "large.png"
     result = CliRunner().invoke(
         app, ["upscale", "-i", str(small), "-o", str(large), "-n", str(folder / "model.safetensors")]
@@ -70,7 +70,7 @@ def test_dry_run_shows_every_setting_and_writes_nothing(data, tmp_path):
 
 def test_the_list_has_every_recipe():
     shown = run("--list").output
-    assert all(name in shown for name in RECIPES)
+    assert all(name in shown for name in UPSCALER_PRESETS)
 
 
 def test_a_second_stage_that_would_not_be_reached_is_said(data, tmp_path):

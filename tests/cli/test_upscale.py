@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from ganvas.cli.face_enhance import FacePainter, power_of_two
+from ganvas.cli.face_enhance import FaceRestorer, power_of_two
 from ganvas.cli.main import app
 from ganvas.errors import BadConfig, BadImage, FetchError
 from ganvas.features.faces import Face
 from ganvas.images.files import read_image, write_image
-from ganvas.images.folders import Task, clashes, named, tasks
+from ganvas.images.folders import Task, find_clashes, list_tasks, output_name
 from ganvas.images.photo import Photo
 from ganvas.upscaling.folders import upscale_file
 from ganvas.upscaling.upscale import UpscaleConfig
@@ -85,15 +85,15 @@ def test_folders_in_folders_and_what_is_there_already(model, tmp_path):
 def test_results_inside_the_source_are_not_taken_for_sources(tmp_path):
     picture(tmp_path / "a.png")
     picture(tmp_path / "results" / "a_out.png")
-    found = tasks(tmp_path, tmp_path / "results", recursive=True)
+    found = list_tasks(tmp_path, tmp_path / "results", recursive=True)
     assert [task.source.name for task in found] == ["a.png"]
 
 
 def test_two_that_would_be_one_file(model, tmp_path):
     picture(tmp_path / "in" / "a.jpg")
     picture(tmp_path / "in" / "a.png")
-    todo = tasks(tmp_path / "in", tmp_path / "out", ext="png")
-    assert clashes(todo) == {tmp_path / "in" / "a.png": tmp_path / "in" / "a.jpg"}
+    todo = list_tasks(tmp_path / "in", tmp_path / "out", ext="png")
+    assert find_clashes(todo) == {tmp_path / "in" / "a.png": tmp_path / "in" / "a.jpg"}
     result = run("-i", tmp_path / "in", "-o", tmp_path / "out", "-n", model, "--ext", "png")
     assert result.code == 1 and "would overwrite that of" in result.text
 
@@ -104,20 +104,20 @@ def test_two_that_would_be_one_file(model, tmp_path):
      ("a.TIF", "auto", "a_out.tif"), ("a.b.png", "jpg", "a.b_out.jpg")],
 )  # fmt: skip
 def test_names(name, ext, result, tmp_path):
-    assert named(tmp_path / name, "out", ext) == result
+    assert output_name(tmp_path / name, "out", ext) == result
 
 
 def test_wrong_targets_are_refused(tmp_path):
     picture(tmp_path / "in" / "a.png")
     with pytest.raises(BadConfig, match="need one too"):
-        tasks(tmp_path / "in", tmp_path / "out.png")
+        list_tasks(tmp_path / "in", tmp_path / "out.png")
     with pytest.raises(BadConfig, match="overwritten by its own result"):
-        tasks(tmp_path / "in", tmp_path / "in", suffix="")
+        list_tasks(tmp_path / "in", tmp_path / "in", suffix="")
     with pytest.raises(BadConfig, match="does not exist"):
-        tasks(tmp_path / "no", tmp_path / "out")
+        list_tasks(tmp_path / "no", tmp_path / "out")
     (tmp_path / "bare" / "deep").mkdir(parents=True)
     with pytest.raises(BadConfig, match="--recursive"):
-        tasks(tmp_path / "bare", tmp_path / "out")
+        list_tasks(tmp_path / "bare", tmp_path / "out")
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK", "P", "1"])
@@ -185,7 +185,7 @@ def test_models_are_fetched_with_their_twins_and_the_default_is_the_light_one(
     options, fetched, said, tmp_path, monkeypatch
 ):
     asked = []
-    monkeypatch.setattr("ganvas.cli.upscale.have", lambda names, yes: asked.extend(names))
+    monkeypatch.setattr("ganvas.cli.upscale.ensure_models", lambda names, yes: asked.extend(names))
     monkeypatch.setattr("ganvas.cli.upscale.has_cuda", lambda: False)
     monkeypatch.setattr("ganvas.upscaling.upscale.load", lambda name: small_srvgg(2))
     path = picture(tmp_path / "a.png")
@@ -194,7 +194,7 @@ def test_models_are_fetched_with_their_twins_and_the_default_is_the_light_one(
 
 
 def test_without_weights_and_network_it_says_what_to_fetch(tmp_path, monkeypatch):
-    monkeypatch.setattr("ganvas.cli.upscale.have", lambda names, yes: None)
+    monkeypatch.setattr("ganvas.cli.upscale.ensure_models", lambda names, yes: None)
     monkeypatch.setenv("GANVAS_HOME", str(tmp_path / "home"))
     with pytest.raises(FetchError, match="ganvas models get realesr-animevideov3"):
         run("-i", picture(tmp_path / "a.png"), "-o", tmp_path / "b.png", "-n", "realesr-animevideov3")
@@ -223,13 +223,13 @@ def test_the_help_has_an_example():
 # ── faces ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Painted(FacePainter):
+class Painted(FaceRestorer):
     """Paints every face white; finds one face of 40 pixels in the middle."""
 
     def __init__(self, strength, size=32):
         self.generator, self.strength = SimpleNamespace(img_resolution=size), strength
 
-    def painted(self, face, low):
+    def restore_face(self, face, low):
         assert face.shape[2:] == (32, 32) and low.shape[2] in (8, 16)
         return torch.ones_like(face)
 
@@ -249,14 +249,14 @@ def face(middle, eyes):
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
 def test_faces_are_laid_in_where_they_are(strength):
     small, large = (Photo(img=-torch.ones(1, 3, 60 * k, 60 * k)) for k in (1, 2))
-    result = Painted(strength).paint(small, large, [face((30.0, 25.0), 2.0)])
+    result = Painted(strength).restore_faces(small, large, [face((30.0, 25.0), 2.0)])
     assert float(result.img[0, 0, 54, 60]) == pytest.approx(2 * strength - 1, abs=1e-5)
     assert float(result.img[0, 0, 2, 2]) == -1
 
 
 def test_large_faces_are_left_as_they_are():
     large = Photo(img=-torch.ones(1, 3, 120, 120))
-    result = Painted(1.0).paint(Photo(img=-torch.ones(1, 3, 60, 60)), large, [face((30.0, 25.0), 8.0)])
+    result = Painted(1.0).restore_faces(Photo(img=-torch.ones(1, 3, 60, 60)), large, [face((30.0, 25.0), 8.0)])
     assert torch.equal(result.img, large.img)
 
 

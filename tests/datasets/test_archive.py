@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from ganvas.datasets import archive as room, open_pictures
+from ganvas.datasets import archive as room, open_image_dataset
 from ganvas.datasets.archive import Archive
 from ganvas.errors import BadImage, BadInput
 from tests.datasets.makers import colours, encoded, listing, pack, some
@@ -42,7 +42,7 @@ def test_a_size_that_is_a_lie_gives_a_named_bad_file(tmp_path):
     """The table says 100 bytes, the stream holds 20 million: only 100 are unpacked, and their checksum is wrong."""
     path = pack(tmp_path / "a.zip", some(1) | {"z.png": bytes(20 << 20)}, compression=zipfile.ZIP_DEFLATED)
     path.write_bytes(path.read_bytes().replace(struct.pack("<I", 20 << 20), struct.pack("<I", 100)))
-    pictures = open_pictures(path, resolution=24)
+    pictures = open_image_dataset(path, resolution=24)
     assert pictures.names == ("000.png",) and pictures.skipped[0][0] == "z.png"
     assert "cannot be unpacked" in pictures.skipped[0][1]
 
@@ -51,7 +51,7 @@ def test_a_picture_that_would_fill_the_memory_is_left_out_and_named(tmp_path):
     """A PNG of 30,000 x 30,000 pixels in a few bytes."""
     bomb = bytearray(encoded(colours(0)))
     bomb[16:24] = struct.pack(">II", 30_000, 30_000)
-    pictures = open_pictures(pack(tmp_path / "a.zip", some(2) | {"bomb.png": bytes(bomb)}), resolution=24)
+    pictures = open_image_dataset(pack(tmp_path / "a.zip", some(2) | {"bomb.png": bytes(bomb)}), resolution=24)
     assert [name for name, _ in pictures.skipped] == ["bomb.png"] and "900,000,000 pixels" in pictures.skipped[0][1]
 
 
@@ -92,7 +92,7 @@ def test_a_zip_that_was_cut_short_says_so(tmp_path, share):
     data = path.read_bytes()
     path.write_bytes(data[: max(4, int(share * len(data)))])
     with pytest.raises(BadInput, match=r"cut off|broken zip|neither"):
-        open_pictures(path)
+        open_image_dataset(path)
 
 
 def test_damaged_and_locked_members_are_named(tmp_path):
@@ -106,7 +106,7 @@ def test_damaged_and_locked_members_are_named(tmp_path):
     archive = Archive(path)
     with pytest.raises(BadImage, match="CRC"):
         archive.read(archive.items[0])
-    pictures = open_pictures(path, resolution=24)
+    pictures = open_image_dataset(path, resolution=24)
     assert pictures.names == ("001.png",) and [name for name, _ in pictures.skipped] == ["000.png", "002.png"]
 
 
@@ -124,7 +124,7 @@ def test_any_damage_is_an_error_of_ours_or_no_error(tmp_path):
         path = tmp_path / "broken.zip"
         path.write_bytes(broken)
         try:
-            pictures = open_pictures(path, resolution=24, cache=False)
+            pictures = open_image_dataset(path, resolution=24, cache=False)
             outcomes.add(len(pictures))
             pictures.batch(np.arange(len(pictures)))
         except BadInput:

@@ -6,7 +6,15 @@ import torch
 from PIL import Image
 
 from ganvas.datasets import crops
-from ganvas.datasets.crops import PairConfig, Pairs, Photos, enlarged, open_photos, shrunk, to_multiple
+from ganvas.datasets.crops import (
+    PhotoDataset,
+    SRDataset,
+    SRPairConfig,
+    bicubic_downscale,
+    bicubic_upscale,
+    open_photo_dataset,
+    to_multiple,
+)
 from ganvas.errors import BadConfig, BadImage, BadInput
 from ganvas.images.tensors import from_pixels, to_pixels
 
@@ -23,13 +31,13 @@ def ramp(height, width):
 
 
 def test_pair_number_n_is_the_same_whenever_it_is_asked_for():
-    pairs = Pairs(Photos.of([noise(80, 90), noise(70, 100, 1)]), PairConfig(low_px=8), seed=3)
+    pairs = SRDataset(PhotoDataset.of([noise(80, 90), noise(70, 100, 1)]), SRPairConfig(low_px=8), seed=3)
     low, high = pairs.take(10, 6)
     assert low.shape == (6, 3, 8, 8) and high.shape == (6, 3, 32, 32)
     for start, count in ((10, 1), (12, 3)):
         again = pairs.take(start, count)
         assert torch.equal(again[0], low[start - 10 :][:count]) and torch.equal(again[1], high[start - 10 :][:count])
-    other = Pairs(pairs.photos, pairs.config, seed=4).take(10, 6)
+    other = SRDataset(pairs.photos, pairs.config, seed=4).take(10, 6)
     assert not torch.equal(other[1], high)
 
 
@@ -38,7 +46,7 @@ def test_the_small_picture_is_that_of_the_whole_photo_at_the_same_place(scale):
     """In the middle of a photo nothing tells where the crop was cut: the margin holds all that the filter reaches."""
     photo = noise(40 * scale, 40 * scale)
     pixels = photo.permute(1, 2, 0).numpy()
-    pairs = Pairs(Photos.of([photo]), PairConfig(low_px=8, scale=scale), seed=0)
+    pairs = SRDataset(PhotoDataset.of([photo]), SRPairConfig(low_px=8, scale=scale), seed=0)
     rng, compared = np.random.default_rng(5), 0
     for _ in range(40):
         window, top, left = pairs._window(rng)
@@ -46,9 +54,9 @@ def test_the_small_picture_is_that_of_the_whole_photo_at_the_same_place(scale):
             pixels[:, :, 0], window.shape[:2]) == window[:, :, 0]).all(axis=(2, 3)))[0])  # fmt: skip
         if (y + top * scale) % scale or (x + left * scale) % scale or top < 4 or left < 4:
             continue  # the whole photo's grid of cells is another there
-        whole = shrunk(pixels, scale)[y // scale + top :][:8, x // scale + left :][:, :8]
-        ours = shrunk(window, scale)[top : top + 8, left : left + 8]
-        if min(window.shape[:2]) < (8 + 2 * crops.MARGIN) * scale:
+        whole = bicubic_downscale(pixels, scale)[y // scale + top :][:8, x // scale + left :][:, :8]
+        ours = bicubic_downscale(window, scale)[top : top + 8, left : left + 8]
+        if min(window.shape[:2]) < (8 + 2 * crops.CROP_MARGIN) * scale:
             continue  # cut at the photo's own edge
         assert np.abs(whole.astype(int) - ours).max() <= 1  # Pillow rounds between its two passes
         compared += 1
@@ -57,7 +65,7 @@ def test_the_small_picture_is_that_of_the_whole_photo_at_the_same_place(scale):
 
 def test_low_and_high_show_the_same_part():
     photo = ramp(120, 120)
-    pairs = Pairs(Photos.of([photo]), PairConfig(low_px=8), seed=1)
+    pairs = SRDataset(PhotoDataset.of([photo]), SRPairConfig(low_px=8), seed=1)
     low, high = pairs.take(0, 16)
     means = torch.nn.functional.avg_pool2d(high, 4)
     assert float((low - means).abs().max()) < 3 / 127.5  # on a plane, any symmetric filter gives the mean
@@ -66,13 +74,13 @@ def test_low_and_high_show_the_same_part():
 def test_all_eight_ways_to_lay_a_crop_come():
     photo = torch.zeros(3, 32, 32, dtype=torch.uint8)
     photo[:, :8, :4] = 255  # a mark that no turn and no mirror leaves in place
-    pairs = Pairs(Photos.of([photo]), PairConfig(low_px=8), seed=0)
+    pairs = SRDataset(PhotoDataset.of([photo]), SRPairConfig(low_px=8), seed=0)
     assert len({high.numpy().tobytes() for high in pairs.take(0, 100)[1]}) == 8
 
 
 def test_large_photos_come_more_often():
     dark, light = torch.zeros(3, 32, 32, dtype=torch.uint8), torch.full((3, 128, 96), 255, dtype=torch.uint8)
-    pairs = Pairs(Photos.of([dark, light]), PairConfig(low_px=8), seed=0)
+    pairs = SRDataset(PhotoDataset.of([dark, light]), SRPairConfig(low_px=8), seed=0)
     share = float((pairs.take(0, 400)[1].mean(dim=(1, 2, 3)) > 0).float().mean())
     assert 0.88 < share < 0.96  # 12 of 13
 
@@ -80,7 +88,8 @@ def test_large_photos_come_more_often():
 def test_of_several_candidates_the_busiest_is_taken():
     photo = torch.cat([torch.full((3, 64, 192), 128, dtype=torch.uint8), noise(64, 64)], dim=2)
     busy = [
-        float((Pairs(Photos.of([photo]), PairConfig(low_px=8, candidates=n), seed=0).take(0, 60)[1].std(dim=(1, 2, 3))
+        float((SRDataset(PhotoDataset.of([photo]), SRPairConfig(low_px=8, candidates=n), seed=0).take(0,
+        60)[1].std(dim=(1, 2, 3))
                > 0.2).float().mean())
         for n in (1, 8)
     ]  # fmt: skip
@@ -88,19 +97,19 @@ def test_of_several_candidates_the_busiest_is_taken():
 
 
 def test_real_degradation_is_reproducible_and_not_bicubic():
-    photos = Photos.of([noise(80, 80)])
-    real = PairConfig(low_px=8, degradation="real", kernel_px=(7, 13))
-    low, high = Pairs(photos, real, seed=0).take(3, 2)
-    assert torch.equal(low, Pairs(photos, real, seed=0).take(3, 2)[0])
-    plain = torch.cat([from_pixels(shrunk(to_pixels(each[None]), 4)) for each in high])
+    photos = PhotoDataset.of([noise(80, 80)])
+    real = SRPairConfig(low_px=8, degradation="real", kernel_px=(7, 13))
+    low, high = SRDataset(photos, real, seed=0).take(3, 2)
+    assert torch.equal(low, SRDataset(photos, real, seed=0).take(3, 2)[0])
+    plain = torch.cat([from_pixels(bicubic_downscale(to_pixels(each[None]), 4)) for each in high])
     assert float((low - plain).abs().mean()) > 0.02
 
 
 def test_many_photos_are_kept_in_a_file_and_give_the_same(monkeypatch):
     tensors = [noise(50, 40, seed) for seed in range(4)]
-    held = Photos.of(tensors)
-    monkeypatch.setattr(crops, "IN_MEMORY_BYTES", 9000)
-    filed = Photos.of(tensors)
+    held = PhotoDataset.of(tensors)
+    monkeypatch.setattr(crops, "PHOTOS_IN_MEMORY_BYTES", 9000)
+    filed = PhotoDataset.of(tensors)
     assert held._file is None and filed._file is not None and filed.fingerprint == held.fingerprint
     for index in range(4):
         assert np.array_equal(filed.window(index, 7, 5, 20, 11), held.window(index, 7, 5, 20, 11))
@@ -115,43 +124,43 @@ def test_a_folder_is_read_with_bad_files_named(tmp_path):
     rgba = np.zeros((32, 32, 4), np.uint8)
     Image.fromarray(rgba).save(tmp_path / "clear.png")
     seen = []
-    photos = open_photos(tmp_path, smallest_px=32, on_step=lambda done, total: seen.append((done, total)))
+    photos = open_photo_dataset(tmp_path, smallest_px=32, on_step=lambda done, total: seen.append((done, total)))
     assert photos.names == ("a.png", "clear.png", "sub/b.jpg")
     assert photos.sizes.tolist() == [[36, 40], [32, 32], [64, 64]]
     assert dict(photos.skipped).keys() == {"broken.jpg", "tiny.png"}
     assert any("tiny.png is 16 x 64" in line for line in photos.report)
     assert photos.whole(1).min() == 255  # transparent becomes white
     assert seen[-1] == (5, 5)
-    assert photos.fingerprint == open_photos(tmp_path, smallest_px=32).fingerprint
+    assert photos.fingerprint == open_photo_dataset(tmp_path, smallest_px=32).fingerprint
     with pytest.raises(BadInput, match="not one photo"):
-        open_photos(tmp_path, smallest_px=100)
+        open_photo_dataset(tmp_path, smallest_px=100)
 
 
 def test_photos_that_are_kept_back_are_not_learnt_from():
-    photos = Photos.of([noise(20, 20, seed) for seed in range(9)])
-    learnt, measured = photos.parted(2)
+    photos = PhotoDataset.of([noise(20, 20, seed) for seed in range(9)])
+    learnt, measured = photos.split(2)
     assert len(learnt) == 7 and len(measured) == 2 and not set(learnt.names) & set(measured.names)
     assert learnt.fingerprint != photos.fingerprint
-    assert len(photos.parted(0)[1]) == 0
+    assert len(photos.split(0)[1]) == 0
 
 
 def test_shrinking_and_enlarging_are_pillows():
     pixels = noise(24, 32).permute(1, 2, 0).numpy()
     expected = np.asarray(Image.fromarray(pixels).resize((8, 6), Image.Resampling.BICUBIC))
-    assert np.array_equal(shrunk(pixels, 4), expected)
-    assert enlarged(expected, 4).shape == (24, 32, 3)
+    assert np.array_equal(bicubic_downscale(pixels, 4), expected)
+    assert bicubic_upscale(expected, 4).shape == (24, 32, 3)
     with pytest.raises(BadImage, match="multiples"):
-        shrunk(pixels[:-1], 4)
+        bicubic_downscale(pixels[:-1], 4)
     assert to_multiple(pixels[:-1], 4).shape == (20, 32, 3)
     assert to_multiple(pixels, 4, 13).shape == (12, 12, 3)
 
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(BadInput, match="32 px"):
-        Pairs(Photos.of([noise(31, 90)]), PairConfig(low_px=8), seed=0)
+        SRDataset(PhotoDataset.of([noise(31, 90)]), SRPairConfig(low_px=8), seed=0)
     with pytest.raises(BadInput):
-        Pairs(Photos.of([]), PairConfig(), seed=0)
+        SRDataset(PhotoDataset.of([]), SRPairConfig(), seed=0)
     with pytest.raises(BadConfig, match="degradation"):
-        PairConfig(degradation="rain")
+        SRPairConfig(degradation="rain")
     with pytest.raises(BadImage, match="uint8"):
-        Photos.of([torch.zeros(3, 9, 9)])
+        PhotoDataset.of([torch.zeros(3, 9, 9)])

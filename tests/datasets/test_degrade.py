@@ -10,18 +10,18 @@ from PIL import Image
 
 from ganvas.datasets.degrade import (
     DegradeConfig,
-    Round,
+    DegradeRound,
     bell_kernel,
     degrade,
-    filtered,
+    filter2d,
     gaussian_noise,
-    jpeg,
+    jpeg_compress,
     poisson_noise,
     sinc_kernel,
 )
 from ganvas.errors import BadConfig, BadImage
 
-NOTHING = Round(blur=0, enlarge=0, shrink=0, noise_levels=(0, 0), gaussian_noise=1, jpeg_quality=(100, 100))
+NOTHING = DegradeRound(blur=0, enlarge=0, shrink=0, noise_levels=(0, 0), gaussian_noise=1, jpeg_quality=(100, 100))
 
 
 def rng(seed=0):
@@ -68,10 +68,10 @@ def test_the_ringing_filter_passes_what_is_slow_and_stops_what_is_fast():
 
 def test_filtering_is_correlation_in_each_channel():
     x, kernel = torch.rand(1, 3, 12, 10), torch.rand(5, 5)
-    y = filtered(x, kernel)
+    y = filter2d(x, kernel)
     assert float(y[0, 1, 6, 4]) == pytest.approx(float((x[0, 1, 4:9, 2:7] * kernel).sum()), rel=1e-5)
     assert y.shape == x.shape
-    assert filtered(torch.rand(1, 3, 2, 9), kernel).shape == (1, 3, 2, 9)
+    assert filter2d(torch.rand(1, 3, 2, 9), kernel).shape == (1, 3, 2, 9)
 
 
 def test_noise_has_its_statistics():
@@ -92,8 +92,8 @@ def test_jpeg_is_pillows():
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=40, subsampling=2)
     theirs = torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)[None] / 255
-    assert float((jpeg(x, quality=40) - theirs).abs().max()) < 1e-6
-    errors = [float((jpeg(x, quality=quality) - x).square().mean()) for quality in (95, 60, 30)]
+    assert float((jpeg_compress(x, quality=40) - theirs).abs().max()) < 1e-6
+    errors = [float((jpeg_compress(x, quality=quality) - x).square().mean()) for quality in (95, 60, 30)]
     assert errors == sorted(errors)
 
 
@@ -137,8 +137,8 @@ def test_tiny_pictures_and_what_does_not_fit():
     with pytest.raises(BadConfig, match="odd"):
         DegradeConfig(kernel_px=(7, 12))
     with pytest.raises(BadConfig, match="add up to 1"):
-        Round(shapes=(0.5, 0.1, 0.1))
+        DegradeRound(shapes=(0.5, 0.1, 0.1))
     with pytest.raises(BadConfig, match="from 0 to 1"):
-        Round(enlarge=0.6, shrink=0.6)
+        DegradeRound(enlarge=0.6, shrink=0.6)
     with pytest.raises(BadConfig, match="factor goes"):
-        Round(factor=(0, 1.5))
+        DegradeRound(factor=(0, 1.5))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganvas.datasets import open_pictures
-from ganvas.datasets.doctor import FINDINGS, survey
+from ganvas.datasets import open_image_dataset
+from ganvas.datasets.doctor import FINDINGS, check_dataset
 from ganvas.errors import BadInput
 from tests.datasets.makers import colours, encoded, pack, put, some
 
@@ -38,7 +38,7 @@ def ward(tmp_path):
 
 
 def test_every_odd_file_is_named(ward):
-    found = survey(ward, resolution=64)
+    found = check_dataset(ward, resolution=64)
     names = {kind: [line.split(":")[0].split(" ")[0] for line in lines] for kind, lines in found.findings.items()}
     assert names == {
         "broken": ["broken.jpg", "empty.png"],
@@ -60,26 +60,26 @@ def test_every_odd_file_is_named(ward):
 
 def test_what_it_calls_usable_is_what_training_takes(ward):
     for resolution in (16, 64, 70):
-        assert survey(ward, resolution=resolution).usable == len(open_pictures(ward, resolution=resolution))
-    assert survey(ward).resolution == open_pictures(ward).img_resolution
+        assert check_dataset(ward, resolution=resolution).usable == len(open_image_dataset(ward, resolution=resolution))
+    assert check_dataset(ward).resolution == open_image_dataset(ward).img_resolution
 
 
 def test_it_changes_nothing(ward):
     before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in ward.rglob("*")}
-    survey(ward, resolution=32)
+    check_dataset(ward, resolution=32)
     assert {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in ward.rglob("*")} == before
 
 
 def test_archives_and_classes(tmp_path):
     files = {f"{kind}/{name}": data for kind in ("cat", "dog") for name, data in some(2).items()}
-    found = survey(pack(tmp_path / "a.zip", files), resolution=16, labels="folders")
+    found = check_dataset(pack(tmp_path / "a.zip", files), resolution=16, labels="folders")
     assert found.class_counts == {"cat": 2, "dog": 2} and found.labels_trouble == ""
-    loose = survey(put(tmp_path / "b", some(2)), resolution=16, labels="folders")
+    loose = check_dataset(put(tmp_path / "b", some(2)), resolution=16, labels="folders")
     assert "lie in no sub-folder" in loose.labels_trouble and loose.usable == 2
 
 
 def test_a_ward_of_the_lost(tmp_path):
-    found = survey(put(tmp_path / "a", {"a.png": b"x", "b.png": encoded(colours(0, width=3, height=3))}))
+    found = check_dataset(put(tmp_path / "a", {"a.png": b"x", "b.png": encoded(colours(0, width=3, height=3))}))
     assert found.usable == 0 and found.findings["tiny"] == ["b.png (3 x 3)"]
     with pytest.raises(BadInput, match="has no pictures, 1 videos and 0 others"):
-        survey(put(tmp_path / "b", {"a.mp4": b"x"}))
+        check_dataset(put(tmp_path / "b", {"a.mp4": b"x"}))

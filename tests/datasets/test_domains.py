@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.datasets.domains import Feed, domains_of, holds_pairs, open_domains
-from ganvas.datasets.pictures import Pictures, open_pictures
+from ganvas.datasets.domains import TranslationLoader, is_paired, make_translation_dataset, open_translation_dataset
+from ganvas.datasets.pictures import ImageDataset, open_image_dataset
 from ganvas.errors import BadConfig, BadInput
 
 
@@ -34,13 +34,13 @@ def levels(pixels):
 def test_side_by_side(tmp_path):
     for k in range(3):
         flat(tmp_path / "train" / f"{k}.png", 10 + k, 200 + k)
-    assert holds_pairs(tmp_path)
-    domains = open_domains(tmp_path, resolution=16, cache=False)
-    a, b = domains.shown(9)
+    assert is_paired(tmp_path)
+    domains = open_translation_dataset(tmp_path, resolution=16, cache=False)
+    a, b = domains.first_images(9)
     assert domains.paired and levels(a) == [10, 11, 12] and levels(b) == [200, 201, 202]
     assert any("the left half" in line for line in domains.report) and domains.report[-1] == "3 pairs"
     with pytest.raises(BadInput, match="pairs were not asked for"):
-        open_domains(tmp_path, resolution=16, paired=False, cache=False)
+        open_translation_dataset(tmp_path, resolution=16, paired=False, cache=False)
 
 
 def test_an_odd_pair_is_cut_in_equal_halves(tmp_path):
@@ -49,68 +49,68 @@ def test_an_odd_pair_is_cut_in_equal_halves(tmp_path):
     pixels[:, 17:], pixels[:, 16] = 200, 99
     (tmp_path / "train").mkdir()
     Image.fromarray(pixels).save(tmp_path / "train" / "x.png")
-    a, b = open_domains(tmp_path, resolution=16, cache=False).shown(1)
+    a, b = open_translation_dataset(tmp_path, resolution=16, cache=False).first_images(1)
     assert a.unique().tolist() == [0] and b.unique().tolist() == [200]
 
 
 def test_halves_do_not_change_what_other_sets_are_called(tmp_path):
     """Runs that were begun before halves existed must find their pictures again."""
     flat(tmp_path / "x.png", 7)
-    assert "half" not in open_pictures(tmp_path, resolution=16, cache=False).settings
+    assert "half" not in open_image_dataset(tmp_path, resolution=16, cache=False).settings
 
 
 def test_two_folders_without_pairs(tmp_path):
-    domains = open_domains(two_folders(tmp_path, b=range(6)), cache=False)
-    assert not domains.paired and not holds_pairs(tmp_path)
+    domains = open_translation_dataset(two_folders(tmp_path, b=range(6)), cache=False)
+    assert not domains.paired and not is_paired(tmp_path)
     assert (len(domains.rows_a), len(domains.rows_b), domains.img_resolution) == (4, 6, 16)
 
 
 def test_two_folders_with_pairs_by_name(tmp_path):
     two_folders(tmp_path, a=(1, 2, 3, 7), b=(0, 2, 7, 1))
-    domains = open_domains(tmp_path, resolution=16, paired=True, cache=False)
-    a, b = domains.shown(9)
+    domains = open_translation_dataset(tmp_path, resolution=16, paired=True, cache=False)
+    a, b = domains.first_images(9)
     assert levels(a) == [11, 12, 17] and levels(b) == [111, 112, 117]
     assert any("without a partner: 3.png, 0.bmp" in line for line in domains.report)
 
 
 def test_names_that_do_not_meet(tmp_path):
     with pytest.raises(BadInput, match="no picture of A has one of the same name"):
-        open_domains(two_folders(tmp_path, a=(1, 2), b=(3, 4)), resolution=16, paired=True, cache=False)
+        open_translation_dataset(two_folders(tmp_path, a=(1, 2), b=(3, 4)), resolution=16, paired=True, cache=False)
 
 
 def test_a_folder_that_is_neither_says_how_it_should_look(tmp_path):
     flat(tmp_path / "photos" / "x.png", 1)
     with pytest.raises(BadInput, match=r"should hold trainA/ and trainB/.*it holds photos"):
-        open_domains(tmp_path, cache=False)
+        open_translation_dataset(tmp_path, cache=False)
     with pytest.raises(BadInput, match="there is no folder"):
-        open_domains(tmp_path / "nowhere", cache=False)
+        open_translation_dataset(tmp_path / "nowhere", cache=False)
 
 
 def numbered(count, px=8, first=0):
     levels = torch.arange(first, first + count, dtype=torch.uint8)
-    return Pictures.from_pixels(levels.view(-1, 1, 1, 1).expand(-1, 3, px, px))
+    return ImageDataset.from_pixels(levels.view(-1, 1, 1, 1).expand(-1, 3, px, px))
 
 
 def test_what_is_kept_back_is_never_shown():
-    most, some = domains_of(numbered(40), numbered(60, first=100), paired=False).parted(3)
+    most, some = make_translation_dataset(numbered(40), numbered(60, first=100), paired=False).split(3)
     assert (len(most.rows_a), len(some.rows_a), len(most.rows_b), len(some.rows_b)) == (37, 3, 57, 3)
     assert not set(most.rows_a) & set(some.rows_a) and not set(most.rows_b) & set(some.rows_b)
-    pairs, kept = domains_of(numbered(30), numbered(30, first=100), paired=True).parted(9)
+    pairs, kept = make_translation_dataset(numbered(30), numbered(30, first=100), paired=True).split(9)
     assert len(kept.rows_a) == 3  # a tenth at most
     assert (pairs.rows_a == pairs.rows_b).all() and (kept.rows_a == kept.rows_b).all()
-    none = domains_of(numbered(5), numbered(5), paired=True).parted(9)[1]
+    none = make_translation_dataset(numbered(5), numbered(5), paired=True).split(9)[1]
     assert len(none.rows_a) == 0
 
 
 def test_the_fingerprint_tells_pictures_and_pairing():
-    made = {domains_of(numbered(4), numbered(4), paired=p).fingerprint for p in (True, False)}
-    made |= {domains_of(numbered(4), numbered(4, first=9), paired=True).fingerprint}
+    made = {make_translation_dataset(numbered(4), numbered(4), paired=p).fingerprint for p in (True, False)}
+    made |= {make_translation_dataset(numbered(4), numbered(4, first=9), paired=True).fingerprint}
     assert len(made) == 3
 
 
 def test_sizes_must_agree():
     with pytest.raises(BadInput, match=r"one size, got 8 px .* and 16 px"):
-        domains_of(numbered(4), numbered(4, px=16), paired=False)
+        make_translation_dataset(numbered(4), numbered(4, px=16), paired=False)
 
 
 def ramp(count=6, px=12):
@@ -121,8 +121,8 @@ def ramp(count=6, px=12):
 
 
 def test_pairs_are_cut_and_mirrored_alike():
-    domains = domains_of(Pictures.from_pixels(ramp()), Pictures.from_pixels(ramp()), paired=True)
-    feed = Feed(domains, resolution=8, mirror=True, seed=3)
+    domains = make_translation_dataset(ImageDataset.from_pixels(ramp()), ImageDataset.from_pixels(ramp()), paired=True)
+    feed = TranslationLoader(domains, resolution=8, mirror=True, seed=3)
     a, b = feed.take(0, 24)
     assert torch.equal(a, b) and a.shape == (24, 3, 8, 8)
     assert len({tuple(each[0, 0, :2].tolist()) for each in a}) > 8  # several places, both sides
@@ -131,22 +131,31 @@ def test_pairs_are_cut_and_mirrored_alike():
 
 
 def test_without_pairs_each_goes_its_own_way():
-    domains = domains_of(Pictures.from_pixels(ramp(6)), Pictures.from_pixels(ramp(9)), paired=False)
-    a, b = Feed(domains, resolution=12, mirror=False, seed=3).take(0, 18)
+    domains = make_translation_dataset(
+        ImageDataset.from_pixels(ramp(6)), ImageDataset.from_pixels(ramp(9)), paired=False
+    )
+    a, b = TranslationLoader(domains, resolution=12, mirror=False, seed=3).take(0, 18)
     assert sorted(a[:6, 1, 0, 0].tolist()) == list(range(6)) and sorted(b[:9, 1, 0, 0].tolist()) == list(range(9))
     assert a[:, 1, 0, 0].tolist() != b[:, 1, 0, 0].tolist()
 
 
 def test_a_batch_is_the_same_however_it_is_reached():
-    feed = Feed(domains_of(numbered(7, px=12), numbered(5, px=12), paired=False), resolution=8, mirror=True, seed=1)
+    feed = TranslationLoader(
+        make_translation_dataset(numbered(7, px=12), numbered(5, px=12), paired=False),
+        resolution=8,
+        mirror=True,
+        seed=1,
+    )
     whole = feed.take(0, 20)
     parts = [feed.take(at, 4) for at in range(0, 20, 4)]
     for k in range(2):
         assert torch.equal(whole[k], torch.cat([part[k] for part in parts]))
-    other = Feed(feed.domains, resolution=8, mirror=True, seed=2).take(0, 20)
+    other = TranslationLoader(feed.domains, resolution=8, mirror=True, seed=2).take(0, 20)
     assert not torch.equal(whole[0], other[0])
 
 
 def test_nothing_larger_than_the_pictures_is_cut():
     with pytest.raises(BadConfig, match="load_px"):
-        Feed(domains_of(numbered(4), numbered(4), paired=True), resolution=9, mirror=False, seed=0)
+        TranslationLoader(
+            make_translation_dataset(numbered(4), numbered(4), paired=True), resolution=9, mirror=False, seed=0
+        )

@@ -7,7 +7,7 @@ import pytest
 
 from ganvas.datasets.folder import Folder
 from ganvas.datasets.intake import open_source
-from ganvas.datasets.labels import find_labels, labels_of
+from ganvas.datasets.labels import find_labels, match_labels
 from ganvas.errors import BadConfig, BadInput
 from tests.datasets.makers import pack, put
 
@@ -95,14 +95,14 @@ def listed(tmp_path, content, names=("a.png", "b.png")):
 
 def test_classes_and_their_names(tmp_path):
     result = listed(tmp_path, {"labels": [["a.png", 0], ["b.png", 2]], "class_names": ["x", "y", "z"]})
-    labels, kept = labels_of(result, ["b.png", "a.png"])
+    labels, kept = match_labels(result, ["b.png", "a.png"])
     assert kept.tolist() == [0, 1] and labels.counts() == {"x": 1, "y": 0, "z": 1}
     assert labels.take(np.array([1, 0])).tolist() == [[1, 0, 0], [0, 0, 1]]
 
 
 def test_the_number_of_classes_does_not_depend_on_which_pictures_are_broken(tmp_path):
     result = listed(tmp_path, {"labels": [["a.png", 0], ["b.png", 6]]})
-    assert labels_of(result, ["a.png"])[0].c_dim == 7
+    assert match_labels(result, ["a.png"])[0].c_dim == 7
 
 
 @pytest.mark.parametrize("content", [{"labels": None}, {"labels": []}, {}, {"other": 1}])
@@ -136,6 +136,6 @@ def test_listings_that_make_no_sense_are_refused(tmp_path, content, words):
 
 def test_a_picture_that_the_listing_forgets_is_named(tmp_path):
     with pytest.raises(BadInput, match=r"no label for 1 pictures, the first is 'b.png'"):
-        labels_of(listed(tmp_path, {"labels": [["a.png", 0]]}), ["a.png", "b.png"])
+        match_labels(listed(tmp_path, {"labels": [["a.png", 0]]}), ["a.png", "b.png"])
     with pytest.raises(BadInput, match="a label for none of the pictures"):
-        labels_of(listed(tmp_path, {"labels": [["x.png", 0]]}), ["a.png", "b.png"])
+        match_labels(listed(tmp_path, {"labels": [["x.png", 0]]}), ["a.png", "b.png"])

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganvas.datasets.fit import Fit
-from ganvas.datasets.likeness import Seen, _count_bits, sketched
+from ganvas.datasets.fit import ImagePreprocessor
+from ganvas.datasets.likeness import DuplicateIndex, _count_bits, hash_image
 from tests.datasets.makers import colours, encoded
 
-FIT = Fit(resolution=64, smallest=1)
+FIT = ImagePreprocessor(resolution=64, smallest=1)
 
 
 def sketch(data):
-    return sketched(FIT.read(data, name="x")[0])
+    return hash_image(FIT.read(data, name="x")[0])
 
 
 @cache
@@ -41,35 +41,35 @@ COPIES = {
 
 @pytest.mark.parametrize("change", COPIES)
 def test_a_copy_is_found_among_others(change):
-    seen = Seen()
+    seen = DuplicateIndex()
     for number in range(60):
         seen.add(sketch(encoded(textured(number))))
-    found = [seen.like(sketch(COPIES[change](textured(number)))) for number in range(0, 60, 5)]
+    found = [seen.find_similar(sketch(COPIES[change](textured(number)))) for number in range(0, 60, 5)]
     assert found == list(range(0, 60, 5))
 
 
 def test_others_are_not_taken_for_copies():
-    seen = Seen()
+    seen = DuplicateIndex()
     for number in range(100):
         each = sketch(encoded(textured(number)))
-        assert seen.like(each) is None
+        assert seen.find_similar(each) is None
         seen.add(each)
 
 
 def test_the_same_outlines_in_other_colours_are_another_picture():
-    seen, pixels = Seen(), textured(1)
+    seen, pixels = DuplicateIndex(), textured(1)
     seen.add(sketch(encoded(pixels)))
     shifted = np.clip(pixels.astype(int) + (0, 0, 40), 0, 255).astype(np.uint8)
-    assert seen.like(sketch(encoded(pixels))) == 0 and seen.like(sketch(encoded(shifted))) is None
+    assert seen.find_similar(sketch(encoded(pixels))) == 0 and seen.find_similar(sketch(encoded(shifted))) is None
 
 
 def test_flat_pictures_are_told_apart_by_their_colour():
-    seen = Seen()
+    seen = DuplicateIndex()
     for level in range(0, 250, 10):
-        each = sketched(np.full((3, 32, 32), level, np.uint8))
-        assert seen.like(each) is None
+        each = hash_image(np.full((3, 32, 32), level, np.uint8))
+        assert seen.find_similar(each) is None
         seen.add(each)
-    assert seen.like(sketched(np.full((3, 32, 32), 51, np.uint8))) == 5
+    assert seen.find_similar(hash_image(np.full((3, 32, 32), 51, np.uint8))) == 5
 
 
 def test_the_bits_are_those_of_the_definition():
@@ -78,7 +78,7 @@ def test_the_bits_are_those_of_the_definition():
     for row in cells.tolist():
         for left, right in pairwise(row):
             slow = slow * 2 + int(left < right)
-    assert sketched(np.kron(cells, np.ones((9, 8), np.uint8))[None]).bits == slow
+    assert hash_image(np.kron(cells, np.ones((9, 8), np.uint8))[None]).bits == slow
 
 
 def test_bits_are_counted_the_same_with_an_old_numpy(monkeypatch):

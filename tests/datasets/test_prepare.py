@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.datasets import open_pictures
+from ganvas.datasets import open_image_dataset
 from ganvas.datasets.prepare import make_dataset
 from ganvas.errors import BadConfig, BadInput, MissingExtra, NoFace, Stopped
 from ganvas.images.animation import write_animation
@@ -42,7 +42,7 @@ def test_the_archive_is_one_that_nvidias_tools_read(tmp_path):
     assert labels == [0, 0, 0, 1, 1, 1] and made.class_counts == {"a": 3, "b": 3}
     assert (pixels == np.stack([colours(n) for n in (0, 1, 2, 10, 11, 12)])).all()
     assert made.taken_from == sorted(files)
-    again = open_pictures(tmp_path / "set.zip", resolution=24)
+    again = open_image_dataset(tmp_path / "set.zip", resolution=24)
     assert again.class_names == ("a", "b") and again.batch([5])[1].tolist() == [[0, 1]]
 
 
@@ -51,7 +51,7 @@ def test_making_a_set_first_or_training_on_the_photos_is_the_same(tmp_path, size
     source = put(tmp_path / "photos", {"w.jpg": encoded(colours(9, width=300, height=200), "JPEG")} | some(3))
     for dest in ("set.zip", "folder"):
         make_dataset(source, tmp_path / dest, resolution=size)
-        here, there = (open_pictures(path, resolution=size) for path in (source, tmp_path / dest))
+        here, there = (open_image_dataset(path, resolution=size) for path in (source, tmp_path / dest))
         assert torch.equal(here.batch(range(4))[0], there.batch(range(4))[0])
 
 
@@ -65,7 +65,7 @@ def test_the_same_photos_make_the_same_bytes(tmp_path):
 def test_grey_sets_have_one_channel(tmp_path):
     make_dataset(put(tmp_path / "photos", some(2)), tmp_path / "a.zip", resolution=24, channels=1)
     assert as_other_tools_read_it(tmp_path / "a.zip")[1].shape == (2, 24, 24)
-    assert open_pictures(tmp_path / "a.zip", resolution=24, channels=1).batch([0])[0].shape == (1, 1, 24, 24)
+    assert open_image_dataset(tmp_path / "a.zip", resolution=24, channels=1).batch([0])[0].shape == (1, 1, 24, 24)
 
 
 def test_bad_files_and_copies_are_left_out_and_named(tmp_path):
@@ -154,7 +154,7 @@ def test_a_stopped_job_leaves_what_was_there(tmp_path, dest, old):
         make_dataset(source, target, resolution=24, overwrite=True, on_step=stop)
     assert everything_in(tmp_path) == before
     assert make_dataset(source, target, resolution=24, overwrite=True).count == 12
-    assert open_pictures(target, resolution=24).img_resolution == 24
+    assert open_image_dataset(target, resolution=24).img_resolution == 24
 
 
 def stop(done, total):

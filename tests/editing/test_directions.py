@@ -4,13 +4,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ganvas.editing.directions import Direction, load_directions, move, save_directions
+from ganvas.editing.directions import Direction, load_directions, move_along_direction, save_directions
 from ganvas.errors import BadConfig, BadLatent, BrokenWeights
 
 
 def test_a_direction_of_another_generator_is_refused():
     with pytest.raises(BadLatent, match="another generator"):
-        move(torch.randn(1, 5, 8), Direction("smile", torch.ones(1, 9)), 1.0)
+        move_along_direction(torch.randn(1, 5, 8), Direction("smile", torch.ones(1, 9)), 1.0)
 
 
 def test_a_range_that_is_none_is_refused():

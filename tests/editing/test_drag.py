@@ -5,14 +5,14 @@ import torch
 
 import ganvas
 from ganvas.editing.directions import Direction
-from ganvas.editing.drag import Drag, DragConfig, Tracker, disc, drag, feature_px_of, latent_spread, sampled
-from ganvas.editing.mix import latent_text
+from ganvas.editing.drag import Drag, DragConfig, Tracker, disc, drag, feature_px_of, latent_spread, sample_features
+from ganvas.editing.mix import encode_latent
 from ganvas.editing.recipe import Recipe
-from ganvas.editing.step import Bench
+from ganvas.editing.step import EditContext
 from ganvas.errors import BadConfig, BadLatent, BadMask, Stopped
 from tests.editing.blob import Blobs
 
-BENCH = Bench(None, {}.__getitem__)
+BENCH = EditContext(None, {}.__getitem__)
 
 
 def start(G, seed=0):
@@ -197,7 +197,7 @@ def test_a_disc_is_never_empty():
 def test_features_are_sampled_between_pixels():
     x = torch.arange(8.0).expand(1, 1, 8, 8)  # at pixel i, whose middle is i + 0.5, it is i
     places = torch.tensor([[0.5, 4.0], [3.0, 2.2], [7.5, 0.5]])
-    assert torch.allclose(sampled(x, places)[:, 0], torch.tensor([0.0, 2.5, 7.0]), atol=1e-5)
+    assert torch.allclose(sample_features(x, places)[:, 0], torch.tensor([0.0, 2.5, 7.0]), atol=1e-5)
 
 
 def test_the_tracker_sees_a_quarter_of_a_pixel():
@@ -234,7 +234,7 @@ def test_what_does_not_fit_is_refused():
 
 
 def a_step(**fields):
-    given = {"points": [[0.4, 0.5]], "targets": [[0.5, 0.5]], "rows": 2, "offset": latent_text(torch.randn(1, 2, 8))}
+    given = {"points": [[0.4, 0.5]], "targets": [[0.5, 0.5]], "rows": 2, "offset": encode_latent(torch.randn(1, 2, 8))}
     return {"step": "drag", **given, **fields}
 
 
@@ -264,8 +264,8 @@ def test_a_broken_drag_is_refused_with_the_reason(fields, says):
 def test_a_drag_moves_its_rows_by_its_offset():
     offset = torch.randn(1, 2, 8).half().float()
     ws = torch.randn(3, 5, 8)
-    step = Drag(points=[(0.4, 0.5)], targets=[(0.5, 0.5)], rows=2, offset=latent_text(offset))
-    moved = step.apply(ws, Bench(None, {"x": Direction("x", torch.ones(1, 8))}.__getitem__))
+    step = Drag(points=[(0.4, 0.5)], targets=[(0.5, 0.5)], rows=2, offset=encode_latent(offset))
+    moved = step.apply(ws, EditContext(None, {"x": Direction("x", torch.ones(1, 8))}.__getitem__))
     assert torch.equal(moved[:, :2], ws[:, :2] + offset)
     assert torch.equal(moved[:, 2:], ws[:, 2:])
     for other in (torch.randn(1, 5, 7), torch.randn(1, 1, 8)):

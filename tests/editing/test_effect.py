@@ -10,17 +10,23 @@ from ganvas.editing.directions import Direction
 from ganvas.editing.effect import (
     Response,
     best_layers,
-    calibrated,
-    checked_range,
+    calibrate,
+    combine_scorers,
+    direction_sheet,
     effect_by_row,
-    judge_of,
-    judged,
-    respond,
-    sheet,
+    find_valid_range,
+    measure_response,
+    score_latents,
 )
-from ganvas.editing.leakage import Leakage, draw_leakage, leakage_of, linear_leakage, measured_leakage
+from ganvas.editing.leakage import (
+    Leakage,
+    compute_linear_leakage,
+    draw_leakage,
+    leakage_from_responses,
+    measure_leakage,
+)
 from ganvas.editing.learn import fit_scores, learn_direction
-from ganvas.editing.report import report
+from ganvas.editing.report import write_direction_report
 from ganvas.errors import BadConfig, BadLatent
 
 ROWS, DIM = 4, 3
@@ -35,7 +41,7 @@ def glass(ws, *, noise_mode="const", resolution=None, precision="exact"):
 
 G = SimpleNamespace(family="glass", num_ws=ROWS, w_dim=DIM, synthesis=glass)
 RED, GREEN = (lambda img, i=i: 100 * img[:, i].mean(dim=(1, 2)) for i in (0, 1))
-JUDGE = judge_of({"red": RED, "green": GREEN})
+JUDGE = combine_scorers({"red": RED, "green": GREEN})
 
 
 def latents(count=200, seed=0):
@@ -77,16 +83,16 @@ def test_rows_that_do_nothing_are_said():
 
 def test_after_calibration_a_unit_is_one_standard_deviation():
     ws = latents()
-    unit = calibrated(G, RED, ws, along(0.1, 0.0, 0.0))
+    unit = calibrate(G, RED, ws, along(0.1, 0.0, 0.0))
     assert unit.vector[0, 0].item() == pytest.approx(RED(glass(ws)).std().item(), rel=1e-3)
     assert unit.facts["measured_gain"] == pytest.approx(0.1 / ws[:, 0, 0].std().item(), rel=1e-3)
     with pytest.raises(BadConfig, match="does not rise"):
-        calibrated(G, RED, ws, along(-1.0, 0, 0))
+        calibrate(G, RED, ws, along(-1.0, 0, 0))
 
 
 def test_a_response_is_the_mean_at_every_amount():
     ws = latents(50)
-    found = respond(G, JUDGE, ws, along(1.0, 0.5, 0, low=-4.0, high=2.0))
+    found = measure_response(G, JUDGE, ws, along(1.0, 0.5, 0, low=-4.0, high=2.0))
     assert found.amounts == (-4, -2, 0, 1, 2)
     still = RED(glass(ws)).mean().item()
     assert found.means["red"] == pytest.approx([still + a for a in found.amounts], abs=1e-4)
@@ -95,9 +101,9 @@ def test_a_response_is_the_mean_at_every_amount():
 
 
 def test_pictures_that_cannot_be_judged_are_left_out_and_counted():
-    shy = judge_of({"red": lambda img: torch.where(RED(img) > 0, RED(img), torch.nan)})
+    shy = combine_scorers({"red": lambda img: torch.where(RED(img) > 0, RED(img), torch.nan)})
     ws = latents(100)
-    found = respond(G, shy, ws, along(1.0, 0, 0), (0.0,))
+    found = measure_response(G, shy, ws, along(1.0, 0, 0), (0.0,))
     values = RED(glass(ws))
     assert found.means["red"][0] == pytest.approx(values[values > 0].mean().item(), rel=1e-4)
     assert found.found[0] == pytest.approx((values > 0).float().mean().item())
@@ -120,17 +126,17 @@ def test_the_range_ends_where_the_score_stops_rising(means, expected):
         still={"red": 0},
         spread={"red": 1},
     )
-    assert checked_range(response, "red") == expected
+    assert find_valid_range(response, "red") == expected
     with pytest.raises(BadConfig, match="unknown score"):
-        checked_range(response, "blue")
+        find_valid_range(response, "blue")
 
 
 def test_a_score_that_is_always_the_same_counts_in_no_deviations(tmp_path):
-    flat = judge_of({"red": RED, "flat": lambda img: torch.ones(len(img))})
+    flat = combine_scorers({"red": RED, "flat": lambda img: torch.ones(len(img))})
     big = SimpleNamespace(
         family="glass", num_ws=ROWS, w_dim=DIM, synthesis=lambda ws, **_: glass(ws).repeat(1, 1, 8, 8)
     )
-    found = report(big, [along(1.0, 0, 0)], latents(6), tmp_path, judge=flat)
+    found = write_direction_report(big, [along(1.0, 0, 0)], latents(6), tmp_path, scorer=flat)
     assert found.leakage.shift[0].isnan().tolist() == [False, True]
     told = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
     assert told["leakage"]["shift"][0][1] is None
@@ -138,9 +144,9 @@ def test_a_score_that_is_always_the_same_counts_in_no_deviations(tmp_path):
 
 
 def test_a_score_that_never_rises_has_no_range():
-    response = respond(G, JUDGE, latents(10), along(0, 0, 1.0))
+    response = measure_response(G, JUDGE, latents(10), along(0, 0, 1.0))
     with pytest.raises(BadConfig, match="does not rise"):
-        checked_range(response, "red")
+        find_valid_range(response, "red")
 
 
 def test_leakage_is_the_same_computed_and_measured_where_the_generator_is_linear():
@@ -148,21 +154,21 @@ def test_leakage_is_the_same_computed_and_measured_where_the_generator_is_linear
     w = ws[:, 0]
     scores = {"red": w[:, 0] + 0.8 * w[:, 1], "green": w[:, 1].clone()}
     fits = {name: fit_scores(w, y, ridge=1e-9) for name, y in scores.items()}
-    judge = judge_of({"red": lambda img: RED(img) + 0.8 * GREEN(img), "green": GREEN})
+    judge = combine_scorers({"red": lambda img: RED(img) + 0.8 * GREEN(img), "green": GREEN})
     directions = [learn_direction(w, y, name=name, ridge=1e-9) for name, y in scores.items()]
-    computed = linear_leakage(directions, fits)
-    measured = measured_leakage(G, judge, ws[:300], directions)
+    computed = compute_linear_leakage(directions, fits)
+    measured = measure_leakage(G, judge, ws[:300], directions)
     assert computed.shift.diag().tolist() == pytest.approx([1, 1], abs=1e-3)
     assert computed.worst("red") == ("green", computed.shift[0, 1].item())
     assert torch.allclose(computed.shift, measured.shift, rtol=0.1)  # 300 latents' spread is not quite 2000's
-    responses = [respond(G, judge, ws[:300], d, (-2.0, -0.5, 1.0)) for d in directions]
-    assert torch.allclose(leakage_of(responses).shift, measured.shift, atol=1e-4)
+    responses = [measure_response(G, judge, ws[:300], d, (-2.0, -0.5, 1.0)) for d in directions]
+    assert torch.allclose(leakage_from_responses(responses).shift, measured.shift, atol=1e-4)
     with pytest.raises(BadConfig, match="one above"):
-        leakage_of([respond(G, judge, ws[:3], directions[0], (-1.0, 0.0))])
+        leakage_from_responses([measure_response(G, judge, ws[:3], directions[0], (-1.0, 0.0))])
     kept = learn_direction(w, scores["red"], name="red", ridge=1e-9, keep=[directions[1].vector])
-    assert linear_leakage([kept], fits).shift[0].tolist() == pytest.approx([1, 0], abs=1e-3)
+    assert compute_linear_leakage([kept], fits).shift[0].tolist() == pytest.approx([1, 0], abs=1e-3)
     with pytest.raises(BadConfig, match="different spaces"):
-        linear_leakage([Direction("long", torch.ones(1, 7))], fits)
+        compute_linear_leakage([Direction("long", torch.ones(1, 7))], fits)
 
 
 def test_the_matrix_is_drawn_in_the_colours_of_its_numbers():
@@ -181,7 +187,7 @@ def test_a_sheet_has_a_row_a_latent_and_a_column_an_amount():
     big = SimpleNamespace(
         family="glass", num_ws=ROWS, w_dim=DIM, synthesis=lambda ws, **_: glass(ws).repeat(1, 1, 8, 8)
     )
-    img = sheet(big, latents(2), along(10.0, 0, 0, low=-2.0, high=2.0))
+    img = direction_sheet(big, latents(2), along(10.0, 0, 0, low=-2.0, high=2.0))
     cells = img[0, 0].unfold(1, 32, 34).unfold(0, 32, 50)[:, :, 5, 5]
     assert cells.shape == (2, 5)
     assert (cells.diff(dim=1) > 0.05).all(), "red rises to the right"
@@ -189,4 +195,4 @@ def test_a_sheet_has_a_row_a_latent_and_a_column_an_amount():
 
 def test_latents_of_another_generator_are_refused():
     with pytest.raises(BadLatent, match="judged"):
-        judged(G, JUDGE, torch.randn(2, ROWS, DIM + 1))
+        score_latents(G, JUDGE, torch.randn(2, ROWS, DIM + 1))

@@ -6,14 +6,14 @@ import torch
 import ganvas
 from ganvas.editing.mix import (
     Mix,
-    latent_from_text,
-    latent_text,
-    mix_styles,
+    decode_latent,
+    encode_latent,
+    mix_layers,
     mixing_sheet,
     row_sizes,
     rows_of,
 )
-from ganvas.editing.step import Bench
+from ganvas.editing.step import EditContext
 from ganvas.errors import BadConfig, BadLatent
 from ganvas.models.protocol import latents_from_seeds
 from tests.contracts import TINY
@@ -25,20 +25,20 @@ def tiny(family, **fields):
 
 
 def bench(generator):
-    return Bench(generator, lambda name: None)
+    return EditContext(generator, lambda name: None)
 
 
 def test_mixing_takes_just_the_chosen_layers():
     ws, style = torch.randn(2, 6, 8), torch.randn(1, 6, 8)
-    mixed = mix_styles(ws, style, [1, 4])
+    mixed = mix_layers(ws, style, [1, 4])
     assert torch.equal(mixed[:, [1, 4]], style[:, [1, 4]].expand(2, 2, 8))
     assert torch.equal(mixed[:, [0, 2, 3, 5]], ws[:, [0, 2, 3, 5]])
 
 
 def test_strength_leads_from_one_to_the_other():
     ws, style = torch.randn(1, 4, 8), torch.randn(1, 4, 8)
-    assert torch.equal(mix_styles(ws, style, range(4), strength=0), ws)
-    half = mix_styles(ws, style, range(4), strength=0.5)
+    assert torch.equal(mix_layers(ws, style, range(4), strength=0), ws)
+    half = mix_layers(ws, style, range(4), strength=0.5)
     assert torch.allclose(half, (ws + style) / 2, atol=1e-6)
 
 
@@ -48,14 +48,14 @@ def test_the_sheet_holds_every_pair():
     assert sheet.shape == (2, 3, 4, 8)
     for r in range(2):
         for c in range(3):
-            assert torch.equal(sheet[r, c], mix_styles(rows[r : r + 1], columns[c : c + 1], [0, 3])[0])
+            assert torch.equal(sheet[r, c], mix_layers(rows[r : r + 1], columns[c : c + 1], [0, 3])[0])
 
 
 def test_layers_and_generators_that_do_not_fit_are_named():
     with pytest.raises(BadLatent, match="layers 0 to 3, there is no layer 4"):
-        mix_styles(torch.randn(1, 4, 8), torch.randn(1, 4, 8), [4])
+        mix_layers(torch.randn(1, 4, 8), torch.randn(1, 4, 8), [4])
     with pytest.raises(BadLatent, match="one generator"):
-        mix_styles(torch.randn(1, 4, 8), torch.randn(1, 5, 8), [0])
+        mix_layers(torch.randn(1, 4, 8), torch.randn(1, 5, 8), [0])
 
 
 def test_a_seed_gives_its_own_latent():
@@ -80,22 +80,22 @@ def test_a_class_is_asked_for_where_there_are_classes():
 @pytest.mark.parametrize("rows", [1, 4])
 def test_a_latent_travels_as_text(rows):
     ws = torch.randn(1, rows, 24).expand(1, 4, 24)
-    text = latent_text(ws)
+    text = encode_latent(ws)
     assert len(text) == rows * 24 * 2 * 4 / 3  # one row where all are equal
-    assert torch.allclose(latent_from_text(text).view(1, rows, 24), ws[:, :rows], atol=2e-3)
+    assert torch.allclose(decode_latent(text).view(1, rows, 24), ws[:, :rows], atol=2e-3)
 
 
 def test_a_latent_that_float16_cannot_hold_is_refused():
     with pytest.raises(BadLatent, match="finite"):
-        latent_text(torch.full((1, 2, 4), 1e6))
+        encode_latent(torch.full((1, 2, 4), 1e6))
     with pytest.raises(BadLatent, match="one picture"):
-        latent_text(torch.zeros(2, 2, 4))
+        encode_latent(torch.zeros(2, 2, 4))
 
 
 def test_a_latent_of_another_generator_is_refused():
     G = tiny("stylegan2")
     with pytest.raises(BadLatent, match="made for another"):
-        Mix(latent=latent_text(torch.randn(1, 1, G.w_dim + 1))).apply(torch.randn(1, G.num_ws, G.w_dim), bench(G))
+        Mix(latent=encode_latent(torch.randn(1, 1, G.w_dim + 1))).apply(torch.randn(1, G.num_ws, G.w_dim), bench(G))
 
 
 @pytest.mark.parametrize("family", ["stylegan2", "stylegan3", "mobilestylegan"])

@@ -6,15 +6,17 @@ import torch
 from ganvas.editing.directions import Direction
 from ganvas.editing.drag import Drag
 from ganvas.editing.finish import Translate, Upscale
-from ganvas.editing.mix import Mix, latent_text
+from ganvas.editing.mix import Mix, encode_latent
 from ganvas.editing.recipe import STEPS, Recipe
-from ganvas.editing.step import Bench, Move
+from ganvas.editing.step import EditContext, Move
 from ganvas.editing.stylise import Stylise
 from ganvas.errors import BadConfig
 
 EXAMPLES = {
-    "drag": Drag(points=((0.4, 0.5),), targets=((0.45, 0.5),), rows=2, offset=latent_text(torch.randn(1, 2, 8))),
-    "mix": Mix(latent=latent_text(torch.randn(1, 3, 8)), part="colour", layers=(1, 2), strength=0.5, origin="you.jpg"),
+    "drag": Drag(points=((0.4, 0.5),), targets=((0.45, 0.5),), rows=2, offset=encode_latent(torch.randn(1, 2, 8))),
+    "mix": Mix(
+        latent=encode_latent(torch.randn(1, 3, 8)), part="colour", layers=(1, 2), strength=0.5, origin="you.jpg"
+    ),
     "move": Move(direction="smile", amount=1.5, layers=(4, 5, 6), keep=("age",)),
     "stylise": Stylise(style="ink", strength=0.5, fingerprint="0" * 64),
     "translate": Translate(model="vintage", strength=0.5),
@@ -112,7 +114,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_move_moves_its_layers_only():
     direction = Direction("smile", torch.ones(1, 4), layers=(1, 2))
-    bench = Bench(generator=None, direction={"smile": direction}.__getitem__)
+    bench = EditContext(generator=None, direction={"smile": direction}.__getitem__)
     ws = torch.randn(2, 5, 4)
     moved = Move(direction="smile", amount=2).apply(ws, bench)
     assert torch.equal(moved[:, [0, 3, 4]], ws[:, [0, 3, 4]])
@@ -124,7 +126,7 @@ def test_move_moves_its_layers_only():
 def test_keep_takes_the_other_direction_out():
     smile, age = torch.tensor([[1.0, 1, 0]]), torch.tensor([[0.0, 2, 0]])
     directions = {"smile": Direction("smile", smile), "age": Direction("age", age)}
-    bench = Bench(generator=None, direction=directions.__getitem__)
+    bench = EditContext(generator=None, direction=directions.__getitem__)
     ws = torch.randn(1, 4, 3)
     moved = Move(direction="smile", amount=1, keep=("age",)).apply(ws, bench) - ws
     assert torch.allclose(moved, torch.tensor([2.0, 0, 0]).expand(1, 4, 3), atol=1e-6)  # as far along smile as before

@@ -12,15 +12,15 @@ from ganvas.editing.regions import (
     BITMAP_PX,
     MAX_CELLS,
     MAX_REGIONS,
+    InRegion,
     Region,
     Stroke,
-    Within,
-    cells,
-    collage,
+    blend_cells,
+    partition_steps,
     region_of,
-    unwrapped,
+    unwrap_step,
 )
-from ganvas.editing.step import Bench, Move
+from ganvas.editing.step import EditContext, Move
 from ganvas.errors import BadConfig, BadMask
 from ganvas.images.crop import Crop
 from tests.editing.test_recipe import EXAMPLES
@@ -75,7 +75,7 @@ def test_a_mask_becomes_a_region_and_comes_back():
 
 def test_strokes_are_carried_from_the_photo_into_the_crop():
     crop = Crop(x=100, y=50, side=80, angle_deg=90)
-    carried = Stroke(points=((100, 50), (100, 70), (100, 70.1)), radius=8).carried(crop)
+    carried = Stroke(points=((100, 50), (100, 70), (100, 70.1)), radius=8).to_crop_coords(crop)
     assert carried.radius == 0.1
     assert carried.points == ((0.5, 0.5), (0.75, 0.5))  # down in the photo is right in a crop turned by 90 degrees
 
@@ -83,17 +83,17 @@ def test_strokes_are_carried_from_the_photo_into_the_crop():
 @pytest.mark.parametrize("where", [LEFT, WIDE, region(dot(0.5, 0.5, 0.2), dot(0.4, 0.4, 0.1, erase=True), feather=0.1)])
 @pytest.mark.parametrize("name", sorted(STEPS))
 def test_every_step_in_a_region_survives_json(name, where):
-    recipe = Recipe(steps=(EXAMPLES[name], Within(EXAMPLES[name], where)))
+    recipe = Recipe(steps=(EXAMPLES[name], InRegion(EXAMPLES[name], where)))
     again = Recipe.from_json(recipe.to_json())
     assert again == recipe
     assert region_of(again.steps[1]) == where
-    assert unwrapped(again.steps[1]) == EXAMPLES[name]
+    assert unwrap_step(again.steps[1]) == EXAMPLES[name]
     assert json.loads(recipe.to_json())["steps"][1]["step"] == name
 
 
 def test_a_bitmap_survives_json():
     where = Region.of_mask(WIDE.mask(BITMAP_PX), feather=0.01)
-    recipe = Recipe(steps=(Within(EXAMPLES["move"], where),))
+    recipe = Recipe(steps=(InRegion(EXAMPLES["move"], where),))
     assert Recipe.from_json(recipe.to_json()) == recipe
 
 
@@ -149,30 +149,33 @@ def test_a_slider_of_a_region_is_another_slider():
 
 def test_regions_do_not_nest():
     with pytest.raises(BadConfig, match="one region"):
-        Within(Within(Move(direction="a"), LEFT), RIGHT)
+        InRegion(InRegion(Move(direction="a"), LEFT), RIGHT)
 
 
 def names(found):
-    return ["".join(unwrapped(step).direction for step in cell.steps) for cell in found]
+    return ["".join(unwrap_step(step).direction for step in cell.steps) for cell in found]
 
 
 def a_move(name, where=None):
-    return Move(direction=name) if where is None else Within(Move(direction=name), where)
+    return Move(direction=name) if where is None else InRegion(Move(direction=name), where)
 
 
 def test_every_place_gets_the_steps_that_apply_there():
-    assert names(cells([a_move("a"), a_move("b")])) == ["ab"]
-    assert names(cells([a_move("a"), a_move("b", LEFT)])) == ["a", "ab"]
-    assert names(cells([a_move("a", LEFT), a_move("b", RIGHT)])) == ["", "b", "a"]  # they do not touch
-    assert names(cells([a_move("a", LEFT), a_move("b"), a_move("c", LEFT)])) == ["b", "abc"]  # in the order of doing
-    overlapping = cells([a_move("a", LEFT), a_move("b", WIDE), a_move("c", RIGHT)])
+    assert names(partition_steps([a_move("a"), a_move("b")])) == ["ab"]
+    assert names(partition_steps([a_move("a"), a_move("b", LEFT)])) == ["a", "ab"]
+    assert names(partition_steps([a_move("a", LEFT), a_move("b", RIGHT)])) == ["", "b", "a"]  # they do not touch
+    assert names(partition_steps([a_move("a", LEFT), a_move("b"), a_move("c", LEFT)])) == [
+        "b",
+        "abc",
+    ]  # in the order of doing
+    overlapping = partition_steps([a_move("a", LEFT), a_move("b", WIDE), a_move("c", RIGHT)])
     assert sorted(names(overlapping)) == ["", "ab", "b", "bc", "c"]  # LEFT lies within WIDE, RIGHT half in it
 
 
 @pytest.mark.parametrize("px", [32, 64, 300, 512, 1024])
 def test_weights_add_up_to_one_and_say_where(px):
     soft = region(dot(0.5, 0.6, 0.2), feather=0.1)
-    found = cells([a_move("a", LEFT), a_move("b", WIDE), a_move("c", soft)])
+    found = partition_steps([a_move("a", LEFT), a_move("b", WIDE), a_move("c", soft)])
     weights = dict(zip(names(found), [cell.weight(px) for cell in found], strict=True))
     assert torch.allclose(sum(weights.values()), torch.ones(1, 1, px, px), atol=1e-5)
     assert all(weight.min() >= 0 for weight in weights.values())
@@ -183,13 +186,13 @@ def test_weights_add_up_to_one_and_say_where(px):
 
 
 def test_a_collage_is_each_picture_bit_for_bit_where_it_is_alone():
-    found = cells([a_move("a", LEFT)])
+    found = partition_steps([a_move("a", LEFT)])
     here, there = torch.randn(1, 3, 64, 64), torch.randn(1, 3, 64, 64)
-    whole = collage([(there, found[0]), (here, found[1])])
+    whole = blend_cells([(there, found[0]), (here, found[1])])
     mask = LEFT.mask(64).expand_as(whole)
     assert torch.equal(whole[mask == 1], here[mask == 1])
     assert torch.equal(whole[mask == 0], there[mask == 0])
-    assert collage([(here, cells([a_move("a")])[0])]) is here
+    assert blend_cells([(here, partition_steps([a_move("a")])[0])]) is here
 
 
 def test_too_many_regions_or_overlaps_are_refused():
@@ -197,12 +200,12 @@ def test_too_many_regions_or_overlaps_are_refused():
     with pytest.raises(BadConfig, match=f"up to {MAX_REGIONS} different"):
         Recipe(steps=tuple(many))
     assert len(Recipe(steps=tuple(many[:-1])).steps) == MAX_REGIONS
-    assert len(cells(many[:-1])) == MAX_REGIONS + 1  # they lie within one another: a ring each
+    assert len(partition_steps(many[:-1])) == MAX_REGIONS + 1  # they lie within one another: a ring each
     crossing = [
         a_move("a", region(Stroke(points=((0, y / 5), (1, y / 5)), radius=0.15), feather=0.05)) for y in range(1, 5)
     ] + [a_move("a", region(Stroke(points=((x / 5, 0), (x / 5, 1)), radius=0.15), feather=0.05)) for x in range(1, 5)]
     with pytest.raises(BadConfig, match=f"more than {MAX_CELLS} ways"):
-        cells(crossing)
+        partition_steps(crossing)
 
 
 def test_a_step_in_a_region_does_there_what_it_does_everywhere():
@@ -213,4 +216,4 @@ def test_a_step_in_a_region_does_there_what_it_does_everywhere():
             return ws + bench.generator
 
     ws = torch.randn(1, 2, 3)
-    assert torch.equal(Within(Recorded(), LEFT).apply(ws, Bench(2, None)), ws + 2)
+    assert torch.equal(InRegion(Recorded(), LEFT).apply(ws, EditContext(2, None)), ws + 2)

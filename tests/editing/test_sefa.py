@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.editing.sefa import factorise, sefa, style_matrix
+from ganvas.editing.sefa import factorize, sefa, style_matrix
 from ganvas.editing.styles import style_layers
 from ganvas.errors import BadConfig
 
@@ -63,7 +63,7 @@ def test_sefa_is_the_eigendecomposition_of_the_style_weights(family, rows):
 def test_the_first_direction_changes_the_styles_most(family):
     """Unit columns make every channel count alike; so of all unit moves the first changes their squares' sum most."""
     G = tiny(family)
-    _, vectors = factorise(G, range(G.num_ws))
+    _, vectors = factorize(G, range(G.num_ws))
     a = torch.cat([style_matrix(layer) for layer in style_layers(G)], dim=1)
     a = a / a.norm(dim=0)
     random = torch.nn.functional.normalize(torch.randn(500, G.w_dim, dtype=torch.float64), dim=1)

@@ -9,7 +9,7 @@ import ganvas
 from ganvas.editing.directions import Direction
 from ganvas.editing.mix import Mix
 from ganvas.editing.recipe import STEPS, Recipe
-from ganvas.editing.step import Bench, Move, run_steps
+from ganvas.editing.step import EditContext, Move, run_steps
 from ganvas.editing.stylise import Style, Stylise
 from ganvas.errors import BadConfig
 from ganvas.weights.checkpoint import fingerprint
@@ -34,7 +34,7 @@ def bench_of(G):
     name, weight = next((n, p) for n, p in G.named_parameters() if G.place_px(n) == G.img_resolution)
     style = Style(name="ink", tensors={name: torch.ones_like(weight)}, parent=fingerprint(G))
     smile = Direction("smile", torch.ones(1, G.w_dim), fingerprint=fingerprint(G))
-    return Bench(G, lambda name: smile, style=lambda name, print_: style)
+    return EditContext(G, lambda name: smile, style=lambda name, print_: style)
 
 
 @pytest.mark.parametrize("name", sorted(FITTING))

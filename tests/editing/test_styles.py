@@ -4,10 +4,10 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.editing.directions import Direction, apply, style_shift, without
+from ganvas.editing.directions import Direction, apply_direction, project_out, style_shift
 from ganvas.editing.recipe import Recipe
-from ganvas.editing.step import Bench, Move, run_steps
-from ganvas.editing.styles import paint, style_layers, style_slices, styled, styles_of
+from ganvas.editing.step import EditContext, Move, run_steps
+from ganvas.editing.styles import shift_styles, style_layers, style_slices, styles_of, synthesize_with_shift
 from ganvas.errors import BadConfig, BadLatent
 from tests.editing.test_sefa import TINY, tiny
 
@@ -49,9 +49,9 @@ def test_the_shift_that_a_move_of_w_means_paints_the_same_picture(family):
     moved = ws.clone()
     moved[:, 1:] += 0.3 * torch.randn(1, 1, G.w_dim)  # row 0 of StyleGAN3 turns and shifts, which is no style
     shift = styles_of(moved, G) - styles_of(ws, G)
-    assert torch.allclose(paint(G, ws, shift), G.synthesis(moved), atol=1e-5)
-    assert torch.allclose(paint(G, ws[:1], shift[0]), G.synthesis(moved[:1]), atol=1e-5)
-    assert not torch.allclose(paint(G, ws, shift), G.synthesis(ws), atol=1e-3)
+    assert torch.allclose(synthesize_with_shift(G, ws, shift), G.synthesis(moved), atol=1e-5)
+    assert torch.allclose(synthesize_with_shift(G, ws[:1], shift[0]), G.synthesis(moved[:1]), atol=1e-5)
+    assert not torch.allclose(synthesize_with_shift(G, ws, shift), G.synthesis(ws), atol=1e-3)
 
 
 @pytest.mark.parametrize("family", TINY)
@@ -60,10 +60,10 @@ def test_afterwards_the_generator_is_as_it_was(family):
     G = tiny(family)
     ws = latents(G)
     before = G.synthesis(ws)
-    with pytest.raises(RuntimeError, match="stop"), styled(G, torch.ones(style_slices(G)[-1][1].stop)):
+    with pytest.raises(RuntimeError, match="stop"), shift_styles(G, torch.ones(style_slices(G)[-1][1].stop)):
         raise RuntimeError("stop")
     assert torch.equal(G.synthesis(ws), before)
-    assert torch.equal(paint(G, ws), before)
+    assert torch.equal(synthesize_with_shift(G, ws), before)
 
 
 @torch.no_grad()
@@ -92,12 +92,12 @@ def test_moves_in_both_spaces_add_up_in_a_recipe():
     )
     recipe = Recipe.from_json(Recipe(steps=steps).to_json())
     assert recipe.steps == steps
-    moved, shift, _ = run_steps(recipe.steps, ws, Bench(G, known.__getitem__))
+    moved, shift, _ = run_steps(recipe.steps, ws, EditContext(G, known.__getitem__))
     assert torch.allclose(moved, ws + known["w"].vector)
     by_hand = 2 * known["a"].vector[0] + style_shift(known["b"], -1.0, G, layers=(0, 1))
     assert torch.allclose(shift, by_hand)
-    assert run_steps((), ws, Bench(G, known.__getitem__)) == (ws, None, ())
-    assert apply(ws, known["a"], 2.0, G)[0] is ws
+    assert run_steps((), ws, EditContext(G, known.__getitem__)) == (ws, None, ())
+    assert apply_direction(ws, known["a"], 2.0, G)[0] is ws
 
 
 def test_recipes_from_before_there_were_spaces_load():
@@ -115,10 +115,10 @@ def test_what_does_not_fit_is_said():
     with pytest.raises(BadConfig, match="no style channels"):
         styles_of(torch.randn(1, 1, 64), ganvas.build("dcgan", img_resolution=16, z_dim=64))
     with pytest.raises(BadConfig, match="cannot do yet"):
-        Move(direction="smile").apply(latents(G), Bench(G, lambda name: smile))
+        Move(direction="smile").apply(latents(G), EditContext(G, lambda name: smile))
     with pytest.raises(BadConfig, match="meant for space 'w'"):
-        Move(direction="smile", space="w").apply(latents(G), Bench(G, lambda name: smile))
+        Move(direction="smile", space="w").apply(latents(G), EditContext(G, lambda name: smile))
     with pytest.raises(BadConfig, match="space of a move"):
         Move(direction="smile", space="z")
     with pytest.raises(BadConfig, match="no common measure"):
-        without(smile, [Direction("w", torch.ones(1, 8))])
+        project_out(smile, [Direction("w", torch.ones(1, 8))])

@@ -8,22 +8,22 @@ from safetensors.torch import save_file
 
 import ganvas
 from ganvas.editing.recipe import Recipe
-from ganvas.editing.step import Bench, run_steps
+from ganvas.editing.step import EditContext, run_steps
 from ganvas.editing.stylise import (
     FORMAT,
     Style,
     Stylise,
+    apply_style,
     find_style,
     fine_share,
-    known_styles,
+    list_styles,
     load_style,
-    product,
+    low_rank_factors,
+    low_rank_product,
     save_style,
     styles_folder,
-    sum_of_deltas,
+    sum_deltas,
     swap_layers,
-    thin,
-    with_style,
 )
 from ganvas.errors import BadConfig, BadLatent, BrokenWeights, WeightsError
 from ganvas.models import FAMILIES
@@ -67,16 +67,16 @@ def test_a_style_comes_back_from_its_file():
     assert again.fingerprint == style.fingerprint
     for name, tensor in style.delta(G).items():
         assert torch.allclose(again.delta(G)[name], tensor, atol=2e-3)
-    assert known_styles(style.parent).keys() == {"ink"} and known_styles("0" * 64) == {}
+    assert list_styles(style.parent).keys() == {"ink"} and list_styles("0" * 64) == {}
     assert [file.name for file in styles_folder().iterdir()] == ["ink.safetensors"]
 
 
 def test_strength_leads_from_the_parent_to_the_style():
     G, ws = tiny(), latents(tiny())
     style = style_of(G)
-    plain, full = G.synthesis(ws), with_style(G, style).synthesis(ws)
-    assert torch.equal(with_style(G, style, 0).synthesis(ws), plain)
-    half = with_style(G, style, 0.5)
+    plain, full = G.synthesis(ws), apply_style(G, style).synthesis(ws)
+    assert torch.equal(apply_style(G, style, 0).synthesis(ws), plain)
+    half = apply_style(G, style, 0.5)
     before, delta = dict(G.named_parameters()), style.delta(G)
     for name, parameter in half.named_parameters():
         expected = before[name] + 0.5 * delta[name] if name in delta else before[name]
@@ -88,29 +88,29 @@ def test_strength_leads_from_the_parent_to_the_style():
 def test_two_styles_add_up():
     G = tiny()
     a, b = style_of(G), style_of(G, "oil", seed=3)
-    total = sum_of_deltas(G, [(a, 0.5), (b, 1)], [({WEIGHT: torch.ones_like(dict(G.named_parameters())[WEIGHT])}, 2)])
+    total = sum_deltas(G, [(a, 0.5), (b, 1)], [({WEIGHT: torch.ones_like(dict(G.named_parameters())[WEIGHT])}, 2)])
     assert torch.allclose(total[WEIGHT], 0.5 * a.delta(G)[WEIGHT] + b.delta(G)[WEIGHT] + 2, atol=1e-6)
-    assert sum_of_deltas(G, [(a, 0)]) == {}
+    assert sum_deltas(G, [(a, 0)]) == {}
 
 
 def test_a_step_hands_its_style_to_whoever_paints():
     G = tiny()
     style, ws = style_of(G), latents(G)
     steps = (Stylise(style="ink", strength=0.5),)
-    edited = run_steps(steps, ws, Bench(G, lambda name: None, style=lambda name, print_: style))
+    edited = run_steps(steps, ws, EditContext(G, lambda name: None, style=lambda name, print_: style))
     assert torch.equal(edited.ws, ws) and edited.styles == ((style, 0.5),)
-    assert edited.key != run_steps((), ws, Bench(G, lambda name: None)).key
+    assert edited.key != run_steps((), ws, EditContext(G, lambda name: None)).key
     with pytest.raises(BadConfig, match="cannot do yet"):
-        steps[0].apply(ws, Bench(G, lambda name: None))
+        steps[0].apply(ws, EditContext(G, lambda name: None))
 
 
 def test_thin_factors_are_the_nearest_of_their_rank():
     tensor = torch.randn(6, 5, 3, 3, generator=torch.Generator().manual_seed(0))
     for rank in (1, 3):
         s = torch.linalg.svdvals(tensor.flatten(1))
-        error = (product(*thin(tensor, rank)) - tensor).square().sum()
+        error = (low_rank_product(*low_rank_factors(tensor, rank)) - tensor).square().sum()
         assert torch.allclose(error, s[rank:].square().sum(), rtol=1e-3)
-    assert torch.allclose(product(*thin(tensor, 6)), tensor, atol=1e-4)
+    assert torch.allclose(low_rank_product(*low_rank_factors(tensor, 6)), tensor, atol=1e-4)
 
 
 def test_a_style_of_another_generator_is_refused():
@@ -183,7 +183,7 @@ def test_a_session_paints_in_a_style_and_its_recipe_says_which(tmp_path):
     step = session.stylise("ink", 0.5)
     assert step.fingerprint == load_style(styles_folder() / "ink.safetensors").fingerprint
     half = session.render_crop().img
-    assert torch.allclose(half, with_style(G, style, 0.5).synthesis(found.ws).clamp(-1, 1), atol=1e-2)
+    assert torch.allclose(half, apply_style(G, style, 0.5).synthesis(found.ws).clamp(-1, 1), atol=1e-2)
     assert not torch.equal(session.render().img, photo.img)
     carried = Recipe.from_json(session.render().recipe)
     session.stylise("ink", 1)

@@ -7,7 +7,13 @@ import torch
 
 from ganvas.errors import BadConfig
 from ganvas.features.faces import Face
-from ganvas.features.geometry import FEATURES, POSE, FivePoints, Geometry, geometry_of
+from ganvas.features.geometry import (
+    FACE_SHAPE_SCORES,
+    POSE_SCORES,
+    FiveLandmarks,
+    LandmarkScorer,
+    compute_landmark_scores,
+)
 
 
 def five(*, nose=(0.0, 0.6)):
@@ -42,16 +48,16 @@ def placed(points, *, scale=37.0, turn_deg=0.0, at=(100.0, 50.0)):
     ("nose", "yaw", "pitch"), [((0, 0.6), 0, 0.6), ((0.5, 0.6), 1, 0.6), ((-0.25, 0.3), -0.5, 0.3)]
 )
 def test_the_nose_tells_yaw_and_pitch(nose, yaw, pitch):
-    scores = geometry_of(five(nose=nose))
+    scores = compute_landmark_scores(five(nose=nose))
     assert scores["yaw"].item() == pytest.approx(yaw, abs=1e-6)
     assert scores["pitch"].item() == pytest.approx(pitch, abs=1e-6)
-    assert set(scores) == set(POSE)
+    assert set(scores) == set(POSE_SCORES)
 
 
 @pytest.mark.parametrize("turn_deg", [0, 20, -35])
 def test_place_size_and_tilt_do_not_matter(turn_deg):
     points = sixty_eight(gap=0.25, lift=0.1, openness=0.4)
-    scores = geometry_of(placed(points, turn_deg=turn_deg))
+    scores = compute_landmark_scores(placed(points, turn_deg=turn_deg))
     assert scores["roll"].item() == pytest.approx(turn_deg, abs=1e-3)
     assert scores["yaw"].item() == pytest.approx(0, abs=1e-5)
     assert scores["mouth_open"].item() == pytest.approx(0.25, abs=1e-5)
@@ -60,10 +66,10 @@ def test_place_size_and_tilt_do_not_matter(turn_deg):
 
 
 def test_each_feature_answers_to_its_own_change_alone():
-    still = geometry_of(sixty_eight())
+    still = compute_landmark_scores(sixty_eight())
     for name, change in (("mouth_open", {"gap": 0.2}), ("mouth_lift", {"lift": 0.1}), ("eyes_open", {"openness": 0.5})):
-        moved = geometry_of(sixty_eight(**change))
-        assert {n for n in FEATURES if not torch.allclose(moved[n], still[n])} == {name}
+        moved = compute_landmark_scores(sixty_eight(**change))
+        assert {n for n in FACE_SHAPE_SCORES if not torch.allclose(moved[n], still[n])} == {name}
         assert moved[name] > still[name]
 
 
@@ -75,7 +81,7 @@ class Finder:
 
 
 def test_a_picture_without_a_face_has_no_score():
-    judge = Geometry(FivePoints(Finder()))
+    judge = LandmarkScorer(FiveLandmarks(Finder()))
     scores = judge(torch.stack([torch.full((3, 8, 8), v) for v in (0.5, -0.5)]))
     assert scores["yaw"].isnan().tolist() == [False, True]
     assert scores["pitch"][0].item() == pytest.approx(0.6, abs=1e-6)
@@ -83,4 +89,4 @@ def test_a_picture_without_a_face_has_no_score():
 
 def test_other_landmarks_are_refused():
     with pytest.raises(BadConfig, match=r"\[1, 7, 2\]"):
-        geometry_of(torch.zeros(1, 7, 2))
+        compute_landmark_scores(torch.zeros(1, 7, 2))

@@ -5,8 +5,8 @@ import torch
 
 import ganvas
 from ganvas.errors import BadConfig
-from ganvas.features.colours import colours_of
-from ganvas.features.judges import NAMES, FaceJudge, face_scorer, knows_faces
+from ganvas.features.colours import compute_colour_scores
+from ganvas.features.judges import FACE_SCORES, FaceScorer, face_scorer, is_face_generator
 from ganvas.features.scorers import score_faces
 
 
@@ -16,7 +16,7 @@ def img():
 
 
 def test_looks_are_logits_of_the_small_network(img):
-    scores = FaceJudge(["smile", "age", "gender", "angry"])(img)
+    scores = FaceScorer(["smile", "age", "gender", "angry"])(img)
     assert list(scores) == ["smile", "age", "gender", "angry"]
     assert torch.allclose(scores["smile"].sigmoid(), score_faces(img, "smile").clamp(1e-3, 1 - 1e-3), atol=1e-5)
     assert torch.allclose(scores["gender"].sigmoid(), score_faces(img, "gender"), atol=1e-5)
@@ -25,20 +25,20 @@ def test_looks_are_logits_of_the_small_network(img):
 
 def test_colours_and_poses_come_from_where_they_are_measured(img):
     landmarks = torch.tensor([[[30.0, 40], [60, 40], [45, 55], [35, 70], [55, 70]]]).expand(3, -1, -1)
-    scores = FaceJudge(["yaw", "glasses"], landmarks=lambda img: landmarks)(img)
-    assert torch.equal(scores["glasses"], colours_of(img)["glasses"])
+    scores = FaceScorer(["yaw", "glasses"], landmarks=lambda img: landmarks)(img)
+    assert torch.equal(scores["glasses"], compute_colour_scores(img)["glasses"])
     assert scores["yaw"].tolist() == pytest.approx([0, 0, 0], abs=1e-6)
     assert torch.equal(face_scorer("glasses")(img), scores["glasses"])
 
 
 def test_no_weights_are_asked_for_before_a_pose_is(img):
-    FaceJudge([name for name in NAMES if name not in ("yaw", "pitch", "roll")])(img)
+    FaceScorer([name for name in FACE_SCORES if name not in ("yaw", "pitch", "roll")])(img)
 
 
 def test_unknown_names_and_unknown_generators_are_told():
     with pytest.raises(BadConfig, match="face scorer 'smiel'"):
-        FaceJudge(["smiel"])
+        FaceScorer(["smiel"])
     net = ganvas.build("mlp", img_resolution=8)
-    assert not knows_faces(net)
+    assert not is_face_generator(net)
     net.facts["source"] = "StyleGAN2 trained on FFHQ"
-    assert knows_faces(net)
+    assert is_face_generator(net)

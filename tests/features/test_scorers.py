@@ -8,7 +8,7 @@ import torch
 import ganvas
 from ganvas.errors import BadConfig, BrokenWeights
 from ganvas.features import scorers
-from ganvas.features.scorers import EXPRESSIONS, cut_face, load_face_scorer, score_faces
+from ganvas.features.scorers import EXPRESSIONS, crop_face, load_face_score_net, score_faces
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image
 
@@ -41,7 +41,7 @@ def test_a_batch_is_its_pictures_one_by_one(smiling):
 
 def test_the_cut_is_the_same_face_at_any_size(smiling):
     small = torch.nn.functional.interpolate(smiling, (192, 192), mode="area")
-    assert (cut_face(small) - cut_face(smiling)).abs().mean() < 0.03
+    assert (crop_face(small) - crop_face(smiling)).abs().mean() < 0.03
 
 
 def test_expressions_are_probabilities(smiling):
@@ -57,10 +57,10 @@ def test_an_unknown_attribute_is_answered_with_the_known(smiling):
 
 
 def test_damaged_weights_say_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(scorers, "WEIGHTS", tmp_path / "gone.safetensors")
-    load_face_scorer.cache_clear()
+    monkeypatch.setattr(scorers, "SCORER_WEIGHTS", tmp_path / "gone.safetensors")
+    load_face_score_net.cache_clear()
     try:
         with pytest.raises(BrokenWeights, match="install"):
-            load_face_scorer()
+            load_face_score_net()
     finally:
-        load_face_scorer.cache_clear()
+        load_face_score_net.cache_clear()

@@ -62,4 +62,4 @@ def test_nothing_half_written_is_left(tmp_path):
         write_animation([], tmp_path / "walk.gif")
     with pytest.raises(BadImage, match="could not be written"):
         write_animation(shades(2), tmp_path / "no-such-folder" / "walk.gif")
-    assert animation.SUFFIXES == (".gif", ".mp4", ".webp")
+    assert animation.ANIMATION_SUFFIXES == (".gif", ".mp4", ".webp")

@@ -120,8 +120,8 @@ def test_a_fine_pattern_shrinks_to_grey_not_to_moire():
     points=st.lists(st.tuples(st.floats(-20_000, 20_000), st.floats(-20_000, 20_000)), min_size=1, max_size=9),
 )
 def test_points_come_back_within_a_hundredth_of_a_pixel(crop, resolution, points):
-    there = crop.carry(points, resolution=resolution)
-    back = crop.carry_back(there, resolution=resolution)
+    there = crop.to_crop_coords(points, resolution=resolution)
+    back = crop.to_photo_coords(there, resolution=resolution)
     assert (back - torch.tensor(points, dtype=torch.float64)).abs().max() < 0.01
 
 
@@ -129,7 +129,7 @@ def test_points_come_back_within_a_hundredth_of_a_pixel(crop, resolution, points
 def test_points_and_pictures_are_carried_alike(drawn, at):
     """A round spot of the photo, seen in the crop, has its middle where `carry` says."""
     crop = Crop(x=drawn[0] * 200, y=drawn[1] * 160, side=60 + drawn[2], angle_deg=drawn[3])
-    point = crop.carry_back([[at[0] * 64, at[1] * 64]], resolution=64)[0]
+    point = crop.to_photo_coords([[at[0] * 64, at[1] * 64]], resolution=64)[0]
     if not (12 < point[0] < 188 and 12 < point[1] < 148):
         return
     y, x = torch.meshgrid(torch.arange(160) + 0.5, torch.arange(200) + 0.5, indexing="ij")
@@ -137,7 +137,7 @@ def test_points_and_pictures_are_carried_alike(drawn, at):
     seen = crop.cut_mask(spot, resolution=64)[0, 0].double()
     middles = torch.arange(64) + 0.5
     found = torch.stack([(seen.sum(0) * middles).sum(), (seen.sum(1) * middles).sum()]) / seen.sum()
-    assert (found - crop.carry([point.tolist()], resolution=64)[0]).abs().max() < 0.1
+    assert (found - crop.to_crop_coords([point.tolist()], resolution=64)[0]).abs().max() < 0.1
 
 
 def test_corners_go_round_clockwise_from_the_top_left():
@@ -187,7 +187,7 @@ def test_masks_travel_both_ways_and_end_at_the_photo():
     assert inside[0, 0, 0, 0] == 0
     window = crop.window(width=80, height=60)
     back = torch.zeros_like(mask)
-    window.of(back)[:] = crop.warp_back(inside, window) * crop.coverage(window)
+    window.crop(back)[:] = crop.warp_back(inside, window) * crop.coverage(window)
     assert (back - mask).abs().mean() < 0.02
     over = Crop(x=0, y=0, side=40).cut_mask(torch.ones(1, 1, 60, 80), resolution=40)
     assert over[0, 0, :19].max() == 0  # beyond the photo's edge
@@ -214,7 +214,7 @@ def test_paste_leaves_every_pixel_outside_the_mask_as_it_was(drawn, height, widt
 
     # Independent of paste: a pixel is touched only if its square meets the mask's pixels, a pixel around them included.
     row, column = np.mgrid[0:height, 0:width]
-    places = crop.carry(np.stack([column, row], -1).reshape(-1, 2) + 0.5, resolution=resolution).numpy()
+    places = crop.to_crop_coords(np.stack([column, row], -1).reshape(-1, 2) + 0.5, resolution=resolution).numpy()
     grown = torch.nn.functional.max_pool2d((mask > 0).float(), 3, stride=1, padding=1)[0, 0].numpy()
     slack = resolution / crop.side  # a photo's pixel in pixels of the crop
     low = np.floor(places - slack).astype(int)
@@ -264,8 +264,8 @@ def test_composite_shows_the_picture_where_the_mask_is_one_and_ignores_nan_where
     mask[..., 2:4] = 1
     img[..., 0] = float("nan")
     done = composite(photo, window, img, mask)
-    assert torch.equal(window.of(done.img)[..., 2:4], img[..., 2:4])
-    assert torch.equal(window.of(done.img)[..., :2], window.of(photo.img)[..., :2])
+    assert torch.equal(window.crop(done.img)[..., 2:4], img[..., 2:4])
+    assert torch.equal(window.crop(done.img)[..., :2], window.crop(photo.img)[..., :2])
     with pytest.raises(BadMask, match="does not lie"):
         composite(photo, Window(left=25, top=4, width=6, height=3), img, mask)
     with pytest.raises(BadImage, match="window"):
@@ -306,5 +306,5 @@ def test_a_photo_of_one_pixel_can_be_cut_and_pasted():
 
 def test_a_crop_follows_an_enlarged_photo():
     crop, points = Crop(x=10, y=20, side=30, angle_deg=7), [[3.0, 4.0]]
-    twice = crop.scaled(2).carry([[6.0, 8.0]], resolution=50)
-    torch.testing.assert_close(twice, crop.carry(points, resolution=50))
+    twice = crop.rescale(2).to_crop_coords([[6.0, 8.0]], resolution=50)
+    torch.testing.assert_close(twice, crop.to_crop_coords(points, resolution=50))

@@ -42,7 +42,7 @@ settings.load_profile("images")
 def everything_of(photo):
     """The pixels of a photo in its own colours, alpha behind them."""
     alpha = photo.alpha_pixels()
-    return photo.own_pixels() if alpha is None else np.concatenate([photo.own_pixels(), alpha], axis=2)
+    return photo.native_pixels() if alpha is None else np.concatenate([photo.native_pixels(), alpha], axis=2)
 
 
 def a_png(pixels, icc=None):
@@ -126,7 +126,7 @@ def test_one_colour_that_means_transparent_becomes_alpha(channels, bits):
     photo = read_image(data)
     expected = (pixels != pixels[2, 3]).any(axis=2)
     assert torch.equal(photo.alpha[0, 0], torch.from_numpy(expected).float())
-    np.testing.assert_array_equal(photo.own_pixels(), pixels)
+    np.testing.assert_array_equal(photo.native_pixels(), pixels)
 
 
 def test_img_is_what_pillow_shows():
@@ -143,7 +143,7 @@ def test_dark_sixteen_bit_pictures_are_sixteen_bit(format):
     photo = read_image(slow_png(pixels) if format == "PNG" else slow_tiff(pixels))
     assert photo.bits == 16
     assert photo.img.max() < -0.99
-    np.testing.assert_array_equal(photo.own_pixels(), pixels)
+    np.testing.assert_array_equal(photo.native_pixels(), pixels)
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
@@ -161,7 +161,7 @@ def test_pictures_come_upright_and_the_tag_is_spent(turn, format):
     data = saved(picture(wave(20, 30, 3)), format, **options)
     expected = ImageOps.exif_transpose(opened(data)).convert("RGB")
     photo = read_image(data)
-    np.testing.assert_array_equal(photo.own_pixels(), np.asarray(expected))
+    np.testing.assert_array_equal(photo.native_pixels(), np.asarray(expected))
     again = opened(encode_image(photo, format, **lossless))
     assert again.size == photo.size == expected.size
     assert again.getexif().get(0x0112) is None
@@ -174,7 +174,7 @@ def test_pictures_come_upright_and_the_tag_is_spent(turn, format):
 def test_sixteen_bit_pictures_are_turned_too():
     pixels = numbers(5, 9, 3, bits=16)
     photo = read_image(encode_image(replace(read_image(slow_png(pixels)), exif=exif_block(orientation=6)[6:]), "PNG"))
-    np.testing.assert_array_equal(photo.own_pixels(), np.rot90(pixels, -1))
+    np.testing.assert_array_equal(photo.native_pixels(), np.rot90(pixels, -1))
 
 
 # ── formats that lose something, and say so ──────────────────────────────────────────────────────────────────────────
@@ -199,7 +199,7 @@ def test_jpeg_asks_what_lies_behind_a_transparent_picture(tmp_path):
     flat = read_image(write_image(photo, tmp_path / "a.bmp", background="#204060"))
     share = pixels[..., 3:] / 255
     expected = pixels[..., :3] * share + np.array([0x20, 0x40, 0x60]) * (1 - share)
-    assert np.abs(flat.own_pixels() - expected).max() <= 0.51
+    assert np.abs(flat.native_pixels() - expected).max() <= 0.51
     opaque = replace(photo, alpha=torch.ones_like(photo.alpha))
     assert read_image(write_image(opaque, tmp_path / "b.jpg")).alpha is None
 
@@ -216,14 +216,14 @@ def test_sixteen_bits_become_eight_where_there_is_no_room_and_only_there(tmp_pat
 def test_eight_bits_written_as_sixteen_are_the_same_colours(tmp_path):
     pixels = numbers(6, 7, 3)
     wide = read_image(write_image(read_image(saved(picture(pixels), "PNG")), tmp_path / "a.png", bits=16))
-    np.testing.assert_array_equal(wide.own_pixels(), pixels.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(wide.native_pixels(), pixels.astype(np.uint16) * 257)
 
 
 def test_gif_gives_its_first_frame():
     frames = [picture(np.full((5, 6, 3), value, np.uint8)) for value in (10, 200)]
     file = io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
-    assert (read_image(file.getvalue()).own_pixels() == 10).all()
+    assert (read_image(file.getvalue()).native_pixels() == 10).all()
 
 
 def test_gif_is_not_half_transparent(tmp_path):
@@ -319,7 +319,7 @@ def test_odd_sizes_work(tmp_path, size, suffix):
     photo = read_image(write_image(Photo(img=from_pixels(pixels)), tmp_path / f"a{suffix}"))
     assert photo.size == size
     if suffix != ".jpg":
-        np.testing.assert_array_equal(photo.own_pixels(), pixels)
+        np.testing.assert_array_equal(photo.native_pixels(), pixels)
 
 
 def test_limits_are_checked_before_anything_is_unpacked(monkeypatch):

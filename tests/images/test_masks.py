@@ -107,8 +107,8 @@ def test_feather_is_nearly_a_gaussian_and_ends():
 def test_feather_of_nothing_or_by_nothing_changes_nothing():
     mask = masks.ellipse(20, 20, x=10, y=10, radius_x=5, radius_y=5)
     assert torch.equal(masks.feather(mask, radius_px=0), mask)
-    assert not masks.feather(masks.nothing(20, 20), radius_px=5).any()
-    assert masks.feather(masks.everything(20, 20), radius_px=5).min() == 1
+    assert not masks.feather(masks.empty_mask(20, 20), radius_px=5).any()
+    assert masks.feather(masks.full_mask(20, 20), radius_px=5).min() == 1
 
 
 def test_feather_in_a_small_part_of_a_large_picture_equals_feather_of_all():
@@ -140,9 +140,9 @@ def test_superellipse_is_the_formula_and_has_a_square_core():
 def test_masks_combine():
     left = masks.box(10, 10, left=0, top=0, right=6, bottom=10)
     top = masks.box(10, 10, left=0, top=0, right=10, bottom=4)
-    assert masks.union(left, top).sum() == 60 + 16
-    assert masks.intersection(left, top).sum() == 24
-    assert masks.intersection(left, masks.invert(top)).sum() == 36
+    assert masks.union_masks(left, top).sum() == 60 + 16
+    assert masks.intersect_masks(left, top).sum() == 24
+    assert masks.intersect_masks(left, masks.invert_mask(top)).sum() == 36
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,9 @@ def test_masks_combine():
         lambda: masks.ellipse(10, 10, x=5, y=5, radius_x=0, radius_y=2),
         lambda: masks.feather(torch.ones(10, 10), radius_px=3),
         lambda: masks.feather(torch.ones(1, 1, 4, 4), radius_px=-1),
-        lambda: masks.union(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 5, 4)),
+        lambda: masks.union_masks(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 5, 4)),
         lambda: masks.superellipse(0),
-        lambda: masks.nothing(0, 5),
+        lambda: masks.empty_mask(0, 5),
     ],
 )
 def test_shapes_that_make_no_sense_are_refused(call):

@@ -155,7 +155,7 @@ def test_the_preview_is_dropped_once_the_picture_changes_and_not_before():
 def _with_preview(block, preview):
     """The EXIF block with a second directory that holds a small JPEG."""
     tiff = bytearray(block[6:])
-    known = directory.first_directory(bytes(tiff))
+    known = directory.read_first_ifd(bytes(tiff))
     at = len(tiff) + len(tiff) % 2
     place = at + 2 + 2 * 12 + 4
     entries = struct.pack(known.order + "HHII", 0x0201, 4, 1, place)
@@ -193,7 +193,7 @@ def test_exif_of_either_byte_order_survives_a_tiff(order):
     exif.load(again.exif)
     assert exif[0x010E] == "words"
     assert again.dpi == pytest.approx((72.5, 300))
-    np.testing.assert_array_equal(again.own_pixels(), photo.own_pixels())
+    np.testing.assert_array_equal(again.native_pixels(), photo.native_pixels())
 
 
 @pytest.mark.parametrize("block", [b"", b"II*\0", b"nonsense", b"II*\0\x08\0\0\0\xff\xff", b"MM\0*\0\0\0\x08\0\x01"])
@@ -211,5 +211,5 @@ def test_many_entries_for_one_large_value_do_not_multiply_it():
     for tag in range(count):
         body += struct.pack("<HHII", 40_000 + tag, 7, large, place)
     block = bytes(body + bytes(4) + bytes(large))
-    packed = directory.packed(directory.first_directory(block), without=())
+    packed = directory.pack_ifd(directory.read_first_ifd(block), without=())
     assert len(packed) < 20 * 2**20

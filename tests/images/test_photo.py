@@ -70,7 +70,7 @@ def test_a_picture_of_one_channel_is_taken():
 
 def test_img_on_no_grad_or_with_grad_is_written_alike():
     img = (torch.rand(1, 3, 4, 5) * 2 - 1).requires_grad_()
-    np.testing.assert_array_equal(Photo(img=img).own_pixels(), Photo(img=img.detach()).own_pixels())
+    np.testing.assert_array_equal(Photo(img=img).native_pixels(), Photo(img=img.detach()).native_pixels())
 
 
 @pytest.mark.parametrize(

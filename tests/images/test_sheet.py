@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ganvas.errors import BadConfig
-from ganvas.images.sheet import captioned, grid
+from ganvas.images.sheet import grid, make_captioned_grid
 
 
 def test_pictures_stand_in_rows_and_empty_places_are_white():
@@ -22,11 +22,11 @@ def test_a_grid_is_as_square_as_can_be():
 
 def test_captions_stand_under_their_pictures():
     img = torch.zeros(2, 3, 64, 64)
-    plain = captioned(img, ["", ""], columns=2)
-    lettered = captioned(img, ["before", "after, in words that are far too long for this width"], columns=2)
+    plain = make_captioned_grid(img, ["", ""], columns=2)
+    lettered = make_captioned_grid(img, ["before", "after, in words that are far too long for this width"], columns=2)
     assert lettered.shape == plain.shape
     assert torch.equal(lettered[:, :, :64], plain[:, :, :64])  # the pictures themselves are untouched
     for column in (slice(0, 64), slice(-64, None)):
         assert (lettered[:, :, 64:, column] < 0).any()  # there is ink
     with pytest.raises(BadConfig, match="2 pictures, got 1"):
-        captioned(img, ["one"])
+        make_captioned_grid(img, ["one"])

@@ -20,7 +20,7 @@ settings.load_profile("images")
 
 def pixels_of(photo):
     alpha = photo.alpha_pixels()
-    return photo.own_pixels() if alpha is None else np.concatenate([photo.own_pixels(), alpha], axis=2)
+    return photo.native_pixels() if alpha is None else np.concatenate([photo.native_pixels(), alpha], axis=2)
 
 
 @given(
@@ -98,19 +98,19 @@ def test_tiff_is_written_so_that_pillow_sees_the_same(channels, bits):
 )
 def test_tiff_there_and_back(height, width, channels, bits, strip):
     pixels = numbers(height, width, channels, bits=bits)
-    before = sixteen.STRIP_BYTES
-    sixteen.STRIP_BYTES = strip
+    before = sixteen.TIFF_STRIP_BYTES
+    sixteen.TIFF_STRIP_BYTES = strip
     try:
         data = sixteen.write_tiff(pixels, space="grey" if channels < 3 else "rgb", alpha=channels in (2, 4))
     finally:
-        sixteen.STRIP_BYTES = before
+        sixteen.TIFF_STRIP_BYTES = before
     np.testing.assert_array_equal(pixels_of(read_image(data)), pixels)
 
 
 def test_white_is_zero_is_turned_over():
     pixels = numbers(4, 5, 1, bits=16)
     photo = read_image(slow_tiff(0xFFFF - pixels, photometric=0))
-    np.testing.assert_array_equal(photo.own_pixels(), pixels)
+    np.testing.assert_array_equal(photo.native_pixels(), pixels)
 
 
 def test_sixteen_bit_inks_stay_inks():
@@ -119,7 +119,7 @@ def test_sixteen_bit_inks_stay_inks():
     assert (photo.space, photo.bits, photo.alpha) == ("cmyk", 16, None)
     again = read_image(encode_image(photo, "TIFF"))
     for each in (photo, again):
-        np.testing.assert_array_equal(each.own_pixels(), pixels)
+        np.testing.assert_array_equal(each.native_pixels(), pixels)
 
 
 def test_colours_multiplied_by_alpha_are_divided_again():
@@ -129,7 +129,7 @@ def test_colours_multiplied_by_alpha_are_divided_again():
     multiplied = pixels.copy()
     multiplied[..., :3] = np.round(pixels[..., :3] * share)
     photo = read_image(slow_tiff(multiplied, extra=(1,)))
-    assert np.abs(photo.own_pixels().astype(int) - pixels[..., :3]).max() <= 2
+    assert np.abs(photo.native_pixels().astype(int) - pixels[..., :3]).max() <= 2
     np.testing.assert_array_equal(photo.alpha_pixels(), pixels[..., 3:])
 
 

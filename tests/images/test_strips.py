@@ -8,15 +8,15 @@ from PIL import Image
 from ganvas.errors import BadImage
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
-from ganvas.images.strips import PngStrips
+from ganvas.images.strips import PngStripWriter
 from tests.images.makers import rgb_profile
 
 
 def in_strips(photo, path, rows=7):
-    with PngStrips(path, photo) as file:
+    with PngStripWriter(path, photo) as file:
         for top in range(0, photo.height, rows):
             veil = None if photo.alpha is None else photo.alpha[:, :, top : top + rows]
-            file.put(photo.img[:, :, top : top + rows], veil)
+            file.write_rows(photo.img[:, :, top : top + rows], veil)
     return read_image(path)
 
 
@@ -57,13 +57,13 @@ def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path):
     photo = Photo(img=torch.zeros(1, 3, 9, 9))
 
     def fail():
-        with PngStrips(tmp_path / "a.png", photo) as file:
-            file.put(photo.img[:, :, :4])
+        with PngStripWriter(tmp_path / "a.png", photo) as file:
+            file.write_rows(photo.img[:, :, :4])
             raise RuntimeError("the network broke")
 
     with pytest.raises(RuntimeError, match="the network broke"):
         fail()
     assert (tmp_path / "a.png").read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["a.png"]
-    with pytest.raises(BadImage, match="cannot be written"), PngStrips(tmp_path / "no" / "a.png", photo):
+    with pytest.raises(BadImage, match="cannot be written"), PngStripWriter(tmp_path / "no" / "a.png", photo):
         pass

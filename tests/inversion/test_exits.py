@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ganvas.inversion.exits import EarlyExit, smoothed
+from ganvas.inversion.exits import EarlyExit, low_pass
 from tests.inversion.generators import tiny
 
 
@@ -50,5 +50,5 @@ def test_fine_detail_is_anchored_by_its_share():
     wide, half, whole = (EarlyExit(16, every=9, precision="exact", fine=share)(G, ws) for share in (0, 0.5, 1))
     assert torch.allclose(whole, full, atol=1e-5)
     assert torch.allclose(half, (wide + whole) / 2, atol=1e-5)
-    assert torch.allclose(F.avg_pool2d(smoothed(full - cheap), 16), F.avg_pool2d(full - cheap, 16), atol=0.02)
-    assert torch.allclose(wide - cheap, smoothed(full - cheap), atol=1e-5)
+    assert torch.allclose(F.avg_pool2d(low_pass(full - cheap), 16), F.avg_pool2d(full - cheap, 16), atol=0.02)
+    assert torch.allclose(wide - cheap, low_pass(full - cheap), atol=1e-5)

@@ -4,19 +4,22 @@ import pytest
 import torch
 
 from ganvas.errors import BadConfig, BadImage, BadLatent, Stopped
-from ganvas.inversion.optimise import EFFORTS, Stage, invert
+from ganvas.inversion.optimise import EFFORT_STAGES, InversionStage, invert
 from ganvas.inversion.pivotal import with_delta
 from ganvas.inversion.result import Inversion
-from ganvas.ops.compare import psnr_db
-from ganvas.ops.shrink import shrunk
+from ganvas.ops.compare import psnr_rgb
+from ganvas.ops.shrink import downscale
 from ganvas.weights.checkpoint import fingerprint
 from tests import contracts
 from tests.inversion.generators import every_family, picture_of, tiny
 
-W = Stage(kind="w", px=16, steps=60, lr=0.15)
-W_PLUS = Stage(kind="w+", px=16, steps=30, lr=0.05)
-TUNE = Stage(kind="tune", px=32, steps=40, lr=0.02, every=10, precision="exact")
-SHORT = (Stage(kind="w", px=16, steps=6, lr=0.1), Stage(kind="tune", px=16, steps=6, lr=0.01, precision="exact"))
+W = InversionStage(kind="w", px=16, steps=60, lr=0.15)
+W_PLUS = InversionStage(kind="w+", px=16, steps=30, lr=0.05)
+TUNE = InversionStage(kind="tune", px=32, steps=40, lr=0.02, every=10, precision="exact")
+SHORT = (
+    InversionStage(kind="w", px=16, steps=6, lr=0.1),
+    InversionStage(kind="tune", px=16, steps=6, lr=0.01, precision="exact"),
+)
 
 
 def odd_picture(G):
@@ -32,7 +35,7 @@ def test_each_stage_comes_nearer(family):
     img = odd_picture(G)
     psnr = [invert(img, G, stages=stages).figures["psnr_db"] for stages in ((W,), (W, W_PLUS), (W, W_PLUS, TUNE))]
     with torch.no_grad():
-        mean = psnr_db(G.synthesis(G.mapping(torch.zeros(1, G.z_dim) + 1e-3)).clamp(-1, 1), img)
+        mean = psnr_rgb(G.synthesis(G.mapping(torch.zeros(1, G.z_dim) + 1e-3)).clamp(-1, 1), img)
     assert psnr[0] > mean.item()
     assert psnr[1] >= psnr[0] - 0.1  # of untrained generators, where more freedom gains little: rounding decides
     assert psnr[2] > psnr[1] + 0.2
@@ -40,7 +43,7 @@ def test_each_stage_comes_nearer(family):
 
 def test_a_picture_of_the_generator_itself_is_found():
     G = tiny("stylegan2")
-    found = invert(picture_of(G), G, stages=(Stage(kind="w", px=32, steps=150, lr=0.1, precision="exact"),))
+    found = invert(picture_of(G), G, stages=(InversionStage(kind="w", px=32, steps=150, lr=0.1, precision="exact"),))
     assert found.figures["psnr_db"] > 30
     assert found.delta == {}
 
@@ -57,7 +60,7 @@ def test_the_result_shows_the_picture_with_the_figures_it_says(family):
     assert found.fingerprint == fingerprint(G)
     with torch.no_grad():
         shown = with_delta(G, found.delta).synthesis(found.ws).clamp(-1, 1)
-    assert psnr_db(shown, img).item() == pytest.approx(found.figures["psnr_db"], abs=1e-3)
+    assert psnr_rgb(shown, img).item() == pytest.approx(found.figures["psnr_db"], abs=1e-3)
 
 
 def test_the_same_picture_gives_the_same_result():
@@ -122,7 +125,10 @@ def test_a_time_limit_shortens_every_stage(monkeypatch):
     now = iter(range(10_000))
     monkeypatch.setattr("time.monotonic", lambda: next(now) * 0.1)  # every look at the clock takes 0.1 s
     kinds = []
-    stages = (Stage(kind="w", px=8, steps=100, lr=0.1), Stage(kind="tune", px=8, steps=100, lr=0.01, cost=2))
+    stages = (
+        InversionStage(kind="w", px=8, steps=100, lr=0.1),
+        InversionStage(kind="tune", px=8, steps=100, lr=0.01, cost=2),
+    )
     found = invert(odd_picture(G), G, stages=stages, max_sec=3, on_step=lambda step, *_: kinds.append(step > 100))
     assert found.finished
     assert kinds.count(False) == pytest.approx(10, abs=2)
@@ -145,10 +151,10 @@ def test_conditional_generators_keep_their_label():
 def test_pictures_of_other_sizes_are_brought_to_the_generators(size):
     G = tiny("stylegan2")
     img = torch.nn.functional.interpolate(picture_of(G), (size, size), mode="bicubic").clamp(-1, 1)
-    found = invert(img, G, stages=(Stage(kind="w", px=32, steps=60, lr=0.15),))
+    found = invert(img, G, stages=(InversionStage(kind="w", px=32, steps=60, lr=0.15),))
     with torch.no_grad():
         shown = G.synthesis(found.ws).clamp(-1, 1)
-    assert psnr_db(shrunk(shown, 20), shrunk(img, 20)).item() > 18
+    assert psnr_rgb(downscale(shown, 20), downscale(img, 20)).item() > 18
 
 
 def test_the_identity_of_an_embedder_is_minded():
@@ -173,15 +179,15 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(BadConfig, match="effort"):
         invert(torch.zeros(1, 3, 32, 32), G, effort="heroic")
     with pytest.raises(BadConfig, match="kind"):
-        Stage(kind="z", px=8, steps=1, lr=1)
+        InversionStage(kind="z", px=8, steps=1, lr=1)
     with pytest.raises(BadConfig, match="positive"):
-        Stage(kind="w", px=8, steps=0, lr=1)
+        InversionStage(kind="w", px=8, steps=0, lr=1)
 
 
 def test_efforts_rise():
-    costs = [sum(s.steps * s.cost for s in EFFORTS[name]) for name in ("fast", "standard", "best")]
+    costs = [sum(s.steps * s.cost for s in EFFORT_STAGES[name]) for name in ("fast", "standard", "best")]
     assert costs == sorted(costs)
-    assert all(EFFORTS[name][-1].kind == "tune" for name in EFFORTS)
+    assert all(EFFORT_STAGES[name][-1].kind == "tune" for name in EFFORT_STAGES)
 
 
 GENERATORS = [case for case in contracts.cases("generator", "G") if not case.conditional]
@@ -194,11 +200,11 @@ def test_every_family_is_searched_and_tuned(case):
     told = []
     stages = (replace(W, steps=25), replace(TUNE, steps=15))
     found = invert(
-        img, G, stages=stages, on_step=lambda step, total, y: told.append((y - shrunk(img, y.shape[3])).std())
+        img, G, stages=stages, on_step=lambda step, total, y: told.append((y - downscale(img, y.shape[3])).std())
     )
     assert found.finished
     assert found.delta, "something was tuned"
     assert min(told[20:]) < told[0]
     with torch.no_grad():
         shown = with_delta(G, found.delta).synthesis(found.ws).clamp(-1, 1)
-    assert psnr_db(shown, img).item() == pytest.approx(found.figures["psnr_db"], abs=0.01)
+    assert psnr_rgb(shown, img).item() == pytest.approx(found.figures["psnr_db"], abs=0.01)

@@ -2,13 +2,16 @@ import pytest
 import torch
 
 from ganvas.errors import BadConfig, BadLatent
-from ganvas.inversion.pivotal import difference, spread, tunable, tuned, with_delta
+from ganvas.inversion.pivotal import compute_delta, parameter_scale, tunable_parameters, use_delta, with_delta
 from tests.inversion.generators import every_family, picture_of, tiny
 
 
 def delta_of(G, size=0.1):
     random = torch.Generator().manual_seed(3)
-    return {name: size * spread(p) * torch.randn(p.shape, generator=random) for name, p in tunable(G).items()}
+    return {
+        name: size * parameter_scale(p) * torch.randn(p.shape, generator=random)
+        for name, p in tunable_parameters(G).items()
+    }
 
 
 @every_family
@@ -16,7 +19,7 @@ def delta_of(G, size=0.1):
 def test_a_tuned_generator_is_a_copy_that_leaves_the_original_alone(family):
     G = tiny(family)
     before, kept = picture_of(G), {name: t.clone() for name, t in G.state_dict().items()}
-    with tuned(G, delta_of(G)) as other:
+    with use_delta(G, delta_of(G)) as other:
         assert not torch.allclose(picture_of(other), before, atol=1e-3)
         assert not any(p.requires_grad for p in other.parameters())
     assert all(torch.equal(t, kept[name]) for name, t in G.state_dict().items())
@@ -27,7 +30,7 @@ def test_a_tuned_generator_is_a_copy_that_leaves_the_original_alone(family):
 @torch.no_grad()
 def test_what_steers_is_not_tuned_and_shares_its_memory():
     G = tiny("mobilestylegan", heads=(32,))
-    names = tunable(G)
+    names = tunable_parameters(G)
     assert names.keys() >= {"conv.weight", "levels.0.conv1.depthwise", "levels.2.conv2.bias", "to_img.weight"}
     assert not any(word in name for name in names for word in ("affine", "map.", "noise", "heads", "const"))
     other = with_delta(G, delta_of(G))
@@ -46,9 +49,9 @@ def test_a_share_lies_between():
     for name, difference_ in delta.items():
         half = dict(with_delta(G, delta, share=0.5).named_parameters())[name]
         assert torch.allclose(half, dict(G.named_parameters())[name] + difference_ / 2, atol=1e-6)
-    with tuned(G, delta, share=0) as same:
+    with use_delta(G, delta, share=0) as same:
         assert torch.equal(picture_of(same), picture_of(G))
-    with tuned(G, {}) as same:
+    with use_delta(G, {}) as same:
         assert same is G
 
 
@@ -56,13 +59,13 @@ def test_a_share_lies_between():
 def test_the_difference_is_what_was_added():
     G = tiny("stylegan2")
     delta = delta_of(G)
-    found = difference(with_delta(G, delta), G)
+    found = compute_delta(with_delta(G, delta), G)
     assert found.keys() == delta.keys()
     for name in delta:
         assert found[name].dtype == torch.float16
         assert torch.allclose(found[name].float(), delta[name], atol=1e-3 * float(delta[name].abs().max()) + 1e-6)
     one = next(iter(delta))
-    assert difference(with_delta(G, {one: delta[one]}), G).keys() == {one}
+    assert compute_delta(with_delta(G, {one: delta[one]}), G).keys() == {one}
 
 
 def test_a_delta_of_another_generator_is_refused():

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ganvas.metrics.eyes import Eyes
+from ganvas.metrics.eyes import FeatureExtractor
 
 
 class Pool(nn.Module):
@@ -19,7 +19,7 @@ class Pool(nn.Module):
 
 
 def small_eyes(**settings):
-    return Eyes(Pool().eval(), name="pool", short="Pool", input_px=8, **settings)
+    return FeatureExtractor(Pool().eval(), name="pool", short="Pool", input_px=8, **settings)
 
 
 class NoisePictures:

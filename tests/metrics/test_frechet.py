@@ -6,11 +6,11 @@ import torch
 
 from ganvas.errors import BadConfig, BadImage
 from ganvas.metrics.frechet import (
-    CHUNK,
-    FEWEST,
+    MIN_IMAGES_FD,
+    ROWS_PER_UPDATE,
     Statistics,
+    estimate_floor,
     fd_effnet,
-    floor_of,
     frechet_distance,
     real_statistics,
 )
@@ -83,9 +83,11 @@ def test_crowds_of_lower_rank_in_separate_corners():
 
 
 def test_statistics_equal_numpys_however_the_rows_come():
-    rows = torch.randn(2 * CHUNK + 77, 9) * torch.arange(1.0, 10) + 1000  # a far mean is where naive sums lose digits
+    rows = (
+        torch.randn(2 * ROWS_PER_UPDATE + 77, 9) * torch.arange(1.0, 10) + 1000
+    )  # a far mean is where naive sums lose digits
     expected_mean, expected_cov = rows.double().mean(dim=0), np.cov(rows.double().numpy().T)
-    for sizes in ([len(rows)], [1] * 3 + [len(rows) - 3], [CHUNK, CHUNK, 77]):
+    for sizes in ([len(rows)], [1] * 3 + [len(rows) - 3], [ROWS_PER_UPDATE, ROWS_PER_UPDATE, 77]):
         made = Statistics.of(rows.split(sizes))
         assert made.count == len(rows)
         assert torch.allclose(made.mean, expected_mean, rtol=1e-12)
@@ -138,81 +140,81 @@ def test_the_floor_is_what_equal_crowds_really_get(features, real, fake):
     for _ in range(12):
         one, other = crowd(real), crowd(fake)
         trials.append(frechet_distance(one.mean, one.cov, other.mean, other.cov))
-        floors.append(floor_of(one, fake))
+        floors.append(estimate_floor(one, fake))
     assert np.mean(floors) == pytest.approx(np.mean(trials), rel=0.15)
 
 
 def test_halves_are_every_second_vector_however_they_come():
-    rows = torch.randn(2 * CHUNK + 100, 6)
+    rows = torch.randn(2 * ROWS_PER_UPDATE + 100, 6)
     made = Statistics.of(rows.split(64), halves=True)
     first, second = Statistics.of([rows[0::2]]), Statistics.of([rows[1::2]])
     assert made.halves == pytest.approx(frechet_distance(first.mean, first.cov, second.mean, second.cov), rel=1e-9)
     assert made.count == len(rows) and torch.allclose(made.cov, Statistics.of([rows]).cov)
-    assert floor_of(Statistics.of([rows]), 100) is None
-    assert floor_of(Statistics.of([torch.ones(50, 3)], halves=True), 100) == 0
+    assert estimate_floor(Statistics.of([rows]), 100) is None
+    assert estimate_floor(Statistics.of([torch.ones(50, 3)], halves=True), 100) == 0
     with pytest.raises(BadConfig, match="at least two"):
         Statistics.of([], halves=True)
 
 
 def test_a_generator_like_the_data_is_near_the_floor_and_others_are_far():
-    eyes, pictures = small_eyes(), NoisePictures(600)
+    extractor, pictures = small_eyes(), NoisePictures(600)
     even = float(torch.tensor(1 / 3).sqrt())  # the spread of uniform numbers in [-1, 1]
-    near = fd_effnet(NoiseGenerator(spread=even), pictures, num=600, seed=0, eyes=eyes)
-    dull = fd_effnet(NoiseGenerator(spread=even / 3), pictures, num=600, seed=0, eyes=eyes)
-    bright = fd_effnet(NoiseGenerator(spread=even, shift=0.2), pictures, num=600, seed=0, eyes=eyes)
+    near = fd_effnet(NoiseGenerator(spread=even), pictures, num=600, seed=0, extractor=extractor)
+    dull = fd_effnet(NoiseGenerator(spread=even / 3), pictures, num=600, seed=0, extractor=extractor)
+    bright = fd_effnet(NoiseGenerator(spread=even, shift=0.2), pictures, num=600, seed=0, extractor=extractor)
     assert near.value < 5 * near.floor
     assert dull.value > 20 * near.value and bright.value > 20 * near.value
 
 
 def test_the_protocol_says_all_that_must_be_equal():
-    eyes, pictures = small_eyes(), NoisePictures(500)
-    figure = fd_effnet(NoiseGenerator(), pictures, num=300, seed=5, eyes=eyes)
+    extractor, pictures = small_eyes(), NoisePictures(500)
+    figure = fd_effnet(NoiseGenerator(), pictures, num=300, seed=5, extractor=extractor)
     protocol = figure.protocol
     assert figure.name == "FD-Pool" and "FID" not in figure.line()
     assert (protocol.real, protocol.fake, protocol.seed, protocol.data) == (300, 300, 5, "noise-500-0")
-    assert (protocol.network, protocol.network_fingerprint, protocol.input_px) == ("pool", eyes.fingerprint, 8)
-    for part in ("300 real", "300 fake", "bicubic", "pool", "seed 5", "perfect generator", eyes.fingerprint[:8]):
+    assert (protocol.network, protocol.network_fingerprint, protocol.input_px) == ("pool", extractor.fingerprint, 8)
+    for part in ("300 real", "300 fake", "bicubic", "pool", "seed 5", "perfect generator", extractor.fingerprint[:8]):
         assert part in figure.line()
     assert any("not FID" in caution for caution in figure.cautions)
 
 
 def test_too_few_pictures_are_refused_on_either_side():
-    eyes = small_eyes()
-    with pytest.raises(BadConfig, match=f"at least {FEWEST} fake pictures, got 50"):
-        fd_effnet(NoiseGenerator(), NoisePictures(500), num=50, seed=0, eyes=eyes)
-    with pytest.raises(BadConfig, match=f"at least {FEWEST} real pictures, got 50"):
-        fd_effnet(NoiseGenerator(), NoisePictures(50), num=500, seed=0, eyes=eyes)
+    extractor = small_eyes()
+    with pytest.raises(BadConfig, match=f"at least {MIN_IMAGES_FD} fake pictures, got 50"):
+        fd_effnet(NoiseGenerator(), NoisePictures(500), num=50, seed=0, extractor=extractor)
+    with pytest.raises(BadConfig, match=f"at least {MIN_IMAGES_FD} real pictures, got 50"):
+        fd_effnet(NoiseGenerator(), NoisePictures(50), num=500, seed=0, extractor=extractor)
 
 
 def test_the_same_seed_gives_the_same_figure_and_leaves_the_generator_as_it_was():
-    eyes, pictures = small_eyes(), NoisePictures(300)
+    extractor, pictures = small_eyes(), NoisePictures(300)
     G = NoiseGenerator().train()
     state = torch.get_rng_state()
-    first = fd_effnet(G, pictures, num=250, seed=1, eyes=eyes)
-    assert first == fd_effnet(G, pictures, num=250, seed=1, eyes=eyes)
-    assert first != fd_effnet(G, pictures, num=250, seed=2, eyes=eyes)
+    first = fd_effnet(G, pictures, num=250, seed=1, extractor=extractor)
+    assert first == fd_effnet(G, pictures, num=250, seed=1, extractor=extractor)
+    assert first != fd_effnet(G, pictures, num=250, seed=2, extractor=extractor)
     assert G.training and torch.equal(state, torch.get_rng_state())
 
 
 def test_a_diverged_generator_is_no_figure():
     with pytest.raises(BadImage, match="not finite"):
-        fd_effnet(NoiseGenerator(spread=float("nan")), NoisePictures(300), num=250, seed=1, eyes=small_eyes())
+        fd_effnet(NoiseGenerator(spread=float("nan")), NoisePictures(300), num=250, seed=1, extractor=small_eyes())
 
 
 def test_labels_of_fakes_are_drawn_as_the_data_has_them():
     G = NoiseGenerator(c_dim=2)
-    fd_effnet(G, NoisePictures(300, labels=True), num=400, seed=1, eyes=small_eyes())
+    fd_effnet(G, NoisePictures(300, labels=True), num=400, seed=1, extractor=small_eyes())
     share = torch.cat(G.labels)[:, 0].mean()
     assert len(torch.cat(G.labels)) == 400 and 0.4 < share < 0.6
     with pytest.raises(BadConfig, match="conditional"):
-        fd_effnet(G, NoisePictures(300), num=250, seed=1, eyes=small_eyes())
+        fd_effnet(G, NoisePictures(300), num=250, seed=1, extractor=small_eyes())
 
 
 def test_statistics_of_the_data_are_kept_under_what_they_are_of(tmp_path):
-    eyes = small_eyes()
+    extractor = small_eyes()
 
     def measured(pictures, **changes):
-        settings = {"num": 250, "seed": 0, "eyes": eyes, "cache": tmp_path} | changes
+        settings = {"num": 250, "seed": 0, "extractor": extractor, "cache": tmp_path} | changes
         pictures.looked_at.clear()
         made = real_statistics(pictures, **settings)
         return made, bool(pictures.looked_at)
@@ -223,7 +225,7 @@ def test_statistics_of_the_data_are_kept_under_what_they_are_of(tmp_path):
     assert looked and not looked_again
     assert again.count == 250 and torch.equal(first.cov, again.cov) and torch.equal(first.mean, again.mean)
     assert again.halves == first.halves is not None
-    for changes in ({"num": 260}, {"seed": 1}, {"eyes": small_eyes(precision="fast")}):
+    for changes in ({"num": 260}, {"seed": 1}, {"extractor": small_eyes(precision="fast")}):
         assert measured(pictures, **changes)[1]
     assert measured(NoisePictures(300, seed=1))[1]
     for file in tmp_path.glob("*.safetensors"):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ganvas.errors import BadConfig, BadImage
-from ganvas.metrics.pixels import luma, psnr_db, sharpness, ssim
+from ganvas.metrics.pixels import rgb_to_y, sharpness, sr_psnr_db, sr_ssim
 from ganvas.ops.blur import gaussian_blur
 
 
@@ -23,8 +23,8 @@ def levels(value):
 @pytest.mark.parametrize(("difference", "expected"), [(1, 48.1308), (10, 28.1308), (255, 0.0)])
 def test_psnr_of_known_differences(difference, expected):
     """20 log10(255 / difference): 48.13 dB is one grey level everywhere."""
-    assert float(psnr_db(levels(0), levels(difference))) == pytest.approx(expected, abs=1e-3)
-    assert math.isinf(float(psnr_db(levels(9), levels(9))))
+    assert float(sr_psnr_db(levels(0), levels(difference))) == pytest.approx(expected, abs=1e-3)
+    assert math.isinf(float(sr_psnr_db(levels(9), levels(9))))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_psnr_of_known_differences(difference, expected):
 def test_luma_of_known_colours(colour, y):
     """The corners of the colour cube, as the recommendation has them."""
     img = (torch.tensor(colour) / 127.5 - 1).view(1, 3, 1, 1)
-    assert float((luma(img) + 1) * 127.5) == pytest.approx(y, abs=1e-3)
+    assert float((rgb_to_y(img) + 1) * 127.5) == pytest.approx(y, abs=1e-3)
 
 
 def test_luma_psnr_is_the_written_out_one():
@@ -44,12 +44,12 @@ def test_luma_psnr_is_the_written_out_one():
         for each in (a, b)
     )
     expected = 20 * math.log10(255) - 10 * math.log10(np.mean((ya[3:-3, 3:-3] - yb[3:-3, 3:-3]) ** 2))
-    assert float(psnr_db(a, b, channels="y", shave_px=3)) == pytest.approx(expected, abs=1e-4)
+    assert float(sr_psnr_db(a, b, channels="y", shave_px=3)) == pytest.approx(expected, abs=1e-4)
 
 
 def test_grey_differences_count_less_in_luma():
     """219 of 255 steps: a grey difference is 20 log10(255 / 219) = 1.32 dB quieter."""
-    quieter = psnr_db(levels(50), levels(60), channels="y") - psnr_db(levels(50), levels(60))
+    quieter = sr_psnr_db(levels(50), levels(60), channels="y") - sr_psnr_db(levels(50), levels(60))
     assert float(quieter) == pytest.approx(20 * math.log10(255 / 219), abs=1e-3)
 
 
@@ -57,17 +57,17 @@ def test_the_border_can_be_left_out():
     a = picture()
     b = a.clone()
     b[:, :, :2], b[:, :, :, -2:] = 1, -1
-    assert float(psnr_db(a, b)) < 20
-    assert math.isinf(float(psnr_db(a, b, shave_px=2)))
-    assert float(ssim(a, b, shave_px=2)) == pytest.approx(1, abs=1e-5)
-    assert float(ssim(a, b)) < 0.998  # the window weighs its own border little
+    assert float(sr_psnr_db(a, b)) < 20
+    assert math.isinf(float(sr_psnr_db(a, b, shave_px=2)))
+    assert float(sr_ssim(a, b, shave_px=2)) == pytest.approx(1, abs=1e-5)
+    assert float(sr_ssim(a, b)) < 0.998  # the window weighs its own border little
 
 
 def test_ssim_of_flat_pictures_is_the_formula():
     """Without variance only (2 m n + c1) / (m² + n² + c1) is left, with m and n the means in the range of values."""
     a, b = levels(100), levels(140)
     m, n, c1 = float(a[0, 0, 0, 0]), float(b[0, 0, 0, 0]), (0.01 * 2) ** 2
-    assert float(ssim(a, b)) == pytest.approx((2 * m * n + c1) / (m * m + n * n + c1), abs=1e-4)
+    assert float(sr_ssim(a, b)) == pytest.approx((2 * m * n + c1) / (m * m + n * n + c1), abs=1e-4)
 
 
 def test_sharpness_of_a_ramp_is_its_slope():
@@ -89,12 +89,12 @@ def test_blur_lowers_sharpness_and_fine_grain_does_not_fake_it():
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(BadConfig, match="known: rgb, y"):
-        psnr_db(picture(), picture(), channels="lab")
+        sr_psnr_db(picture(), picture(), channels="lab")
     with pytest.raises(BadConfig, match="0 or more"):
-        psnr_db(picture(), picture(), shave_px=-1)
+        sr_psnr_db(picture(), picture(), shave_px=-1)
     with pytest.raises(BadImage, match="nothing is left"):
-        ssim(picture(), picture(), shave_px=12)
+        sr_ssim(picture(), picture(), shave_px=12)
     with pytest.raises(BadImage, match="one size"):
-        psnr_db(picture(), picture(height=20))
+        sr_psnr_db(picture(), picture(height=20))
     with pytest.raises(BadImage, match="3 x 3"):
         sharpness(torch.zeros(1, 3, 2, 9))

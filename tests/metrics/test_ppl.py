@@ -6,8 +6,8 @@ from torch import nn
 from torch.func import jvp
 
 from ganvas.errors import BadConfig
-from ganvas.metrics.eyes import Eyes
-from ganvas.metrics.ppl import path_lengths, ppl, slerp, trimmed
+from ganvas.metrics.eyes import FeatureExtractor
+from ganvas.metrics.ppl import path_lengths, ppl, slerp, trim_outliers
 from tests.metrics.makers import NoisePictures, small_eyes
 
 
@@ -42,7 +42,7 @@ class Painter(nn.Module):
 
 
 def eyes_of(network):
-    return Eyes(network.eval().requires_grad_(False), name="bend", short="Bend", input_px=8)
+    return FeatureExtractor(network.eval().requires_grad_(False), name="bend", short="Bend", input_px=8)
 
 
 def speed(G, network, ws, direction):
@@ -59,7 +59,7 @@ def speed(G, network, ws, direction):
 def test_equals_the_squared_derivative_along_the_path(num_ws):
     torch.manual_seed(0)
     G, network = Painter(num_ws=num_ws).eval().requires_grad_(False), Bend()
-    found = path_lengths(G, num=5, seed=3, eyes=eyes_of(network))
+    found = path_lengths(G, num=5, seed=3, extractor=eyes_of(network))
     z = torch.randn(5, 2, 6, generator=torch.Generator().manual_seed(3))
     for index, (start, end) in enumerate(z):
         if num_ws == 1:
@@ -76,17 +76,20 @@ def test_equals_the_squared_derivative_along_the_path(num_ws):
 
 def test_the_step_hardly_matters_in_float32():
     torch.manual_seed(1)
-    G, eyes = Painter().eval(), eyes_of(Bend())
-    at = {epsilon: path_lengths(G, num=40, seed=0, eyes=eyes, epsilon=epsilon).mean() for epsilon in (1e-3, 1e-4)}
+    G, extractor = Painter().eval(), eyes_of(Bend())
+    at = {
+        epsilon: path_lengths(G, num=40, seed=0, extractor=extractor, epsilon=epsilon).mean()
+        for epsilon in (1e-3, 1e-4)
+    }
     assert float(at[1e-4]) == pytest.approx(float(at[1e-3]), rel=0.02)
 
 
 def test_a_path_twice_as_long_counts_four_times():
     """Moving the ends of every path apart by 2 doubles its speed at the same place."""
     torch.manual_seed(2)
-    G, eyes = Painter().eval(), eyes_of(Bend())
+    G, extractor = Painter().eval(), eyes_of(Bend())
     z = torch.randn(30, 2, 6, generator=torch.Generator().manual_seed(0))
-    once = path_lengths(G, num=30, seed=0, eyes=eyes)
+    once = path_lengths(G, num=30, seed=0, extractor=extractor)
     starts, near = G.mapping(z[:, 0]), G.mapping
 
     def apart(z, c=None, **options):
@@ -94,7 +97,7 @@ def test_a_path_twice_as_long_counts_four_times():
         return ws if torch.equal(ws, starts) else starts + 2 * (ws - starts)
 
     G.mapping = apart
-    assert torch.allclose(path_lengths(G, num=30, seed=0, eyes=eyes), 4 * once, rtol=0.02)
+    assert torch.allclose(path_lengths(G, num=30, seed=0, extractor=extractor), 4 * once, rtol=0.02)
 
 
 def test_slerp_keeps_to_the_sphere():
@@ -108,22 +111,24 @@ def test_slerp_keeps_to_the_sphere():
 
 
 def test_the_outer_hundredths_are_left_out():
-    kept = trimmed(torch.cat([torch.tensor([1e9, -5.0]), torch.linspace(1, 2, 298)]).double())
+    kept = trim_outliers(torch.cat([torch.tensor([1e9, -5.0]), torch.linspace(1, 2, 298)]).double())
     assert 290 <= len(kept) < 300 and float(kept.max()) <= 2 and float(kept.min()) >= 1
 
 
 def test_the_figure_says_what_it_is():
     torch.manual_seed(0)
-    figure = ppl(Painter(), num=100, seed=1, eyes=eyes_of(Bend()))
+    figure = ppl(Painter(), num=100, seed=1, extractor=eyes_of(Bend()))
     assert figure.name == "PPL-Bend" and "path ends in w" in figure.line() and "100 fake" in figure.line()
-    conditional = ppl(Painter(c_dim=2), num=100, seed=1, eyes=eyes_of(Bend()), pictures=NoisePictures(50, labels=True))
+    conditional = ppl(
+        Painter(c_dim=2), num=100, seed=1, extractor=eyes_of(Bend()), pictures=NoisePictures(50, labels=True)
+    )
     assert conditional.value > 0
 
 
 def test_what_cannot_be_measured_is_refused():
     with pytest.raises(BadConfig, match="at least 100"):
-        ppl(Painter(), num=10, seed=0, eyes=eyes_of(Bend()))
+        ppl(Painter(), num=10, seed=0, extractor=eyes_of(Bend()))
     with pytest.raises(BadConfig, match="feature maps"):
-        ppl(Painter(), num=100, seed=0, eyes=small_eyes())
+        ppl(Painter(), num=100, seed=0, extractor=small_eyes())
     with pytest.raises(BadConfig, match="conditional"):
-        ppl(Painter(c_dim=2), num=100, seed=0, eyes=eyes_of(Bend()))
+        ppl(Painter(c_dim=2), num=100, seed=0, extractor=eyes_of(Bend()))

@@ -28,7 +28,7 @@ def by_definition(real, fake, k):
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_equal_the_definitions(k, monkeypatch):
-    monkeypatch.setattr(room, "ROWS", 7)  # so that the blocks are joined, too
+    monkeypatch.setattr(room, "ROWS_PER_BLOCK", 7)  # so that the blocks are joined, too
     real, fake = torch.randn(40, 4), torch.randn(30, 4) * 0.7 + 0.5
     expected = by_definition(real, fake, k)
     assert (*precision_recall(real, fake, k=k), *density_coverage(real, fake, k=k)) == pytest.approx(expected)

@@ -25,14 +25,14 @@ class IgnoresCutoff(MLPGenerator):
 
 
 class DrawsConstantNoise(MLPGenerator):
-    def paint(self, ws, *, noise_mode, px):
-        img = super().paint(ws, noise_mode=noise_mode, px=px)
+    def synthesize(self, ws, *, noise_mode, px):
+        img = super().synthesize(ws, noise_mode=noise_mode, px=px)
         return img if noise_mode == "none" else img * (0.5 + 0.5 * torch.rand(()))
 
 
 class MixesTheBatch(MLPGenerator):
-    def paint(self, ws, *, noise_mode, px):
-        return super().paint(ws - 0.1 * ws.mean(dim=0), noise_mode=noise_mode, px=px)
+    def synthesize(self, ws, *, noise_mode, px):
+        return super().synthesize(ws - 0.1 * ws.mean(dim=0), noise_mode=noise_mode, px=px)
 
 
 class ForgetsTheLabel(MLPGenerator):
@@ -46,8 +46,8 @@ class TakesAnyLatent(MLPGenerator):
 
 
 class ChangesItsLatent(MLPGenerator):
-    def paint(self, ws, *, noise_mode, px):
-        return super().paint(ws.mul_(0.9), noise_mode=noise_mode, px=px)
+    def synthesize(self, ws, *, noise_mode, px):
+        return super().synthesize(ws.mul_(0.9), noise_mode=noise_mode, px=px)
 
 
 class LeavesAParameterIdle(MLPGenerator):
@@ -75,8 +75,8 @@ class ShowsFeaturesOfAnotherSize(MLPGenerator):
 
 
 class PaintsTooBrightly(MLPGenerator):
-    def paint(self, ws, *, noise_mode, px):
-        return 1.5 * super().paint(ws, noise_mode=noise_mode, px=px)
+    def synthesize(self, ws, *, noise_mode, px):
+        return 1.5 * super().synthesize(ws, noise_mode=noise_mode, px=px)
 
 
 class IsSloppyWhenFast(MLPGenerator):
@@ -97,19 +97,19 @@ class HidesState(MLPGenerator):
         super().__init__(config)
         self.secret = torch.randn(()).tanh()
 
-    def paint(self, ws, *, noise_mode, px):
-        return self.secret * super().paint(ws, noise_mode=noise_mode, px=px)
+    def synthesize(self, ws, *, noise_mode, px):
+        return self.secret * super().synthesize(ws, noise_mode=noise_mode, px=px)
 
 
 class BranchesOnValues(MLPGenerator):
-    def paint(self, ws, *, noise_mode, px):
-        img = super().paint(ws, noise_mode=noise_mode, px=px)
+    def synthesize(self, ws, *, noise_mode, px):
+        img = super().synthesize(ws, noise_mode=noise_mode, px=px)
         return img if img.mean().item() > 0 else img + 0
 
 
 class BreaksTheGradient(MLPGenerator):
-    def paint(self, ws, *, noise_mode, px):
-        return super().paint(ws.detach() + 0 * ws, noise_mode=noise_mode, px=px)
+    def synthesize(self, ws, *, noise_mode, px):
+        return super().synthesize(ws.detach() + 0 * ws, noise_mode=noise_mode, px=px)
 
 
 @dataclass(kw_only=True)

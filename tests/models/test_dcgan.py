@@ -73,7 +73,7 @@ def test_weights_start_as_in_section_4():
 
 @torch.no_grad()
 def singular_values(D):
-    return [float(torch.linalg.matrix_norm(conv.normalised().flatten(1), 2)) for conv in [D.from_img, *D.stages]]
+    return [float(torch.linalg.matrix_norm(conv.compute_weight().flatten(1), 2)) for conv in [D.from_img, *D.stages]]
 
 
 def test_spectral_norm_holds_every_layer_at_one():

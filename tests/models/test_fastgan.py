@@ -24,7 +24,7 @@ def uncounted_start(monkeypatch):
     """Counting parameters needs no random numbers and no singular vectors."""
     for start in ("normal_", "kaiming_uniform_", "uniform_", "zeros_"):
         monkeypatch.setattr(torch.nn.init, start, lambda weight, *args, **kwargs: weight)
-    monkeypatch.setattr("ganvas.models.fastgan.settle", lambda network: None)
+    monkeypatch.setattr("ganvas.models.fastgan.run_power_iterations", lambda network: None)
 
 
 def test_published_networks_have_their_published_size(uncounted_start):
@@ -37,7 +37,7 @@ def test_published_networks_have_their_published_size(uncounted_start):
 def test_every_rung_of_the_ladder(px):
     G, D = tiny(px=px).eval(), tiny("D", px).eval()
     with torch.no_grad():
-        img, small = G.both(G.mapping(torch.randn(1, 256)))
+        img, small = G.synthesize_both_sizes(G.mapping(torch.randn(1, 256)))
         assert img.shape == (1, 3, px, px)
         assert small.shape == (1, 3, min(128, px // 2), min(128, px // 2))
         assert D(img, small=small).shape == (1, 50)
@@ -57,9 +57,9 @@ def test_excitation_written_out():
     excite = SkipExcitation(3, 5).eval()
     source, x = torch.randn(2, 3, 8, 8), torch.randn(2, 5, 16, 16)
     pooled = source.reshape(2, 3, 4, 2, 4, 2).mean(dim=(3, 5))
-    y = torch.einsum("ocij,ncij->no", excite.look.normalised(), pooled)
+    y = torch.einsum("ocij,ncij->no", excite.look.compute_weight(), pooled)
     y = y * torch.sigmoid(y)
-    scale = torch.sigmoid(y @ excite.weigh.normalised()[:, :, 0, 0].T)
+    scale = torch.sigmoid(y @ excite.weigh.compute_weight()[:, :, 0, 0].T)
     assert torch.allclose(excite(source, x), x * scale[:, :, None, None], atol=1e-6)
 
 
@@ -72,7 +72,7 @@ def test_up_block_written_out(px):
     up.norm.running_var.uniform_(0.5, 2)
     x = torch.randn(2, 4, 5, 7)
     large = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-    y = F.conv2d(large, up.conv.normalised(), padding=1)
+    y = F.conv2d(large, up.conv.compute_weight(), padding=1)
     y = (y - up.norm.running_mean[:, None, None]) / (up.norm.running_var[:, None, None] + 1e-5).sqrt()
     y = y * up.norm.weight[:, None, None] + up.norm.bias[:, None, None]
     assert torch.allclose(up(x, "none"), y[:, :6] * torch.sigmoid(y[:, 6:]), atol=1e-5)
@@ -96,7 +96,7 @@ def test_constant_noise_is_the_same_in_every_generator():
 def test_both_pictures_are_those_of_the_two_exits():
     G = tiny().eval()
     ws = G.mapping(torch.randn(2, 256))
-    img, small = G.both(ws, noise_mode="const")
+    img, small = G.synthesize_both_sizes(ws, noise_mode="const")
     assert torch.equal(img, G.synthesis(ws))
     assert torch.equal(small, G.synthesis(ws, resolution=32))
 
@@ -130,7 +130,7 @@ def test_rebuilt_quarter_comes_from_that_quarter_of_the_features():
     img = torch.randn(1, 3, 256, 256).requires_grad_()
     for norm in D.excitations.values():
         norm.requires_grad_(False)
-    _, rebuilt = D.judge_and_rebuild(img, quadrant=3)
+    _, rebuilt = D.forward_with_reconstruction(img, quadrant=3)
     (gradient,) = torch.autograd.grad(rebuilt.crop.sum(), img)
     strength = gradient.abs().mean(dim=(0, 1))
     assert strength[160:, 160:].mean() > 10 * strength[:96, :96].mean()
@@ -143,7 +143,7 @@ def test_decoders_learn_to_rebuild():
     optimiser = torch.optim.Adam(D.parameters(), lr=2e-3)
     history = []
     for _ in range(12):
-        logits, rebuilt = D.judge_and_rebuild(img, quadrant=1)
+        logits, rebuilt = D.forward_with_reconstruction(img, quadrant=1)
         assert [tuple(r.shape) for r in rebuilt] == [(2, 3, 64, 64), (2, 3, 32, 32), (2, 3, 32, 32)]
         targets = D.targets(img, quadrant=1)
         losses = torch.stack([(r - t).square().mean() for r, t in zip(rebuilt, targets, strict=True)])
@@ -158,7 +158,7 @@ def test_decoders_learn_to_rebuild():
 def test_judging_and_rebuilding_gives_the_plain_logits():
     D = tiny("D", c_dim=2).eval()
     img, c = torch.randn(2, 3, 64, 64), torch.eye(2)
-    assert torch.equal(D.judge_and_rebuild(img, c, quadrant=2)[0], D(img, c))
+    assert torch.equal(D.forward_with_reconstruction(img, c, quadrant=2)[0], D(img, c))
 
 
 def test_what_does_not_fit_is_named():
@@ -169,7 +169,7 @@ def test_what_does_not_fit_is_named():
     with pytest.raises(BadImage, match=r"got \[1, 3, 32, 32\]"):
         D(img, small=torch.zeros(1, 3, 32, 32))
     with pytest.raises(BadConfig, match="quadrant"):
-        D.judge_and_rebuild(img, quadrant=4)
+        D.forward_with_reconstruction(img, quadrant=4)
     with pytest.raises(BadConfig, match="64, 128, 256, 512, 1024"):
         tiny(px=32)
     with pytest.raises(BadConfig, match="ngf must be a multiple of 8"):

@@ -136,7 +136,7 @@ def test_fast_follows_the_weights(family, monkeypatch):
     monkeypatch.setattr("ganvas.models.img2img.fast_dtype", lambda device: torch.bfloat16)
     net, other, img = tiny(family), build(family, **TINY[family]).eval(), torch.rand(1, 3, 32, 32)
     before = net(img, precision="fast")
-    assert net._twin.of(net, torch.bfloat16) is net._twin.of(net, torch.bfloat16)
+    assert net._fast_copy.get(net, torch.bfloat16) is net._fast_copy.get(net, torch.bfloat16)
     net.load_state_dict(other.state_dict())
     assert not torch.equal(net(img, precision="fast"), before)
     assert torch.equal(net(img, precision="fast"), other(img, precision="fast"))

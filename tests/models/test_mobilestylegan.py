@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from ganvas.errors import BadConfig
 from ganvas.models import build
-from ganvas.models.mobilestylegan import MobileStyleGANConfig, StyledConv, paint
+from ganvas.models.mobilestylegan import MobileStyleGANConfig, StyledConv, wavelet_to_img
 from ganvas.ops.wavelet import to_wavelet
 
 TINY = {"z_dim": 16, "w_dim": 24, "num_mapping_layers": 3, "channels": (16, 12, 8)}  # 32 px
@@ -106,9 +106,9 @@ def test_averaged_is_the_whole_picture_averaged_and_no_early_exit(n):
     whole = G.synthesis(ws)
     for px in (4, 7, 8, 16, 32, 64):
         expected = whole if px >= 32 else F.interpolate(whole, (px, px), mode="area")
-        assert torch.allclose(G.averaged(ws, px), expected, atol=1e-5 * float(whole.abs().max()))
+        assert torch.allclose(G.synthesize_downscaled(ws, px), expected, atol=1e-5 * float(whole.abs().max()))
     with pytest.raises(BadConfig, match="precision"):
-        G.averaged(ws, 16, precision="quick")
+        G.synthesize_downscaled(ws, 16, precision="quick")
 
 
 @torch.no_grad()
@@ -123,7 +123,9 @@ def test_a_head_is_used_where_there_is_one_and_averaged_below():
     assert torch.allclose(G.synthesis(ws, resolution=16), y, atol=1e-4 * float(y.abs().max()))
     assert torch.allclose(G.synthesis(ws, resolution=8), F.avg_pool2d(y, 2), atol=1e-4 * float(y.abs().max()))
     weight, bias = head.at(ws[:1])
-    assert torch.allclose(paint(x[:1], weight, bias, torch.ones(1, 12, 1, 1)), y[:1], atol=1e-4 * float(y.abs().max()))
+    assert torch.allclose(
+        wavelet_to_img(x[:1], weight, bias, torch.ones(1, 12, 1, 1)), y[:1], atol=1e-4 * float(y.abs().max())
+    )
 
 
 @torch.no_grad()
@@ -144,16 +146,21 @@ def test_a_local_head_is_the_least_squares_solution(heads):
     y = to_wavelet(F.avg_pool2d(G.synthesis(ws), 2))[0].flatten(1).T.double()
     a = torch.cat([x, torch.ones(len(x), 1)], dim=1)
     best = a @ torch.linalg.lstsq(a, y).solution
-    ours = to_wavelet(G.paint(ws, fitted))[0].flatten(1).T.double()
+    ours = to_wavelet(G.synthesize_with_head(ws, fitted))[0].flatten(1).T.double()
     assert (ours - y).square().mean() <= 1.01 * (best - y).square().mean() + 1e-9
-    assert torch.allclose(G.paint(ws, G.fit_head(ws, 16, full=G.synthesis(ws))), G.paint(ws, G.fit_head(ws, 16)))
+    assert torch.allclose(
+        G.synthesize_with_head(ws, G.fit_head(ws, 16, full=G.synthesis(ws))),
+        G.synthesize_with_head(ws, G.fit_head(ws, 16)),
+    )
 
 
 @torch.no_grad()
 def test_a_large_ridge_leaves_the_learnt_head():
     G = tiny(heads=(16,))
     ws = random_ws(G, 1)
-    assert torch.allclose(G.paint(ws, G.fit_head(ws, 16, ridge=1e6)), G.synthesis(ws, resolution=16), atol=1e-3)
+    assert torch.allclose(
+        G.synthesize_with_head(ws, G.fit_head(ws, 16, ridge=1e6)), G.synthesis(ws, resolution=16), atol=1e-3
+    )
 
 
 @torch.no_grad()

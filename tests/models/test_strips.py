@@ -77,7 +77,7 @@ def test_less_is_kept_than_a_layer_at_full_size():
 
 def test_progress_rises_to_one_and_can_stop_it():
     net, told = lively("pix2pix", num_downs=3), []
-    net.heed = told.append
+    net.on_progress = told.append
     net.in_strips(half_and_half(64, 48), budget_bytes=1)
     assert told == sorted(told) and told[-1] == pytest.approx(1) and len(told) > 20
 
@@ -85,7 +85,7 @@ def test_progress_rises_to_one_and_can_stop_it():
         if share > 0.5:
             raise Stopped("enough")
 
-    net.heed = stop
+    net.on_progress = stop
     with pytest.raises(Stopped):
         net.in_strips(half_and_half(64, 48), budget_bytes=1)
 

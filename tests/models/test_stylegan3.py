@@ -328,11 +328,11 @@ def test_there_is_no_early_exit():
 def test_variant_sets_what_is_left_open():
     R = StyleGAN3Config(variant="r")
     assert R.channel_base is None
-    assert (R.resolved().channel_base, R.resolved().channel_max) == (65536, 1024)
-    assert (R.resolved().conv_kernel, R.resolved().use_radial_filters) == (1, True)
-    T = dataclasses.replace(R, variant="t").resolved()
+    assert (R.resolve().channel_base, R.resolve().channel_max) == (65536, 1024)
+    assert (R.resolve().conv_kernel, R.resolve().use_radial_filters) == (1, True)
+    T = dataclasses.replace(R, variant="t").resolve()
     assert (T.channel_base, T.channel_max, T.conv_kernel, T.use_radial_filters) == (32768, 512, 3, False)
-    own = StyleGAN3Config(variant="r", channel_base=4096, use_radial_filters=False).resolved()
+    own = StyleGAN3Config(variant="r", channel_base=4096, use_radial_filters=False).resolve()
     assert (own.channel_base, own.use_radial_filters, own.conv_kernel) == (4096, False, 1)
     assert StyleGAN3Config(**json.loads(json.dumps(dataclasses.asdict(R)))) == R
 

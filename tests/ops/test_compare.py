@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from ganvas.errors import BadImage
-from ganvas.ops.compare import psnr_db, ssim
+from ganvas.ops.compare import psnr_rgb, ssim_rgb
 
 
 def test_psnr_of_a_known_error():
     a = torch.zeros(2, 3, 8, 8)
-    assert torch.allclose(psnr_db(a, a + 0.02), torch.full((2,), 20 * math.log10(2 / 0.02)), atol=1e-3)
-    assert psnr_db(a, a).isinf().all()
+    assert torch.allclose(psnr_rgb(a, a + 0.02), torch.full((2,), 20 * math.log10(2 / 0.02)), atol=1e-3)
+    assert psnr_rgb(a, a).isinf().all()
 
 
 def slow_ssim(a, b):
@@ -36,11 +36,11 @@ def test_ssim_is_its_definition():
     rng = torch.Generator().manual_seed(0)
     a = torch.rand(1, 1, 15, 17, generator=rng) * 2 - 1
     b = (a + 0.3 * torch.randn(1, 1, 15, 17, generator=rng)).clamp(-1, 1)
-    assert ssim(a, b).item() == pytest.approx(slow_ssim(a[0, 0], b[0, 0]), abs=1e-5)
-    assert ssim(a, a).item() == pytest.approx(1, abs=1e-5)
-    assert ssim(a[..., :5, :5], a[..., :5, :5]).item() == pytest.approx(1, abs=1e-5)
+    assert ssim_rgb(a, b).item() == pytest.approx(slow_ssim(a[0, 0], b[0, 0]), abs=1e-5)
+    assert ssim_rgb(a, a).item() == pytest.approx(1, abs=1e-5)
+    assert ssim_rgb(a[..., :5, :5], a[..., :5, :5]).item() == pytest.approx(1, abs=1e-5)
 
 
 def test_sizes_that_differ_are_named():
     with pytest.raises(BadImage, match="one size"):
-        psnr_db(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 5))
+        psnr_rgb(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 5))

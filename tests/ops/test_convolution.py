@@ -48,8 +48,8 @@ def test_a_penalty_on_the_picture_computes_no_gradient_of_weights(monkeypatch):
     asked = []
     from ganvas.ops import convolution
 
-    real = convolution._Kind.backward
-    monkeypatch.setattr(convolution._Kind, "backward", lambda *a: asked.append(a[-1]) or real(*a))
+    real = convolution._ConvParams.backward
+    monkeypatch.setattr(convolution._ConvParams, "backward", lambda *a: asked.append(a[-1]) or real(*a))
     (g,) = torch.autograd.grad(conv2d(x, weight, bias).tanh().sum(), x, create_graph=True)
     assert asked == [(True, False, False)]
     g.square().sum().backward()

@@ -200,7 +200,7 @@ def test_grow_and_shrink_are_transposes(dims, offset):
     f = random_filter(7, dims).double()
     r = Resampler(f=f, factor=2, offset=offset, small=(6, 5), large=(17, 11))
     x, y = picture(1, 2, 6, 5, dtype=torch.float64), picture(1, 2, 17, 11, seed=1, dtype=torch.float64)
-    assert float((r.grow(x) * y).sum()) == pytest.approx(float((x * r.shrink(y)).sum()), rel=1e-10)
+    assert float((r.upsample(x) * y).sum()) == pytest.approx(float((x * r.downsample(y)).sum()), rel=1e-10)
 
 
 # ------------------------------------------------------------------------------------------- filters

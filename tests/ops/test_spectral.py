@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganvas.ops.spectral import SpectralConv2d, SpectralConvTranspose2d, SpectralLinear, settle
+from ganvas.ops.spectral import SpectralConv2d, SpectralConvTranspose2d, SpectralLinear, run_power_iterations
 
 LAYERS = {
     "conv": lambda: SpectralConv2d(3, 5, 3, padding=1),
@@ -27,13 +27,13 @@ def kind(request):
 
 def test_weight_is_divided_by_its_largest_singular_value(kind):
     layer = LAYERS[kind]().eval()
-    settle(layer, steps=200)
-    assert torch.allclose(layer.normalised(), layer.weight / largest(layer), rtol=1e-4)
+    run_power_iterations(layer, steps=200)
+    assert torch.allclose(layer.compute_weight(), layer.weight / largest(layer), rtol=1e-4)
 
 
 def test_layer_equals_the_plain_layer_with_that_weight(kind):
     layer = LAYERS[kind]().eval()
-    settle(layer, steps=200)
+    run_power_iterations(layer, steps=200)
     plain = {"conv": nn.Conv2d, "transposed": nn.ConvTranspose2d, "linear": nn.Linear}[kind]
     shape = {"conv": (3, 5, 3, 1, 1), "transposed": (3, 5, 4, 2, 1), "linear": (7, 5)}[kind]
     other = plain(*shape)
@@ -49,7 +49,7 @@ def test_training_finds_the_singular_value_and_eval_leaves_it(kind):
     x = torch.randn(INPUTS[kind])
     for _ in range(200):
         layer(x)
-    assert torch.allclose(layer.normalised(), layer.weight / largest(layer), rtol=1e-4)
+    assert torch.allclose(layer.compute_weight(), layer.weight / largest(layer), rtol=1e-4)
     layer.eval()
     u = layer.weight_u.clone()
     assert torch.equal(layer(x), layer(x))
@@ -58,9 +58,9 @@ def test_training_finds_the_singular_value_and_eval_leaves_it(kind):
 
 def test_gradient_is_that_of_the_definition(kind):
     layer = LAYERS[kind]().double().eval()
-    settle(layer, steps=500)
+    run_power_iterations(layer, steps=500)
     probe = torch.randn_like(layer.weight)
-    (ours,) = torch.autograd.grad((layer.normalised() * probe).sum(), layer.weight)
+    (ours,) = torch.autograd.grad((layer.compute_weight() * probe).sum(), layer.weight)
     (definition,) = torch.autograd.grad(((layer.weight / largest(layer)) * probe).sum(), layer.weight)
     assert torch.allclose(ours, definition, rtol=1e-5, atol=1e-8)
 
@@ -76,11 +76,11 @@ def test_two_forwards_before_one_backward(kind):
 def test_autocast_does_not_reach_the_power_iteration(kind):
     layer = LAYERS[kind]().train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert layer.normalised().dtype == torch.float32
+        assert layer.compute_weight().dtype == torch.float32
         assert layer(torch.randn(INPUTS[kind])).dtype == torch.bfloat16
 
 
 def test_a_zero_weight_stays_zero(kind):
     layer = LAYERS[kind]()
     nn.init.zeros_(layer.weight)
-    assert not layer.normalised().any()
+    assert not layer.compute_weight().any()

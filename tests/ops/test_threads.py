@@ -24,7 +24,7 @@ def same_count_afterwards():
     ],
 )
 def test_more_threads_must_be_worth_it(seconds, count):
-    assert threads.best_count(seconds) == count
+    assert threads.best_thread_count(seconds) == count
 
 
 def test_the_measured_count_is_set(monkeypatch):

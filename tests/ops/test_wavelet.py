@@ -47,5 +47,5 @@ def test_first_and_second_derivatives(transform):
 
 def test_what_the_compiler_sees_is_the_same():
     x = torch.randn(2, 8, 3, 4)
-    assert torch.allclose(wavelet._joined(x / 2), from_wavelet(x), atol=1e-6)
+    assert torch.allclose(wavelet._join(x / 2), from_wavelet(x), atol=1e-6)
     assert torch.allclose(wavelet._split(from_wavelet(x / 2)), x, atol=1e-6)

@@ -7,11 +7,11 @@ import torch
 
 from ganvas.errors import BadConfig, BadImage
 from ganvas.models import build
-from ganvas.training.ada import GROUPS, Dice, band_matrices, equalise, recolour
+from ganvas.training.ada import ADA_GROUPS, Dice, band_matrices, equalise, recolour
 from ganvas.training.augment import Ada
 from ganvas.training.penalties import r1_penalty
 
-EVERYTHING = tuple(GROUPS)
+EVERYTHING = tuple(ADA_GROUPS)
 MANY = 4000
 
 
@@ -25,11 +25,11 @@ def same(a, b):
 
 
 def motion(name, p=1.0, px=64, **ranges):
-    return Ada((name,), **ranges).draw_motion(Dice(MANY, p, rng()), px, px)
+    return Ada((name,), **ranges).draw_geometry(Dice(MANY, p, rng()), px, px)
 
 
 def colours(name, p=1.0):
-    return Ada((name,)).draw_colours(Dice(MANY, p, rng()))
+    return Ada((name,)).draw_colour(Dice(MANY, p, rng()))
 
 
 class TestGeometry:
@@ -63,8 +63,8 @@ class TestGeometry:
     def test_a_share_of_p_is_changed(self, name, p):
         """Of the two rotations together, too."""
         drawn = motion(name, p)
-        assert drawn.moved.float().mean().item() == pytest.approx(p, abs=0.03)
-        assert torch.equal(drawn.moved, drawn.smooth)
+        assert drawn.is_changed.float().mean().item() == pytest.approx(p, abs=0.03)
+        assert torch.equal(drawn.is_changed, drawn.smooth)
 
     def test_sizes_aspects_and_steps_are_drawn_as_in_the_paper(self):
         scale = motion("scale").inverse
@@ -88,7 +88,7 @@ class TestGeometry:
     def test_everything_at_once_is_one_after_the_other(self):
         """Contents moved by each operation in the paper's order, against the one matrix that leads back."""
         ada = Ada(("geometry",))
-        got = ada.draw_motion(Dice(50, 0.5, rng(3)), 32, 32).inverse.double()
+        got = ada.draw_geometry(Dice(50, 0.5, rng(3)), 32, 32).inverse.double()
         dice, half, backward = Dice(50, 0.5, rng(3)), 1 - math.sqrt(0.5), torch.eye(3).double().repeat(50, 1, 1)
 
         def step(matrices, happens):
@@ -160,7 +160,7 @@ class TestColour:
         turn = torch.acos(((m.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1))
         assert torch.histc(turn, 4, 0, math.pi).min() > 0.85 * MANY / 4
         third = ThirdOfATurn(1, 1.0, rng())
-        green = recolour(torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1), Ada(("hue",)).draw_colours(third))
+        green = recolour(torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1), Ada(("hue",)).draw_colour(third))
         assert green.flatten().tolist() == pytest.approx([0, 1, 0], abs=1e-6)  # a third of a turn: red to green
 
     def test_saturation_stretches_what_is_not_grey(self):
@@ -172,7 +172,7 @@ class TestColour:
         assert middle.log2().std().item() == pytest.approx(1, abs=0.15)
 
     def test_everything_at_once_is_one_after_the_other(self):
-        got = Ada(("colour",)).draw_colours(Dice(40, 0.6, rng(1)))
+        got = Ada(("colour",)).draw_colour(Dice(40, 0.6, rng(1)))
         dice, img = Dice(40, 0.6, rng(1)), torch.rand(40, 3, 2, 2)
 
         def then(x, changed, happens):
@@ -192,7 +192,7 @@ class TestColour:
         assert torch.allclose(recolour(img, got), x, atol=1e-5)
 
     def test_a_grey_picture_is_changed_like_the_grey_it_shows(self):
-        grey, matrix = torch.rand(20, 1, 4, 4), Ada(("colour",)).draw_colours(Dice(20, 1.0, rng()))
+        grey, matrix = torch.rand(20, 1, 4, 4), Ada(("colour",)).draw_colour(Dice(20, 1.0, rng()))
         three = recolour(grey.expand(20, 3, 4, 4), matrix).mean(dim=1, keepdim=True)
         assert torch.allclose(recolour(grey, matrix), three, atol=1e-5)
         assert Ada()(grey, p=0.5, rng=rng()).shape == grey.shape
@@ -291,12 +291,12 @@ class TestAda:
 
     def test_r3gans_has_cutout_and_colours_half_as_often(self):
         ada = Ada.r3gan()
-        assert ada.operations == {*GROUPS["geometry"], *GROUPS["colour"], "cutout"}
-        changed = Ada(("brightness",), colour_share=0.5).draw_colours(Dice(MANY, 0.6, rng()))[:, 0, 3] != 0
+        assert ada.operations == {*ADA_GROUPS["geometry"], *ADA_GROUPS["colour"], "cutout"}
+        changed = Ada(("brightness",), colour_share=0.5).draw_colour(Dice(MANY, 0.6, rng()))[:, 0, 3] != 0
         assert changed.float().mean().item() == pytest.approx(0.3, abs=0.03) and ada.colour_share == 0.5
 
     def test_the_two_usual_groups_are_on_and_the_others_off(self):
-        assert Ada().operations == {*GROUPS["geometry"], *GROUPS["colour"]}
+        assert Ada().operations == {*ADA_GROUPS["geometry"], *ADA_GROUPS["colour"]}
         assert Ada(["flip"]).groups == ("flip",)  # JSON turns tuples into lists
 
     def test_what_does_not_fit_is_refused(self):

@@ -6,7 +6,14 @@ import pytest
 
 from ganvas.errors import BadConfig
 from ganvas.training.config import TrainConfig
-from ganvas.training.presets import PRESETS, choose, find_preset, for_transfer, preset_file, rescaled
+from ganvas.training.presets import (
+    GENERATOR_PRESETS,
+    choose_generator_preset,
+    find_generator_preset,
+    for_transfer,
+    rescale_preset,
+    write_preset,
+)
 from ganvas.training.settings import apply_settings, differences
 
 MISFITS = [
@@ -67,9 +74,9 @@ def test_a_setting_that_cannot_be_is_refused(key, text, words):
         apply_settings(TrainConfig(), {key: text})
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize("name", list(GENERATOR_PRESETS))
 def test_every_preset_comes_back_from_json(name):
-    config = PRESETS[name].config
+    config = GENERATOR_PRESETS[name].config
     assert TrainConfig.from_json(config.to_json()) == config
 
 
@@ -87,9 +94,9 @@ def test_differences_are_named_and_the_budget_is_none():
 
 
 def test_the_gamma_of_style_presets_is_that_of_the_paper():
-    assert PRESETS["style-256"].config.r1_gamma == pytest.approx(0.8192)
-    assert PRESETS["style-64"].config.r1_gamma == pytest.approx(0.0256)
-    assert PRESETS["style-1024"].config.r1_gamma == pytest.approx(52.4288)
+    assert GENERATOR_PRESETS["style-256"].config.r1_gamma == pytest.approx(0.8192)
+    assert GENERATOR_PRESETS["style-64"].config.r1_gamma == pytest.approx(0.0256)
+    assert GENERATOR_PRESETS["style-1024"].config.r1_gamma == pytest.approx(52.4288)
 
 
 @pytest.mark.parametrize(
@@ -105,38 +112,38 @@ def test_the_gamma_of_style_presets_is_that_of_the_paper():
     ],
 )
 def test_auto_chooses_and_says_why(facts, name):
-    chosen, why = choose(**facts)
-    assert chosen == name and chosen in PRESETS
+    chosen, why = choose_generator_preset(**facts)
+    assert chosen == name and chosen in GENERATOR_PRESETS
     assert len(why) >= 2 and f"{facts['count']:,} pictures" in why[0]
 
 
 def test_auto_follows_the_weights_to_start_from():
     facts = {"resolution": 256, "count": 500, "device": "cuda", "minutes": None}
-    assert choose(**facts, base_family="stylegan3")[0] == "sg3-t-256"
-    assert choose(**facts, base_family="stylegan2")[0] == "style-256"
+    assert choose_generator_preset(**facts, base_family="stylegan3")[0] == "sg3-t-256"
+    assert choose_generator_preset(**facts, base_family="stylegan2")[0] == "style-256"
     with pytest.raises(BadConfig, match="cannot be trained further"):
-        choose(**facts, base_family="mobilestylegan")
+        choose_generator_preset(**facts, base_family="mobilestylegan")
 
 
 def test_transfer_freezes_and_hurries():
-    config = for_transfer(PRESETS["style-256"].config)
+    config = for_transfer(GENERATOR_PRESETS["style-256"].config)
     assert (config.freeze_d, config.ada_kimg, config.ema_ramp) == (10, 100, None)
-    assert for_transfer(PRESETS["dcgan-64"].config).freeze_d == 0
+    assert for_transfer(GENERATOR_PRESETS["dcgan-64"].config).freeze_d == 0
 
 
 def test_a_preset_file_comes_back(tmp_path):
-    config = dataclasses.replace(PRESETS["style-64-cpu"].config, g_lr=0.001)
-    preset_file(config, tmp_path / "mine.json", base="style-64-cpu")
-    assert find_preset(str(tmp_path / "mine.json")) == config
+    config = dataclasses.replace(GENERATOR_PRESETS["style-64-cpu"].config, g_lr=0.001)
+    write_preset(config, tmp_path / "mine.json", base="style-64-cpu")
+    assert find_generator_preset(str(tmp_path / "mine.json")) == config
     with pytest.raises(BadConfig, match=r"unknown preset 'stile-64'; known: auto, mlp-64"):
-        find_preset("stile-64")
+        find_generator_preset("stile-64")
     with pytest.raises(BadConfig, match="cannot be read"):
-        find_preset(str(tmp_path / "none.json"))
+        find_generator_preset(str(tmp_path / "none.json"))
 
 
 def test_gamma_follows_size_and_batch_unless_it_is_set():
-    start = PRESETS["style-64-cpu"].config
-    smaller = rescaled(dataclasses.replace(start, resolution=32, batch_size=32), start)
+    start = GENERATOR_PRESETS["style-64-cpu"].config
+    smaller = rescale_preset(dataclasses.replace(start, resolution=32, batch_size=32), start)
     assert smaller.r1_gamma == pytest.approx(0.0002 * 32**2 / 32) and smaller.ema_kimg == 10
     set_by_hand = dataclasses.replace(start, resolution=32, r1_gamma=3.0)
-    assert rescaled(set_by_hand, start) == set_by_hand and rescaled(start, start) == start
+    assert rescale_preset(set_by_hand, start) == set_by_hand and rescale_preset(start, start) == start

@@ -9,7 +9,7 @@ from ganvas.training.augment import AdaController
 
 def run(controller, logits, steps, batch=32):
     for _ in range(steps):
-        controller.see(logits)
+        controller.observe(logits)
         controller.update(batch)
 
 
@@ -34,7 +34,7 @@ def test_at_the_target_it_rests():
 def test_the_mean_is_over_the_whole_window_and_all_patches():
     controller = AdaController()
     for logits in (torch.ones(2, 5), -torch.ones(1, 5), torch.zeros(1, 5), torch.ones(1, 5)):
-        controller.see(logits)
+        controller.observe(logits)
         controller.update(8)
     assert controller.sign_real == pytest.approx((10 - 5 + 0 + 5) / 25)
 
@@ -56,7 +56,7 @@ def test_it_goes_on_where_it_stopped_even_within_a_window():
     for step in range(1, 15):
         logits = torch.randn(16, generator=torch.Generator().manual_seed(step)) + 1.5
         for controller in (whole, first if step <= 6 else second):
-            controller.see(logits)
+            controller.observe(logits)
             controller.update(16)
         if step == 6:
             second.load_state_dict(first.state_dict())
@@ -74,9 +74,9 @@ def test_several_processes_move_together():
         return counts + other_side
 
     for _ in range(8):
-        one.see(torch.ones(12))
+        one.observe(torch.ones(12))
         one.update(16, reduce=reduce)
-        two.see(torch.tensor([1.0] * 12 + [-1, -1, -1, 0]))
+        two.observe(torch.tensor([1.0] * 12 + [-1, -1, -1, 0]))
         two.update(16)
     assert one.p == two.p and one.sign_real == two.sign_real == 9 / 16 and len(calls) == 2
 

@@ -10,9 +10,16 @@ import pytest
 import torch
 
 from ganvas.errors import BadConfig
-from ganvas.training.distributed import World, any_says, average, average_numbers, join, total_of
+from ganvas.training.distributed import (
+    World,
+    any_process,
+    average,
+    average_numbers,
+    init_distributed,
+    sum_over_processes,
+)
 from ganvas.training.generator_loop import train
-from ganvas.training.run import look, read_log
+from ganvas.training.run import read_log, read_run_state
 from ganvas.training.state import read_state
 from tests.training import tiny
 
@@ -59,7 +66,7 @@ def test_two_processes_give_what_one_gives(tmp_path):
     for process in pair:
         assert process.wait(120) == 0, process.stderr.read()
     one, two = (read_state(tmp_path / name / "state.safetensors") for name in ("one", "two"))
-    assert look(tmp_path / "two").status == "finished"
+    assert read_run_state(tmp_path / "two").status == "finished"
     assert one["ada"]["p"] == two["ada"]["p"] > 0
     for network in ("G", "D"):
         for name, value in one[network].items():
@@ -83,11 +90,11 @@ def test_a_process_that_fails_parts_from_the_others_before_python_ends(tmp_path)
 def test_one_process_alone_has_nothing_to_average():
     world, tensor = World(), torch.tensor([1.0, 2.0])
     average([tensor], world)
-    assert tensor.tolist() == [1, 2] and total_of(tensor, world).tolist() == [1, 2]
-    assert any_says(True, world) and not any_says(False, world)
+    assert tensor.tolist() == [1, 2] and sum_over_processes(tensor, world).tolist() == [1, 2]
+    assert any_process(True, world) and not any_process(False, world)
     assert average_numbers({"b": 2.0, "a": 1.0}, world) == {"a": 1.0, "b": 2.0}
 
 
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(BadConfig, match="auto, cpu"):
-        join("abacus")
+        init_distributed("abacus")

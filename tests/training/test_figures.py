@@ -13,19 +13,19 @@ import ganvas
 from ganvas.errors import BadImage, MissingExtra
 from ganvas.models.protocol import latents_from_seeds
 from ganvas.training import chart
-from ganvas.training.chart import COLOURS, HEIGHT_PX, WIDTH_PX, Curve, Panel
+from ganvas.training.chart import CURVE_COLOURS, HEIGHT_PX, WIDTH_PX, Curve, Panel
 from ganvas.training.figures import (
     TensorBoard,
     events_of,
     open_tensorboard,
     panels_of,
     plot_log,
-    read_log,
+    read_log_rows,
     write_sheet,
     write_walk,
 )
 
-BLUE, ORANGE = COLOURS[:2]
+BLUE, ORANGE = CURVE_COLOURS[:2]
 
 
 def write_log(folder, rows, tail=""):
@@ -111,10 +111,10 @@ def test_a_walk_stops_at_its_seeds_and_leads_back(tmp_path):
 
 def test_a_log_that_was_cut_in_mid_line_is_read_up_to_there(tmp_path):
     write_log(tmp_path, [row(1, loss_D=0.5), row(2, loss_D=0.4)], tail='{"nimg": 3000, "loss_')
-    assert [line["loss_D"] for line in read_log(tmp_path)] == [0.5, 0.4]
+    assert [line["loss_D"] for line in read_log_rows(tmp_path)] == [0.5, 0.4]
     (tmp_path / "log.jsonl").write_bytes(b'\xff\xfe\n[1]\n7\n{"kimg": "x"}\n{"nimg": 1000, "p": 0.1}\n')
-    assert [line["p"] for line in read_log(tmp_path)] == [0.1]
-    assert read_log(tmp_path / "nowhere") == []
+    assert [line["p"] for line in read_log_rows(tmp_path)] == [0.1]
+    assert read_log_rows(tmp_path / "nowhere") == []
 
 
 def test_every_number_of_the_log_is_drawn_known_or_not():
@@ -131,7 +131,7 @@ def test_null_and_nan_are_gaps_that_are_marked():
     assert list(curve.x) == [1.0, 2.0, 3.0, 4.0]
     assert [math.isnan(y) for y in curve.y] == [False, True, True, False]
     assert len(chart._runs(curve)) == 2
-    page = chart.draw(Panel("Losses", [curve]))
+    page = chart.draw_panel(Panel("Losses", [curve]))
     assert len(places_of(page, chart.ALARM)) > 10
 
 
@@ -158,7 +158,7 @@ def test_events_keep_their_words_and_places():
 
 def test_a_curve_is_drawn_where_its_values_are():
     """Of a straight line through the plotted area, left is low, right is high, and the middle is in the middle."""
-    page = chart.draw(Panel("", [Curve("a", [0, 50, 100], [0, 5, 10])], log=False))
+    page = chart.draw_panel(Panel("", [Curve("a", [0, 50, 100], [0, 5, 10])], log=False))
     places = places_of(page, BLUE)
     places = places[places[:, 1] > chart.TOP]  # without the legend
     first, last = places[places[:, 0].argmin()], places[places[:, 0].argmax()]
@@ -195,14 +195,14 @@ def test_log_ticks_and_their_names():
     "values", [[], [5.0], [0.0, 0.0], [math.nan], [1e308, -1e308], [1e299, -1e299], [1e-300, 1e300], [-3.0, -3.0]]
 )
 def test_odd_values_are_drawn_without_complaint(values):
-    page = chart.draw(Panel("odd", [Curve("a", list(range(len(values))), values)], events=[(0, 1)]))
+    page = chart.draw_panel(Panel("odd", [Curve("a", list(range(len(values))), values)], events=[(0, 1)]))
     assert page.size == (WIDTH_PX, HEIGHT_PX)
 
 
 def test_no_peak_of_a_long_curve_is_lost():
     values = [0.0] * 50_000
     values[31_234] = 1.0
-    page = chart.draw(Panel("", [Curve("a", range(50_000), values)], log=False))
+    page = chart.draw_panel(Panel("", [Curve("a", range(50_000), values)], log=False))
     pale = places_of(page, chart._paler(BLUE))
     across = chart.LEFT + (WIDTH_PX - chart.LEFT - chart.RIGHT) * 31_234 / 50_000
     assert np.abs(pale[pale[:, 1] < HEIGHT_PX // 2, 0] - across).max() < 3

@@ -10,12 +10,12 @@ from torch import nn
 from ganvas.errors import BadConfig, BadImage, BadInput, GanvasError, Stopped
 from ganvas.training.config import TrainConfig
 from ganvas.training.generator_loop import train
-from ganvas.training.pair import Pair, Shown
-from ganvas.training.presets import PRESETS
+from ganvas.training.pair import GANPair, Images
+from ganvas.training.presets import GENERATOR_PRESETS
 from tests.training import tiny
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize("name", list(GENERATOR_PRESETS))
 def test_every_preset_takes_three_steps(name):
     config = tiny.narrowed(name)
     done = train(tiny.pictures(8, config.resolution), config=config, device="cpu")
@@ -110,9 +110,9 @@ def test_one_pass_over_reals_and_fakes_teaches_what_two_passes_teach(monkeypatch
 
     def apart(pair, real, fake, c):
         calls.append(len(real))
-        return pair.judge(Shown(real), c), pair.judge(Shown(fake), c)
+        return pair.discriminate(Images(real), c), pair.discriminate(Images(fake), c)
 
-    monkeypatch.setattr(Pair, "judge_together", apart)
+    monkeypatch.setattr(GANPair, "judge_together", apart)
     twice = train(tiny.pictures(), config=config, device="cpu")
     assert calls == [4] * 6, "every step of the discriminator went through it"
     for one, two in zip(together.log, twice.log, strict=True):
@@ -158,9 +158,9 @@ def test_a_module_without_z_dim_is_told_so():
 
 
 def test_labels_reach_both_networks():
-    from ganvas.datasets.pictures import Pictures
+    from ganvas.datasets.pictures import ImageDataset
 
-    data = Pictures.from_pixels(tiny.pictures(8), labels=torch.arange(8) % 2)
+    data = ImageDataset.from_pixels(tiny.pictures(8), labels=torch.arange(8) % 2)
     done = train(data, config=tiny.config(labels="auto", total_kimg=0.008), device="cpu")
     assert done.generator.c_dim == 2 and done.discriminator.c_dim == 2
     assert train(data, config=tiny.config(total_kimg=0.004), device="cpu").generator.c_dim == 0
@@ -208,9 +208,9 @@ def test_a_share_that_does_not_divide_is_refused():
 
 
 def test_a_conditional_run_shows_its_classes(tmp_path):
-    from ganvas.datasets.pictures import Pictures
+    from ganvas.datasets.pictures import ImageDataset
 
-    data = Pictures.from_pixels(tiny.pictures(8), labels=torch.arange(8) % 2)
+    data = ImageDataset.from_pixels(tiny.pictures(8), labels=torch.arange(8) % 2)
     config = tiny.config(labels="auto", total_kimg=0.008)
     done = train(data, config=config, folder=tmp_path / "run", device="cpu")
     assert (tmp_path / "run" / "fakes-000000.jpg").exists() and done.finished
@@ -227,11 +227,11 @@ def test_both_kinds_of_average_are_kept_and_can_be_mixed_afterwards(tmp_path):
 
 
 def test_too_little_memory_is_answered_with_the_setting_that_helps(monkeypatch):
-    from ganvas.training.bench import Bench
+    from ganvas.training.bench import GeneratorTrainer
 
     def fail(self, batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Bench, "discriminator_step", fail)
+    monkeypatch.setattr(GeneratorTrainer, "discriminator_step", fail)
     with pytest.raises(GanvasError, match="micro_batch=2"):
         train(tiny.pictures(), config=tiny.config(), device="cpu")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ganvas.training.presets import PRESETS
+from ganvas.training.presets import GENERATOR_PRESETS
 from ganvas.training.watchdog import REMEDIES
 from tests.training import tiny
 
@@ -41,8 +41,8 @@ def test_a_preset_from_python_as_the_page_shows(photos):
 
 def test_every_preset_named_is_there_and_every_cpu_preset_is_named():
     named = set(re.findall(r"`((?:mlp|dcgan|style|r3|fast|sg3)-[\w-]+)`", PAGE))
-    assert named <= set(PRESETS)
-    assert {name for name in PRESETS if name.endswith(("cpu", "small"))} <= named
+    assert named <= set(GENERATOR_PRESETS)
+    assert {name for name in GENERATOR_PRESETS if name.endswith(("cpu", "small"))} <= named
 
 
 def test_the_watchdogs_table_has_a_row_for_each_trouble():

@@ -16,7 +16,7 @@ import typer
 from ganvas.errors import BadConfig
 from ganvas.training.config import TrainConfig
 from ganvas.training.figures import write_sheet
-from ganvas.training.report import SHEET_PX, report_html, write_report
+from ganvas.training.report import REPORT_SHEET_PX, report_html, write_report
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)> & '"
@@ -107,7 +107,7 @@ def test_the_page_needs_nothing_but_itself(tmp_path):
     assert "default-src 'none'" in policy and "script-src" not in policy
     assert "prefers-color-scheme:dark" in (run / "report.html").read_text()
     largest = max(len(base64.b64decode(source.split(",")[1])) for source in page.images())
-    assert largest < SHEET_PX**2 and (run / "report.html").stat().st_size < 1_000_000
+    assert largest < REPORT_SHEET_PX**2 and (run / "report.html").stat().st_size < 1_000_000
 
 
 def test_hostile_words_stay_words(tmp_path):

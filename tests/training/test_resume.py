@@ -19,7 +19,7 @@ from ganvas.errors import BadConfig, BrokenWeights, GanvasError, Stopped
 from ganvas.training import run as runs
 from ganvas.training.config import TrainConfig
 from ganvas.training.generator_loop import train
-from ganvas.training.run import list_runs, look, read_log
+from ganvas.training.run import list_runs, read_log, read_run_state
 from ganvas.training.state import read_state, write_state
 from tests.training import tiny
 
@@ -125,7 +125,7 @@ def test_killed_three_times_without_warning_it_still_ends_in_the_same_bits(tmp_p
         time.sleep(chance.random() * 0.03)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert look(tmp_path / "killed").status == "killed"
+        assert read_run_state(tmp_path / "killed").status == "killed"
         read_state(tmp_path / "killed" / "state.safetensors")  # whole
     last = child(tmp_path / "killed")
     assert last.wait(120) == 0, last.stderr.read()
@@ -140,12 +140,12 @@ def test_ctrl_c_saves_and_the_same_again_goes_on(tmp_path):
         process.stdout.readline()
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
-    state = look(tmp_path / "run")
+    state = read_run_state(tmp_path / "run")
     assert state.status == "stopped" and read_state(tmp_path / "run" / "state.safetensors")["counters"]["nimg"] >= 20
     again = child(tmp_path / "run")
     first = int(again.stdout.readline())
     again.communicate(timeout=120)
-    assert first > 5 and look(tmp_path / "run").status == "finished"
+    assert first > 5 and read_run_state(tmp_path / "run").status == "finished"
 
 
 def test_a_full_disk_costs_nothing_that_was_saved(tmp_path, monkeypatch):
@@ -212,7 +212,7 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
 
     def on_step(status):
         if status.step == 2:
-            assert look(folder).status == "running"
+            assert read_run_state(folder).status == "running"
             with pytest.raises(BadConfig, match="another process"):
                 train(tiny.pictures(), config=tiny.config(), folder=folder, device="cpu")
             other.append(True)

@@ -8,12 +8,12 @@ from torch import nn
 from ganvas.errors import BadConfig, BadInput
 from ganvas.models import FAMILIES, build
 from ganvas.training.steady import (
+    apply_style_mixing,
     clean_gradients,
     freeze_discriminator,
     gradient_norm,
     layers_in_order,
-    mix_styles,
-    portions,
+    split_batch,
 )
 from tests.contracts import TINY
 
@@ -56,7 +56,7 @@ def test_the_norm_is_over_everything():
 
 @pytest.mark.parametrize(("batch", "largest"), [(16, 16), (16, 6), (7, 3), (5, 1), (3, 10)])
 def test_portions_cover_the_batch_evenly(batch, largest):
-    cut = portions(batch, largest)
+    cut = split_batch(batch, largest)
     sizes = [len(range(batch)[each]) for each in cut]
     assert [i for each in cut for i in range(batch)[each]] == list(range(batch))
     assert max(sizes) <= largest and max(sizes) - min(sizes) <= 1 and len(cut) == -(-batch // largest)
@@ -68,14 +68,14 @@ def test_gradients_of_the_portions_add_up_to_those_of_the_batch():
     F.softplus(net(x)[:, 0]).mean().backward()
     whole = [p.grad.clone() for p in net.parameters()]
     net.zero_grad()
-    for part in portions(7, 3):
+    for part in split_batch(7, 3):
         (F.softplus(net(x[part])[:, 0]).sum() / 7).backward()
     assert all(torch.allclose(p.grad, g) for p, g in zip(net.parameters(), whole, strict=True))
 
 
 def test_portions_of_nothing_are_refused():
     with pytest.raises(BadConfig, match="0 and 4"):
-        portions(0, 4)
+        split_batch(0, 4)
 
 
 JUDGES = sorted(name for name, family in FAMILIES.items() if family.discriminator)
@@ -168,7 +168,7 @@ class TestMixing:
         self.ws = self.G.mapping(self.z, self.c)
 
     def mixed(self, prob, seed=0):
-        return mix_styles(self.G, self.z, self.c, prob, rng=torch.Generator().manual_seed(seed))
+        return apply_style_mixing(self.G, self.z, self.c, prob, rng=torch.Generator().manual_seed(seed))
 
     def test_first_rows_are_the_first_latents_and_the_rest_is_one_other(self):
         ws = self.mixed(1.0)
@@ -193,7 +193,7 @@ class TestMixing:
 
     def test_a_generator_with_one_row_has_nothing_to_mix(self):
         G, z = build("mlp", img_resolution=8, z_dim=4, widths=(8,)), torch.randn(2, 4)
-        assert torch.equal(mix_styles(G, z, None, 0.9, rng=torch.Generator()), G.mapping(z))
+        assert torch.equal(apply_style_mixing(G, z, None, 0.9, rng=torch.Generator()), G.mapping(z))
 
     def test_a_share_above_one_is_refused(self):
         with pytest.raises(BadConfig, match="0 to 1"):

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.editing.stylise import load_style, save_style, with_style
+from ganvas.editing.stylise import apply_style, load_style, save_style
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.training.style_loop import (
-    Learner,
     StyleConfig,
-    _Lesson,
-    colours_apart,
-    luma,
-    structure_apart,
+    StyleLearner,
+    _StyleTrainer,
+    colour_distance,
+    rgb_to_luma,
+    structure_distance,
     teach_style,
 )
 from tests.contracts import TINY, wake
@@ -61,7 +61,7 @@ def test_the_example_is_learnt_and_the_parent_stays(family):
     assert figures["loss_after"] < 0.9 * figures["loss_before"]
     assert style.facts["finished"] and style.facts["steps"] == 40
     assert all(torch.equal(tensor, before[name]) for name, tensor in G.state_dict().items())
-    made = with_style(G, style).synthesis(latent(G))
+    made = apply_style(G, style).synthesis(latent(G))
     assert (made - drawing(made.shape[3])).abs().mean() < (G.synthesis(latent(G)) - drawing(made.shape[3])).abs().mean()
     assert all(G.place_px(name) >= QUICK.from_px for name in style.tensors)
 
@@ -108,13 +108,13 @@ def test_stopping_before_anything_was_learnt_gives_an_empty_style():
 
 
 def planted(monkeypatch, bad_steps):
-    honest = _Lesson.unlikeness
+    honest = _StyleTrainer.example_loss
 
     def sometimes(self, which):
         loss = honest(self, which)
         return loss * float("nan") if self.step in bad_steps else loss
 
-    monkeypatch.setattr(_Lesson, "unlikeness", sometimes)
+    monkeypatch.setattr(_StyleTrainer, "example_loss", sometimes)
 
 
 def test_a_planted_nan_is_passed_over(monkeypatch):
@@ -140,8 +140,8 @@ def test_where_it_never_was_finite_that_is_said(monkeypatch):
 
 def test_large_weights_learn_as_thin_factors_that_fit_a_file():
     G = tiny(channel_base=16 * 96, channel_max=96, img_resolution=16)
-    learner = Learner(G, from_px=8, max_numbers=40_000)
-    assert 1 <= learner.rank and learner.thin
+    learner = StyleLearner(G, from_px=8, max_numbers=40_000)
+    assert 1 <= learner.rank and learner.low_rank
     learnt = learner.tensors()
     kept = sum(tensor.numel() for tensor in learnt.values())
     assert kept + sum(p.numel() for p in learner.whole.values()) <= 40_000 + kept
@@ -151,7 +151,7 @@ def test_large_weights_learn_as_thin_factors_that_fit_a_file():
 
 def test_thin_factors_learn_too(monkeypatch):
     monkeypatch.setattr("ganvas.training.style_loop.MAX_NUMBERS", 40_000)
-    monkeypatch.setattr(Learner.__init__, "__kwdefaults__", {"max_numbers": 40_000})
+    monkeypatch.setattr(StyleLearner.__init__, "__kwdefaults__", {"max_numbers": 40_000})
     G = tiny(channel_base=16 * 96, channel_max=96)
     style = taught(G)
     assert any(name.endswith(":down") for name in style.tensors)
@@ -165,7 +165,7 @@ def test_thin_factors_learn_too(monkeypatch):
 def test_what_the_style_paints_is_what_the_lesson_painted():
     G, last = tiny(), []
     style = taught(G, on_step=lambda progress: last.append(progress.generator) and False)
-    assert torch.allclose(with_style(G, style).synthesis(latent(G)), last[-1].synthesis(latent(G)), atol=2e-2)
+    assert torch.allclose(apply_style(G, style).synthesis(latent(G)), last[-1].synthesis(latent(G)), atol=2e-2)
 
 
 def test_colours_can_be_kept():
@@ -174,9 +174,11 @@ def test_colours_can_be_kept():
     plain = G.synthesis(latent(G)).clamp(-1, 1)
     apart = {}
     for keep in (False, True):
-        made = with_style(G, taught(G, StyleConfig(**config, keep_colour=keep))).synthesis(latent(G)).clamp(-1, 1)
-        apart[keep] = colours_apart(made, plain).item()
-        lighter = (luma(made) - luma(drawing())).abs().mean() < (luma(plain) - luma(drawing())).abs().mean()
+        made = apply_style(G, taught(G, StyleConfig(**config, keep_colour=keep))).synthesis(latent(G)).clamp(-1, 1)
+        apart[keep] = colour_distance(made, plain).item()
+        lighter = (rgb_to_luma(made) - rgb_to_luma(drawing())).abs().mean() < (
+            rgb_to_luma(plain) - rgb_to_luma(drawing())
+        ).abs().mean()
         assert lighter  # its light is learnt in both cases
     assert apart[True] < 0.5 * apart[False]
 
@@ -190,17 +192,17 @@ def test_two_examples_of_one_style_are_both_learnt():
 
 def test_structure_is_where_edges_lie_whatever_their_tone():
     img = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    assert structure_apart(img, img).item() == pytest.approx(0, abs=0.01)
-    assert structure_apart(0.4 * img + 0.3, img).item() == pytest.approx(0, abs=0.01)
-    assert structure_apart(-img, img).item() == pytest.approx(2, abs=0.02)
-    assert structure_apart(torch.rand(1, 3, 64, 64) * 2 - 1, img).item() == pytest.approx(1, abs=0.1)
+    assert structure_distance(img, img).item() == pytest.approx(0, abs=0.01)
+    assert structure_distance(0.4 * img + 0.3, img).item() == pytest.approx(0, abs=0.01)
+    assert structure_distance(-img, img).item() == pytest.approx(2, abs=0.02)
+    assert structure_distance(torch.rand(1, 3, 64, 64) * 2 - 1, img).item() == pytest.approx(1, abs=0.1)
 
 
 def test_colours_apart_sees_no_brightness():
     img = torch.rand(1, 3, 32, 32) - 0.5
-    assert colours_apart(img + 0.3, img).item() == pytest.approx(0, abs=1e-10)
-    assert colours_apart(img.flip(1), img).item() > 1e-2
-    assert torch.allclose(luma(torch.ones(1, 3, 2, 2)), torch.ones(1, 1, 2, 2))
+    assert colour_distance(img + 0.3, img).item() == pytest.approx(0, abs=1e-10)
+    assert colour_distance(img.flip(1), img).item() > 1e-2
+    assert torch.allclose(rgb_to_luma(torch.ones(1, 3, 2, 2)), torch.ones(1, 1, 2, 2))
 
 
 def test_what_does_not_fit_is_named():

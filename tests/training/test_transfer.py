@@ -10,7 +10,7 @@ from ganvas.errors import BadConfig
 from ganvas.training.generator_loop import train
 from ganvas.training.pair import build_pair
 from ganvas.training.run import read_record
-from ganvas.training.transfer import shaped_like, start_from, take_over
+from ganvas.training.transfer import copy_matching_weights, init_from_weights, shaped_like
 from tests.training import tiny
 
 
@@ -24,7 +24,7 @@ def base(tmp_path_factory):
 
 def test_both_networks_go_on_from_a_run(base):
     G, D = build_pair(tiny.config(), resolution=16, channels=3, c_dim=0)
-    start = start_from(G, D, base / "model.safetensors")
+    start = init_from_weights(G, D, base / "model.safetensors")
     assert "generator: 100 % taken over" in start.lines[0] and "discriminator: 100 %" in start.lines[1]
     for net, name, kind in ((G, "model", "G_ema"), (D, "D", "D")):
         theirs = ganvas.load(base / f"{name}.safetensors", network=kind).state_dict()
@@ -34,14 +34,14 @@ def test_both_networks_go_on_from_a_run(base):
 def test_a_file_without_discriminator_says_so(base, tmp_path):
     alone = ganvas.save(ganvas.load(base / "model.safetensors"), tmp_path / "alone")
     G, D = build_pair(tiny.config(), resolution=16, channels=3, c_dim=0)
-    assert "holds none" in start_from(G, D, alone).lines[-1]
+    assert "holds none" in init_from_weights(G, D, alone).lines[-1]
 
 
 def test_parts_of_another_shape_are_named_and_start_anew(base):
     fields = {**tiny.STYLE, "z_dim": 12, "w_dim": 8}  # the first layer of the mapping is wider
     G, D = build_pair(tiny.config(generator=fields), resolution=16, channels=3, c_dim=0)
     before = G.mapping.fc0.weight.clone()
-    lines = start_from(G, D, base / "model.safetensors").lines
+    lines = init_from_weights(G, D, base / "model.safetensors").lines
     assert any("mapping.fc0.weight is [8, 8] there, [8, 12] here: starts anew" in line for line in lines)
     assert torch.equal(G.mapping.fc0.weight, before)
 
@@ -50,7 +50,7 @@ def test_weights_that_hardly_fit_are_refused(base):
     fields = {**tiny.STYLE, "z_dim": 64, "w_dim": 64}
     G, D = build_pair(tiny.config(generator=fields), resolution=16, channels=3, c_dim=0)
     with pytest.raises(BadConfig, match="nothing to gain") as caught:
-        start_from(G, D, base / "model.safetensors")
+        init_from_weights(G, D, base / "model.safetensors")
     assert "starts anew" in str(caught.value)
 
 
@@ -58,14 +58,14 @@ def test_another_family_is_refused(base):
     config = tiny.config(family="mlp", generator={"widths": [8]}, discriminator={"widths": [8]}, r1_gamma=0.0)
     G, D = build_pair(config, resolution=16, channels=3, c_dim=0)
     with pytest.raises(BadConfig, match="is a stylegan2, this run trains a mlp"):
-        start_from(G, D, base / "model.safetensors")
+        init_from_weights(G, D, base / "model.safetensors")
 
 
 def test_parts_that_one_side_lacks_are_named():
     ours, theirs = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2, bias=False)
-    share, lines = take_over(ours, theirs, who="G")
+    share, lines = copy_matching_weights(ours, theirs, who="G")
     assert share == pytest.approx(4 / 6) and "not in the file, start anew: bias" in lines[1]
-    assert "in the file only, left aside: bias" in take_over(theirs, ours, who="G")[1][1]
+    assert "in the file only, left aside: bias" in copy_matching_weights(theirs, ours, who="G")[1][1]
 
 
 def test_a_config_takes_the_shape_of_the_weights(base):

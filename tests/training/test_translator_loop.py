@@ -11,11 +11,17 @@ from ganvas.errors import BadConfig, BadInput, GanvasError, Stopped
 from ganvas.images.files import read_image
 from ganvas.images.photo import Photo
 from ganvas.training import losses
-from ganvas.training.run import list_runs, look, read_log
+from ganvas.training.run import list_runs, read_log, read_run_state
 from ganvas.training.settings import apply_settings
 from ganvas.training.state import read_state
-from ganvas.training.translator_bench import Batch, Pool, TranslatorBench, adversarial_loss
-from ganvas.training.translator_config import PRESETS, TranslatorConfig, choose, find_preset, resized
+from ganvas.training.translator_bench import ImagePool, TranslatorBatch, TranslatorTrainer, build_translator_loss
+from ganvas.training.translator_config import (
+    TRANSLATOR_PRESETS,
+    TranslatorConfig,
+    choose_translator_preset,
+    find_translator_preset,
+    resize_config,
+)
 from ganvas.training.translator_loop import train_translator
 from tests.training import tiny
 from tests.training.test_resume import same, stop_after
@@ -51,8 +57,8 @@ def paired(**changes):
 
 def narrowed(name):
     """A preset with its narrowest networks and small pictures, three steps."""
-    preset = find_preset(name)
-    small = resized(preset, 32 if preset.pairing == "paired" else 16)
+    preset = find_translator_preset(name)
+    small = resize_config(preset, 32 if preset.pairing == "paired" else 16)
     return dataclasses.replace(
         small,
         generator={**small.generator, "ngf": 2, **({"n_blocks": 1} if small.family == "cyclegan" else {})},
@@ -62,7 +68,7 @@ def narrowed(name):
     )
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize("name", list(TRANSLATOR_PRESETS))
 def test_every_preset_takes_three_steps(name):
     chosen = narrowed(name)
     done = train_translator(domains(12, chosen.loaded_px), config=chosen, device="cpu")
@@ -104,14 +110,16 @@ def test_cycles_close():
 
 
 def bench_of(chosen, data):
-    from ganvas.datasets.domains import domains_of
-    from ganvas.datasets.pictures import Pictures
+    from ganvas.datasets.domains import make_translation_dataset
+    from ganvas.datasets.pictures import ImageDataset
     from ganvas.training.distributed import World
     from ganvas.training.run import MemoryRun
 
-    most, some = domains_of(*map(Pictures.from_pixels, data), paired=chosen.pairing == "paired").parted(2)
+    most, some = make_translation_dataset(
+        *map(ImageDataset.from_pixels, data), paired=chosen.pairing == "paired"
+    ).split(2)
     torch.manual_seed(0)
-    return TranslatorBench(chosen, most, some, world=World(), run=MemoryRun())
+    return TranslatorTrainer(chosen, most, some, world=World(), run=MemoryRun())
 
 
 def test_the_unpaired_loss_is_the_papers():
@@ -129,8 +137,8 @@ def test_the_unpaired_loss_is_the_papers():
     halves = sum(((r - 1).square().mean() + f.square().mean()) / 2 for r, f in zip(real, fake, strict=True))
     expected_D = torch.autograd.grad(halves, bench.params_D)
     seen = {}
-    bench.learn = lambda opt, params, name: seen.setdefault(name, [p.grad.clone() for p in params])
-    bench.unpaired_step(Batch(a, b))
+    bench.apply_gradients = lambda opt, params, name: seen.setdefault(name, [p.grad.clone() for p in params])
+    bench.unpaired_step(TranslatorBatch(a, b))
     for wanted, got in ((expected, seen["G"]), (expected_D, seen["D"])):
         assert all(torch.allclose(x, y, rtol=1e-3, atol=1e-6) for x, y in zip(wanted, got, strict=True))
 
@@ -153,21 +161,21 @@ def test_the_paired_loss_is_the_papers():
     half = (bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake))) / 2
     expected_D = torch.autograd.grad(half, bench.params_D)
     seen = {}
-    bench.learn = lambda opt, params, name: seen.setdefault(name, [p.grad.clone() for p in params])
+    bench.apply_gradients = lambda opt, params, name: seen.setdefault(name, [p.grad.clone() for p in params])
     bench.paired_step(batch)
     for wanted, got in ((expected, seen["G"]), (expected_D, seen["D"])):
         assert all(torch.allclose(x, y, rtol=1e-3, atol=1e-6) for x, y in zip(wanted, got, strict=True))
 
 
 def test_a_pool_gives_old_pictures_half_of_the_time():
-    pool, rng = Pool(50), torch.Generator().manual_seed(0)
+    pool, rng = ImagePool(50), torch.Generator().manual_seed(0)
     numbers = torch.arange(2000.0).view(-1, 1, 1, 1)
     given = torch.cat([pool.exchange(part, rng) for part in numbers.split(4)]).flatten()
     assert torch.equal(given[:50], numbers[:50].flatten())  # it fills first
     late = given[1000:] < numbers[1000:].flatten()
     assert 0.4 < late.float().mean() < 0.6 and len(pool.kept) == 50
     assert len(set(given[50:].tolist())) == len(given) - 50  # what was given from the pool has left it
-    assert torch.equal(Pool(0).exchange(numbers, rng), numbers)
+    assert torch.equal(ImagePool(0).exchange(numbers, rng), numbers)
 
 
 def test_rates_stay_and_then_go_down_in_a_line():
@@ -243,7 +251,7 @@ def test_another_configuration_or_kind_is_refused(tmp_path):
 
 
 def poisoned(name, when):
-    step = getattr(TranslatorBench, name)
+    step = getattr(TranslatorTrainer, name)
 
     def bad(self, batch):
         step(self, batch)
@@ -256,7 +264,7 @@ def poisoned(name, when):
 
 @pytest.mark.parametrize(("make", "name"), [(config, "unpaired_step"), (paired, "paired_step")])
 def test_a_planted_nan_is_survived(tmp_path, monkeypatch, make, name):
-    monkeypatch.setattr(TranslatorBench, name, poisoned(name, lambda b: b.nimg == 12 and b.attempt == 0))
+    monkeypatch.setattr(TranslatorTrainer, name, poisoned(name, lambda b: b.nimg == 12 and b.attempt == 0))
     events = []
     done = train_translator(
         domains(),
@@ -268,24 +276,24 @@ def test_a_planted_nan_is_survived(tmp_path, monkeypatch, make, name):
     assert done.finished and done.nimg == 20
     assert any("no longer finite" in event and "remedy: both learning rates times 0.5" in event for event in events)
     assert all(p.isfinite().all() for net in done.translators.values() for p in net.parameters())
-    assert look(tmp_path / "x").status == "finished"
+    assert read_run_state(tmp_path / "x").status == "finished"
 
 
 def test_a_nan_that_comes_back_ends_the_run_with_words(tmp_path, monkeypatch):
-    monkeypatch.setattr(TranslatorBench, "unpaired_step", poisoned("unpaired_step", lambda b: b.nimg >= 8))
+    monkeypatch.setattr(TranslatorTrainer, "unpaired_step", poisoned("unpaired_step", lambda b: b.nimg >= 8))
     with pytest.raises(GanvasError, match="again after a remedy"):
         train_translator(domains(), config=config(), folder=tmp_path / "x", device="cpu")
-    assert look(tmp_path / "x").status == "failed"
+    assert read_run_state(tmp_path / "x").status == "failed"
 
 
 def test_a_poisoned_gradient_is_cleaned(monkeypatch):
-    fooled, calls = TranslatorBench._fooled, []
+    fooled, calls = TranslatorTrainer._adversarial_loss, []
 
     def bad(self, logits):
         calls.append(1)
         return fooled(self, logits) * (math.nan if len(calls) == 4 else 1)
 
-    monkeypatch.setattr(TranslatorBench, "_fooled", bad)
+    monkeypatch.setattr(TranslatorTrainer, "_adversarial_loss", bad)
     done = train_translator(domains(), config=config(tick_kimg=0.02), device="cpu")
     assert done.log[-1]["bad_share"] > 0
     assert all(p.isfinite().all() for net in done.translators.values() for p in net.parameters())
@@ -318,9 +326,9 @@ def test_what_does_not_fit_is_refused(changes, words):
         config(**changes)
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize("name", list(TRANSLATOR_PRESETS))
 def test_every_preset_comes_back_from_json(name):
-    chosen = find_preset(name)
+    chosen = find_translator_preset(name)
     assert TranslatorConfig.from_json(chosen.to_json()) == chosen
 
 
@@ -328,29 +336,33 @@ def test_settings_as_typed_and_presets_by_name():
     chosen = apply_settings(config(), {"generator.upsample": "bilinear", "pool": "0", "load_px": "none"})
     assert (chosen.generator["upsample"], chosen.pool, chosen.load_px) == ("bilinear", 0, None)
     with pytest.raises(BadConfig, match="known: cyclegan-128"):
-        find_preset("cyclegan-512")
+        find_translator_preset("cyclegan-512")
     assert (
-        choose(paired=True, device="cpu") == "pix2pix-64-cpu" and choose(paired=False, device="cuda") == "cyclegan-256"
+        choose_translator_preset(paired=True, device="cpu") == "pix2pix-64-cpu"
+        and choose_translator_preset(paired=False, device="cuda") == "cyclegan-256"
     )
 
 
 def test_presets_at_another_size():
-    assert resized(find_preset("pix2pix-256"), 96).generator["num_downs"] == 5
-    assert (resized(find_preset("cyclegan-256"), 128).load_px, resized(find_preset("pix2pix-64-cpu"), 64)) == (
+    assert resize_config(find_translator_preset("pix2pix-256"), 96).generator["num_downs"] == 5
+    assert (
+        resize_config(find_translator_preset("cyclegan-256"), 128).load_px,
+        resize_config(find_translator_preset("pix2pix-64-cpu"), 64),
+    ) == (
         143,
-        find_preset("pix2pix-64-cpu"),
+        find_translator_preset("pix2pix-64-cpu"),
     )
 
 
 def test_the_published_presets_are_the_papers():
-    cycle, pix = find_preset("cyclegan-256"), find_preset("pix2pix-256")
+    cycle, pix = find_translator_preset("cyclegan-256"), find_translator_preset("pix2pix-256")
     assert (cycle.loss, cycle.cycle, cycle.identity, cycle.pool, cycle.batch_size) == ("lsgan", 10, 0.5, 50, 1)
     assert (pix.loss, pix.l1, pix.pool, pix.batch_size) == ("ns", 100, 0, 1)
     for each in (cycle, pix):
         assert (each.g_lr, each.d_lr, each.beta1, each.load_px, each.resolution) == (2e-4, 2e-4, 0.5, 286, 256)
     G, D = ganvas.build("cyclegan", **cycle.generator), ganvas.build("pix2pix", network="D", **pix.discriminator)
     assert (G.config.n_blocks, G.config.ngf, D.patch_px) == (9, 64, 70)
-    assert isinstance(adversarial_loss(cycle), losses.LeastSquares)
+    assert isinstance(build_translator_loss(cycle), losses.LeastSquares)
 
 
 @pytest.mark.parametrize("data", ["nowhere", 7, (torch.zeros(3, 3, 16, 16, dtype=torch.uint8),)])

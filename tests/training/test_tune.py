@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from ganvas.errors import BadConfig, GanvasError, MissingExtra
-from ganvas.training.generator_loop import as_pictures
-from ganvas.training.presets import find_preset
+from ganvas.training.generator_loop import as_image_dataset
+from ganvas.training.presets import find_generator_preset
 from ganvas.training.tune import tune
 from tests.training import tiny
 
@@ -17,7 +17,9 @@ pytest.importorskip("optuna")
 def search(judge, tmp_path=None, **changes):
     start = tiny.config(batch_size=4, total_kimg=0.016)
     wanted = {"minutes": 5.0, "trials": 4} | changes
-    return tune(as_pictures(tiny.pictures(), start), start=start, judge=judge, folder=tmp_path, device="cpu", **wanted)
+    return tune(
+        as_image_dataset(tiny.pictures(), start), start=start, metric=judge, folder=tmp_path, device="cpu", **wanted
+    )
 
 
 def judged_by(values):
@@ -29,7 +31,7 @@ def judged_by(values):
 def test_the_best_trial_becomes_a_preset_file(tmp_path):
     found = search(judged_by([50.0, 20.0, 70.0, 30.0]), tmp_path / "tune")
     assert found.best.number == 1 and [trial.kimg for trial in found.trials] == [0.016] * 4
-    config = find_preset(str(found.path))
+    config = find_generator_preset(str(found.path))
     assert config == found.config
     assert config.g_lr == found.best.settings["g_lr"] and config.total_kimg == 0.016 and config.minutes is None
     written = json.loads(found.path.read_text())["found"]

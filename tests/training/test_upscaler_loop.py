@@ -12,14 +12,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import ganvas
-from ganvas.datasets.crops import Photos
+from ganvas.datasets.crops import PhotoDataset
 from ganvas.errors import BadConfig, BadInput, GanvasError, Stopped
 from ganvas.models.srvgg import SRVGG, SRVGGConfig
 from ganvas.training import upscaler_bench as benches, upscaler_loop as loop
+from ganvas.training.distributed import init_distributed
 from ganvas.training.run import list_runs, read_log
 from ganvas.training.settings import apply_settings
 from ganvas.training.state import read_state
-from ganvas.training.upscaler_config import RECIPES, UpscalerConfig, find_recipe
+from ganvas.training.upscaler_config import UPSCALER_PRESETS, UpscalerConfig, find_upscaler_preset
 from ganvas.training.upscaler_loop import train_upscaler
 from ganvas.weights.checkpoint import save
 
@@ -90,10 +91,10 @@ def test_photos_that_were_kept_back_come_out_better_than_from_the_start():
     done = train_upscaler(photos(12), config=settings, device="cpu")
     assert done.finished and done.discriminator is None and isinstance(done.upscaler, SRVGG)
     found = next(line for line in reversed(done.log) if "psnr" in line)
-    _, kept = Photos.of(photos(12)).parted(2)
+    _, kept = PhotoDataset.of(photos(12)).split(2)
     truths = [kept.whole(i) for i in range(2)]
-    repeated = [loop.shrunk(truth, 2).repeat(2, axis=0).repeat(2, axis=1) for truth in truths]
-    start = loop.figures_of(repeated, truths, 2)
+    repeated = [loop.bicubic_downscale(truth, 2).repeat(2, axis=0).repeat(2, axis=1) for truth in truths]
+    start = loop.compute_sr_metrics(repeated, truths, 2)
     assert found["psnr"] > start["psnr"] + 0.5 and found["ssim"] > start["ssim"] + 0.03
     losses = [line["pixel"] for line in done.log if "pixel" in line]
     assert losses[-1] < losses[0]
@@ -102,7 +103,7 @@ def test_photos_that_were_kept_back_come_out_better_than_from_the_start():
 def test_the_second_stage_trains_both_networks_with_the_rates_of_its_own():
     seen = {}
 
-    class Spy(benches.UpscalerBench):
+    class Spy(benches.UpscalerTrainer):
         def gan_step(self, low, high):
             seen.setdefault("before", [p.clone() for p in self.params_D])
             seen["lr"] = self.opt_G.param_groups[0]["lr"], self.opt_D.param_groups[0]["lr"]
@@ -111,7 +112,7 @@ def test_the_second_stage_trains_both_networks_with_the_rates_of_its_own():
             seen["after"] = [p.clone() for p in self.params_D]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "UpscalerBench", Spy)
+        patch.setattr(loop, "UpscalerTrainer", Spy)
         settings = config(**GAN, schedule="constant", lr=1e-3, gan_lr=2e-4, d_lr=3e-4)
         done = train_upscaler(photos(), config=settings, device="cpu")
     assert seen["lr"] == (2e-4, 3e-4)
@@ -127,11 +128,13 @@ def test_the_generators_gradient_is_that_of_the_written_sum(gan):
     torch.manual_seed(0)
     settings = config(**{**GAN, "gan": gan, "pixel_kimg": 0}, pixel_weight=0.7, gan_weight=0.3)
     G, D = loop._networks(settings)
-    pairs = loop.Pairs(Photos.of(photos()), loop._pair_config(settings), seed=0)
-    bench = benches.UpscalerBench(G, D, settings, pairs, distance=None, world=loop.join("cpu"), run=loop.MemoryRun())
+    pairs = loop.SRDataset(PhotoDataset.of(photos()), loop._pair_config(settings), seed=0)
+    bench = benches.UpscalerTrainer(
+        G, D, settings, pairs, distance=None, world=init_distributed("cpu"), run=loop.MemoryRun()
+    )
     low, high = bench.draw()
     caught = []
-    bench.learn = lambda opt, params, name, **_: caught.append([p.grad.clone() for p in params])
+    bench.apply_gradients = lambda opt, params, name, **_: caught.append([p.grad.clone() for p in params])
     D.eval()  # spectral norms stand still
     bench.gan_step(low, high)
     G.zero_grad()
@@ -196,7 +199,7 @@ def test_what_comes_out_upscales_and_lists(tmp_path):
     (listed,) = list_runs(tmp_path / "runs")
     assert (listed.status, listed.preset, listed.kimg) == ("finished", "mine", 0.012)
     sheet = Image.open(next(folder.glob("fakes-*.jpg")))
-    assert sheet.width > 4 * loop.SHOWN_PX
+    assert sheet.width > 4 * loop.SHEET_CROP_PX
     report = (folder / "report.html").read_text()
     assert "ganvas upscale -i small.jpg" in report and "beside bicubic" in report
 
@@ -227,7 +230,7 @@ def test_it_goes_on_from_weights_of_the_same_shape(tmp_path):
 def poisoned(when):
     """NaN into a weight of the upscaler, after the steps for which `when` holds."""
 
-    def step(self, low, high, original=benches.UpscalerBench.pixel_step):
+    def step(self, low, high, original=benches.UpscalerTrainer.pixel_step):
         original(self, low, high)
         if when(self):
             with torch.no_grad():
@@ -239,13 +242,13 @@ def poisoned(when):
 def test_weights_that_became_nan_step_back_and_go_on_with_other_crops(tmp_path, monkeypatch):
     drawn = []
 
-    def draw(self, original=benches.UpscalerBench.draw):
+    def draw(self, original=benches.UpscalerTrainer.draw):
         low, high = original(self)
         drawn.append((self.nimg, self.attempt, low.sum().item()))
         return low, high
 
-    monkeypatch.setattr(benches.UpscalerBench, "pixel_step", poisoned(lambda b: b.nimg == 6 and b.attempt == 0))
-    monkeypatch.setattr(benches.UpscalerBench, "draw", draw)
+    monkeypatch.setattr(benches.UpscalerTrainer, "pixel_step", poisoned(lambda b: b.nimg == 6 and b.attempt == 0))
+    monkeypatch.setattr(benches.UpscalerTrainer, "draw", draw)
     events = []
     done = train_upscaler(
         photos(),
@@ -264,7 +267,7 @@ def test_weights_that_became_nan_step_back_and_go_on_with_other_crops(tmp_path, 
 
 
 def test_trouble_that_comes_again_ends_in_words(monkeypatch):
-    monkeypatch.setattr(benches.UpscalerBench, "pixel_step", poisoned(lambda b: b.nimg >= 4))
+    monkeypatch.setattr(benches.UpscalerTrainer, "pixel_step", poisoned(lambda b: b.nimg >= 4))
     with pytest.raises(GanvasError, match=r"again after a remedy.*lower learning rates"):
         train_upscaler(photos(), config=config(save_minutes=0.00001), device="cpu")
 
@@ -273,7 +276,7 @@ def test_too_little_memory_is_answered_with_the_settings_that_help(monkeypatch):
     def fail(self, low, high):
         raise MemoryError
 
-    monkeypatch.setattr(benches.UpscalerBench, "pixel_step", fail)
+    monkeypatch.setattr(benches.UpscalerTrainer, "pixel_step", fail)
     with pytest.raises(GanvasError, match="batch_size=1 or --set low_px=8"):
         train_upscaler(photos(), config=config(), device="cpu")
 
@@ -282,9 +285,9 @@ def test_too_little_memory_is_answered_with_the_settings_that_help(monkeypatch):
 # Recipes and settings
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", UPSCALER_PRESETS)
 def test_every_recipe_makes_three_steps(name, monkeypatch):
-    recipe = find_recipe(name)
+    recipe = find_upscaler_preset(name)
     monkeypatch.setattr(loop, "feature_distance_on", lambda device: lambda a, b: (a - b).square().mean(dim=(1, 2, 3)))
     narrow = {"num_feat": 4, "num_block": 1, "num_grow_ch": 2} if recipe.family == "rrdbnet" else SMALL
     settings = dataclasses.replace(
@@ -312,7 +315,7 @@ def test_features_that_are_not_here_are_asked_for(tmp_path, monkeypatch):
 
 
 def test_settings_go_to_json_and_back_and_take_text():
-    for recipe in RECIPES.values():
+    for recipe in UPSCALER_PRESETS.values():
         assert UpscalerConfig.from_json(json.loads(json.dumps(recipe.config.to_json()))) == recipe.config
     changed = apply_settings(config(), {"generator.num_feat": "9", "kernel_px": "7,9", "minutes": "3"})
     assert (changed.generator["num_feat"], changed.kernel_px, changed.minutes) == (9, (7, 9), 3.0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ganvas.training.warp import SYM6, mirrored, move, straight, warp, warp_straight
+from ganvas.training.warp import SYM6, reflect_index, straight, warp, warp_exact, warp_straight
 
 
 def affine(*rows):
@@ -73,7 +73,7 @@ def test_whole_steps_are_exact_and_the_warp_agrees(x, y):
     img, inverse = smooth(32, 24), affine((1.0, 0.0, x), (0.0, 1.0, y)).repeat(2, 1, 1)
     padded = F.pad(img, (23, 23, 31, 31), mode="reflect")
     expected = padded[:, :, 31 + y : 31 + y + 32, 23 + x : 23 + x + 24]
-    assert torch.equal(move(img, inverse), expected)
+    assert torch.equal(warp_exact(img, inverse), expected)
     assert (warp(img, inverse) - expected).abs().max() < 0.03
 
 
@@ -81,7 +81,7 @@ def test_whole_steps_are_exact_and_the_warp_agrees(x, y):
 def test_quarter_turns_are_exact_and_the_warp_agrees(turns):
     img, inverse = smooth(24, 24), rotation(90 * turns).round().repeat(2, 1, 1)
     expected = torch.rot90(img, turns, (2, 3))
-    assert torch.equal(move(img, inverse), expected)
+    assert torch.equal(warp_exact(img, inverse), expected)
     assert (warp(img, inverse) - expected).abs().max() < 0.03
 
 
@@ -89,13 +89,13 @@ def test_turn_mirror_and_step_together():
     """T = step ∘ turn ∘ mirror moves contents; the matrix leads back."""
     img = torch.rand(1, 1, 6, 6)
     mirror, turn, step = affine((-1.0, 0, 0), (0, 1, 0)), rotation(90).round(), affine((1.0, 0, 2), (0, 1, -1))
-    one_by_one = move(move(move(img, mirror), turn), step)
-    assert torch.equal(move(img, mirror @ turn @ step), one_by_one)
+    one_by_one = warp_exact(warp_exact(warp_exact(img, mirror), turn), step)
+    assert torch.equal(warp_exact(img, mirror @ turn @ step), one_by_one)
 
 
 def test_places_beyond_a_border_are_counted_back():
-    assert mirrored(torch.arange(-5, 9), 4).tolist() == [1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1, 2]
-    assert mirrored(torch.tensor([-3, 0, 2]), 1).tolist() == [0, 0, 0]
+    assert reflect_index(torch.arange(-5, 9), 4).tolist() == [1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1, 2]
+    assert reflect_index(torch.tensor([-3, 0, 2]), 1).tolist() == [0, 0, 0]
 
 
 def test_gradients_of_both_orders():
@@ -103,7 +103,9 @@ def test_gradients_of_both_orders():
     inverse = torch.cat([rotation(20), affine((1.4, 0.3, 1.0), (0.0, 0.6, -0.7))])
     assert torch.autograd.gradcheck(lambda x: warp(x, inverse), img)
     assert torch.autograd.gradgradcheck(lambda x: warp(x, inverse).pow(3), img)
-    assert torch.autograd.gradgradcheck(lambda x: move(x, affine((-1.0, 0, 1), (0, 1, -1)).repeat(2, 1, 1)).pow(3), img)
+    assert torch.autograd.gradgradcheck(
+        lambda x: warp_exact(x, affine((-1.0, 0, 1), (0, 1, -1)).repeat(2, 1, 1)).pow(3), img
+    )
 
 
 @pytest.mark.parametrize(("height", "width"), [(20, 20), (12, 24), (5, 4)])

@@ -13,14 +13,14 @@ from ganvas.training import bench as benches
 from ganvas.training.generator_loop import train
 from ganvas.training.run import read_log
 from ganvas.training.state import read_state
-from ganvas.training.watchdog import Remedy, Vitals, Watchdog
+from ganvas.training.watchdog import HealthMetrics, Remedy, Watchdog
 from tests.training import tiny
 
-HEALTHY = Vitals(
+HEALTHY = HealthMetrics(
     kimg=20,
     steps=1000,
     loss_D=1.0,
-    clueless_D=1.39,
+    chance_loss_D=1.39,
     sign_real=0.6,
     diversity=0.8,
     grad_norm_D=1,
@@ -31,7 +31,7 @@ HEALTHY = Vitals(
 def look(watchdog, ticks, **changes):
     """The first finding within so many ticks like these, and after how many."""
     for tick in range(1, ticks + 1):
-        finding = watchdog.look(dataclasses.replace(HEALTHY, **changes))
+        finding = watchdog.check(dataclasses.replace(HEALTHY, **changes))
         if finding is not None:
             return finding, tick
     return None, ticks
@@ -51,7 +51,7 @@ SICK = {
 def test_each_trouble_is_named_once_it_has_lasted(trouble):
     changes, ticks, words = SICK[trouble]
     watchdog = Watchdog()
-    assert look(watchdog, 10) == (None, 10) and watchdog.calm
+    assert look(watchdog, 10) == (None, 10) and watchdog.is_healthy
     finding, after = look(watchdog, 20, **changes)
     assert finding.trouble == trouble and after == ticks and words in finding.words
     assert finding.remedy(penalised=True) != Remedy() != finding.remedy(penalised=False)
@@ -64,8 +64,8 @@ def test_a_passing_trouble_is_forgiven(trouble):
     watchdog = Watchdog()
     look(watchdog, 10)
     for _ in range(3):
-        assert look(watchdog, ticks - 1, **changes)[0] is None and not watchdog.calm
-        assert look(watchdog, 1)[0] is None and watchdog.calm
+        assert look(watchdog, ticks - 1, **changes)[0] is None and not watchdog.is_healthy
+        assert look(watchdog, 1)[0] is None and watchdog.is_healthy
 
 
 def test_a_young_generator_may_be_dull_and_an_old_one_that_never_rose_may_not():
@@ -89,7 +89,7 @@ def test_losing_most_of_its_variety_is_a_collapse_too():
 
 
 def test_a_critic_without_scale_never_wins():
-    assert look(Watchdog(), 20, clueless_D=0.0, loss_D=-5)[0] is None
+    assert look(Watchdog(), 20, chance_loss_D=0.0, loss_D=-5)[0] is None
 
 
 def test_a_rare_gradient_that_is_not_finite_is_forgiven():
@@ -113,7 +113,7 @@ def test_the_watchdogs_memory_survives_a_stop():
 def poisoned(when):
     """Put NaN into a gradient of the generator at the steps for which `when` holds."""
 
-    def step(self, batch, original=benches.Bench.generator_step):
+    def step(self, batch, original=benches.GeneratorTrainer.generator_step):
         original(self, batch)
         if when(self):
             with torch.no_grad():
@@ -123,7 +123,7 @@ def poisoned(when):
 
 
 def test_weights_that_became_nan_step_back_once_with_half_the_learning_rate(tmp_path, monkeypatch):
-    monkeypatch.setattr(benches.Bench, "generator_step", poisoned(lambda b: b.nimg == 24 and b.attempt == 0))
+    monkeypatch.setattr(benches.GeneratorTrainer, "generator_step", poisoned(lambda b: b.nimg == 24 and b.attempt == 0))
     events = []
     done = train(
         tiny.pictures(),
@@ -142,7 +142,7 @@ def test_weights_that_became_nan_step_back_once_with_half_the_learning_rate(tmp_
 
 
 def test_a_run_that_fails_again_stops_with_words_and_leaves_good_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(benches.Bench, "generator_step", poisoned(lambda b: b.nimg >= 24))
+    monkeypatch.setattr(benches.GeneratorTrainer, "generator_step", poisoned(lambda b: b.nimg >= 24))
     steps = []
     with pytest.raises(GanvasError, match=r"again after a remedy.*lower learning rate"):
         train(
@@ -222,7 +222,7 @@ HOPELESS = {"augment": "none", "r1_gamma": 0.001, "g_lr": 1e-12, "d_lr": 0.01, "
 def test_fifty_pictures_are_learnt_by_heart_and_the_watchdog_says_so(monkeypatch):
     monkeypatch.setattr("ganvas.training.watchdog.WARM_UP_KIMG", 0.1)
     monkeypatch.setattr("ganvas.training.watchdog.WARM_UP_STEPS", 0)
-    monkeypatch.setattr("ganvas.training.watchdog.CLUELESS_SHARE", 0.0)
+    monkeypatch.setattr("ganvas.training.watchdog.MIN_D_LOSS_SHARE", 0.0)
     events = []
     done = train(
         tiny.pictures(50),
@@ -260,9 +260,9 @@ def test_augmentation_at_its_limit_is_said_to_leak():
 
 
 def test_mean_w_never_takes_in_what_is_not_finite():
-    from ganvas.training.pair import Pair, build_pair
+    from ganvas.training.pair import GANPair, build_pair
 
     G, D = build_pair(tiny.config(), resolution=16, channels=3, c_dim=0)
-    pair = Pair(G, D, c_dim=0, dtype=torch.float32)
+    pair = GANPair(G, D, c_dim=0, dtype=torch.float32)
     pair.follow_mean_w(torch.full((8,), math.nan), 0.5)
     assert G.w_avg.isfinite().all()

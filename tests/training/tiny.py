@@ -5,7 +5,7 @@ import dataclasses
 import torch
 
 from ganvas.training.config import TrainConfig
-from ganvas.training.presets import PRESETS
+from ganvas.training.presets import GENERATOR_PRESETS
 
 STYLE = {"channel_base": 64, "channel_max": 8, "num_mapping_layers": 2}
 
@@ -39,7 +39,7 @@ def config(**changes):
 
 def narrowed(name, **changes):
     """A preset with its narrowest networks and small pictures, three steps of two pictures each."""
-    preset = PRESETS[name].config
+    preset = GENERATOR_PRESETS[name].config
     few = {"z_dim": 8, "w_dim": 8}
     size = 32 if preset.family == "stylegan3" else min(preset.resolution, 64)
     generator, discriminator = {

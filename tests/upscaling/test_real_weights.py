@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import ganvas
 from ganvas.images.photo import Photo
 from ganvas.metrics.pixels import sharpness
-from ganvas.upscaling.upscale import LIGHT, STRONG, upscale
+from ganvas.upscaling.upscale import LIGHT_MODEL, STRONG_MODEL, upscale
 from ganvas.weights import catalogue
 
 LEVEL = 2 / 255
@@ -21,7 +21,7 @@ def sample(size=96):
     return Photo(img=img[:, :, 0:size, 180 : 180 + size].contiguous())
 
 
-@pytest.mark.parametrize("name", [LIGHT, "realesr-animevideov3", STRONG])
+@pytest.mark.parametrize("name", [LIGHT_MODEL, "realesr-animevideov3", STRONG_MODEL])
 def test_tiles_do_not_show_colours_stay_and_the_picture_is_sharper(name):
     catalogue.get(name)
     net, photo = ganvas.load(name), sample()
@@ -34,8 +34,8 @@ def test_tiles_do_not_show_colours_stay_and_the_picture_is_sharper(name):
 
 
 def test_the_fast_form_is_near():
-    catalogue.get(STRONG)
-    net, photo = ganvas.load(STRONG), sample(48)
+    catalogue.get(STRONG_MODEL)
+    net, photo = ganvas.load(STRONG_MODEL), sample(48)
     with torch.no_grad():
         off = (net(photo.img, precision="fast") - net(photo.img)).abs() / LEVEL
     assert float(off.mean()) < 0.4 and float(off.max()) < 16

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 
 import ganvas
+from ganvas.datasets.crops import bicubic_downscale, bicubic_upscale
 from ganvas.images.photo import Photo
 from ganvas.images.tensors import from_pixels, to_pixels
-from ganvas.training.upscaler_loop import enlarge, enlarged, figures_of, shrunk
-from ganvas.upscaling.upscale import LIGHT, upscale
+from ganvas.training.upscaler_loop import compute_sr_metrics, upscale_pixels
+from ganvas.upscaling.upscale import LIGHT_MODEL, upscale
 
 
 def sample():
@@ -19,27 +20,30 @@ def sample():
 
 
 def test_it_beats_bicubic_by_what_is_promised():
-    net, truth = ganvas.load(LIGHT), sample()
-    low = shrunk(truth, 4)
-    ours, plain = (figures_of([made], [truth], 4) for made in (enlarge(net, low), enlarged(low, 4)))
+    net, truth = ganvas.load(LIGHT_MODEL), sample()
+    low = bicubic_downscale(truth, 4)
+    ours, plain = (
+        compute_sr_metrics([made], [truth], 4) for made in (upscale_pixels(net, low), bicubic_upscale(low, 4))
+    )
     assert ours["psnr"] > plain["psnr"] + 0.8 and ours["psnr_y"] > plain["psnr_y"] + 0.8
     assert ours["ssim"] > plain["ssim"] + 0.015
 
 
 def test_the_edge_of_a_picture_is_no_worse_than_by_resampling():
     """Beyond it the network sees black, which figures with a border left out do not tell."""
-    net, truth = ganvas.load(LIGHT), sample()
-    low = shrunk(truth, 4)
+    net, truth = ganvas.load(LIGHT_MODEL), sample()
+    low = bicubic_downscale(truth, 4)
     frame = np.ones(truth.shape[:2], bool)
     frame[4:-4, 4:-4] = False
     ours, plain = (
-        np.square(img[frame].astype(float) - truth[frame]).mean() for img in (enlarge(net, low), enlarged(low, 4))
+        np.square(img[frame].astype(float) - truth[frame]).mean()
+        for img in (upscale_pixels(net, low), bicubic_upscale(low, 4))
     )
     assert ours < 1.05 * plain
 
 
 def test_it_is_small_and_its_card_says_where_it_comes_from():
-    net = ganvas.load(LIGHT)
+    net = ganvas.load(LIGHT_MODEL)
     assert net.scale == 4 and sum(p.numel() for p in net.parameters()) < 700_000
     assert net.facts["licence"] == "Apache-2.0" and "CC0" in net.facts["faces"]
     assert len(net.facts["photos"]) == 25 and all("," in who for who in net.facts["photos"].values())
@@ -50,12 +54,12 @@ def test_it_is_small_and_its_card_says_where_it_comes_from():
 
 def test_tiles_do_not_show():
     photo = Photo(img=from_pixels(sample()[:96, :128]))
-    whole, tiled = (upscale(photo, model=LIGHT, tile=tile).img for tile in (1000, 40))
+    whole, tiled = (upscale(photo, model=LIGHT_MODEL, tile=tile).img for tile in (1000, 40))
     assert float((whole - tiled).abs().max()) < 2 / 255
 
 
 def test_flat_colours_stay_what_they_are():
-    net = ganvas.load(LIGHT)
+    net = ganvas.load(LIGHT_MODEL)
     for colour in ([-1.0, -1, -1], [1.0, 1, 1], [0.2, -0.4, 0.9]):
         img = torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, 48, 48)
         with torch.no_grad():

@@ -9,7 +9,7 @@ from ganvas.images.photo import Photo
 from ganvas.models.rrdbnet import RRDBConfig, RRDBNet
 from ganvas.ops import memory
 from ganvas.upscaling import tiles
-from ganvas.upscaling.tiles import LOCK_SIGMA_PX, cuts, overlap_for, tile_for, with_colours_of
+from ganvas.upscaling.tiles import LOCK_SIGMA_PX, match_colours, overlap_for, split_evenly, tile_for
 from ganvas.upscaling.upscale import upscale
 from tests.upscaling.nets import Repeat, small_srvgg
 
@@ -65,8 +65,8 @@ def test_a_near_sighted_network_gets_all_it_sees():
 
 
 def test_cuts_cover_without_gaps():
-    assert cuts(10, 3) == [(0, 3), (3, 7), (7, 10)]
-    assert cuts(2, 5) == [(0, 1), (1, 2)] or sum(b - a for a, b in cuts(2, 5)) == 2
+    assert split_evenly(10, 3) == [(0, 3), (3, 7), (7, 10)]
+    assert split_evenly(2, 5) == [(0, 1), (1, 2)] or sum(b - a for a, b in split_evenly(2, 5)) == 2
 
 
 def test_when_memory_runs_out_tiles_are_halved_and_the_result_is_the_same():
@@ -125,7 +125,7 @@ def test_the_tile_follows_the_memory(monkeypatch):
 def test_memory_a_pixel_is_counted_on_the_layers():
     net = small_srvgg(4)
     largest = max(6, 3 * 16) * 4  # features, or the picture of 4 × 4 pixels for each: bytes a pixel
-    assert memory.bytes_a_pixel(net, torch.zeros(1, 3, 16, 16)) == memory.COPIES * largest
+    assert memory.bytes_per_pixel(net, torch.zeros(1, 3, 16, 16)) == memory.LAYER_COPIES * largest
 
 
 def test_free_memory_is_a_plausible_number():
@@ -142,5 +142,5 @@ def test_broad_colours_stay_and_detail_is_the_networks():
     detail = torch.zeros(1, 1, 64, 64)
     detail[..., ::2, ::2] = 0.5
     detail[..., 1::2, 1::2] = -0.5
-    assert torch.allclose(with_colours_of(detail, torch.zeros(1, 1, 32, 32), factor=2), detail, atol=1e-6)
+    assert torch.allclose(match_colours(detail, torch.zeros(1, 1, 32, 32), factor=2), detail, atol=1e-6)
     assert LOCK_SIGMA_PX == 4

@@ -7,14 +7,14 @@ import torch
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
-from ganvas.images.transparency import spread_colours
+from ganvas.images.transparency import fill_transparent_colours
 from ganvas.models.mlp import MLPConfig, MLPGenerator
 from ganvas.models.protocol import SizeRules
 from ganvas.models.rrdbnet import RRDBConfig, RRDBNet
-from ganvas.ops.compare import psnr_db
-from ganvas.upscaling.resample import Axis, resampled
-from ganvas.upscaling.tiles import PARTS
-from ganvas.upscaling.upscale import UpscaleConfig, Upscaling, _passes, upscale, upscaler
+from ganvas.ops.compare import psnr_rgb
+from ganvas.upscaling.resample import Axis, resample_box
+from ganvas.upscaling.tiles import STEPS_PER_TILE
+from ganvas.upscaling.upscale import UpscaleConfig, Upscaling, _num_passes, upscale, upscaler
 from ganvas.weights.checkpoint import save
 from tests.upscaling.nets import Repeat, small_srvgg
 
@@ -36,7 +36,7 @@ def test_any_scale(scale):
     [(4, 4, 1), (4, 2, 1), (4, 6, 1), (4, 6.1, 2), (4, 16, 2), (2, 3, 1), (2, 4, 2), (3, 9, 2), (1, 5, 1)],
 )
 def test_the_network_runs_as_often_as_the_scale_needs(net_scale, scale, passes):
-    assert _passes(net_scale, scale) == passes
+    assert _num_passes(net_scale, scale) == passes
 
 
 def test_a_cascade_is_the_network_on_its_own_answer():
@@ -57,7 +57,7 @@ def test_thin_and_tiny_pictures(height, width):
 def test_strength_blends_with_plain_resampling():
     net, source = small_srvgg(2), photo()
     none, half, full = (upscale(source, model=net, strength=s).img for s in (0, 0.5, 1))
-    plain = resampled(source.img, Axis(source_px=12, result_px=24), Axis(source_px=10, result_px=20), (0, 0, 24, 20),
+    plain = resample_box(source.img, Axis(source_px=12, result_px=24), Axis(source_px=10, result_px=20), (0, 0, 24, 20),
                       (0, 0))  # fmt: skip
     assert torch.allclose(none, plain.clamp(-1, 1), atol=1e-6)
     inside = (none.abs() < 1) & (full.abs() < 1)
@@ -116,7 +116,7 @@ def test_no_halo_around_what_is_cut_out():
     alpha = ((x - 20).square() + (y - 20).square() < 144).float()[None, None]
     red, green = (torch.tensor(colour).view(1, 3, 1, 1) for colour in ([1.0, -1, -1], [-1.0, 1, -1]))
     source = Photo(img=torch.where(alpha == 1, red, green), alpha=alpha)
-    assert torch.allclose(spread_colours(source.img, alpha), red.expand(1, 3, 40, 40), atol=1e-5)
+    assert torch.allclose(fill_transparent_colours(source.img, alpha), red.expand(1, 3, 40, 40), atol=1e-5)
     result = upscale(source, model=Repeat(2), scale=3)
     assert float((result.img - red).abs().max()) < 1e-4
 
@@ -124,9 +124,9 @@ def test_no_halo_around_what_is_cut_out():
 def test_spreading_leaves_what_shows_alone():
     source = photo()
     alpha = (torch.rand(1, 1, 12, 10) > 0.7).float() * 0.5
-    spread = spread_colours(source.img, alpha)
+    spread = fill_transparent_colours(source.img, alpha)
     assert torch.equal(spread[(alpha > 0).expand_as(spread)], source.img[(alpha > 0).expand_as(spread)])
-    assert torch.equal(spread_colours(source.img, torch.zeros_like(alpha)), source.img)
+    assert torch.equal(fill_transparent_colours(source.img, torch.zeros_like(alpha)), source.img)
 
 
 def test_a_network_for_one_channel_runs_on_each():
@@ -162,7 +162,7 @@ def test_a_file_is_a_model_too(tmp_path):
     net = small_srvgg(2)
     save(net, tmp_path / "mine.safetensors")
     ours, theirs = (upscale(photo(), model=model).img for model in (net, str(tmp_path / "mine.safetensors")))
-    assert psnr_db(ours, theirs) > 60
+    assert psnr_rgb(ours, theirs) > 60
 
 
 def test_somebodys_own_network_needs_no_more_than_the_protocol():
@@ -181,12 +181,12 @@ def test_somebodys_own_network_needs_no_more_than_the_protocol():
 def test_progress_counts_tiles_and_what_a_deep_network_has_done_of_one():
     seen = []
     upscale(photo(40, 40), model=Repeat(2), tile=20, on_step=lambda done, total: seen.append((done, total)))
-    assert seen == [(PARTS * tile, 4 * PARTS) for tile in (1, 2, 3, 4)]
+    assert seen == [(STEPS_PER_TILE * tile, 4 * STEPS_PER_TILE) for tile in (1, 2, 3, 4)]
     seen.clear()
     net = RRDBNet(RRDBConfig(num_feat=4, num_block=5, num_grow_ch=2, scale=4)).eval()
     upscale(photo(), model=net, on_step=lambda done, total: seen.append(done / total))
     assert seen == [0.2, 0.4, 0.6, 0.8, 0.95, 1.0]
-    assert net.heed is None
+    assert net.on_progress is None
 
 
 def test_progress_can_stop_the_work():
@@ -196,7 +196,7 @@ def test_progress_can_stop_the_work():
     net = RRDBNet(RRDBConfig(num_feat=4, num_block=5, num_grow_ch=2, scale=4)).eval()
     with pytest.raises(Stopped, match="enough"):
         upscale(photo(), model=net, on_step=stop)
-    assert net.heed is None
+    assert net.on_progress is None
 
 
 @pytest.mark.parametrize(

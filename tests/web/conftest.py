@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 
 import ganvas
 from ganvas.editing.directions import Direction, save_directions
-from ganvas.inversion.optimise import EFFORTS
+from ganvas.inversion.optimise import EFFORT_STAGES
 from ganvas.web.config import StudioConfig
 from ganvas.web.serve import server_config
 from ganvas.weights import store
@@ -38,9 +38,9 @@ def ganvas_home(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def short_searches():
     """Inversions of ten steps: what they find is tested elsewhere."""
-    few = tuple(replace(stage, steps=steps) for stage, steps in zip(EFFORTS["fast"], (3, 3, 4), strict=True))
+    few = tuple(replace(stage, steps=steps) for stage, steps in zip(EFFORT_STAGES["fast"], (3, 3, 4), strict=True))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(EFFORTS, "fast", few)
+        patch.setitem(EFFORT_STAGES, "fast", few)
         yield
 
 

@@ -21,8 +21,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ganvas.images.sixteen import PNG_SIGNATURE, png_chunk
 from ganvas.web.config import StudioConfig
-from ganvas.web.errors import words_of
-from ganvas.web.studio import give_back
+from ganvas.web.errors import public_message
+from ganvas.web.studio import release_memory
 
 from .conftest import changed, heard, png
 
@@ -51,8 +51,8 @@ def alive(studio):
     """After every test: the studio answers, and everything that was opened is closed."""
     yield
     assert studio.http.get("/api/info").status_code == 200
-    for desk in list(studio.inside.desks.values()):
-        studio.inside.leave(desk)
+    for desk in list(studio.inside.open_photos.values()):
+        studio.inside.close_photo(desk)
 
 
 def refused(answer, status):
@@ -333,11 +333,11 @@ def test_what_we_did_not_foresee_is_told_without_details(studio, monkeypatch):
 
 
 def test_paths_are_taken_out_of_messages():
-    said = words_of(
+    said = public_message(
         Exception("cannot read /home/me/.cache/ganvas/x.pt: see https://a.example/b/c, or C:\\Users\\me\\y.png")
     )
     assert said == "cannot read x.pt: see https://a.example/b/c, or y.png"
-    assert words_of(Exception("1/2 of 3 and/or so")) == "1/2 of 3 and/or so"
+    assert public_message(Exception("1/2 of 3 and/or so")) == "1/2 of 3 and/or so"
 
 
 # -- many at once
@@ -373,14 +373,14 @@ def test_two_hundred_uploads_at_once(studio):
         answers = list(pool.map(upload, range(200)))
     assert set(answers) <= {200, 429, 503}
     assert answers.count(200) == 6  # as many as have room
-    assert len(studio.inside.desks) == 6
+    assert len(studio.inside.open_photos) == 6
     assert studio.inside.uploads.waiting == 0
 
 
 def test_the_oldest_forgotten_photo_makes_room(studio):
     opened = [studio.open()["id"] for _ in range(6)]
     assert studio.http.post("/api/sessions", files={"photo": png()}).status_code == 429
-    studio.inside.desks[opened[2]].seen_sec -= 1000
+    studio.inside.open_photos[opened[2]].last_request_sec -= 1000
     assert studio.open()["id"]
     assert studio.http.get(f"/api/sessions/{opened[2]}").status_code == 404
     assert studio.http.get(f"/api/sessions/{opened[3]}").status_code == 200
@@ -388,7 +388,7 @@ def test_the_oldest_forgotten_photo_makes_room(studio):
 
 def test_too_many_jobs_are_refused(studio):
     gate = threading.Event()
-    studio.inside.jobs.ask(lambda: gate.wait(20))
+    studio.inside.jobs.submit(lambda: gate.wait(20))
     try:
         answers = [studio.http.post("/api/directions/find", json={"model": "runs/tiny"}).status_code for _ in range(20)]
     finally:
@@ -429,11 +429,11 @@ def test_a_client_without_a_connection_that_still_asks_has_not_vanished(studio, 
     job = studio.post(f"{opened['id']}/invert", effort="best")
     until = time.monotonic() + 1.5
     while time.monotonic() < until:
-        desk = studio.inside.desks[opened["id"]]
-        desk.left_sec = desk.seen_sec = time.monotonic() - 10
+        desk = studio.inside.open_photos[opened["id"]]
+        desk.disconnected_sec = desk.last_request_sec = time.monotonic() - 10
         assert studio.http.get(f"/api/jobs/{job['id']}").json()["state"] != "cancelled"
         sweep()
-    assert not studio.inside.jobs.find(job["id"]).stopping.is_set()
+    assert not studio.inside.jobs.find(job["id"]).cancel_requested.is_set()
 
 
 def test_a_client_that_vanishes_in_the_middle_of_an_upload(studio):
@@ -471,10 +471,10 @@ def test_memory_comes_back_when_clients_vanish(studio):
             studio.http.get(f"/api/sessions/{id}/photo.jpg", params={"size": 1000})
         full = resident()
         for id in ids:
-            desk = studio.inside.desks[id]
-            desk.seen_sec -= 10_000  # nobody came back
+            desk = studio.inside.open_photos[id]
+            desk.last_request_sec -= 10_000  # nobody came back
         studio.inside.sweep()
-        assert not studio.inside.desks
+        assert not studio.inside.open_photos
         return full
 
     visit()  # what is read and kept on first use is not what vanishes
@@ -496,7 +496,7 @@ def large_photo():
 
 
 def settle(studio):
-    studio.inside.jobs.ask(give_back).result(30)
+    studio.inside.jobs.submit(release_memory).result(30)
     gc.collect()
 
 
@@ -506,13 +506,13 @@ def resident():
 
 
 def test_a_watcher_that_does_not_read_costs_little():
-    from ganvas.web.desk import WAITING_EVENTS, Watcher
+    from ganvas.web.desk import MAX_QUEUED_EVENTS, EventQueue
 
     async def flood():
-        watcher = Watcher()
+        watcher = EventQueue()
         for seq in range(1000):
-            watcher.tell(({"type": "preview", "seq": seq}, b"x"))
+            watcher.send(({"type": "preview", "seq": seq}, b"x"))
         await asyncio.sleep(0.05)
         return watcher._events.qsize()
 
-    assert asyncio.run(flood()) <= WAITING_EVENTS
+    assert asyncio.run(flood()) <= MAX_QUEUED_EVENTS

@@ -6,7 +6,7 @@ import pytest
 from starlette.exceptions import HTTPException
 
 from ganvas.errors import BadConfig
-from ganvas.web.jobs import QUICK_AT_ONCE, Job, Jobs, finite
+from ganvas.web.jobs import MAX_QUICK_CALLS, Job, Jobs, json_safe
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_quick_things_pass_between_the_steps_of_long_ones(jobs):
 
     job = jobs.start(Job("long", work))
     begun.wait(10)
-    quick = jobs.ask(lambda: order.append("quick"))
+    quick = jobs.submit(lambda: order.append("quick"))
     go.set()
     job.ended.wait(10)
     quick.result(10)
@@ -48,7 +48,7 @@ def test_a_job_that_waits_is_cancelled_at_once_and_one_that_runs_at_its_next_ste
 
     running = jobs.start(Job("long", work))
     begun.wait(10)
-    waiting = jobs.start(Job("later", work, tell=lambda job: told.append(job.state)))
+    waiting = jobs.start(Job("later", work, on_update=lambda job: told.append(job.state)))
     jobs.cancel(waiting)
     assert waiting.ended.is_set() and told[-1] == "cancelled"
     jobs.cancel(running)
@@ -64,25 +64,25 @@ def test_errors_are_told_and_the_next_job_runs(jobs):
     assert good.ended.wait(10) and good.result == 7
     assert bad.error["kind"] == "BadConfig" and bad.error["message"] == "no such thing"
     with pytest.raises(ZeroDivisionError):
-        jobs.ask(lambda: 1 / 0).result(10)
+        jobs.submit(lambda: 1 / 0).result(10)
 
 
 def test_too_much_is_refused(jobs):
     gate, begun = threading.Event(), threading.Event()
-    jobs.ask(lambda: (begun.set(), gate.wait(10)))
+    jobs.submit(lambda: (begun.set(), gate.wait(10)))
     begun.wait(10)
     try:
         for _ in range(2):
             jobs.start(Job("waits", lambda job: None))
         with pytest.raises(HTTPException, match="2 jobs wait"):
             jobs.start(Job("one too many", lambda job: None))
-        for _ in range(QUICK_AT_ONCE):
-            jobs.ask(lambda: None)
+        for _ in range(MAX_QUICK_CALLS):
+            jobs.submit(lambda: None)
         with pytest.raises(HTTPException, match="busy"):
-            jobs.ask(lambda: None)
+            jobs.submit(lambda: None)
     finally:
         gate.set()
 
 
 def test_json_has_no_infinities():
-    assert finite({"a": [float("inf"), 1.5], "b": (float("nan"), "x")}) == {"a": [None, 1.5], "b": [None, "x"]}
+    assert json_safe({"a": [float("inf"), 1.5], "b": (float("nan"), "x")}) == {"a": [None, 1.5], "b": [None, "x"]}

@@ -11,7 +11,15 @@ from PIL import Image
 from ganvas.editing.recipe import Recipe
 from ganvas.errors import BadImage
 from ganvas.images.sixteen import png_chunk
-from ganvas.web.keepsake import CARD, CHUNK, MOST, MOST_ENTRIES, into_png, kept_history, read_keepsake
+from ganvas.web.keepsake import (
+    CARD,
+    MAX_HISTORY_ENTRIES,
+    MAX_MEMBER_BYTES,
+    PNG_CHUNK,
+    embed_in_png,
+    read_project_file,
+    trim_history,
+)
 
 from .conftest import pixels_of, png
 
@@ -68,7 +76,7 @@ def test_other_programs_see_a_plain_png(saved):
 
 def test_it_is_left_out_where_it_is_not_wanted(studio, id):
     plain = studio.saved(id, format="png", editing=False).content
-    assert CHUNK not in plain
+    assert PNG_CHUNK not in plain
     assert studio.open(plain)["resumable"] is False
     assert studio.open(plain)["recipe"]["steps"][0]["direction"] == "smile"
     job = studio.wait(studio.post(f"{id}/render", format="jpeg"))
@@ -87,7 +95,7 @@ def test_it_may_be_edited_as_a_new_picture_instead(studio, saved):
     assert state["history"] == [{"at": 0, "step": "open", "label": ""}]
     plain = studio.saved(opened["id"], format="png").content
     assert np.array_equal(pixels_of(plain), pixels_of(saved))
-    assert plain.count(CHUNK) == 1  # not one in the other
+    assert plain.count(PNG_CHUNK) == 1  # not one in the other
 
 
 def test_a_picture_from_a_seed_comes_back(studio):
@@ -103,17 +111,17 @@ def test_a_picture_from_a_seed_comes_back(studio):
 
 def test_a_long_history_keeps_its_beginning_and_what_is_near():
     history = [Recipe(seed=seed) for seed in range(500)]
-    kept, at = kept_history(history, 400)
-    assert len(kept) == MOST_ENTRIES
+    kept, at = trim_history(history, 400)
+    assert len(kept) == MAX_HISTORY_ENTRIES
     assert kept[0] is history[0] and kept[at] is history[400]
     assert kept[at + 1] is history[401] and kept[at - 1] is history[399]
-    assert kept_history(history[:3], 1) == (history[:3], 1)
+    assert trim_history(history[:3], 1) == (history[:3], 1)
 
 
 def test_large_recipes_do_not_outgrow_the_file(monkeypatch):
-    monkeypatch.setitem(MOST, CARD, 4000)
+    monkeypatch.setitem(MAX_MEMBER_BYTES, CARD, 4000)
     history = [Recipe(seed=seed, source="x" * 300) for seed in range(30)]
-    kept, at = kept_history(history, 29)
+    kept, at = trim_history(history, 29)
     assert kept[0] is history[0] and kept[at] is history[29] and 2 <= len(kept) < 8
 
 
@@ -164,10 +172,10 @@ def broken_files(kept):
 
 
 def test_what_is_not_as_we_write_it_is_refused(studio, kept):
-    assert read_keepsake(kept, upload_bytes=LIMIT) is not None
+    assert read_project_file(kept, upload_bytes=LIMIT) is not None
     for why, file in broken_files(kept):
         with pytest.raises(BadImage, match="session"):
-            read_keepsake(file, upload_bytes=LIMIT)
+            read_project_file(file, upload_bytes=LIMIT)
         answer = studio.http.post("/api/sessions", files={"photo": ("a.ganvas", file)})
         assert why == "too large" or answer.status_code == 422, why
 
@@ -175,8 +183,8 @@ def test_what_is_not_as_we_write_it_is_refused(studio, kept):
 def test_a_picture_with_a_damaged_one_is_still_a_picture(studio, kept):
     for why, file in broken_files(kept):
         if why != "too large":  # for this studio it is not
-            assert studio.open(into_png(png(), file))["resumable"] is False
-    assert png_chunk(CHUNK, b"") in into_png(png(), b"")
+            assert studio.open(embed_in_png(png(), file))["resumable"] is False
+    assert png_chunk(PNG_CHUNK, b"") in embed_in_png(png(), b"")
 
 
 def test_of_another_generator_it_is_refused_when_it_is_taken_up(studio, kept):

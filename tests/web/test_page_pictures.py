@@ -151,7 +151,7 @@ def people(open_studio, config, workplace, monkeypatch):
     (workplace / "more" / "people").mkdir(parents=True)
     ganvas.save(G, workplace / "more" / "people" / "model.safetensors")
     studio = open_studio(changed(config, runs=workplace / "more"))
-    monkeypatch.setattr(studio.inside.shelf, "finder", TwoFaces)
+    monkeypatch.setattr(studio.inside.registry, "finder", TwoFaces)
     return studio
 
 

@@ -14,13 +14,13 @@ import pytest
 
 from ganvas.errors import BadConfig
 from ganvas.web.config import StudioConfig
-from ganvas.web.serve import _listen, address_of, serve
+from ganvas.web.serve import _listen, serve, studio_url
 
 
 def test_the_address_can_be_typed():
-    assert address_of(StudioConfig()) == "http://127.0.0.1:7860/"
-    assert address_of(StudioConfig(host="::1")) == "http://[::1]:7860/"
-    assert address_of(StudioConfig(host="0.0.0.0", token="a b" * 8)).startswith("http://localhost:7860/?token=a%20b")
+    assert studio_url(StudioConfig()) == "http://127.0.0.1:7860/"
+    assert studio_url(StudioConfig(host="::1")) == "http://[::1]:7860/"
+    assert studio_url(StudioConfig(host="0.0.0.0", token="a b" * 8)).startswith("http://localhost:7860/?token=a%20b")
 
 
 def test_a_port_that_is_taken_is_named():

@@ -152,7 +152,7 @@ def test_the_latest_slide_wins(studio, id):
         heard(socket, lambda m: m["type"] == "state")
 
         gate = threading.Event()
-        inside.jobs.ask(lambda: gate.wait(10))  # the device is at something else
+        inside.jobs.submit(lambda: gate.wait(10))  # the device is at something else
         for seq in range(20):
             socket.send(json.dumps({"type": "slide", "direction": "smile", "amount": seq / 10, "seq": seq}))
         socket.send(json.dumps({"type": "nonsense"}))  # its answer comes at once, after all slides were taken
@@ -195,7 +195,7 @@ def test_a_closed_session_is_gone(studio):
 
 
 def test_a_slide_that_breaks_is_shown_again_with_less_of_the_tuning(studio, id, monkeypatch):
-    session = studio.inside.desks[id].session
+    session = studio.inside.open_photos[id].session
     monkeypatch.setattr(type(session), "first_share", 0.5)
     monkeypatch.setattr(session, "share_of", lambda recipe: 0.25 if recipe.amount("smile") > 2 else 0.5)
     with studio.socket(id) as socket:
@@ -215,7 +215,7 @@ def test_a_slide_that_breaks_is_shown_again_with_less_of_the_tuning(studio, id, 
 
 def test_an_inversion_that_is_cancelled_before_it_began_leaves_the_photo_as_it_was(studio):
     opened, gate = studio.open(), threading.Event()
-    busy = studio.inside.jobs.ask(lambda: gate.wait(20))
+    busy = studio.inside.jobs.submit(lambda: gate.wait(20))
     job = studio.post(f"{opened['id']}/invert")
     assert studio.http.get(f"/api/sessions/{opened['id']}").json()["state"] == "inverting"
     studio.http.delete(f"/api/jobs/{job['id']}")

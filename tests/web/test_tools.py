@@ -89,7 +89,7 @@ def test_mixing_with_another_photo_is_a_job_and_one_step(studio, id):
 
 
 def test_a_style_is_listed_and_painted(studio, id):
-    G = studio.inside.shelf.get("runs/tiny", task="generate")
+    G = studio.inside.registry.get("runs/tiny", task="generate")
     name, weight = next((n, p) for n, p in G.named_parameters() if n.endswith("conv1.weight"))
     noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(4)) * weight.std()
     save_style(Style(name="ink", tensors={name: noise}, parent=fingerprint(G), facts={"example": "ink.png"}))
@@ -131,7 +131,7 @@ def test_an_upscaler_of_ones_own_and_a_translator(studio, id, monkeypatch):
         "realesr-animevideov3": build("srvgg", scale=2, num_feat=4, num_conv=1).eval(),
         "vintage": build("cyclegan", ngf=4, n_blocks=1).eval(),
     }
-    monkeypatch.setattr(studio.inside.shelf, "get", lambda name, task: networks[name])
+    monkeypatch.setattr(studio.inside.registry, "get", lambda name, task: networks[name])
     job = studio.wait(studio.post(f"{id}/upscale", model="realesr-animevideov3", scale=2))
     assert job["state"] == "done", job
     job = studio.wait(studio.post(f"{id}/translate", model="vintage", strength=0.5))

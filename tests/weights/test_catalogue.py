@@ -17,8 +17,8 @@ import pytest
 
 from ganvas.errors import BadConfig, FetchError, GanvasError, Stopped
 from ganvas.weights import catalogue, sources, store
-from ganvas.weights.catalogue import ENTRIES, Entry, Pedigree
-from ganvas.weights.sources import Address, KeptFile, Member, Shipped, Wheel
+from ganvas.weights.catalogue import ENTRIES, CatalogueEntry, LicenceChain
+from ganvas.weights.sources import BundledSource, Member, StoredFile, UrlSource, WheelSource
 
 WEIGHTS = b"weights " * 1000
 TRAP = "import pathlib, os; pathlib.Path(os.environ['TRAP']).write_text('code was run')\n"
@@ -47,21 +47,21 @@ def write_wheel(folder: Path, files: dict[str, bytes], *, tag: str = "py3-none-a
     return path
 
 
-def wheel_of(archive: Path, *members: Member, **more) -> Wheel:
+def wheel_of(archive: Path, *members: Member, **more) -> WheelSource:
     data = archive.read_bytes()
-    return Wheel(
+    return WheelSource(
         package="fake-faces", version="1.0", size_bytes=len(data), sha256=sha256(data), members=members, **more
     )
 
 
-def entry_of(source, *, name="fake", restricted=False, opens=None) -> Entry:
-    return Entry(
+def entry_of(source, *, name="fake", restricted=False, opens=None) -> CatalogueEntry:
+    return CatalogueEntry(
         name=name,
         task="generate",
         about="made by the test",
         source=source,
         licence="non-commercial" if restricted else "MIT",
-        pedigree=Pedigree(package="MIT", weights="MIT", data="nothing", parent="nobody"),
+        pedigree=LicenceChain(package="MIT", weights="MIT", data="nothing", parent="nobody"),
         restricted=restricted,
         opens=opens,
     )
@@ -86,7 +86,7 @@ def index(tmp_path, monkeypatch):
 def add(monkeypatch):
     """Put an entry into the catalogue for this test."""
 
-    def put(entry: Entry) -> Entry:
+    def put(entry: CatalogueEntry) -> CatalogueEntry:
         monkeypatch.setitem(ENTRIES, entry.name, entry)
         return entry
 
@@ -142,7 +142,7 @@ def test_an_exchanged_wheel_is_refused(index, add):
 def test_a_wheel_of_the_same_length_is_refused_by_its_hash(index, add):
     archive = write_wheel(index, {"a.bin": WEIGHTS})
     source = wheel_of(archive, member("a.bin", WEIGHTS))
-    add(entry_of(Wheel(**{**vars(source), "sha256": "0" * 64})))
+    add(entry_of(WheelSource(**{**vars(source), "sha256": "0" * 64})))
     with pytest.raises(FetchError, match=f"expected SHA-256 {'0' * 64}, got {source.sha256}"):
         catalogue.get("fake")
 
@@ -177,7 +177,7 @@ def test_a_bomb_is_not_unpacked(index, add, tmp_path):
 @pytest.mark.parametrize("name", ["../a.bin", "/etc/a", "a/b", "..", ".hidden", "", "C:\\a", "a\nb"])
 def test_kept_files_have_plain_names_whatever_an_archive_calls_them(name):
     with pytest.raises(BadConfig, match="plain name"):
-        KeptFile(name=name)
+        StoredFile(name=name)
 
 
 def test_a_member_with_a_climbing_name_stays_inside(index, add):
@@ -195,14 +195,14 @@ def test_a_source_archive_is_never_built(index, add, tmp_path):
     (root / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: fake-faces\nVersion: 1.0\n")
     with tarfile.open(index / "fake_faces-1.0.tar.gz", "w:gz") as archive:
         archive.add(root, root.name)
-    add(entry_of(Wheel(package="fake-faces", version="1.0", size_bytes=1000, sha256="0" * 64, members=())))
+    add(entry_of(WheelSource(package="fake-faces", version="1.0", size_bytes=1000, sha256="0" * 64, members=())))
     with pytest.raises(FetchError, match="No matching distribution"):
         catalogue.get("fake")
 
 
 def test_another_version_is_not_taken_instead(index, add):
     write_wheel(index, {"a.bin": WEIGHTS}, version="2.0")
-    add(entry_of(Wheel(package="fake-faces", version="1.0", size_bytes=1000, sha256="0" * 64, members=())))
+    add(entry_of(WheelSource(package="fake-faces", version="1.0", size_bytes=1000, sha256="0" * 64, members=())))
     with pytest.raises(FetchError, match=r"pip could not fetch fake-faces==1\.0.*--from FILE"):
         catalogue.get("fake")
 
@@ -216,14 +216,14 @@ def test_a_pip_in_the_current_folder_is_not_run(index, add, tmp_path, monkeypatc
 
 
 def test_without_pip_the_message_says_how_to_get_it(add, monkeypatch):
-    add(entry_of(Wheel(package="fake-faces", version="1.0", size_bytes=1000, sha256="0" * 64, members=())))
+    add(entry_of(WheelSource(package="fake-faces", version="1.0", size_bytes=1000, sha256="0" * 64, members=())))
     monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(FetchError, match=r"ensurepip.*--from"):
         catalogue.get("fake")
 
 
 def test_stopping_ends_pip_too(index, add, monkeypatch):
-    add(entry_of(Wheel(package="fake-faces", version="1.0", size_bytes=1000, sha256="0" * 64, members=())))
+    add(entry_of(WheelSource(package="fake-faces", version="1.0", size_bytes=1000, sha256="0" * 64, members=())))
     started = []
     real = subprocess.Popen
 
@@ -245,7 +245,7 @@ def test_stopping_ends_pip_too(index, add, monkeypatch):
 
 
 def test_a_full_disk_is_named_when_pip_meets_it(index, add, monkeypatch):
-    add(entry_of(Wheel(package="fake-faces", version="1.0", size_bytes=1000, sha256="0" * 64, members=())))
+    add(entry_of(WheelSource(package="fake-faces", version="1.0", size_bytes=1000, sha256="0" * 64, members=())))
     real = subprocess.Popen
     code = "import sys; sys.exit('ERROR: Could not install packages: [Errno 28] No space left on device')"
     monkeypatch.setattr(subprocess, "Popen", lambda command, **more: real([sys.executable, "-c", code], **more))
@@ -293,9 +293,9 @@ def site(tmp_path):
     http.server_close()
 
 
-def address(site, data: bytes, **known) -> Address:
+def address(site, data: bytes, **known) -> UrlSource:
     (site.folder / "net.pkl").write_bytes(data)
-    return Address(url=f"{site.url}/net.pkl", file=KeptFile(name="net.pkl", **known))
+    return UrlSource(url=f"{site.url}/net.pkl", file=StoredFile(name="net.pkl", **known))
 
 
 def test_a_file_at_an_address_is_fetched_checked_and_kept(site, add):
@@ -343,11 +343,11 @@ def test_a_copy_of_the_file_can_be_handed_in(site, add, tmp_path):
 TWO = """
 import sys
 from ganvas.weights import catalogue
-from ganvas.weights.catalogue import ENTRIES, Entry, Pedigree
-from ganvas.weights.sources import Address, KeptFile
-source = Address(url=sys.argv[1], file=KeptFile(name="net.pkl"))
-pedigree = Pedigree(package="", weights="", data="")
-ENTRIES["fake"] = Entry(name="fake", task="generate", about="", source=source, licence="", pedigree=pedigree)
+from ganvas.weights.catalogue import ENTRIES, CatalogueEntry, LicenceChain
+from ganvas.weights.sources import UrlSource, StoredFile
+source = UrlSource(url=sys.argv[1], file=StoredFile(name="net.pkl"))
+pedigree = LicenceChain(package="", weights="", data="")
+ENTRIES["fake"] = CatalogueEntry(name="fake", task="generate", about="", source=source, licence="", pedigree=pedigree)
 print(len((catalogue.get("fake") / "net.pkl").read_bytes()))
 """
 
@@ -389,7 +389,7 @@ def test_resolve_never_fetches_and_says_how_to(site, add):
 )
 def test_an_unknown_name_is_answered_with_the_nearest(typed, meant):
     with pytest.raises(BadConfig, match=f"called '{typed}'; did you mean .*{re.escape(meant)}.*ganvas models list"):
-        catalogue.find(typed)
+        catalogue.find_entry(typed)
 
 
 def test_a_name_like_nothing_is_answered_without_a_guess():
@@ -427,7 +427,7 @@ def test_the_first_entries_are_there():
         "realesr-general-x4v3", "realesr-general-wdn-x4v3", "stylegan2-ffhq-1024", "stylegan2-afhqcat-512",
         "stylegan2-metfaces-1024", "stylegan3-t-ffhq-1024", "stylegan3-r-afhqv2-512",
     } <= set(ENTRIES)  # fmt: skip
-    assert catalogue.find("realesr-animevideov3-x4") is ENTRIES["realesr-animevideov3"]
+    assert catalogue.find_entry("realesr-animevideov3-x4") is ENTRIES["realesr-animevideov3"]
 
 
 @pytest.mark.parametrize("name", list(ENTRIES))
@@ -439,19 +439,19 @@ def test_every_entry_is_complete_and_honest(name):
     assert all(vars(entry.pedigree).values())
     assert entry.restricted == (entry.licence == "non-commercial")
     assert entry.opens is None or entry.opens in [file.name for file in entry.source.files]
-    if isinstance(entry.source, Wheel):
+    if isinstance(entry.source, WheelSource):
         assert all(
             re.fullmatch("[0-9a-f]{64}", digest)
             for digest in [entry.source.sha256, *(m.sha256 for m in entry.source.members)]
         )
         assert all(m.size_bytes for m in entry.source.members)
         assert any("LICENSE" in m.name for m in entry.source.members)  # a licence stays with its weights
-    elif isinstance(entry.source, Shipped):
+    elif isinstance(entry.source, BundledSource):
         assert entry.here
         catalogue.verify(name)
     else:
         assert entry.source.url.startswith("https://")
-        assert entry.checked == catalogue.NOT_TRIED
+        assert entry.checked == catalogue.UNVERIFIED
 
 
 def test_no_two_sources_share_a_folder():
@@ -468,21 +468,21 @@ def test_descendants_of_a_restricted_parent_are_restricted():
 def test_what_ships_is_here_in_an_empty_store_and_stays(monkeypatch, tmp_path):
     monkeypatch.setenv("GANVAS_HOME", str(tmp_path / "empty"))
     path = catalogue.resolve("compact-x4")
-    assert path.parent == sources.SHIPPED and catalogue.get("compact-x4") == path
+    assert path.parent == sources.SHIPPED_WEIGHTS and catalogue.get("compact-x4") == path
     with pytest.raises(FetchError, match="part of ganvas"):
         catalogue.remove("compact-x4")
     assert path.exists() and not (tmp_path / "empty").exists()
 
 
 def test_what_ships_and_is_gone_is_said_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(sources, "SHIPPED", tmp_path)
+    monkeypatch.setattr(sources, "SHIPPED_WEIGHTS", tmp_path)
     assert not ENTRIES["compact-x4"].here
     with pytest.raises(FetchError, match="install ganvas anew"):
         catalogue.get("compact-x4")
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if entry.checked != catalogue.NOT_TRIED])
+@pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if entry.checked != catalogue.UNVERIFIED])
 def test_a_checked_entry_can_be_fetched_loaded_and_run(name, monkeypatch):
     import torch
 

@@ -210,7 +210,7 @@ def test_another_size_than_known_is_refused_before_it_comes(server, tmp_path):
 
 
 def test_an_endless_answer_is_cut_off(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "MAX_BYTES", 300_000)
+    monkeypatch.setattr(room, "MAX_DOWNLOAD_BYTES", 300_000)
     server.headers = {"Content-Length": None, "Connection": "close"}
     with pytest.raises(FetchError, match="more bytes come"):
         download(server.url, tmp_path / "x.part")

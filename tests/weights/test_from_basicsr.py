@@ -10,13 +10,13 @@ from ganvas.errors import BadConfig, BrokenWeights, UnknownWeights, WeightsError
 from ganvas.models import build
 from ganvas.models.rrdbnet import UNetDiscriminator, UNetDiscriminatorConfig
 from ganvas.weights import from_basicsr
-from ganvas.weights.found import Found
+from ganvas.weights.found import FileContents
 from ganvas.weights.interpolate import interpolate_networks
 from tests.weights import foreign_img2img as foreign
 
 
 def found(tree, name="RealESRGAN.pth"):
-    return Found(path=Path(name), container="torch", tree=tree)
+    return FileContents(path=Path(name), container="torch", tree=tree)
 
 
 def picture(channels=3, height=8, width=12):

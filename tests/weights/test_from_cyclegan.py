@@ -12,12 +12,12 @@ import torch
 from ganvas.errors import BrokenWeights, UnknownWeights, WeightsError
 from ganvas.models.pix2pix import with_picture_statistics
 from ganvas.weights import from_basicsr, from_cyclegan, from_ncnn
-from ganvas.weights.found import Found
+from ganvas.weights.found import FileContents
 from tests.weights import foreign_img2img as foreign
 
 
 def found(state, path="latest_net_G.pth"):
-    return Found(path=Path(path), container="torch", tree=dict(state))
+    return FileContents(path=Path(path), container="torch", tree=dict(state))
 
 
 @torch.no_grad()

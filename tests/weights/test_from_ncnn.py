@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from ganvas.errors import BrokenWeights, UnknownWeights, WeightsError
 from ganvas.weights import from_ncnn
-from ganvas.weights.found import Found
+from ganvas.weights.found import FileContents
 
 
 class Writer:
@@ -178,7 +178,7 @@ def interpret(param, x):
 
 
 def read(param):
-    return from_ncnn.read(Found(path=param, container="ncnn"))
+    return from_ncnn.read(FileContents(path=param, container="ncnn"))
 
 
 @torch.no_grad()
@@ -327,7 +327,7 @@ def test_a_binary_or_endless_param_is_refused(tmp_path):
 
 def test_a_discriminator_is_not_in_it(tmp_path):
     with pytest.raises(UnknownWeights, match="no discriminator"):
-        from_ncnn.read(Found(path=write_srvgg(tmp_path), container="ncnn"), network="D")
+        from_ncnn.read(FileContents(path=write_srvgg(tmp_path), container="ncnn"), network="D")
 
 
 def test_mutated_files_raise_nothing_but_our_errors(tmp_path):

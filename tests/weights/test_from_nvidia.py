@@ -232,7 +232,7 @@ def random_stylegan3(**fields):
 
 
 def sg3_options(G) -> dict:
-    c = G.config.resolved()
+    c = G.config.resolve()
     return {
         "z_dim": c.z_dim, "c_dim": c.c_dim, "w_dim": c.w_dim, "img_resolution": c.img_resolution,
         "img_channels": c.img_channels, "mapping_kwargs": {"num_layers": c.num_mapping_layers},
@@ -261,7 +261,7 @@ def test_a_stylegan3_pickle_gives_the_same_pictures(tmp_path, fields):
     part.at("synthesis").notes |= {"output_scale": G.config.output_scale}
     part.at(f"synthesis.{G.synthesis.layer_names[0]}").notes["conv_clamp"] = G.config.conv_clamp
     loaded = ganvas.load(write_nvidia(tmp_path / "sg3.pkl", {"G_ema": part}))
-    assert loaded.config.resolved() == G.config.resolved()
+    assert loaded.config.resolve() == G.config.resolve()
     assert same_pictures(G, loaded)
 
 

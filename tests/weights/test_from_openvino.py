@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from ganvas.errors import BrokenWeights, UnknownWeights, UnsafeWeights, WeightsError
 from ganvas.weights import from_openvino
 from ganvas.weights.files import open_file
-from ganvas.weights.found import Found
+from ganvas.weights.found import FileContents
 from ganvas.weights.load import load
 
 Z, W = 6, 8
@@ -222,7 +222,7 @@ def test_another_openvino_model_is_not_taken(tmp_path):
     assert not from_openvino.fits(open_file(tmp_path / "Classifier.xml"))
     with pytest.raises(UnknownWeights):
         load(tmp_path / "Classifier.xml")
-    assert not from_openvino.fits(Found(tmp_path / "Classifier.xml", "torch", {}))
+    assert not from_openvino.fits(FileContents(tmp_path / "Classifier.xml", "torch", {}))
 
 
 @pytest.mark.parametrize("missing", ["MappingNetwork.xml", "MappingNetwork.bin", "SynthesisNetwork.bin"])

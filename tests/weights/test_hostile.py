@@ -17,7 +17,7 @@ import torch
 import ganvas
 from ganvas.errors import BrokenWeights, UnsafeWeights, WeightsError
 from ganvas.weights.files import open_file
-from ganvas.weights.intake import MAX_STEPS
+from ganvas.weights.intake import MAX_INSTRUCTIONS
 
 
 class Runs:
@@ -193,7 +193,7 @@ BOMBS = {
     ),
     "a circle": (b"]" + memo(0) + recall(0) + b"a", "refer to themselves"),
     "a circle of dicts": (b"}" + memo(0) + text("a") + b"}" + text("b") + recall(0) + b"ss", "refer to themselves"),
-    "too many steps": (b"N0" * (MAX_STEPS // 2 + 10) + b"N", "instructions"),
+    "too many steps": (b"N0" * (MAX_INSTRUCTIONS // 2 + 10) + b"N", "instructions"),
     "copies of a set": (
         name("builtins", "set") + memo(0) + b"](" + b"K\x01" * 100_000 + b"e" + memo(1)
         + (recall(0) + recall(1) + b"\x85R0") * 1000 + b"N",

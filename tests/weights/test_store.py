@@ -34,12 +34,12 @@ def test_home_is_where_the_environment_says(monkeypatch, tmp_path):
 
 def test_keep_makes_once_and_then_only_looks(monkeypatch):
     made = []
-    folder = store.keep("thing-1", lambda f: (made.append(f), write_file(f)), is_whole=has_file)
+    folder = store.ensure_folder("thing-1", lambda f: (made.append(f), write_file(f)), is_whole=has_file)
     assert (folder / "a.bin").read_bytes() == b"abc"
     monkeypatch.setattr(
-        store, "locked", lambda *a, **k: pytest.fail("what is whole needs no lock, and no right to write")
+        store, "lock", lambda *a, **k: pytest.fail("what is whole needs no lock, and no right to write")
     )
-    assert store.keep("thing-1", lambda f: pytest.fail("made twice"), is_whole=has_file) == folder
+    assert store.ensure_folder("thing-1", lambda f: pytest.fail("made twice"), is_whole=has_file) == folder
     assert len(made) == 1
 
 
@@ -49,16 +49,16 @@ def test_a_failing_make_leaves_the_store_as_it_was():
         raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError, match="in the middle"):
-        store.keep("thing-1", fail, is_whole=has_file)
+        store.ensure_folder("thing-1", fail, is_whole=has_file)
     assert not (store.weights_folder() / "thing-1").exists()
     assert not list((store.weights_folder() / ".making").iterdir())
 
 
 def test_a_damaged_folder_is_replaced():
-    folder = store.keep("thing-1", write_file, is_whole=has_file)
+    folder = store.ensure_folder("thing-1", write_file, is_whole=has_file)
     (folder / "a.bin").write_bytes(b"")
     (folder / "stray").write_bytes(b"x")
-    assert store.keep("thing-1", write_file, is_whole=has_file) == folder
+    assert store.ensure_folder("thing-1", write_file, is_whole=has_file) == folder
     assert [path.name for path in folder.iterdir()] == ["a.bin"]
 
 
@@ -79,7 +79,7 @@ def test_a_killed_process_leaves_neither_half_a_folder_nor_a_lock():
     assert done.stdout.strip() == "half-way"
     assert not (store.weights_folder() / "thing-1").exists()
     start = time.perf_counter()
-    folder = store.keep("thing-1", write_file, is_whole=has_file)
+    folder = store.ensure_folder("thing-1", write_file, is_whole=has_file)
     assert time.perf_counter() - start < 5
     assert has_file(folder)
 
@@ -111,7 +111,7 @@ def test_two_threads_take_turns():
 
     def work() -> None:
         nonlocal inside, most
-        with store.locked("key"):
+        with store.lock("key"):
             inside += 1
             most = max(most, inside)
             time.sleep(0.05)
@@ -140,7 +140,7 @@ def test_trouble_of_the_disk_is_named_and_says_what_to_do(code, words):
         raise OSError(code, os.strerror(code))
 
     with pytest.raises(FetchError, match=words) as caught:
-        store.keep("thing-1", fail, is_whole=has_file)
+        store.ensure_folder("thing-1", fail, is_whole=has_file)
     assert "GANVAS_HOME" in str(caught.value)
     assert str(store.weights_folder()) in str(caught.value)
 
@@ -149,7 +149,7 @@ def test_a_home_that_cannot_be_a_folder_is_named(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("GANVAS_HOME", str(tmp_path / "file"))
     with pytest.raises(FetchError, match="GANVAS_HOME"):
-        store.keep("thing-1", write_file, is_whole=has_file)
+        store.ensure_folder("thing-1", write_file, is_whole=has_file)
 
 
 def test_too_small_a_disk_is_named_before_the_download(monkeypatch):
@@ -161,10 +161,10 @@ def test_too_small_a_disk_is_named_before_the_download(monkeypatch):
 
 
 def test_remove_frees_what_was_there():
-    store.keep("thing-1", write_file, is_whole=has_file)
-    assert store.remove("thing-1") == 3
+    store.ensure_folder("thing-1", write_file, is_whole=has_file)
+    assert store.remove_folder("thing-1") == 3
     assert not (store.weights_folder() / "thing-1").exists()
-    assert store.remove("thing-1") == 0
+    assert store.remove_folder("thing-1") == 0
 
 
 def test_sha256_is_the_known_one(tmp_path):

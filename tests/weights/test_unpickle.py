@@ -15,13 +15,13 @@ from ganvas.errors import BrokenWeights, UnknownWeights
 from ganvas.weights.allowed import Record
 from ganvas.weights.archives import read_npy
 from ganvas.weights.files import open_file
-from ganvas.weights.intake import Intake
+from ganvas.weights.intake import ReadLimits
 from ganvas.weights.unpickle import unpickle
 
 
 def read(tree, protocol):
     data = pickle.dumps(tree, protocol=protocol)
-    return unpickle(memoryview(bytearray(data)), Intake("test", len(data)))
+    return unpickle(memoryview(bytearray(data)), ReadLimits("test", len(data)))
 
 
 def same(a, b) -> bool:
@@ -90,7 +90,7 @@ def test_both_spellings_of_numpys_modules_are_known(here, there, protocol):
     if b"\x95" in data[:3]:  # the frame's length has changed with the name
         data = data[:3] + struct.pack("<Q", len(data) - 11) + data[11:]
     assert there in data
-    assert same(unpickle(memoryview(bytearray(data)), Intake("test", len(data)))["a"], array)
+    assert same(unpickle(memoryview(bytearray(data)), ReadLimits("test", len(data)))["a"], array)
 
 
 def test_object_arrays_hold_inert_objects():
@@ -215,7 +215,7 @@ def test_a_structured_array_is_refused_in_words():
     data = io.BytesIO()
     np.save(data, np.zeros(3, dtype=[("a", "f4"), ("b", "i8")]))
     with pytest.raises(BrokenWeights, match="not that of a plain array"):
-        read_npy(memoryview(data.getvalue()), Intake("a.npy", len(data.getvalue())))
+        read_npy(memoryview(data.getvalue()), ReadLimits("a.npy", len(data.getvalue())))
 
 
 # ---- Files that are something else, each in plain words ------------------------------------------------------------

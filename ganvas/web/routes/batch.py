@@ -15,18 +15,18 @@ from ganvas.editing.recipe import Recipe
 from ganvas.web.batch import RESULT, batch_folder, run_batch
 from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job
-from ganvas.web.routes.common import EFFORTS, AStudio, started
+from ganvas.web.routes.common import EFFORT_NAMES, StudioDep, describe_job
 from ganvas.web.uploads import reading_form
 
 router = APIRouter(prefix="/api/batch", tags=["batch"])
-MOST_BATCHES = 3
+MAX_BATCHES = 3
 
 
 @router.post("")
-async def batch(request: Request, studio: AStudio) -> dict[str, Any]:
+async def batch(request: Request, studio: StudioDep) -> dict[str, Any]:
     """Form: `photos` (several), `recipe` (JSON), `effort`, `quality`. A job; its result names what failed and why."""
-    if len(list(studio.folder.glob("batch-*"))) >= MOST_BATCHES:
-        raise HTTPException(429, f"{MOST_BATCHES} batches are kept here already: fetch their results, or wait")
+    if len(list(studio.folder.glob("batch-*"))) >= MAX_BATCHES:
+        raise HTTPException(429, f"{MAX_BATCHES} batches are kept here already: fetch their results, or wait")
     most = studio.config.batch_photos
     async with reading_form(request, studio.uploads, studio.config, files=most, patience=10) as form:
         data = form.json("recipe")
@@ -34,25 +34,25 @@ async def batch(request: Request, studio: AStudio) -> dict[str, Any]:
             raise HTTPException(400, "a recipe is expected in the form's field 'recipe'")
         recipe = Recipe.from_json(json.dumps(data))
         effort, quality = form.text("effort") or recipe.effort, int(form.number("quality", 95) or 95)
-        if effort not in EFFORTS:
-            raise HTTPException(422, f"effort is one of {', '.join(EFFORTS)}, got {effort[:20]!r}")
+        if effort not in EFFORT_NAMES:
+            raise HTTPException(422, f"effort is one of {', '.join(EFFORT_NAMES)}, got {effort[:20]!r}")
         field = "photos" if "photos" in form.data else "photos[]"
-        job = Job("batch", lambda job: run_batch(studio, job, kept, recipe, effort=effort, quality=quality))
+        job = Job("batch", lambda job: run_batch(studio, job, saved, recipe, effort=effort, quality=quality))
         folder = batch_folder(studio, job.id)
         folder.mkdir()
         try:
-            kept: list[tuple[str, Path]] = []
+            saved: list[tuple[str, Path]] = []
             async for name, photo in form.each(field, limit=studio.config.upload_bytes, most=most):
-                kept.append((name, folder / f"{len(kept)}.photo"))
-                kept[-1][1].write_bytes(photo)
-            return started(studio.jobs.start(job))
+                saved.append((name, folder / f"{len(saved)}.photo"))
+                saved[-1][1].write_bytes(photo)
+            return describe_job(studio.jobs.start(job))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
 
 @router.get("/{id}/result.zip")
-def result(id: str, studio: AStudio) -> FileResponse:
+def result(id: str, studio: StudioDep) -> FileResponse:
     """The edited photos and the recipe."""
     job = studio.jobs.find(id)
     file = batch_folder(studio, job.id) / RESULT

@@ -9,49 +9,49 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from ganvas.session import Session
-from ganvas.web.desk import Desk
+from ganvas.web.desk import OpenPhoto
 from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job
 from ganvas.web.studio import Studio
 
-T = TypeVar("T")
-EFFORTS = ("fast", "standard", "best")
+_T = TypeVar("_T")
+EFFORT_NAMES = ("fast", "standard", "best")
 
 
-def studio_of(request: Request) -> Studio:
+def get_studio(request: Request) -> Studio:
     """The studio that this app is of."""
     studio: Studio = request.app.state.studio
     return studio
 
 
-def desk_of(request: Request, id: str) -> Desk:
+def get_open_photo(request: Request, id: str) -> OpenPhoto:
     """The desk named in the path."""
-    return studio_of(request).find(id)
+    return get_studio(request).find(id)
 
 
-AStudio = Annotated[Studio, Depends(studio_of)]
-ADesk = Annotated[Desk, Depends(desk_of)]
+StudioDep = Annotated[Studio, Depends(get_studio)]
+OpenPhotoDep = Annotated[OpenPhoto, Depends(get_open_photo)]
 
 
-async def on_device(studio: Studio, work: Callable[[], T]) -> T:
+async def run_on_device(studio: Studio, work: Callable[[], _T]) -> _T:
     """The result of something quick, done on the device's thread."""
-    result: T = await asyncio.wrap_future(studio.jobs.ask(work))
+    result: _T = await asyncio.wrap_future(studio.jobs.submit(work))
     return result
 
 
-def changing(studio: Studio, desk: Desk) -> Session:
+def require_idle_session(studio: Studio, open_photo: OpenPhoto) -> Session:
     """The session, if it may be changed now.
 
     Raises:
         NotReady: the photo is not in the model yet, or a job is at it.
     """
-    session = desk.ready()
-    busy = [job.kind for job in studio.jobs.open_of(desk.id) if job.kind != "render"]
+    session = open_photo.require_session()
+    busy = [job.kind for job in studio.jobs.open_jobs(open_photo.id) if job.kind != "render"]
     if busy:
         raise NotReady(f"this photo is being worked at ({busy[0]}): wait for that job, or cancel it")
     return session
 
 
-def started(job: Job) -> dict[str, Any]:
+def describe_job(job: Job) -> dict[str, Any]:
     """What a call that began a job answers."""
     return job.as_data()

@@ -16,33 +16,33 @@ from starlette.responses import FileResponse, Response
 from torch import Tensor
 
 from ganvas.editing.directions import Direction, add_directions
-from ganvas.editing.effect import sheet
-from ganvas.editing.leakage import measured_leakage
+from ganvas.editing.effect import direction_sheet
+from ganvas.editing.leakage import measure_leakage
 from ganvas.editing.learn import learn_direction
 from ganvas.editing.pca import pca
 from ganvas.editing.sefa import sefa
 from ganvas.errors import BadConfig, FetchError
-from ganvas.features.judges import USUAL, FaceJudge
-from ganvas.images.sheet import captioned
+from ganvas.features.judges import DEFAULT_FACE_SCORES, FaceScorer
+from ganvas.images.sheet import make_captioned_grid
 from ganvas.inversion.framing import is_aligned
 from ganvas.models.protocol import latents_from_seeds
 from ganvas.session import directions_of
 from ganvas.web.jobs import Job
-from ganvas.web.pictures import fitted, jpeg
-from ganvas.web.routes.common import AStudio, on_device, started
-from ganvas.web.routes.sessions import Body
+from ganvas.web.pictures import downscale_to_fit, encode_jpeg
+from ganvas.web.routes.common import StudioDep, describe_job, run_on_device
+from ganvas.web.routes.sessions import RequestBody
 from ganvas.web.studio import Studio
 from ganvas.weights import store
 from ganvas.weights.checkpoint import fingerprint
 
 router = APIRouter(prefix="/api", tags=["directions"])
 TRUNC = 0.7
-MOST_SEEDS = 64
+MAX_SEEDS = 64
 SHEET_PX, LEAKAGE_SEEDS = 160, 8
-KEPT_SAMPLES, KEPT_SEARCHES = 600, 8
+MAX_CACHED_SAMPLES, MAX_CACHED_SEARCHES = 600, 8
 
 
-class Search(Body):
+class FindDirectionsRequest(RequestBody):
     """Directions without labels."""
 
     model: str
@@ -52,14 +52,14 @@ class Search(Body):
     seed: int = Field(0, ge=0, lt=2**32)
 
 
-class Names(Body):
+class KeepDirectionsRequest(RequestBody):
     """Which of the found directions are kept, and under which names; counted from 1."""
 
     job: str
     names: dict[int, str]
 
 
-class Marks(Body):
+class LearnDirectionRequest(RequestBody):
     """Seeds that have it and seeds that have it not."""
 
     model: str
@@ -70,92 +70,94 @@ class Marks(Body):
 
 
 @router.get("/models/{name:path}/samples.jpg")
-async def samples(name: str, studio: AStudio, seeds: str = "0-15", size: int = 128) -> Response:
+async def samples(name: str, studio: StudioDep, seeds: str = "0-15", size: int = 128) -> Response:
     """Pictures from seeds, such as 7 or 0-15; several as one sheet."""
-    numbers = _numbers(seeds, most=MOST_SEEDS, what="seeds")
+    numbers = _parse_numbers(seeds, most=MAX_SEEDS, what="seeds")
     if not 16 <= size <= 512:
         raise HTTPException(422, f"size is from 16 to 512 pixels, got {size}")
-    studio.shelf.find(name, task="generate")
-    data = await on_device(studio, lambda: _samples(studio, name, numbers, size))
+    studio.registry.find(name, task="generate")
+    data = await run_on_device(studio, lambda: _render_samples(studio, name, numbers, size))
     return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=600"})
 
 
 @router.post("/directions/find")
-async def find(asked: Search, studio: AStudio) -> dict[str, Any]:
+async def find(body: FindDirectionsRequest, studio: StudioDep) -> dict[str, Any]:
     """Directions without labels: `sefa` from the weights, `pca` from samples. A job; its sheet has a row for each."""
-    if asked.method not in ("sefa", "pca"):
-        raise HTTPException(422, f"method is sefa or pca, got {asked.method[:20]!r}")
-    layers = _numbers(asked.layers, most=100, what="layers") if asked.layers else None
-    studio.shelf.find(asked.model, task="generate")
+    if body.method not in ("sefa", "pca"):
+        raise HTTPException(422, f"method is sefa or pca, got {body.method[:20]!r}")
+    layers = _parse_numbers(body.layers, most=100, what="layers") if body.layers else None
+    studio.registry.find(body.model, task="generate")
 
     def work(job: Job) -> dict[str, Any]:
-        G = studio.shelf.get(asked.model, task="generate")
-        look = sefa if asked.method == "sefa" else pca
-        found = look(G, count=asked.count, layers=layers, fingerprint=fingerprint(G))
-        _remember(studio, job.id, (asked.model, found))
-        _draw(studio, job, G, found, seed=asked.seed)
-        rows = [{"index": i, "share": d.facts.get("share"), "name": d.name} for i, d in enumerate(found, start=1)]
+        G = studio.registry.get(body.model, task="generate")
+        discover = sefa if body.method == "sefa" else pca
+        candidates = discover(G, count=body.count, layers=layers, fingerprint=fingerprint(G))
+        _remember_search(studio, job.id, (body.model, candidates))
+        _write_sheet(studio, job, G, candidates, seed=body.seed)
+        rows = [{"index": i, "share": d.facts.get("share"), "name": d.name} for i, d in enumerate(candidates, start=1)]
         return {"rows": rows, "sheet": f"/api/directions/{job.id}/sheet.jpg"}
 
-    return started(studio.jobs.start(Job("directions", work)))
+    return describe_job(studio.jobs.start(Job("directions", work)))
 
 
 @router.post("/directions/keep")
-async def keep(asked: Names, studio: AStudio) -> dict[str, Any]:
+async def keep(body: KeepDirectionsRequest, studio: StudioDep) -> dict[str, Any]:
     """Keep some of what a search found, under names of one's own: they are sliders from then on."""
-    if asked.job not in studio.searches:
+    if body.job not in studio.searches:
         raise HTTPException(404, "there is no such search any more: look again")
-    model, found = studio.searches[asked.job]
-    for index, name in asked.names.items():
+    model, candidates = studio.searches[body.job]
+    for index, name in body.names.items():
         _check_name(name)
-        if not 1 <= index <= len(found):
-            raise BadConfig(f"the search found {len(found)} directions, there is no number {index}")
-    chosen = [replace(found[index - 1], name=name) for index, name in asked.names.items()]
+        if not 1 <= index <= len(candidates):
+            raise BadConfig(f"the search found {len(candidates)} directions, there is no number {index}")
+    chosen = [replace(candidates[index - 1], name=name) for index, name in body.names.items()]
     if not chosen:
         raise BadConfig("none is named: give at least one a name")
-    await on_device(studio, lambda: _keep(studio, model, chosen, "the studio's search"))
+    await run_on_device(studio, lambda: _save_directions(studio, model, chosen, "the studio's search"))
     return {"saved": [one.name for one in chosen]}
 
 
 @router.post("/directions/learn")
-async def learn(asked: Marks, studio: AStudio) -> dict[str, Any]:
+async def learn(body: LearnDirectionRequest, studio: StudioDep) -> dict[str, Any]:
     """Learn a slider from marked seeds. A job: how well held-out marks are foretold, and what else moves."""
-    _check_name(asked.name)
-    if both := sorted(set(asked.like) & set(asked.dislike)):
+    _check_name(body.name)
+    if both := sorted(set(body.like) & set(body.dislike)):
         raise BadConfig(f"seed {both[0]} is marked both ways")
-    if not asked.like or not asked.dislike:
+    if not body.like or not body.dislike:
         raise BadConfig("both kinds of marks are needed: pictures that have it and pictures that have it not")
-    studio.shelf.find(asked.model, task="generate")
+    studio.registry.find(body.model, task="generate")
 
     def work(job: Job) -> dict[str, Any]:
-        G = studio.shelf.get(asked.model, task="generate")
-        known = directions_of(fingerprint(G))
-        for other in asked.keep:
-            if other not in known or known[other].space != "w":
-                there = ", ".join(n for n, d in known.items() if d.space == "w") or "none"
+        G = studio.registry.get(body.model, task="generate")
+        known_directions = directions_of(fingerprint(G))
+        for other in body.keep:
+            if other not in known_directions or known_directions[other].space != "w":
+                there = ", ".join(n for n, d in known_directions.items() if d.space == "w") or "none"
                 raise BadConfig(f"{other!r} cannot be held: no direction in space 'w' has that name; there: {there}")
-        w = _latents(G, [*asked.like, *asked.dislike]).mean(dim=1)
-        marks = torch.cat([torch.ones(len(asked.like)), torch.zeros(len(asked.dislike))])
-        found = learn_direction(w, marks, name=asked.name, keep=[known[other].vector[0] for other in asked.keep])
-        found = replace(found, fingerprint=fingerprint(G), facts={**found.facts, "keep": asked.keep})
+        w = _latents(G, [*body.like, *body.dislike]).mean(dim=1)
+        marks = torch.cat([torch.ones(len(body.like)), torch.zeros(len(body.dislike))])
+        direction = learn_direction(
+            w, marks, name=body.name, keep=[known_directions[other].vector[0] for other in body.keep]
+        )
+        direction = replace(direction, fingerprint=fingerprint(G), facts={**direction.facts, "keep": body.keep})
         job.step(1, 4)
-        _draw(studio, job, G, [found], seed=0)
-        leakage = _leakage(G, found, known)
+        _write_sheet(studio, job, G, [direction], seed=0)
+        leakage = _measure_leakage(G, direction, known_directions)
         job.step(3, 4)
-        _keep(studio, asked.model, [found], "marks in the studio")
+        _save_directions(studio, body.model, [direction], "marks in the studio")
         return {
-            "name": asked.name,
-            "auc": found.facts.get("auc"),
-            "used": int(found.facts.get("samples", len(marks))),
+            "name": body.name,
+            "auc": direction.facts.get("auc"),
+            "used": int(direction.facts.get("samples", len(marks))),
             "leakage": leakage,
             "sheet": f"/api/directions/{job.id}/sheet.jpg",
         }
 
-    return started(studio.jobs.start(Job("learn", work)))
+    return describe_job(studio.jobs.start(Job("learn", work)))
 
 
 @router.get("/directions/{id}/sheet.jpg")
-def sheet_of(id: str, studio: AStudio) -> FileResponse:
+def sheet_of(id: str, studio: StudioDep) -> FileResponse:
     """The sheet of a search, or of what was learnt: five amounts of each direction."""
     job = studio.jobs.find(id)
     file = studio.folder / f"{job.id}.sheet.jpg"
@@ -164,18 +166,18 @@ def sheet_of(id: str, studio: AStudio) -> FileResponse:
     return FileResponse(file, media_type="image/jpeg")
 
 
-def _numbers(text: str, *, most: int, what: str) -> list[int]:
+def _parse_numbers(text: str, *, most: int, what: str) -> list[int]:
     """ "0-3,8" → [0, 1, 2, 3, 8]."""
-    found: list[int] = []
+    numbers: list[int] = []
     for part in text.replace(" ", "").split(","):
         match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part)
         if not match:
             raise HTTPException(422, f"{what} are written as 0-3,8; cannot read {text[:40]!r}")
         first, last = int(match[1]), int(match[2] or match[1])
-        if last - first >= most or len(found) + last - first >= most:
+        if last - first >= most or len(numbers) + last - first >= most:
             raise HTTPException(422, f"up to {most} {what} at once")
-        found += range(first, last + 1)
-    return found
+        numbers += range(first, last + 1)
+    return numbers
 
 
 def _check_name(name: str) -> None:
@@ -191,63 +193,63 @@ def _latents(G: Any, seeds: Sequence[int]) -> Tensor:
     return ws
 
 
-def _samples(studio: Studio, name: str, seeds: list[int], size: int) -> bytes:
-    kept: OrderedDict[tuple[str, int, int], Tensor] = studio.samples
-    G = studio.shelf.get(name, task="generate")
+def _render_samples(studio: Studio, name: str, seeds: list[int], size: int) -> bytes:
+    cache: OrderedDict[tuple[str, int, int], Tensor] = studio.samples
+    G = studio.registry.get(name, task="generate")
     key = fingerprint(G)
     for seed in seeds:
-        if (key, seed, size) not in kept:
+        if (key, seed, size) not in cache:
             img = G.synthesis(_latents(G, [seed]), precision="fast").float().clamp(-1, 1)
-            kept[key, seed, size] = fitted(img.expand(-1, 3, -1, -1), longest_px=size)
-    found = [kept[key, seed, size] for seed in seeds]
-    while len(kept) > KEPT_SAMPLES:
-        kept.popitem(last=False)
+            cache[key, seed, size] = downscale_to_fit(img.expand(-1, 3, -1, -1), longest_px=size)
+    images = [cache[key, seed, size] for seed in seeds]
+    while len(cache) > MAX_CACHED_SAMPLES:
+        cache.popitem(last=False)
     if len(seeds) == 1:
-        return jpeg(found[0])
+        return encode_jpeg(images[0])
     columns = max(1, round(len(seeds) ** 0.5))
-    return jpeg(captioned(torch.cat(found), [str(seed) for seed in seeds], columns=columns))
+    return encode_jpeg(make_captioned_grid(torch.cat(images), [str(seed) for seed in seeds], columns=columns))
 
 
-def _remember(studio: Studio, id: str, search: tuple[str, list[Direction]]) -> None:
+def _remember_search(studio: Studio, id: str, search: tuple[str, list[Direction]]) -> None:
     studio.searches[id] = search
-    while len(studio.searches) > KEPT_SEARCHES:
+    while len(studio.searches) > MAX_CACHED_SEARCHES:
         studio.searches.popitem(last=False)
 
 
-def _draw(studio: Studio, job: Job, G: Any, found: Sequence[Direction], *, seed: int) -> None:
+def _write_sheet(studio: Studio, job: Job, G: Any, selected: Sequence[Direction], *, seed: int) -> None:
     rows = []
     ws = _latents(G, [seed])
-    for at, direction in enumerate(found, start=1):
+    for at, direction in enumerate(selected, start=1):
         with torch.no_grad():
-            rows.append(sheet(G, ws, direction, px=min(SHEET_PX, G.img_resolution)))
-        job.step(at, len(found) + 1)
-    (studio.folder / f"{job.id}.sheet.jpg").write_bytes(jpeg(torch.cat(rows, dim=2)))
+            rows.append(direction_sheet(G, ws, direction, px=min(SHEET_PX, G.img_resolution)))
+        job.step(at, len(selected) + 1)
+    (studio.folder / f"{job.id}.sheet.jpg").write_bytes(encode_jpeg(torch.cat(rows, dim=2)))
 
 
-def _leakage(G: Any, found: Direction, known: dict[str, Direction]) -> list[dict[str, Any]]:
+def _measure_leakage(G: Any, direction: Direction, known_directions: dict[str, Direction]) -> list[dict[str, Any]]:
     """What else moves: as face scorers see it where it knows faces, else by the angle to other directions."""
     if is_aligned(G, "auto"):
         try:
-            judge = FaceJudge([name for name in USUAL if name != found.name])
-            seen = measured_leakage(G, judge, _latents(G, range(LEAKAGE_SEEDS)), [found])
-            moved = dict(zip(seen.columns, seen.shift[0].tolist(), strict=True))
+            face_scorer = FaceScorer([name for name in DEFAULT_FACE_SCORES if name != direction.name])
+            leakage = measure_leakage(G, face_scorer, _latents(G, range(LEAKAGE_SEEDS)), [direction])
+            moved = dict(zip(leakage.columns, leakage.shift[0].tolist(), strict=True))
             return [{"name": n, "change": round(v, 3)} for n, v in moved.items() if v == v]
         except FetchError:
             pass
-    mine = found.vector[0]
-    others = {n: d.vector[0] for n, d in known.items() if d.space == "w" and n != found.name}
+    mine = direction.vector[0]
+    others = {n: d.vector[0] for n, d in known_directions.items() if d.space == "w" and n != direction.name}
     return [
         {"name": n, "change": round(float(torch.cosine_similarity(mine, v, dim=0)), 3), "angle": True}
         for n, v in others.items()
     ]
 
 
-def _keep(studio: Studio, model: str, found: Sequence[Direction], origin: str) -> None:
+def _save_directions(studio: Studio, model: str, selected: Sequence[Direction], origin: str) -> None:
     """Into the user's folder; sessions of this generator have the new sliders at once."""
     name = re.sub(r"[^A-Za-z0-9_-]", "_", model.rsplit("/", 1)[-1])
-    path = store.home() / "directions" / f"{name}-{found[0].fingerprint[:12]}.safetensors"
-    add_directions(found, path, licence="as the generator's", origin=origin)
-    for desk in list(studio.desks.values()):
-        if desk.session is not None and desk.session.recipe.fingerprint == found[0].fingerprint:
-            desk.session.directions = directions_of(found[0].fingerprint)
-            desk.tell_state()
+    path = store.home() / "directions" / f"{name}-{selected[0].fingerprint[:12]}.safetensors"
+    add_directions(selected, path, licence="as the generator's", origin=origin)
+    for open_photo in list(studio.open_photos.values()):
+        if open_photo.session is not None and open_photo.session.recipe.fingerprint == selected[0].fingerprint:
+            open_photo.session.directions = directions_of(selected[0].fingerprint)
+            open_photo.send_state()

@@ -11,20 +11,20 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from ganvas.editing.recipe import Recipe, step_of_data
+from ganvas.editing.recipe import Recipe, step_from_data
 from ganvas.errors import BadConfig
 from ganvas.images.encode import encode_image
-from ganvas.web.desk import state_of
+from ganvas.web.desk import build_state
 from ganvas.web.jobs import Job
-from ganvas.web.keepsake import into_png
-from ganvas.web.routes.common import ADesk, AStudio, changing, on_device, started
-from ganvas.web.routes.sessions import Body, download_name
+from ganvas.web.keepsake import embed_in_png
+from ganvas.web.routes.common import OpenPhotoDep, StudioDep, describe_job, require_idle_session, run_on_device
+from ganvas.web.routes.sessions import RequestBody, download_name
 
 router = APIRouter(prefix="/api/sessions/{id}", tags=["editing"])
 FORMATS = {"png": ("PNG", "image/png"), "jpeg": ("JPEG", "image/jpeg"), "webp": ("WEBP", "image/webp")}
 
 
-class Slider(Body):
+class SliderRequest(RequestBody):
     """A slider at an amount; "auto" and "-auto" find one."""
 
     direction: str
@@ -32,13 +32,13 @@ class Slider(Body):
     keep: list[str] = []
 
 
-class Goto(Body):
+class GotoRequest(RequestBody):
     """An entry of the history."""
 
     at: int
 
 
-class Rendering(Body):
+class RenderRequest(RequestBody):
     """How the finished photo is written."""
 
     format: str = "png"
@@ -47,85 +47,85 @@ class Rendering(Body):
 
 
 @router.post("/set")
-async def set_slider(asked: Slider, desk: ADesk, studio: AStudio) -> dict[str, Any]:
+async def set_slider(body: SliderRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Move a slider; the answer is the new state, or a job where the amount is to be found ("auto")."""
-    session = changing(studio, desk)
-    if isinstance(asked.amount, str):
+    session = require_idle_session(studio, open_photo)
+    if isinstance(body.amount, str):
 
         def work(job: Job) -> dict[str, Any]:
-            job.message = f"looking for the amount of {asked.direction}"
-            amount = session.set(asked.direction, asked.amount, keep=asked.keep)
-            desk.changed()
-            return {"direction": asked.direction, "amount": amount}
+            job.message = f"looking for the amount of {body.direction}"
+            amount = session.set(body.direction, body.amount, keep=body.keep)
+            open_photo.mark_changed()
+            return {"direction": body.direction, "amount": amount}
 
-        return started(studio.jobs.start(Job("auto", work, owner=desk.id, tell=desk.tell_job)))
-    await on_device(studio, lambda: session.set(asked.direction, asked.amount, keep=asked.keep))
-    desk.changed()
-    return state_of(desk)
+        return describe_job(studio.jobs.start(Job("auto", work, owner=open_photo.id, on_update=open_photo.send_job)))
+    await run_on_device(studio, lambda: session.set(body.direction, body.amount, keep=body.keep))
+    open_photo.mark_changed()
+    return build_state(open_photo)
 
 
 @router.post("/do")
-async def do(asked: dict[str, Any], desk: ADesk, studio: AStudio) -> dict[str, Any]:
+async def do(body: dict[str, Any], open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Any step, as data: `{"step": "mix", "seed": 5, "part": "colour", "strength": 0.7}`.
 
     A slider, a mix of the same part or a style of the same name replaces what it was before; strength or amount 0 takes
     it out.
     """
-    session, step = changing(studio, desk), step_of_data(asked)
-    await on_device(studio, lambda: session.put(step))
-    desk.changed()
-    return state_of(desk)
+    session, step = require_idle_session(studio, open_photo), step_from_data(body)
+    await run_on_device(studio, lambda: session.put(step))
+    open_photo.mark_changed()
+    return build_state(open_photo)
 
 
 @router.post("/undo")
-async def undo(desk: ADesk, studio: AStudio) -> dict[str, Any]:
+async def undo(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Take the last change back."""
-    await on_device(studio, changing(studio, desk).undo)
-    desk.changed()
-    return state_of(desk)
+    await run_on_device(studio, require_idle_session(studio, open_photo).undo)
+    open_photo.mark_changed()
+    return build_state(open_photo)
 
 
 @router.post("/redo")
-async def redo(desk: ADesk, studio: AStudio) -> dict[str, Any]:
+async def redo(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Do again what was taken back."""
-    await on_device(studio, changing(studio, desk).redo)
-    desk.changed()
-    return state_of(desk)
+    await run_on_device(studio, require_idle_session(studio, open_photo).redo)
+    open_photo.mark_changed()
+    return build_state(open_photo)
 
 
 @router.post("/goto")
-async def goto(asked: Goto, desk: ADesk, studio: AStudio) -> dict[str, Any]:
+async def goto(body: GotoRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Go to an entry of the history."""
-    session = changing(studio, desk)
-    await on_device(studio, lambda: session.goto(asked.at))
-    desk.changed()
-    return state_of(desk)
+    session = require_idle_session(studio, open_photo)
+    await run_on_device(studio, lambda: session.goto(body.at))
+    open_photo.mark_changed()
+    return build_state(open_photo)
 
 
 @router.get("/recipe")
-def recipe(desk: ADesk) -> dict[str, Any]:
+def recipe(open_photo: OpenPhotoDep) -> dict[str, Any]:
     """What has been done, as JSON that `ganvas edit --recipe` and PUT take."""
-    data: dict[str, Any] = json.loads(desk.ready().recipe.to_json())
+    data: dict[str, Any] = json.loads(open_photo.require_session().recipe.to_json())
     return data
 
 
 @router.put("/recipe")
-async def replay(asked: dict[str, Any], desk: ADesk, studio: AStudio) -> dict[str, Any]:
+async def replay(body: dict[str, Any], open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Apply another recipe's steps to this photo."""
-    session, recipe = changing(studio, desk), Recipe.from_json(json.dumps(asked))
-    await on_device(studio, lambda: session.replay(recipe))
-    desk.changed()
-    return state_of(desk)
+    session, recipe = require_idle_session(studio, open_photo), Recipe.from_json(json.dumps(body))
+    await run_on_device(studio, lambda: session.replay(recipe))
+    open_photo.mark_changed()
+    return build_state(open_photo)
 
 
 @router.post("/render")
-async def render(asked: Rendering, desk: ADesk, studio: AStudio) -> dict[str, Any]:
+async def render(body: RenderRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """The whole photo in full quality, its recipe inside. A job; then GET result."""
-    session = desk.ready()
-    if asked.format not in FORMATS:
-        raise HTTPException(422, f"format is one of {', '.join(FORMATS)}, got {asked.format[:20]!r}")
-    kind, media_type = FORMATS[asked.format]
-    suffix = ".jpg" if kind == "JPEG" else f".{asked.format}"
+    session = open_photo.require_session()
+    if body.format not in FORMATS:
+        raise HTTPException(422, f"format is one of {', '.join(FORMATS)}, got {body.format[:20]!r}")
+    kind, media_type = FORMATS[body.format]
+    suffix = ".jpg" if kind == "JPEG" else f".{body.format}"
 
     def work(job: Job) -> dict[str, Any]:
         job.message = "painting"
@@ -135,30 +135,30 @@ async def render(asked: Rendering, desk: ADesk, studio: AStudio) -> dict[str, An
         job.step(1, 2)
         job.message = "writing"
         background = "white" if kind == "JPEG" else None
-        data = encode_image(picture, kind, quality=asked.quality, background=background)
-        whole = into_png(data, desk.keepsake()) if asked.editing and kind == "PNG" else data
+        data = encode_image(picture, kind, quality=body.quality, background=background)
+        whole = embed_in_png(data, open_photo.to_project_file()) if body.editing and kind == "PNG" else data
         carries = len(data) < len(whole) <= studio.config.upload_bytes  # what could not be opened again is no use
         data = whole if carries else data
-        desk.result = (data, media_type, download_name(desk, suffix))
+        open_photo.result = (data, media_type, download_name(open_photo, suffix))
         size = {"bytes": len(data), "width": picture.width, "height": picture.height}
-        return size | {"name": desk.result[2], "editing": carries}
+        return size | {"name": open_photo.result[2], "editing": carries}
 
-    return started(studio.jobs.start(Job("render", work, owner=desk.id, tell=desk.tell_job)))
+    return describe_job(studio.jobs.start(Job("render", work, owner=open_photo.id, on_update=open_photo.send_job)))
 
 
 @router.get("/result")
-def result(desk: ADesk) -> Response:
+def result(open_photo: OpenPhotoDep) -> Response:
     """What was rendered last, as a download."""
-    if desk.result is None:
+    if open_photo.result is None:
         raise HTTPException(404, "nothing has been rendered since the last change: POST render first")
-    return _download(*desk.result)
+    return _download(*open_photo.result)
 
 
 @router.get("/editing.ganvas")
-async def editing(desk: ADesk, studio: AStudio) -> Response:
+async def editing(open_photo: OpenPhotoDep, studio: StudioDep) -> Response:
     """The session as a file to be opened again: the original, what was found in the model, everything done to it."""
-    data = await on_device(studio, desk.keepsake)
-    return _download(data, "application/vnd.ganvas.session+zip", download_name(desk, ".ganvas"))
+    data = await run_on_device(studio, open_photo.to_project_file)
+    return _download(data, "application/vnd.ganvas.session+zip", download_name(open_photo, ".ganvas"))
 
 
 def _download(data: bytes, media_type: str, name: str) -> Response:

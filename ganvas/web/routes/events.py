@@ -12,18 +12,18 @@ from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ganvas.editing.recipe import step_of_data
+from ganvas.editing.recipe import step_from_data
 from ganvas.errors import BadConfig
-from ganvas.session import PREVIEW_PX
-from ganvas.web.desk import Desk, Painted, Watcher, state_of
+from ganvas.session import CROP_PREVIEW_PX
+from ganvas.web.desk import EventQueue, OpenPhoto, ShownPreview, build_state
 from ganvas.web.errors import error_as_data
-from ganvas.web.routes.common import changing
+from ganvas.web.routes.common import require_idle_session
 from ganvas.web.studio import Studio
 
 router = APIRouter()
-LONGEST_MESSAGE = 16_384
-GONE = 4404
-QUIET_SEC = 0.3  # without a slide: then the guard looks
+_LONGEST_MESSAGE = 16_384
+CLOSE_NOT_FOUND = 4404
+SETTLE_SEC = 0.3  # without a slide: then the guard looks
 
 
 @router.websocket("/api/sessions/{id}/events")
@@ -32,66 +32,66 @@ async def events(socket: WebSocket, id: str) -> None:
     studio: Studio = socket.app.state.studio
     await socket.accept()
     try:
-        desk = studio.find(id)
+        open_photo = studio.find(id)
     except HTTPException:
-        await socket.close(GONE, "there is no such session")
+        await socket.close(CLOSE_NOT_FOUND, "there is no such session")
         return
-    watcher = Watcher()
-    desk.watchers.add(watcher)
-    desk.watched = True
-    if studio.desks.get(id) is not desk:  # it was closed just before we began to listen
-        watcher.tell(({"type": "closed"}, None))
-    watcher.tell(({"type": "state", **state_of(desk)}, None))
-    for job in studio.jobs.open_of(id):
-        watcher.tell(({"type": "job", **job.as_data()}, None))
-    sending = asyncio.create_task(_send(socket, watcher))
+    queue = EventQueue()
+    open_photo.listeners.add(queue)
+    open_photo.had_listener = True
+    if studio.open_photos.get(id) is not open_photo:  # it was closed just before we began to listen
+        queue.send(({"type": "closed"}, None))
+    queue.send(({"type": "state", **build_state(open_photo)}, None))
+    for job in studio.jobs.open_jobs(id):
+        queue.send(({"type": "job", **job.as_data()}, None))
+    sending = asyncio.create_task(_send_events(socket, queue))
     try:
         while True:
-            _take(studio, desk, await socket.receive_text())
+            _handle_message(studio, open_photo, await socket.receive_text())
     except (WebSocketDisconnect, RuntimeError, KeyError):
         pass
     finally:
         sending.cancel()
-        desk.watchers.discard(watcher)
-        desk.left_sec = desk.seen_sec = time.monotonic()
+        open_photo.listeners.discard(queue)
+        open_photo.disconnected_sec = open_photo.last_request_sec = time.monotonic()
 
 
-async def _send(socket: WebSocket, watcher: Watcher) -> None:
+async def _send_events(socket: WebSocket, queue: EventQueue) -> None:
     try:
         while True:
-            message, picture = await watcher.next()
+            message, picture = await queue.next()
             await socket.send_text(json.dumps(message))
             if picture is not None:
                 await socket.send_bytes(picture)
             if message["type"] == "closed":
-                await socket.close(GONE, "this session was closed")
+                await socket.close(CLOSE_NOT_FOUND, "this session was closed")
                 return
     except (WebSocketDisconnect, RuntimeError):
         pass
 
 
-def _take(studio: Studio, desk: Desk, text: str) -> None:
+def _handle_message(studio: Studio, open_photo: OpenPhoto, text: str) -> None:
     """One message of the page; what is wrong with it is answered, never raised."""
     seq = None
     try:
-        message = _read(text)
-        desk.seen_sec = time.monotonic()
+        message = _parse_message(text)
+        open_photo.last_request_sec = time.monotonic()
         seq = message.get("seq")
         if message["type"] == "slide":
-            _slide(studio, desk, message)
+            _queue_slide(studio, open_photo, message)
         elif message["type"] == "cancel":
             job = studio.jobs.find(str(message.get("job")))
-            if job.owner == desk.id:
+            if job.owner == open_photo.id:
                 studio.jobs.cancel(job)
         else:
             raise BadConfig(f"a message is of type 'slide' or 'cancel', got {str(message['type'])[:40]!r}")
     except Exception as error:
-        desk.tell({"type": "error", "seq": seq, **error_as_data(error)})
+        open_photo.send({"type": "error", "seq": seq, **error_as_data(error)})
 
 
-def _read(text: str) -> dict[str, Any]:
+def _parse_message(text: str) -> dict[str, Any]:
     try:
-        message = json.loads(text) if len(text) <= LONGEST_MESSAGE else None
+        message = json.loads(text) if len(text) <= _LONGEST_MESSAGE else None
     except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
@@ -99,59 +99,59 @@ def _read(text: str) -> dict[str, Any]:
     return message
 
 
-def _slide(studio: Studio, desk: Desk, message: dict[str, Any]) -> None:
+def _queue_slide(studio: Studio, open_photo: OpenPhoto, message: dict[str, Any]) -> None:
     """The latest wins: while one waits to be painted, a newer one takes its place."""
-    changing(studio, desk)
-    waits, desk.slide = desk.slide is not None, message
-    desk.slides += 1
-    asyncio.get_running_loop().call_later(QUIET_SEC, _when_quiet, studio, desk, desk.slides)
+    require_idle_session(studio, open_photo)
+    waits, open_photo.pending_slide = open_photo.pending_slide is not None, message
+    open_photo.slide_count += 1
+    asyncio.get_running_loop().call_later(SETTLE_SEC, _after_pause, studio, open_photo, open_photo.slide_count)
     if not waits:
         try:
-            studio.jobs.ask(lambda: _paint(desk))
+            studio.jobs.submit(lambda: _send_preview(open_photo))
         except HTTPException:  # too busy: the next one asks again
-            desk.slide = None
+            open_photo.pending_slide = None
             raise
 
 
 def _step_of(message: dict[str, Any]) -> Any:
     """What is being tried: a slider, or any step as data under "step"."""
     if "step" in message:
-        return step_of_data(message["step"])
+        return step_from_data(message["step"])
     fields = {name: message[name] for name in ("direction", "amount", "keep") if name in message}
-    return step_of_data({"step": "move", **fields})
+    return step_from_data({"step": "move", **fields})
 
 
-def _paint(desk: Desk) -> None:
+def _send_preview(open_photo: OpenPhoto) -> None:
     """At once, with the share of the tuning that held last; `_check_share` looks later whether it holds here."""
-    message, desk.slide = desk.slide, None
-    if message is None or desk.session is None:
+    message, open_photo.pending_slide = open_photo.pending_slide, None
+    if message is None or open_photo.session is None:
         return
     seq = message.get("seq")
     try:
-        session = desk.session
-        recipe = session.tried(_step_of(message))
-        size = min(PREVIEW_PX, session.generator.img_resolution)
-        share = session.first_share if desk.share is None else desk.share
-        desk.tell_preview(session.preview(resolution=size, recipe=recipe, share=share), seq=seq)
-        desk.painted = Painted(recipe, size, share, seq)
+        session = open_photo.session
+        recipe = session.with_step(_step_of(message))
+        size = min(CROP_PREVIEW_PX, session.generator.img_resolution)
+        share = session.first_share if open_photo.share is None else open_photo.share
+        open_photo.send_preview(session.preview(resolution=size, recipe=recipe, share=share), seq=seq)
+        open_photo.last_preview = ShownPreview(recipe, size, share, seq)
     except Exception as error:
-        desk.painted = None
-        desk.tell({"type": "error", "seq": seq, **error_as_data(error)})
+        open_photo.last_preview = None
+        open_photo.send({"type": "error", "seq": seq, **error_as_data(error)})
 
 
-def _when_quiet(studio: Studio, desk: Desk, slides: int) -> None:
+def _after_pause(studio: Studio, open_photo: OpenPhoto, slides: int) -> None:
     """Nothing newer came for a moment: time for a closer look."""
-    if desk.slides == slides:
+    if open_photo.slide_count == slides:
         with contextlib.suppress(HTTPException):
-            studio.jobs.ask(lambda: _check_share(desk))
+            studio.jobs.submit(lambda: _check_share(open_photo))
 
 
-def _check_share(desk: Desk) -> None:
+def _check_share(open_photo: OpenPhoto) -> None:
     """Where the edit does not bear the share it was shown with, the picture comes again."""
-    painted, session = desk.painted, desk.session
-    if painted is None or session is None or desk.slide is not None:
+    preview, session = open_photo.last_preview, open_photo.session
+    if preview is None or session is None or open_photo.pending_slide is not None:
         return
-    desk.share = session.share_of(painted.recipe)
-    if desk.share != painted.share and painted.recipe.steps:
-        img = session.preview(resolution=painted.size, recipe=painted.recipe, share=desk.share)
-        desk.tell_preview(img, seq=painted.seq)
+    open_photo.share = session.share_of(preview.recipe)
+    if open_photo.share != preview.share and preview.recipe.steps:
+        img = session.preview(resolution=preview.size, recipe=preview.recipe, share=open_photo.share)
+        open_photo.send_preview(img, seq=preview.seq)

@@ -12,23 +12,23 @@ from starlette.responses import Response
 
 from ganvas.editing.recipe import Recipe
 from ganvas.images.crop import Crop
-from ganvas.web.desk import Desk, state_of
-from ganvas.web.pictures import jpeg
-from ganvas.web.routes.common import EFFORTS, ADesk, AStudio, on_device, started
+from ganvas.web.desk import OpenPhoto, build_state
+from ganvas.web.pictures import encode_jpeg
+from ganvas.web.routes.common import EFFORT_NAMES, OpenPhotoDep, StudioDep, describe_job, run_on_device
 from ganvas.web.studio import Studio
-from ganvas.web.uploads import plain_name, reading_form
+from ganvas.web.uploads import reading_form, safe_filename
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"])
 SIZES_PX = (32, 2048)
 
 
-class Body(BaseModel):
+class RequestBody(BaseModel):
     """JSON of a call; misspelt names are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Seed(Body):
+class SeedRequest(RequestBody):
     """A picture of the generator's own instead of a photo."""
 
     seed: int = Field(ge=0, lt=2**32)
@@ -36,7 +36,7 @@ class Seed(Body):
     truncation_psi: float = Field(0.7, ge=0, le=1)
 
 
-class Square(Body):
+class CropRequest(RequestBody):
     """A square in the photo: its middle, side and turn, in pixels and degrees."""
 
     x: float
@@ -45,103 +45,108 @@ class Square(Body):
     angle_deg: float = 0.0
 
 
-class Inversion(Body):
+class InvertRequest(RequestBody):
     """Bring a face (from 0), or a square of one's own, into the model."""
 
     face: int | None = Field(None, ge=0)
     effort: str = "fast"
-    crop: Square | None = None
+    crop: CropRequest | None = None
     model: str | None = None
     recipe: dict[str, Any] | None = None  # to be replayed afterwards
     resume: bool = False  # take up the editing that the opened file carries, instead
 
 
 @router.post("")
-async def open_session(request: Request, studio: AStudio) -> dict[str, Any]:
+async def open_session(request: Request, studio: StudioDep) -> dict[str, Any]:
     """Open a photo (form field `photo`, with `model`, `effort`, `face`, `recipe`), or `{"seed": 3}` as JSON.
 
     With `effort` the photo is brought into the model at once, and the answer has the `job`.
     """
-    studio.check_room()
+    studio.ensure_capacity()
     if request.headers.get("content-type", "").startswith("application/json"):
         return await _from_seed(request, studio)
     async with reading_form(request, studio.uploads, studio.config) as form:
         name, data = (await form.files("photo", limit=studio.config.upload_bytes, most=1))[0]
         model = form.text("model") or None
         effort, face = form.text("effort"), form.whole("face")
-        recipe = _recipe(form.json("recipe"))
-    desk = await on_device(studio, lambda: studio.open_photo(data, name=name, model=model))
+        recipe = _parse_recipe(form.json("recipe"))
+    open_photo = await run_on_device(studio, lambda: studio.open_photo(data, name=name, model=model))
     if effort is None:
-        return state_of(desk)
+        return build_state(open_photo)
     try:
-        job = studio.start_inversion(desk, face=face, effort=_effort(effort), crop=None, model=None, recipe=recipe)
+        job = studio.start_inversion(
+            open_photo, face=face, effort=_check_effort(effort), crop=None, model=None, recipe=recipe
+        )
     except BaseException:
-        studio.leave(desk)
+        studio.close_photo(open_photo)
         raise
-    return state_of(desk) | {"job": started(job)}
+    return build_state(open_photo) | {"job": describe_job(job)}
 
 
 async def _from_seed(request: Request, studio: Studio) -> dict[str, Any]:
     try:
-        asked = Seed.model_validate_json(await request.body())
+        seed_request = SeedRequest.model_validate_json(await request.body())
     except ValueError as error:
         raise HTTPException(422, f'a session from a seed is {{"seed": 3}}: {str(error).splitlines()[0]}') from None
-    desk = await on_device(
-        studio, lambda: studio.open_seed(asked.seed, model=asked.model, truncation_psi=asked.truncation_psi)
+    open_photo = await run_on_device(
+        studio,
+        lambda: studio.open_seed(
+            seed_request.seed, model=seed_request.model, truncation_psi=seed_request.truncation_psi
+        ),
     )
-    return state_of(desk)
+    return build_state(open_photo)
 
 
 @router.get("/{id}")
-def state(desk: ADesk) -> dict[str, Any]:
+def state(open_photo: OpenPhotoDep) -> dict[str, Any]:
     """How the session stands: faces, sliders, steps, history."""
-    return state_of(desk)
+    return build_state(open_photo)
 
 
 @router.delete("/{id}")
-def close(desk: ADesk, studio: AStudio) -> dict[str, Any]:
+def close(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Close it: its jobs stop, its memory and its files go."""
-    studio.leave(desk)
-    return {"closed": desk.id}
+    studio.close_photo(open_photo)
+    return {"closed": open_photo.id}
 
 
 @router.post("/{id}/invert")
-async def invert(asked: Inversion, desk: ADesk, studio: AStudio) -> dict[str, Any]:
+async def invert(body: InvertRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Bring the photo into the model, or take up the editing that its file carries. A job."""
-    if asked.resume:
-        return started(studio.start_resuming(desk))
-    crop = None if asked.crop is None else Crop(**asked.crop.model_dump())
-    return started(
+    if body.resume:
+        return describe_job(studio.start_resuming(open_photo))
+    crop = None if body.crop is None else Crop(**body.crop.model_dump())
+    return describe_job(
         studio.start_inversion(
-            desk,
-            face=asked.face,
-            effort=_effort(asked.effort),
+            open_photo,
+            face=body.face,
+            effort=_check_effort(body.effort),
             crop=crop,
-            model=asked.model,
-            recipe=_recipe(asked.recipe),
+            model=body.model,
+            recipe=_parse_recipe(body.recipe),
         )
     )
 
 
 @router.get("/{id}/preview.jpg")
-async def preview(desk: ADesk, studio: AStudio, size: int = 256) -> Response:
+async def preview(open_photo: OpenPhotoDep, studio: StudioDep, size: int = 256) -> Response:
     """The edited square, quickly."""
     _check_size(size)
-    session = desk.ready()
+    session = open_photo.require_session()
     size = min(size, session.generator.img_resolution)
-    return _picture(await on_device(studio, lambda: jpeg(session.preview(resolution=size))))
+    return _jpeg_response(await run_on_device(studio, lambda: encode_jpeg(session.preview(resolution=size))))
 
 
 @router.get("/{id}/photo.jpg")
-async def photo(desk: ADesk, studio: AStudio, size: int = 1600, which: str = "after") -> Response:
+async def photo(open_photo: OpenPhotoDep, studio: StudioDep, size: int = 1600, which: str = "after") -> Response:
     """The whole photo for the screen, before or after."""
     _check_size(size)
     if which not in ("before", "after"):
         raise HTTPException(422, f"which is 'before' or 'after', got {which[:20]!r}")
-    return _picture(await on_device(studio, lambda: desk.view(which, size)))
+    return _jpeg_response(await run_on_device(studio, lambda: open_photo.view(which, size)))
 
 
-def _picture(data: bytes) -> Response:
+def _jpeg_response(data: bytes) -> Response:
     return Response(data, media_type="image/jpeg", headers={"cache-control": "private, no-store"})
 
 
@@ -150,17 +155,17 @@ def _check_size(size: int) -> None:
         raise HTTPException(422, f"size is from {SIZES_PX[0]} to 4096 pixels, got {size}")
 
 
-def _effort(effort: str) -> str:
-    if effort not in EFFORTS:
-        raise HTTPException(422, f"effort is one of {', '.join(EFFORTS)}, got {effort[:20]!r}")
+def _check_effort(effort: str) -> str:
+    if effort not in EFFORT_NAMES:
+        raise HTTPException(422, f"effort is one of {', '.join(EFFORT_NAMES)}, got {effort[:20]!r}")
     return effort
 
 
-def _recipe(data: Any) -> Recipe | None:
+def _parse_recipe(data: Any) -> Recipe | None:
     return None if data is None else Recipe.from_json(json.dumps(data))
 
 
-def download_name(desk: Desk, suffix: str) -> str:
+def download_name(open_photo: OpenPhoto, suffix: str) -> str:
     """What a saved picture is called."""
-    stem = plain_name(desk.name).rsplit(".", 1)[0] or "photo"
+    stem = safe_filename(open_photo.name).rsplit(".", 1)[0] or "photo"
     return f"{stem}-ganvas{suffix}"

@@ -8,15 +8,15 @@ from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import FileResponse
 
-from ganvas.training.presets import PRESETS
+from ganvas.training.presets import GENERATOR_PRESETS
 from ganvas.web.forms import step_forms, training_form
-from ganvas.web.routes.common import AStudio
-from ganvas.web.routes.sessions import Body
+from ganvas.web.routes.common import StudioDep
+from ganvas.web.routes.sessions import RequestBody
 
 router = APIRouter(prefix="/api", tags=["training"])
 
 
-class Training(Body):
+class TrainRequest(RequestBody):
     """A run: pictures, how, how long, under which name."""
 
     data: str
@@ -30,7 +30,7 @@ def presets() -> list[dict[str, Any]]:
     """Runs that are known to work."""
     return [
         {"name": name, "about": one.about, "result": one.result, "resolution": one.config.resolution}
-        for name, one in PRESETS.items()
+        for name, one in GENERATOR_PRESETS.items()
         if not one.transfer_only
     ]
 
@@ -42,44 +42,44 @@ def forms() -> dict[str, Any]:
 
 
 @router.get("/folders")
-def folders(studio: AStudio, under: str = "") -> dict[str, Any]:
+def folders(studio: StudioDep, under: str = "") -> dict[str, Any]:
     """Folders below the one the studio was started with."""
-    return studio.trainers.folders(under)
+    return studio.training_runs.folders(under)
 
 
 @router.post("/train")
-def train(asked: Training, studio: AStudio) -> dict[str, Any]:
+def train(body: TrainRequest, studio: StudioDep) -> dict[str, Any]:
     """Begin a run in a process of its own, or go on with the one of that name."""
-    run = studio.trainers.start(data=asked.data, preset=asked.preset, minutes=asked.minutes, name=asked.name)
+    run = studio.training_runs.start(data=body.data, preset=body.preset, minutes=body.minutes, name=body.name)
     return {"run": run}
 
 
 @router.get("/runs")
-def runs(studio: AStudio) -> list[dict[str, Any]]:
+def runs(studio: StudioDep) -> list[dict[str, Any]]:
     """All runs, the latest first."""
-    return studio.trainers.all()
+    return studio.training_runs.all()
 
 
 @router.get("/runs/{name}")
-def run(name: str, studio: AStudio) -> dict[str, Any]:
+def run(name: str, studio: StudioDep) -> dict[str, Any]:
     """One run: how it stands, its last figures and lines."""
-    return studio.trainers.one(name)
+    return studio.training_runs.one(name)
 
 
 @router.post("/runs/{name}/stop")
-def stop(name: str, studio: AStudio) -> dict[str, Any]:
+def stop(name: str, studio: StudioDep) -> dict[str, Any]:
     """Let it save and stop; the same request goes on later."""
-    studio.trainers.stop(name)
+    studio.training_runs.stop(name)
     return {"stopping": name}
 
 
 @router.get("/runs/{name}/fakes.jpg")
-def fakes(name: str, studio: AStudio) -> FileResponse:
+def fakes(name: str, studio: StudioDep) -> FileResponse:
     """Its latest sheet of pictures."""
-    return FileResponse(studio.trainers.picture(name, "fakes"), media_type="image/jpeg")
+    return FileResponse(studio.training_runs.picture(name, "fakes"), media_type="image/jpeg")
 
 
 @router.get("/runs/{name}/curves.png")
-def curves(name: str, studio: AStudio) -> FileResponse:
+def curves(name: str, studio: StudioDep) -> FileResponse:
     """Its curves."""
-    return FileResponse(studio.trainers.picture(name, "curves"), media_type="image/png")
+    return FileResponse(studio.training_runs.picture(name, "curves"), media_type="image/png")
