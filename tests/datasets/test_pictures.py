@@ -310,7 +310,8 @@ def test_the_fingerprint_is_of_contents_order_labels_and_settings(tmp_path):
         open_image_dataset(folder, resolution=8),
         open_image_dataset(folder, resolution=16, crop="pad"),
         open_image_dataset(folder, resolution=16, channels=1),
-        open_image_dataset(put(tmp_path / "classes", {f"{name[2]}/x.png": d for name, d in files.items()}), resolution=16,
+        open_image_dataset(put(tmp_path / "classes", {f"{name[2]}/x.png": d for name, d in files.items()}),
+                      resolution=16,
                       labels="folders"),
     ]  # fmt: skip
     assert len({*marks, *(pictures.fingerprint for pictures in changed)}) == 6
