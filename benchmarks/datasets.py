@@ -28,8 +28,8 @@ import torch
 from PIL import Image
 
 import ganvas
-from ganvas.datasets import ImageDataset, Sampler, open_image_dataset, pictures as room
-from ganvas.datasets.fit import ImagePreprocessor
+from ganvas.datasets import ImageDataset, Sampler, image_dataset as room, open_image_dataset
+from ganvas.datasets.preprocess import ImagePreprocessor
 from ganvas.images.tensors import to_pixels
 from ganvas.models import build
 

@@ -42,7 +42,7 @@ from ganvas.images.masks import brush
 from ganvas.images.photo import Photo
 from ganvas.models.protocol import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
-from ganvas.session import open_seed
+from ganvas.session.session import open_seed
 from ganvas.weights.load import load
 
 FINDER_PX = 256

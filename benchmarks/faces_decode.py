@@ -22,8 +22,8 @@ from torch import Tensor
 
 from ganvas.models.protocol import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
-from ganvas.ops.compare import psnr_rgb
-from ganvas.weights.catalogue import resolve
+from ganvas.ops.psnr_ssim import psnr_rgb
+from ganvas.weights.catalogue.catalogue import resolve
 from ganvas.weights.load import load
 
 SEEDS = range(4)

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.datasets.pictures import open_image_dataset
-from ganvas.metrics.eyes import FeatureExtractor, efficientnet_extractor
+from ganvas.datasets.image_dataset import open_image_dataset
+from ganvas.metrics.feature_extractor import FeatureExtractor, efficientnet_extractor
 from ganvas.metrics.frechet import Statistics, estimate_floor, frechet_distance
 from ganvas.metrics.kid import kid
 from ganvas.metrics.precision_recall import density_coverage, precision_recall

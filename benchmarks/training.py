@@ -37,13 +37,13 @@ from synthesis import textbook_modulated
 from torch import Tensor, nn
 
 from ganvas.ops.allocator import keep_freed_memory
-from ganvas.training import bench as own
-from ganvas.training.config import TrainConfig
-from ganvas.training.distributed import init_distributed
-from ganvas.training.generator_loop import train_step
-from ganvas.training.pair import build_pair
-from ganvas.training.presets import GENERATOR_PRESETS
-from ganvas.training.run import MemoryRun
+from ganvas.training.engine.distributed import init_distributed
+from ganvas.training.engine.run_folder import MemoryRun
+from ganvas.training.generator import trainer as own
+from ganvas.training.generator.config import TrainConfig
+from ganvas.training.generator.networks import build_pair
+from ganvas.training.generator.presets import GENERATOR_PRESETS
+from ganvas.training.generator.train import train_step
 
 STEPS = 16  # of one turn: one of them has the lazy penalty
 TARGET = 2.0
@@ -189,7 +189,7 @@ class Textbook:
 
 
 class Ganvas:
-    """The step of `ganvas.training.generator_loop.train`."""
+    """The step of `ganvas.training.generator.train.train`."""
 
     def __init__(self, config: TrainConfig):
         G, D = networks(config)

@@ -28,19 +28,19 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import ganvas
-from ganvas.datasets.crops import bicubic_downscale, bicubic_upscale, to_multiple
+from ganvas.datasets.sr_pairs import bicubic_downscale, bicubic_upscale, to_multiple
+from ganvas.images.batch_paths import Task
 from ganvas.images.files import write_image
-from ganvas.images.folders import Task
 from ganvas.images.photo import Photo
 from ganvas.images.tensors import from_pixels
 from ganvas.models.srvgg import SRVGG, SRVGGConfig
 from ganvas.ops.allocator import keep_freed_memory
-from ganvas.training.upscaler_config import UpscalerConfig
-from ganvas.training.upscaler_loop import as_photo_dataset, compute_sr_metrics, upscale_pixels
+from ganvas.training.upscaler.config import UpscalerConfig
+from ganvas.training.upscaler.train import as_photo_dataset, compute_sr_metrics, upscale_pixels
 from ganvas.upscaling.folders import upscale_file
 from ganvas.upscaling.tiles import overlap_for
 from ganvas.upscaling.upscale import LIGHT_MODEL, STRONG_MODEL, UpscaleConfig, upscale, upscaler
-from ganvas.weights import catalogue
+from ganvas.weights.catalogue import catalogue
 
 SAMPLE = Path(ganvas.__file__).parent / "samples" / "astronaut.jpg"
 PRECISIONS = ("exact", "fast")

@@ -36,15 +36,15 @@ _HOME = {
     "GanvasError": "ganvas.errors",
     "Photo": "ganvas.images.photo",
     "Recipe": "ganvas.editing.recipe",
-    "TrainConfig": "ganvas.training.config",
+    "TrainConfig": "ganvas.training.generator.config",
     "WeightsError": "ganvas.errors",
     "build": "ganvas.models",
     "invert": "ganvas.inversion.optimise",
     "load": "ganvas.weights.load",
-    "open_session": "ganvas.session",
+    "open_session": "ganvas.session.session",
     "read_image": "ganvas.images.files",
     "save": "ganvas.weights.checkpoint",
-    "train": "ganvas.training.generator_loop",
+    "train": "ganvas.training.generator.train",
     "translate": "ganvas.translation",
     "upscale": "ganvas.upscaling.upscale",
     "write_image": "ganvas.images.files",
@@ -58,9 +58,9 @@ if TYPE_CHECKING:
     from ganvas.images.photo import Photo
     from ganvas.inversion.optimise import invert
     from ganvas.models import build
-    from ganvas.session import open_session
-    from ganvas.training.config import TrainConfig
-    from ganvas.training.generator_loop import train
+    from ganvas.session.session import open_session
+    from ganvas.training.generator.config import TrainConfig
+    from ganvas.training.generator.train import train
     from ganvas.translation import translate
     from ganvas.upscaling.upscale import upscale
     from ganvas.weights.checkpoint import save

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BadImage, GanvasError
+from ganvas.images.batch_paths import Task, check_fits, target_for
 from ganvas.images.files import read_image, write_image
-from ganvas.images.folders import Task, check_fits, target_for
 from ganvas.images.photo import Photo
 from ganvas.images.transparency import fill_transparent_colours
 from ganvas.models.img2img import crop_back, pad_to_rules

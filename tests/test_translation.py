@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 import ganvas
 from ganvas.errors import BadConfig, BadImage, GanvasError, Stopped
+from ganvas.images.batch_paths import Task
 from ganvas.images.files import read_image, write_image
-from ganvas.images.folders import Task
 from ganvas.images.photo import Photo
 from ganvas.models import build
 from ganvas.models.protocol import SizeRules
 from ganvas.translation import TranslateConfig, run_translator, translate, translate_file, translator, weights_file
 from ganvas.weights.checkpoint import save
-from tests.models.test_strips import LEVEL, half_and_half, lively
+from tests.models.test_row_strips import LEVEL, half_and_half, lively
 from tests.upscaling.nets import small_srvgg
 from tests.weights.foreign_img2img import resnet
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ganvas.images.contact_sheet import make_captioned_grid
 from ganvas.images.files import read_image
-from ganvas.images.sheet import make_captioned_grid
 from ganvas.images.tensors import to_pixels
 from ganvas.training.ada import ADA_GROUPS
 from ganvas.training.augment import Ada, DiffAugment

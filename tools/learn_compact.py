@@ -32,12 +32,12 @@ import torch.nn.functional as F
 from PIL import Image
 
 import ganvas
-from ganvas.datasets.crops import SRDataset, SRPairConfig, bicubic_downscale, bicubic_upscale, to_multiple
+from ganvas.datasets.sr_pairs import SRDataset, SRPairConfig, bicubic_downscale, bicubic_upscale, to_multiple
 from ganvas.models.srvgg import SRVGG
-from ganvas.training.run import read_record
-from ganvas.training.upscaler_config import UpscalerConfig
-from ganvas.training.upscaler_loop import as_photo_dataset, compute_sr_metrics, upscale_pixels
-from ganvas.weights.sources import SHIPPED_WEIGHTS
+from ganvas.training.engine.run_folder import read_record
+from ganvas.training.upscaler.config import UpscalerConfig
+from ganvas.training.upscaler.train import as_photo_dataset, compute_sr_metrics, upscale_pixels
+from ganvas.weights.catalogue.sources import SHIPPED_WEIGHTS
 
 ABOUT_PX = 1600  # longer side that photos are shrunk to, roughly
 SCALE = 4

@@ -27,10 +27,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.editing.directions import Direction, load_directions, save_directions
-from ganvas.editing.effect import direction_sheet, measure_response, score_latents
-from ganvas.editing.learn import learn_direction
-from ganvas.features.colours import compute_colour_scores
-from ganvas.features.geometry import compute_landmark_scores
+from ganvas.editing.discovery.calibration import direction_sheet, measure_response, score_latents
+from ganvas.editing.discovery.regression import learn_direction
+from ganvas.features.colour_scores import compute_colour_scores
+from ganvas.features.landmark_scores import compute_landmark_scores
 from ganvas.images.files import write_image
 from ganvas.models.protocol import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
@@ -309,7 +309,7 @@ def _scores(table: Columns) -> dict[str, np.ndarray]:
 
 
 def _looker(arguments: argparse.Namespace) -> Look:
-    """The scores of all sliders as a judge for ganvas.editing.effect, with the share of clear smiles."""
+    """The scores of all sliders as a judge for ganvas.editing.discovery.calibration, with the share of clear smiles."""
     judge = Judge(arguments.face_api, arguments.mesh)
 
     def look(img: Tensor) -> dict[str, Tensor]:

@@ -152,7 +152,7 @@ def main() -> None:
 
 def weights_of(G: MobileStyleGANGenerator) -> str:
     """The fingerprint that the reader compares: of the file's own weights."""
-    from ganvas.weights.from_openvino import weights_fingerprint
+    from ganvas.weights.readers.openvino import weights_fingerprint
 
     return weights_fingerprint(G.state_dict())
 

@@ -1,4 +1,4 @@
-"""Teach the small face scorer that ships with ganvas (ganvas/features/scorers.py) from the development scorers.
+"""Teach the small face scorer that ships with ganvas (ganvas/features/face_networks.py) from the development scorers.
 
     python tools/learn_scorers.py --scores edits.npz photos.npz [--faces DIR --face-api DIR] --out FILE --minutes 10
 
@@ -22,7 +22,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ganvas.features.scorers import EXPRESSIONS, FACE_INPUT_PX, FaceScoreNet
+from ganvas.features.face_networks import EXPRESSIONS, FACE_INPUT_PX, FaceScoreNet
 from ganvas.ops.precision import fast_dtype
 
 CUT_PX = 108  # 75 % of the aligned crop; the pupil sees 96 of them, the rest is room for jitter

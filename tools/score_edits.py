@@ -34,7 +34,7 @@ from ganvas.features.efficientnet import load_efficientnet
 from ganvas.images.files import read_image
 from ganvas.models.protocol import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
-from ganvas.session import directions_of, open_session
+from ganvas.session.session import directions_of, open_session
 from ganvas.weights.checkpoint import fingerprint
 from ganvas.weights.load import load
 from scorers import EXPRESSIONS, AgeAndGender, Expression

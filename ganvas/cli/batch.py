@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganvas.cli.choices import one_of
 from ganvas.cli.edit import read_recipe
-from ganvas.cli.fetch import ensure_models
-from ganvas.cli.machine import configure_process
+from ganvas.cli.ensure_models import ensure_models
+from ganvas.cli.parsing import one_of
+from ganvas.cli.process import configure_process
 
 if TYPE_CHECKING:
     from ganvas.editing.recipe import Recipe
-    from ganvas.images.folders import Task
+    from ganvas.images.batch_paths import Task
 
 
 def batch(
@@ -52,10 +52,10 @@ def batch(
 
     Example: [bold]ganvas batch photos smiling --recipe smile.json --skip-existing[/bold]
     """
-    from ganvas.cli.pictures import BatchRunner
+    from ganvas.cli.batch_report import BatchRunner
     from ganvas.editing.regions import unwrap_step
     from ganvas.errors import BadConfig
-    from ganvas.images.folders import list_tasks
+    from ganvas.images.batch_paths import list_tasks
 
     if not in_dir.is_dir():
         raise BadConfig(f"{in_dir} is not a folder; for one photo: ganvas edit PHOTO -o OUT --recipe {recipe}")
@@ -104,9 +104,9 @@ class Editor:
         Returns:
             The file written.
         """
+        from ganvas.images.batch_paths import check_fits, target_for
         from ganvas.images.files import read_image, write_image
-        from ganvas.images.folders import check_fits, target_for
-        from ganvas.session import open_session
+        from ganvas.session.session import open_session
 
         photo = read_image(task.source)
         target = target_for(photo, task.target)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ganvas.cli.choices import one_of
 from ganvas.cli.console import ProgressBar
+from ganvas.cli.parsing import one_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganvas.datasets.doctor import DatasetReport
-    from ganvas.datasets.fit import Aligner
+    from ganvas.datasets.check import DatasetReport
     from ganvas.datasets.prepare import DatasetSummary
+    from ganvas.datasets.preprocess import Aligner
     from ganvas.features.faces import Face
     from ganvas.images.crop import Crop
 
@@ -100,7 +100,7 @@ def check(
 
     Example: [bold]ganvas dataset check ~/photos --resolution 128[/bold]
     """
-    from ganvas.datasets.doctor import check_dataset
+    from ganvas.datasets.check import check_dataset
 
     with ProgressBar(f"looking through {path}") as progress:
         report = check_dataset(path, resolution=resolution, labels=labels, on_step=progress.step)
@@ -144,7 +144,7 @@ def _print_summary(summary: DatasetSummary) -> None:
 
 
 def _print_survey(survey: DatasetReport, *, most: int | None) -> None:
-    from ganvas.datasets.doctor import FINDINGS
+    from ganvas.datasets.check import FINDINGS
 
     typer.echo(f"{survey.path}: {survey.count:,} pictures, {survey.usable:,} usable at {survey.resolution} pixels")
     common = sorted(survey.sizes.items(), key=lambda pair: -pair[1])

@@ -9,8 +9,8 @@ import typer
 
 from ganvas.cli.console import ProgressBar
 from ganvas.cli.edit import print_metrics
-from ganvas.cli.fetch import ensure_models
-from ganvas.cli.machine import configure_process
+from ganvas.cli.ensure_models import ensure_models
+from ganvas.cli.process import configure_process
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +43,7 @@ def demo(
     ensure_models(DEMO_MODELS, yes=yes)
 
     from ganvas.images.files import read_image, write_image
-    from ganvas.session import open_session
+    from ganvas.session.session import open_session
 
     configure_process()
     outdir.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def _sheet(pictures: dict[str, Photo], crop: Crop) -> Tensor:
     """Whole photos above, faces below."""
     import torch
 
-    from ganvas.images.sheet import make_captioned_grid
+    from ganvas.images.contact_sheet import make_captioned_grid
 
     whole = torch.cat([_fit_square(picture.img) for picture in pictures.values()])
     faces = torch.cat([crop.cut(picture.img, resolution=_SHEET_PX) for picture in pictures.values()])

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganvas.cli.choices import one_of, parse_numbers
 from ganvas.cli.console import ProgressBar
-from ganvas.cli.generator import ClassOption, ModelOption, map_seeds, map_z, open_generator
-from ganvas.cli.samples import files_in, ws_of_files
+from ganvas.cli.generator_options import ClassOption, ModelOption, map_seeds, map_z, open_generator
+from ganvas.cli.latent_inputs import files_in, ws_of_files
+from ganvas.cli.parsing import one_of, parse_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvas.editing.directions import Direction
-    from ganvas.editing.learn import RegressionFit
+    from ganvas.editing.discovery.regression import RegressionFit
 
 directions = typer.Typer(
     name="directions",
@@ -47,8 +47,8 @@ def list_(
     Example: [bold]ganvas directions list --model faces[/bold]
     """
     from ganvas.editing.directions import load_directions
-    from ganvas.session import SHIPPED_DIRECTIONS
-    from ganvas.weights import store
+    from ganvas.session.session import SHIPPED_DIRECTIONS
+    from ganvas.weights.catalogue import store
 
     wanted = None if model is None else _fingerprint(open_generator(model))
     count = 0
@@ -83,8 +83,8 @@ def find(
 
     Example: [bold]ganvas directions find --model my.safetensors --method sefa --sheet sheet.png --name 0=pose[/bold]
     """
-    from ganvas.editing.pca import pca
-    from ganvas.editing.sefa import sefa
+    from ganvas.editing.discovery.pca import pca
+    from ganvas.editing.discovery.sefa import sefa
 
     selections = [_parse_name(text, count) for text in names or []]
     rows = _rows(layers)
@@ -147,7 +147,7 @@ def learn(
 
     Example: [bold]ganvas directions learn hat --model my.safetensors --like 3,8,10-14 --dislike 0-2,4-7[/bold]
     """
-    from ganvas.editing.learn import learn_direction
+    from ganvas.editing.discovery.regression import learn_direction
 
     _check_name(name)
     ways = [bool(scores), bool(positive or negative), bool(like or dislike), bool(scorer)]
@@ -213,7 +213,7 @@ def import_(
     Example: [bold]ganvas directions import stylegan_ffhq_smile_w_boundary.npy --model ffhq.pkl --name smile[/bold]
     """
     from ganvas.editing.directions import import_direction
-    from ganvas.weights.from_directions import read_directions
+    from ganvas.weights.readers.directions import read_directions
 
     G = open_generator(model)
     foreign = read_directions(file)[:first]
@@ -244,9 +244,9 @@ def report_(
 
     Example: [bold]ganvas directions report --model faces --only smile,age --seeds 0-49 --outdir report[/bold]
     """
-    from ganvas.editing.report import write_direction_report
-    from ganvas.features.judges import DEFAULT_FACE_SCORES, FaceScorer, is_face_generator
-    from ganvas.session import directions_of
+    from ganvas.editing.discovery.report import write_direction_report
+    from ganvas.features.face_scores import DEFAULT_FACE_SCORES, FaceScorer, is_face_generator
+    from ganvas.session.session import directions_of
 
     numbers = parse_numbers(seeds, what="seeds")
     G = open_generator(model)
@@ -291,7 +291,7 @@ class _LabelledSamples:
 
     def fit(self, column: str) -> RegressionFit:
         """Its linear score."""
-        from ganvas.editing.learn import fit_scores
+        from ganvas.editing.discovery.regression import fit_scores
 
         x, y = self.select(column)
         return fit_scores(x.flatten(1), y)
@@ -311,7 +311,7 @@ class _SampleBuilder:
         """What is regressed on: w, the rows of ws, or styles."""
         import torch
 
-        from ganvas.editing.styles import styles_of
+        from ganvas.editing.style_space import styles_of
         from ganvas.errors import BadConfig
 
         if self.space == "s":
@@ -328,7 +328,7 @@ class _SampleBuilder:
 
     def from_table(self, path: Path, effort: str) -> _LabelledSamples:
         """A CSV file's samples."""
-        from ganvas.editing.labels import read_score_table
+        from ganvas.editing.discovery.score_table import read_score_table
 
         labels = read_score_table(path)
         if labels.seeds:
@@ -348,8 +348,8 @@ class _SampleBuilder:
         """Samples of the generator, judged by face scorers: the one asked for, and those to keep that have its kind."""
         import torch
 
-        from ganvas.editing.effect import score_latents
-        from ganvas.features.judges import FACE_SCORES, FaceScorer
+        from ganvas.editing.discovery.calibration import score_latents
+        from ganvas.features.face_scores import FACE_SCORES, FaceScorer
 
         face_scorer = FaceScorer([scorer, *(name for name in keep_names if name in FACE_SCORES and name != scorer)])
         ws = self._sample_mixed_ws(count) if self.space == "w+" else self._sample_ws(count)
@@ -378,7 +378,7 @@ class _SampleBuilder:
     def vector_to_keep(self, labelled: _LabelledSamples, name: str) -> Tensor:
         """The vector of an attribute to keep: from its column where there is one, else a direction that is there."""
         from ganvas.errors import BadConfig
-        from ganvas.session import directions_of
+        from ganvas.session.session import directions_of
 
         if name in labelled.scores:
             return labelled.fit(name).slope.view(-1, labelled.x.shape[-1])
@@ -393,7 +393,7 @@ class _SampleBuilder:
 
     def find_channels(self, labelled: _LabelledSamples, count: int) -> Direction:
         """Single style channels in which the likes stand out from random samples."""
-        from ganvas.editing.learn import channel_direction, rank_channels
+        from ganvas.editing.discovery.regression import channel_direction, rank_channels
 
         if self.space != "s":
             raise typer.BadParameter("--channels chooses style channels: add --space s")
@@ -403,7 +403,7 @@ class _SampleBuilder:
 
     def calibrate(self, direction: Direction, scorer: str, *, auto: bool) -> Direction:
         """Rows, unit and range by what the scorer sees, on pictures that were not learnt from."""
-        from ganvas.editing.effect import (
+        from ganvas.editing.discovery.calibration import (
             best_layers,
             calibrate,
             combine_scorers,
@@ -411,7 +411,7 @@ class _SampleBuilder:
             find_valid_range,
             measure_response,
         )
-        from ganvas.features.judges import face_scorer
+        from ganvas.features.face_scores import face_scorer
 
         G, px, score = self.G, _preview(self.G), face_scorer(scorer)
         ws = map_seeds(G, list(range(EFFECT_SEEDS)), trunc=self.trunc, label=self.label)
@@ -493,7 +493,7 @@ def _print_fit(direction: Direction) -> None:
 
 def _print_leakage(direction: Direction, labelled: _LabelledSamples, picture: Path | None) -> None:
     """What the other columns say; nothing is painted for it."""
-    from ganvas.editing.leakage import compute_linear_leakage, draw_leakage
+    from ganvas.editing.discovery.leakage import compute_linear_leakage, draw_leakage
     from ganvas.images.files import write_image
 
     fits = {name: labelled.fit(name) for name in labelled.scores}
@@ -510,7 +510,7 @@ def _print_leakage(direction: Direction, labelled: _LabelledSamples, picture: Pa
 def _save_sheet(G: Any, ws: Tensor, selected: Sequence[Direction], path: Path) -> None:
     import torch
 
-    from ganvas.editing.effect import direction_sheet
+    from ganvas.editing.discovery.calibration import direction_sheet
     from ganvas.images.files import write_image
 
     rows = [direction_sheet(G, ws, direction) for direction in selected]
@@ -520,7 +520,7 @@ def _save_sheet(G: Any, ws: Tensor, selected: Sequence[Direction], path: Path) -
 
 def _save_directions(G: Any, selected: Sequence[Direction], output: Path | None, model: str, origin: str) -> None:
     from ganvas.editing.directions import add_directions
-    from ganvas.weights import store
+    from ganvas.weights.catalogue import store
 
     name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', Path(model).stem)}-{_fingerprint(G)[:12]}.safetensors"
     path = output or store.home() / "directions" / name

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganvas.cli.choices import one_of
 from ganvas.cli.console import ProgressBar
-from ganvas.cli.fetch import ensure_models
-from ganvas.cli.machine import configure_process
+from ganvas.cli.ensure_models import ensure_models
+from ganvas.cli.parsing import one_of
 from ganvas.cli.places import check_region, parse_drag, region_from
+from ganvas.cli.process import configure_process
 
 if TYPE_CHECKING:
-    from ganvas.session import Session
+    from ganvas.session.session import Session
 
 PROFILE = 0.9  # Face.sideways from which on the model knows little
 SMALL_PX = 60
@@ -83,7 +83,7 @@ def edit(
     keep_names = tuple(name for name in keep.replace(" ", "").split(",") if name)
 
     from ganvas.images.files import format_of, write_image
-    from ganvas.session import open_session
+    from ganvas.session.session import open_session
 
     ensure_models((model, "mtcnn", "efficientnet-lite0"))
     configure_process()

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganvas.cli.console import ProgressBar
-from ganvas.cli.generator import ModelOption, PrecisionOption, open_generator
+from ganvas.cli.generator_options import ModelOption, PrecisionOption, open_generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ganvas.metrics.eyes import FeatureExtractor
-    from ganvas.metrics.figure import MetricResult
+    from ganvas.metrics.feature_extractor import FeatureExtractor
+    from ganvas.metrics.result import MetricResult
 
 MAX_DEFAULT_IMAGES = 10_000  # pictures that are looked at where nobody says how many: about three minutes on two cores
 
@@ -64,7 +64,7 @@ def evaluate(
     _check_features(features)
     _check_output(output)
 
-    from ganvas.datasets.pictures import open_image_dataset
+    from ganvas.datasets.image_dataset import open_image_dataset
     from ganvas.metrics.evaluate import evaluate as measured
     from ganvas.ops.home import home
 
@@ -148,7 +148,7 @@ def _check_output(output: Path | None) -> None:
 
 
 def _load_extractor(features: str, precision: str) -> FeatureExtractor:
-    from ganvas.metrics.eyes import efficientnet_extractor
+    from ganvas.metrics.feature_extractor import efficientnet_extractor
 
     return efficientnet_extractor(None if features == "efficientnet-lite0" else features, precision=precision)
 

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ganvas.features.efficientnet import EfficientNetLite0, load_efficientnet
 from ganvas.features.faces import Face, FaceFinder, find_faces
+from ganvas.images.batch_paths import Task, check_fits, target_for
 from ganvas.images.crop import Crop, paste
 from ganvas.images.files import read_image, write_image
-from ganvas.images.folders import Task, check_fits, target_for
 from ganvas.images.masks import superellipse
 from ganvas.images.photo import Photo
 from ganvas.inversion.optimise import InversionStage, invert

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ganvas.cli.choices import parse_numbers
 from ganvas.cli.console import track
-from ganvas.cli.generator import (
+from ganvas.cli.generator_options import (
     ClassOption,
     ModelOption,
     NoiseModeOption,
@@ -18,6 +17,7 @@ from ganvas.cli.generator import (
     map_seeds,
     open_generator,
 )
+from ganvas.cli.parsing import parse_numbers
 
 
 def generate(
@@ -40,8 +40,8 @@ def generate(
 
     import torch
 
+    from ganvas.images.contact_sheet import grid
     from ganvas.images.files import write_image
-    from ganvas.images.sheet import grid
 
     G = open_generator(model)
     ws = map_seeds(G, numbers, trunc=trunc, label=label)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganvas.cli.choices import parse_numbers
 from ganvas.cli.console import track
-from ganvas.cli.generator import (
+from ganvas.cli.generator_options import (
     ClassOption,
     ModelOption,
     NoiseModeOption,
@@ -19,6 +18,7 @@ from ganvas.cli.generator import (
     map_z,
     open_generator,
 )
+from ganvas.cli.parsing import parse_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,7 +64,7 @@ def interpolate(
 
 def _path(G: Any, seeds: str, *, frames: int, trunc: float, label: int | None) -> Tensor:
     """[frames, num_ws, w_dim]: through W where there is a mapping network, else along the sphere of z."""
-    from ganvas.editing.walk import latent_walk
+    from ganvas.editing.interpolation import latent_walk
     from ganvas.models.protocol import latents_from_seeds
 
     if G.num_ws > 1:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ganvas.cli.choices import one_of
 from ganvas.cli.console import ProgressBar
-from ganvas.cli.machine import configure_process
+from ganvas.cli.parsing import one_of
+from ganvas.cli.process import configure_process
 
 if TYPE_CHECKING:
-    from ganvas.session import Session
+    from ganvas.session.session import Session
 
 
 def invert(
@@ -50,7 +50,7 @@ def invert(
 
     Example: [bold]ganvas invert me.jpg -o me.npz --effort best --picture me-found.png[/bold]
     """
-    from ganvas.session import open_session
+    from ganvas.session.session import open_session
 
     configure_process()
     _check_folder(output)

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ganvas.cli.choices import one_of, parse_numbers
 from ganvas.cli.console import track
-from ganvas.cli.generator import (
+from ganvas.cli.generator_options import (
     ClassOption,
     ModelOption,
     NoiseModeOption,
@@ -18,6 +17,7 @@ from ganvas.cli.generator import (
     map_pictures,
     open_generator,
 )
+from ganvas.cli.parsing import one_of, parse_numbers
 
 
 def mix(
@@ -52,8 +52,8 @@ def mix(
 
     from ganvas.editing.mix import mixing_sheet, rows_of
     from ganvas.errors import BadConfig
+    from ganvas.images.contact_sheet import grid
     from ganvas.images.files import write_image
-    from ganvas.images.sheet import grid
 
     G = open_generator(model)
     if G.num_ws == 1:

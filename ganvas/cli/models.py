@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganvas.cli.choices import one_of
+from ganvas.cli.parsing import one_of
 
 if TYPE_CHECKING:
-    from ganvas.weights.catalogue import CatalogueEntry
-    from ganvas.weights.store import OnDownloadProgress
+    from ganvas.weights.catalogue.catalogue import CatalogueEntry
+    from ganvas.weights.catalogue.store import OnDownloadProgress
 
 models = typer.Typer(
     name="models",
@@ -46,7 +46,7 @@ def list_models(
 
     Example: [bold]ganvas models list --task upscale[/bold]
     """
-    from ganvas.weights.catalogue import ENTRIES
+    from ganvas.weights.catalogue.catalogue import ENTRIES
 
     entries = [entry for entry in ENTRIES.values() if task in (None, entry.task)]
     if as_json:
@@ -76,7 +76,7 @@ def get(
 
     Example: [bold]ganvas models get faces --yes[/bold]
     """
-    from ganvas.weights import catalogue
+    from ganvas.weights.catalogue import catalogue
 
     if from_file is not None and len(names) > 1:
         raise typer.BadParameter("--from takes one name and its one file")
@@ -107,7 +107,7 @@ def info(
 
     Example: [bold]ganvas models info network-snapshot-000500.pkl[/bold]
     """
-    from ganvas.weights import catalogue
+    from ganvas.weights.catalogue import catalogue
 
     entry = None if Path(name).expanduser().exists() or not _is_known(name) else catalogue.find_entry(name)
     fields = {} if entry is None else _catalogue_fields(entry)
@@ -163,9 +163,9 @@ def export(
 
     Example: [bold]ganvas models export realesrgan-x4plus -o x4plus.onnx --unit-range[/bold]
     """
+    from ganvas.weights.catalogue.store import megabytes
     from ganvas.weights.export import export_onnx
     from ganvas.weights.load import load
-    from ganvas.weights.store import megabytes
 
     if output.suffix != ".onnx":
         raise typer.BadParameter(f"the output is an .onnx file, got {output}")
@@ -187,8 +187,8 @@ def remove(names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> No
 
     Example: [bold]ganvas models remove realesrgan-x4plus[/bold]
     """
-    from ganvas.weights import catalogue
-    from ganvas.weights.store import megabytes
+    from ganvas.weights.catalogue import catalogue
+    from ganvas.weights.catalogue.store import megabytes
 
     for name in names:
         freed = catalogue.remove(name)
@@ -205,7 +205,7 @@ def _print_stderr(text: str) -> None:
 
 def _is_known(name: str) -> bool:
     """Is this a catalogue name? A mistyped one is answered with the nearest, a path by whoever opens it."""
-    from ganvas.weights.catalogue import find_entry
+    from ganvas.weights.catalogue.catalogue import find_entry
 
     if any(sign in name for sign in "/\\") or "." in name:
         return False
@@ -215,7 +215,7 @@ def _is_known(name: str) -> bool:
 def _is_sound(entry: CatalogueEntry) -> bool:
     """Every hash right? Damaged files are cleared away, so that they are fetched anew."""
     from ganvas.errors import FetchError
-    from ganvas.weights import catalogue
+    from ganvas.weights.catalogue import catalogue
 
     try:
         catalogue.verify(entry.name)
@@ -233,8 +233,8 @@ def _confirm_licence(entry: CatalogueEntry, *, yes: bool) -> None:
         FetchError: it was not given, or there is nobody to ask.
     """
     from ganvas.errors import FetchError
-    from ganvas.weights.catalogue import UNVERIFIED, siblings
-    from ganvas.weights.store import megabytes
+    from ganvas.weights.catalogue.catalogue import UNVERIFIED, siblings
+    from ganvas.weights.catalogue.store import megabytes
 
     size = "size not known beforehand" if entry.size_bytes is None else megabytes(entry.size_bytes)
     _print_stderr(f"{entry.name}: {entry.about} ({size}, {entry.licence})")
@@ -297,7 +297,7 @@ def _show_table(entries: list[CatalogueEntry]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ganvas.weights.store import megabytes
+    from ganvas.weights.catalogue.store import megabytes
 
     table = Table("name", "for", "size", "licence", "here", "", box=None, pad_edge=False, header_style="bold")
     for entry in entries:
@@ -313,7 +313,7 @@ def _show_table(entries: list[CatalogueEntry]) -> None:
 
 def _catalogue_fields(entry: CatalogueEntry) -> dict[str, Any]:
     """What the catalogue says."""
-    from ganvas.weights.store import megabytes
+    from ganvas.weights.catalogue.store import megabytes
 
     return {
         "name": entry.name,
@@ -329,7 +329,7 @@ def _catalogue_fields(entry: CatalogueEntry) -> dict[str, Any]:
 
 def _network_fields(name: str) -> dict[str, Any]:
     """What the loaded network says about itself."""
-    from ganvas.weights.describe import describe
+    from ganvas.weights.model_info import describe
 
     description = describe(_load_either(name), name=name)
     facts = {key: value for key, value in description.facts.items() if key != "notes"}
@@ -362,7 +362,7 @@ def _licence_facts(name: str) -> dict[str, Any]:
     """What the catalogue knows goes into files made from its models, so that it is not lost on the way."""
     if Path(name).expanduser().exists() or not _is_known(name):
         return {}
-    from ganvas.weights.catalogue import find_entry
+    from ganvas.weights.catalogue.catalogue import find_entry
 
     entry = find_entry(name)
     return {"licence": entry.licence, "pedigree": _pedigree(entry), "source": entry.source.where}

@@ -19,7 +19,7 @@ def runs(
     from rich.table import Column, Table
 
     from ganvas.cli.train import format_duration
-    from ganvas.training.run import list_runs
+    from ganvas.training.engine.run_folder import list_runs
 
     run_states = list_runs(outdir)
     if not run_states:

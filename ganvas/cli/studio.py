@@ -36,7 +36,7 @@ def studio(
 
     Example: [bold]ganvas studio[/bold]
     """
-    from ganvas.cli.machine import configure_process
+    from ganvas.cli.process import configure_process
     from ganvas.web.config import MEBI, StudioConfig
     from ganvas.web.serve import serve
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganvas.cli.choices import one_of
 from ganvas.cli.console import ProgressBar as Bar
-from ganvas.cli.fetch import ensure_models
+from ganvas.cli.ensure_models import ensure_models
+from ganvas.cli.parsing import one_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganvas.training.style_loop import StyleProgress
+    from ganvas.training.style.teach import StyleProgress
 
 PREVIEW_SEEDS = (1, 4, 7)
 PREVIEW_CELL_PX = 256
@@ -100,12 +100,12 @@ def _teach(
     examples: list[Path], name: str, *, model: str, keep_colour: bool, steps: int | None, from_px: int | None,
     align: str, seed: int, preview: Path | None, output: Path | None,
 ) -> None:  # fmt: skip
-    from ganvas.cli.generator import open_generator
+    from ganvas.cli.generator_options import open_generator
     from ganvas.editing.stylise import check_style_name, save_style, styles_folder
     from ganvas.features.efficientnet import load_efficientnet_if_available
     from ganvas.images.files import format_of
-    from ganvas.training.style_loop import StyleConfig, teach_style
-    from ganvas.weights.store import sha256_of
+    from ganvas.training.style.teach import StyleConfig, teach_style
+    from ganvas.weights.catalogue.store import sha256_of
 
     check_style_name(name)
     ensure_models((model, "mtcnn", "efficientnet-lite0"))
@@ -142,7 +142,7 @@ def _teach(
 def _square(path: Path, G: Any, align: str) -> Tensor:
     """The part of an example to learn from; a drawing in which no face is found is taken by its middle."""
     from ganvas.errors import NoFace
-    from ganvas.inversion.framing import crop_for_generator
+    from ganvas.inversion.alignment import crop_for_generator
 
     try:
         return crop_for_generator(path, G, align=align)[0]
@@ -188,8 +188,8 @@ class _StyleProgress:
         """The examples and some faces: above as they are, below in the style as learnt so far."""
         import torch
 
+        from ganvas.images.contact_sheet import grid
         from ganvas.images.files import write_image
-        from ganvas.images.sheet import grid
         from ganvas.models.protocol import latents_from_seeds
         from ganvas.ops.shrink import downscale
 
@@ -225,7 +225,7 @@ def _join(
 
 def _generator(text: str | None, model: str) -> Any:
     """A file or catalogue name; or the name of a style, which is `model` painting in it."""
-    from ganvas.cli.generator import open_generator
+    from ganvas.cli.generator_options import open_generator
     from ganvas.editing.stylise import apply_style, list_styles
     from ganvas.weights.checkpoint import fingerprint
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganvas.cli.choices import one_of
+from ganvas.cli.parsing import one_of
 
 if TYPE_CHECKING:
-    from ganvas.datasets.pictures import ImageDataset
-    from ganvas.training.config import TrainConfig
-    from ganvas.training.watch import TrainStatus
+    from ganvas.datasets.image_dataset import ImageDataset
+    from ganvas.training.engine.loop import TrainStatus
+    from ganvas.training.generator.config import TrainConfig
 
 _LINE_SEC = 20.0  # where nobody watches: one line so often at most
 
@@ -57,7 +57,7 @@ def train(
     if data is None and config is None:
         raise typer.BadParameter("which pictures? --data DIR (a folder or a .zip)", param_hint="--data")
 
-    from ganvas.cli.machine import configure_process
+    from ganvas.cli.process import configure_process
 
     configure_process()
     request = TrainArguments(
@@ -102,9 +102,14 @@ class TrainArguments:
         """The configuration: preset, then weights to start from, then options, then --set."""
         from dataclasses import replace
 
-        from ganvas.training.presets import GENERATOR_PRESETS, find_generator_preset, for_transfer, rescale_preset
-        from ganvas.training.settings import apply_settings
-        from ganvas.training.transfer import shaped_like
+        from ganvas.training.engine.config_base import apply_settings
+        from ganvas.training.generator.presets import (
+            GENERATOR_PRESETS,
+            find_generator_preset,
+            for_transfer,
+            rescale_preset,
+        )
+        from ganvas.training.generator.transfer import shaped_like
 
         start = self._load_run_config() if self.config else None
         if start is None:
@@ -128,8 +133,8 @@ class TrainArguments:
     def _load_run_config(self) -> TrainConfig:
         """--config run.json."""
         from ganvas.errors import BadConfig
-        from ganvas.training.presets import find_generator_preset
-        from ganvas.training.run import read_record
+        from ganvas.training.engine.run_folder import read_record
+        from ganvas.training.generator.presets import find_generator_preset
 
         assert self.config is not None
         path = self.config / "run.json" if self.config.is_dir() else self.config
@@ -146,8 +151,8 @@ class TrainArguments:
         """--preset auto becomes a name; a run that auto has begun keeps the one it was begun with."""
         if self.preset != "auto":
             return
-        from ganvas.datasets.intake import natural_resolution, open_source
-        from ganvas.training.presets import choose_generator_preset
+        from ganvas.datasets.reading import natural_resolution, open_source
+        from ganvas.training.generator.presets import choose_generator_preset
         from ganvas.weights.load import load
 
         previous = self._previous_auto_preset()
@@ -167,7 +172,7 @@ class TrainArguments:
 
     def _previous_auto_preset(self) -> str | None:
         from ganvas.errors import BadConfig
-        from ganvas.training.run import read_record
+        from ganvas.training.engine.run_folder import read_record
 
         for record_file in sorted(self.outdir.glob("*/run.json")):
             if self.name is not None and record_file.parent.name != self.name:
@@ -219,7 +224,7 @@ def load_run_record(path: Path, kind: str) -> dict[str, Any]:
         BadConfig: it is the record of something else.
     """
     from ganvas.errors import BadConfig
-    from ganvas.training.run import kind_of, read_record
+    from ganvas.training.engine.run_folder import kind_of, read_record
 
     record = read_record(path if path.is_dir() else path.parent)
     if kind_of(record) != kind:
@@ -264,7 +269,7 @@ def _refuse_from_scratch(preset: str) -> None:
 def _pictures(data: Path | None, config: TrainConfig) -> ImageDataset:
     """The training set; reading it the first time shows how far it is."""
     from ganvas.cli.console import ProgressBar
-    from ganvas.training.generator_loop import as_image_dataset
+    from ganvas.training.generator.train import as_image_dataset
 
     with ProgressBar(f"reading {data}") as progress:
         return as_image_dataset(data, config, on_step=progress.step)
@@ -272,8 +277,8 @@ def _pictures(data: Path | None, config: TrainConfig) -> ImageDataset:
 
 def _run(request: TrainArguments, config: TrainConfig) -> None:
     from ganvas.errors import GanvasError
-    from ganvas.training.distributed import init_distributed
-    from ganvas.training.generator_loop import as_image_dataset, train
+    from ganvas.training.engine.distributed import init_distributed
+    from ganvas.training.generator.train import as_image_dataset, train
 
     leads = init_distributed(request.device).is_main
     reporter = ProgressReporter() if leads else None
@@ -390,7 +395,7 @@ def format_duration(sec: float) -> str:
 
 
 def _show_presets() -> None:
-    from ganvas.training.presets import GENERATOR_PRESETS
+    from ganvas.training.generator.presets import GENERATOR_PRESETS
 
     width = max(map(len, GENERATOR_PRESETS))
     for name, preset in GENERATOR_PRESETS.items():

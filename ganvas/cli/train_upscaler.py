@@ -11,7 +11,7 @@ import typer
 from ganvas.cli.train import load_run_record, recorded_data_path, run_folder
 
 if TYPE_CHECKING:
-    from ganvas.training.upscaler_config import UpscalerConfig
+    from ganvas.training.upscaler.config import UpscalerConfig
 
 
 def train_upscaler(
@@ -44,7 +44,7 @@ def train_upscaler(
 
     What comes out works at once: [bold]ganvas upscale -i small.jpg -n runs/photos-compact-x4/model.safetensors[/bold]
     """
-    from ganvas.training.upscaler_config import UPSCALER_PRESETS
+    from ganvas.training.upscaler.config import UPSCALER_PRESETS
 
     if show:
         width = max(map(len, UPSCALER_PRESETS))
@@ -56,7 +56,7 @@ def train_upscaler(
     if data is None:
         raise typer.BadParameter("which photos? --data DIR (a folder or a .zip)", param_hint="--data")
 
-    from ganvas.cli.machine import configure_process
+    from ganvas.cli.process import configure_process
 
     configure_process()
     changed = {"total_kimg": kimg, "minutes": minutes, "seed": seed}
@@ -79,8 +79,8 @@ def _build_config(
     from dataclasses import replace
 
     from ganvas.cli.train import parse_settings
-    from ganvas.training.settings import apply_settings
-    from ganvas.training.upscaler_config import UpscalerConfig, find_upscaler_preset
+    from ganvas.training.engine.config_base import apply_settings
+    from ganvas.training.upscaler.config import UpscalerConfig, find_upscaler_preset
 
     start = UpscalerConfig.from_json(record["config"], who="run.json") if record else find_upscaler_preset(preset)
     return apply_settings(replace(start, **changed), parse_settings(settings or []))
@@ -97,9 +97,9 @@ def _run(
     device: str,
 ) -> None:
     from ganvas.cli.console import ProgressBar
-    from ganvas.cli.fetch import ensure_models
+    from ganvas.cli.ensure_models import ensure_models
     from ganvas.cli.train import ProgressReporter, current_command, format_duration
-    from ganvas.training.upscaler_loop import as_photo_dataset, train_upscaler
+    from ganvas.training.upscaler.train import as_photo_dataset, train_upscaler
 
     ensure_models([] if init_from is None else [init_from])
     with ProgressBar(f"reading {data}") as progress:

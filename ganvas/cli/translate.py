@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganvas.cli.choices import one_of
-from ganvas.cli.fetch import ensure_models
-from ganvas.cli.machine import configure_process, to_best_device
+from ganvas.cli.ensure_models import ensure_models
+from ganvas.cli.parsing import one_of
+from ganvas.cli.process import configure_process, to_best_device
 
 if TYPE_CHECKING:
-    from ganvas.images.folders import Task
+    from ganvas.images.batch_paths import Task
 
 
 def translate(
@@ -57,8 +57,8 @@ def translate(
 
     A folder: [bold]ganvas translate -i photos -o drawings -n runs/faces-drawing --direction AtoB --recursive[/bold]
     """
-    from ganvas.cli.pictures import BatchRunner
-    from ganvas.images.folders import list_tasks
+    from ganvas.cli.batch_report import BatchRunner
+    from ganvas.images.batch_paths import list_tasks
     from ganvas.translation import TranslateConfig, translate_file, translator
 
     config = TranslateConfig(strength=strength, tile=tile, precision=precision)

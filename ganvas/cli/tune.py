@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ganvas.training.tune import Trial
+    from ganvas.training.generator.tune import Trial
 
 
 def tune(
@@ -24,10 +24,10 @@ def tune(
 
     Example: [bold]ganvas tune --data photos --minutes 60[/bold]
     """
-    from ganvas.cli.machine import configure_process
+    from ganvas.cli.process import configure_process
     from ganvas.cli.train import ProgressReporter, TrainArguments
-    from ganvas.training.generator_loop import as_image_dataset
-    from ganvas.training.tune import tune as search
+    from ganvas.training.generator.train import as_image_dataset
+    from ganvas.training.generator.tune import tune as search
 
     configure_process()
     request = TrainArguments(data=data, preset=preset, outdir=outdir, device=device, minutes=minutes)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganvas.cli.choices import one_of
-from ganvas.cli.fetch import ensure_models
-from ganvas.cli.machine import configure_process, has_cuda, to_best_device
+from ganvas.cli.ensure_models import ensure_models
+from ganvas.cli.parsing import one_of
+from ganvas.cli.process import configure_process, has_cuda, to_best_device
 
 if TYPE_CHECKING:
-    from ganvas.images.folders import Task
+    from ganvas.images.batch_paths import Task
 
 
 def upscale(
@@ -68,8 +68,8 @@ def upscale(
 
     A folder: [bold]ganvas upscale -i photos -o larger -s 2 --recursive --skip-existing[/bold]
     """
-    from ganvas.cli.pictures import BatchRunner
-    from ganvas.images.folders import list_tasks
+    from ganvas.cli.batch_report import BatchRunner
+    from ganvas.images.batch_paths import list_tasks
     from ganvas.upscaling.folders import upscale_file
     from ganvas.upscaling.upscale import UpscaleConfig, upscaler
 

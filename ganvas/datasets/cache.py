@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.datasets.fit import ImageFacts
+from ganvas.datasets.preprocess import ImageFacts
 from ganvas.errors import BadInput
 
 _MARK = b"GANVASP1"

@@ -23,12 +23,12 @@ from PIL import Image
 from ganvas import __version__
 from ganvas.checks import check_known
 from ganvas.datasets.cache import temporary_path
-from ganvas.datasets.films import estimate_frame_count, read_frames
-from ganvas.datasets.fit import Aligner, ImageFacts, ImagePreprocessor
+from ganvas.datasets.duplicates import DuplicateIndex, ImageHash, hash_image
 from ganvas.datasets.folder import DATASET_JSON, VIDEO_SUFFIXES, ImageSource, Item
-from ganvas.datasets.intake import digest_of, in_threads, open_source, reason
 from ganvas.datasets.labels import LabelTable, Value, find_labels
-from ganvas.datasets.likeness import DuplicateIndex, ImageHash, hash_image
+from ganvas.datasets.preprocess import Aligner, ImageFacts, ImagePreprocessor
+from ganvas.datasets.reading import digest_of, in_threads, open_source, reason
+from ganvas.datasets.video import estimate_frame_count, read_frames
 from ganvas.errors import BadImage, BadInput, MissingExtra, NoFace
 from ganvas.images.tensors import from_pixels
 

@@ -1,8 +1,8 @@
 """Directions: which way to move a latent so that one attribute changes. What they are, applied, kept in files.
 
 An amount of 1 is one standard deviation of the attribute's score among natural samples of the generator. Where they
-come from: sefa.py and pca.py find them without labels, learn.py from scores and examples, `import_direction` from
-other tools.
+come from: see `discovery/`, and `import_direction` for
+those of other tools.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from torch import Tensor
 
 from ganvas.checks import check_known
 from ganvas.editing.mix import check_layers
-from ganvas.editing.styles import style_slices
+from ganvas.editing.style_space import style_slices
 from ganvas.errors import BadConfig, BadLatent, BrokenWeights
 from ganvas.weights.checkpoint import write_atomically
-from ganvas.weights.files import open_file
-from ganvas.weights.from_directions import ForeignDirection
+from ganvas.weights.open_file import open_file
+from ganvas.weights.readers.directions import ForeignDirection
 
 _FORMAT = "ganvas-directions-1"
 SPACES = ("w", "w+", "s")
@@ -94,7 +94,7 @@ def move_along_direction(
     if direction.space == "s":
         raise BadConfig(
             f"direction {direction.name!r} moves style channels (space 's'), which no change of ws can do: "
-            "paint with ganvas.editing.styles.paint(generator, ws, style_shift(direction, amount, generator))"
+            "paint with ganvas.editing.style_space.paint(generator, ws, style_shift(direction, amount, generator))"
         )
     if direction.vector.shape[1] != w_dim or direction.vector.shape[0] not in (1, num_ws):
         raise BadLatent(
@@ -109,7 +109,7 @@ def move_along_direction(
 
 
 def style_shift(direction: Direction, amount: float, generator: Any, *, layers: Iterable[int] | None = None) -> Tensor:
-    """What a direction of space "s" adds to the styles: [S], for `ganvas.editing.styles.paint`.
+    """What a direction of space "s" adds to the styles: [S], for `ganvas.editing.style_space.paint`.
 
     Args:
         direction: of this generator, in space "s".
@@ -195,7 +195,7 @@ def import_direction(foreign: ForeignDirection, generator: Any, *, name: str, fi
     files says how far the attribute moves. A GANSpace file that sets the coordinate becomes one that moves by it.
 
     Args:
-        foreign: from `ganvas.weights.from_directions.read_directions`.
+        foreign: from `ganvas.weights.readers.directions.read_directions`.
         generator: the one it was made for; the file cannot tell, so only shapes are compared.
         name: what it will be called.
         fingerprint: of the generator.

@@ -29,8 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.checks import check_mask, check_ws
+from ganvas.editing.discovery.sefa import sample_w
 from ganvas.editing.mix import decode_latent, encode_latent
-from ganvas.editing.sefa import sample_w
 from ganvas.editing.step import EditContext
 from ganvas.errors import BadConfig, BadLatent, BadMask, Stopped
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from ganvas.checks import check_known
 from ganvas.editing.drag import Drag
-from ganvas.editing.finish import Translate, Upscale
 from ganvas.editing.mix import Mix
+from ganvas.editing.post_steps import Translate, Upscale
 from ganvas.editing.regions import InRegion, Region, region_of, regions_of, unwrap_step
 from ganvas.editing.step import LatentStep, Move, step_from_dict, step_to_dict
 from ganvas.editing.stylise import Stylise

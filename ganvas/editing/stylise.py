@@ -1,7 +1,7 @@
 """Styles: what a generator was taught to paint like, as a small file beside it; and what lies between two generators.
 
 A style is a difference of weights. Added to its parent at any strength it paints in that style; several add up. It is
-taught in `ganvas.training.style_loop`. Generators that were trained further than their common parent can be joined
+taught in `ganvas.training.style.teach`. Generators that were trained further than their common parent can be joined
 without any training: `swap_layers` takes the coarse layers of one and the fine layers of the
 other. (`ganvas.weights.interpolate` mixes all layers alike.)
 
@@ -27,10 +27,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ganvas.errors import BadConfig, BadLatent, BrokenWeights, WeightsError
-from ganvas.weights import store
+from ganvas.weights.catalogue import store
 from ganvas.weights.checkpoint import write_atomically
-from ganvas.weights.files import open_file
 from ganvas.weights.interpolate import interpolate_networks
+from ganvas.weights.open_file import open_file
 
 if TYPE_CHECKING:
     from ganvas.editing.step import EditContext

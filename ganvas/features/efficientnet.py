@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_img
 from ganvas.errors import FetchError, WeightsError
-from ganvas.weights.files import open_file
+from ganvas.weights.open_file import open_file
 
 BN_EPS = 1e-3
 
@@ -148,7 +148,7 @@ def load_efficientnet(path: Path | str | None = None) -> EfficientNetLite0:
         FetchError: not on this computer yet; the message has the command that fetches it.
     """
     if path is None:
-        from ganvas.weights.catalogue import resolve
+        from ganvas.weights.catalogue.catalogue import resolve
 
         path = resolve("efficientnet-lite0")
     state = open_file(Path(path)).state_dict()

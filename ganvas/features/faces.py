@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_img
 from ganvas.errors import NoFace, WeightsError
-from ganvas.weights.files import open_file
+from ganvas.weights.open_file import open_file
 
 SEARCH_PX = 1280  # longest side of the first look; faces below 2 % of it wait for the second look
 CLOSE_SEARCH_PX = 4096  # longest side of the second look, taken when the first finds nothing
@@ -129,7 +129,7 @@ class FaceFinder:
             FetchError: not on this computer yet; the message has the command that fetches it.
         """
         if folder is None:
-            from ganvas.weights.catalogue import resolve
+            from ganvas.weights.catalogue.catalogue import resolve
 
             folder = resolve("mtcnn")
         self.pnet, self.rnet, self.onet = (

@@ -25,13 +25,13 @@ from PIL import (
 )
 
 from ganvas.errors import BadImage
-from ganvas.images import directory
+from ganvas.images import tiff_tags
 from ganvas.images.colour import COLOUR_CHANNELS, colour_space_of
-from ganvas.images.directory import IFD, read_first_ifd
 from ganvas.images.metadata import Metadata, read_metadata, read_tiff_metadata
 from ganvas.images.photo import Photo
-from ganvas.images.sixteen import PNG_SIGNATURE, as_array, is_tiff16, png_chunks, read_png16, read_tiff16
 from ganvas.images.tensors import from_pixels
+from ganvas.images.tiff16 import PNG_SIGNATURE, as_array, is_tiff16, png_chunks, read_png16, read_tiff16
+from ganvas.images.tiff_tags import IFD, read_first_ifd
 
 try:
     from PIL import AvifImagePlugin
@@ -317,8 +317,8 @@ def _read_tiff(data: bytes, format: str, check_size: CheckSize) -> _Raw:
 
 def _ignore_orientation(data: bytes, tags: IFD) -> bytes:
     """The same file calling itself upright: Pillow's TIFF reader turns pictures on its own, and so do we."""
-    entry = tags.entries.get(directory.ORIENTATION)
-    if entry is None or tags.int_value(directory.ORIENTATION, 1) == 1:
+    entry = tags.entries.get(tiff_tags.ORIENTATION)
+    if entry is None or tags.int_value(tiff_tags.ORIENTATION, 1) == 1:
         return data
     upright = bytearray(data)
     struct.pack_into(tags.order + {1: "B", 3: "H", 4: "I"}.get(entry.type, "B"), upright, entry.value_offset, 1)

@@ -14,10 +14,10 @@ from PIL import Image, ImageColor
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BadImage
 from ganvas.images.colour import OneWayProfile
-from ganvas.images.directory import read_first_ifd
-from ganvas.images.metadata import add_recipe_to_xmp, exif_for, insert_jpeg_metadata, insert_png_metadata, tiff_tags
+from ganvas.images.metadata import add_recipe_to_xmp, exif_for, insert_jpeg_metadata, insert_png_metadata, metadata_tags
 from ganvas.images.photo import Photo
-from ganvas.images.sixteen import PACK_LEVEL, write_png16, write_tiff
+from ganvas.images.tiff16 import PACK_LEVEL, write_png16, write_tiff
+from ganvas.images.tiff_tags import read_first_ifd
 
 
 def encode_image(
@@ -175,7 +175,7 @@ def _metadata_options(page: _EncodeInput) -> dict[str, Any]:
 def _tiff(page: _EncodeInput, quality: int, lossless: bool) -> bytes:
     exif = exif_for(page.photo)
     order = read_first_ifd(exif).order if exif else "<"
-    tags = tiff_tags(page.photo, page.icc_profile, order)
+    tags = metadata_tags(page.photo, page.icc_profile, order)
     return write_tiff(page.pixels, space=page.space, alpha=page.alpha is not None, exif=exif, tags=tags)
 
 

@@ -18,10 +18,10 @@ from typing import Any
 from xml.sax.saxutils import escape, unescape
 
 from ganvas.errors import BadImage
-from ganvas.images import directory
-from ganvas.images.directory import BYTE, IFD, RATIONAL, SHORT, UNDEFINED
+from ganvas.images import tiff_tags
 from ganvas.images.photo import Photo
-from ganvas.images.sixteen import STRUCTURAL_TAGS, png_chunk, png_chunks
+from ganvas.images.tiff16 import STRUCTURAL_TAGS, png_chunk, png_chunks
+from ganvas.images.tiff_tags import BYTE, IFD, RATIONAL, SHORT, UNDEFINED
 
 RECIPE_KEY = "ganvas-recipe"  # of the PNG text chunk
 _XMP_KEY = "XML:com.adobe.xmp"
@@ -66,10 +66,10 @@ def read_tiff_metadata(tags: IFD) -> Metadata:
     """What a TIFF says; its own directory is its EXIF block."""
     unit = {2: 1.0, 3: 2.54}.get(tags.int_value(_UNIT_TAG, 2))
     dpi = tuple(_ratio(tags, tag) * unit for tag in (_X_TAG, _Y_TAG)) if unit else None
-    rest = set(tags.entries) - STRUCTURAL_TAGS - {directory.ORIENTATION}
-    turn = tags.int_value(directory.ORIENTATION, 1)
+    rest = set(tags.entries) - STRUCTURAL_TAGS - {tiff_tags.ORIENTATION}
+    turn = tags.int_value(tiff_tags.ORIENTATION, 1)
     metadata = _metadata(
-        exif=directory.pack_ifd(tags, without=STRUCTURAL_TAGS | {directory.ORIENTATION}) if rest else None,
+        exif=tiff_tags.pack_ifd(tags, without=STRUCTURAL_TAGS | {tiff_tags.ORIENTATION}) if rest else None,
         xmp=tags.value(_XMP_TAG) or None,
         icc_profile=tags.value(_ICC_TAG) or None,
         dpi=_valid_dpi(dpi),
@@ -82,11 +82,11 @@ def read_tiff_metadata(tags: IFD) -> Metadata:
 
 def _metadata(*, exif: bytes | None, xmp: bytes | None, recipe: str | None, **fields: Any) -> Metadata:
     turn = _orientation(exif, xmp)
-    if exif and not directory.is_readable(exif):
+    if exif and not tiff_tags.is_readable(exif):
         exif = None  # it says nothing that anybody could read, and some writers stumble over it
     if exif:
-        exif = directory.remove_orientation(exif)
-        exif = directory.remove_thumbnail(exif) if turn != 1 else exif
+        exif = tiff_tags.remove_orientation(exif)
+        exif = tiff_tags.remove_thumbnail(exif) if turn != 1 else exif
     if xmp:
         xmp, embedded_recipe = _extract_recipe(re.sub(_XMP_TURN, b"", xmp))
         recipe = embedded_recipe if recipe is None else recipe
@@ -98,7 +98,7 @@ _XMP_TURN = rb'\s*tiff:Orientation\s*=\s*["\'](\d)["\']|<tiff:Orientation>(\d)</
 
 def _orientation(exif: bytes | None, xmp: bytes | None) -> int:
     """EXIF decides; XMP where EXIF is silent."""
-    turn = directory.orientation_of(exif) if exif else 1
+    turn = tiff_tags.orientation_of(exif) if exif else 1
     match = re.search(_XMP_TURN, xmp) if xmp and turn == 1 else None
     if match:
         turn = int(match[1] or match[2])
@@ -219,7 +219,7 @@ def add_recipe_to_xmp(xmp: bytes | None, recipe: str | None) -> bytes | None:
 
 def exif_for(photo: Photo) -> bytes | None:
     """The EXIF block with the picture's present size."""
-    return None if photo.exif is None else directory.set_image_size(photo.exif, *photo.size)
+    return None if photo.exif is None else tiff_tags.set_image_size(photo.exif, *photo.size)
 
 
 def insert_png_metadata(file: bytes, photo: Photo, icc_profile: bytes | None) -> bytes:
@@ -283,7 +283,7 @@ def _segment(marker: int, body: bytes, name: str) -> bytes:
     return bytes((0xFF, marker)) + struct.pack(">H", len(body) + 2) + body
 
 
-def tiff_tags(photo: Photo, icc_profile: bytes | None, order: str) -> dict[int, tuple[int, bytes]]:
+def metadata_tags(photo: Photo, icc_profile: bytes | None, order: str) -> dict[int, tuple[int, bytes]]:
     """The photo's metadata as TIFF entries, besides EXIF."""
     tags: dict[int, tuple[int, bytes]] = {}
     if xmp := add_recipe_to_xmp(photo.xmp, photo.recipe):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganvas.checks import check_img, check_known, check_mask
 from ganvas.errors import BadConfig, BadImage
-from ganvas.images import directory
+from ganvas.images import tiff_tags
 from ganvas.images.colour import COLOUR_CHANNELS, ColourSpace, colour_space_of
 from ganvas.images.tensors import to_pixels
 
@@ -116,7 +116,7 @@ class Photo:
             space=space,
             native=self.native if space == self.space and img.shape == self.img.shape else None,
             icc_profile=self.icc_profile if space == self.space else None,
-            exif=None if self.exif is None else directory.remove_thumbnail(self.exif),
+            exif=None if self.exif is None else tiff_tags.remove_thumbnail(self.exif),
             recipe=recipe,
         )
 

@@ -24,11 +24,11 @@ from torch import Tensor
 from ganvas.checks import check_img, check_known, check_labels
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.features.efficientnet import EfficientNetLite0
-from ganvas.inversion.exits import EarlyExit
-from ganvas.inversion.likeness import Embedder, ReconstructionLoss, ReconstructionLossConfig, reconstruction_metrics
+from ganvas.inversion.early_exit import EarlyExit
+from ganvas.inversion.latent_space import LatentSpace, latent_space
+from ganvas.inversion.loss import Embedder, ReconstructionLoss, ReconstructionLossConfig, reconstruction_metrics
 from ganvas.inversion.pivotal import compute_delta, parameter_scale, tunable_parameters, with_delta
 from ganvas.inversion.result import Inversion
-from ganvas.inversion.space import LatentSpace, latent_space
 from ganvas.ops.shrink import downscale
 from ganvas.weights.checkpoint import fingerprint
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig
 from ganvas.metrics import kid as kernel, precision_recall as manifold
-from ganvas.metrics.eyes import DatasetLike, FeatureExtractor, choose_indices, fake_features, real_features
-from ganvas.metrics.figure import MetricResult, Protocol
+from ganvas.metrics.feature_extractor import DatasetLike, FeatureExtractor, choose_indices, fake_features, real_features
 from ganvas.metrics.frechet import MIN_IMAGES_FD, Statistics, fd_effnet, frechet_result, real_statistics
 from ganvas.metrics.ppl import MIN_PATHS_PPL as FEWEST_PLACES, ppl
+from ganvas.metrics.result import MetricResult, Protocol
 
 METRICS = ("fd", "kid", "pr", "ppl")
 MIN_IMAGES_OF = {"fd": MIN_IMAGES_FD, "kid": kernel.MIN_IMAGES_KID, "pr": manifold.MIN_IMAGES_PR, "ppl": FEWEST_PLACES}

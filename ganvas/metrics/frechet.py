@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ganvas.errors import BadConfig
-from ganvas.metrics.eyes import (
+from ganvas.metrics.feature_extractor import (
     RESIZE,
     DatasetLike,
     FeatureExtractor,
@@ -30,7 +30,7 @@ from ganvas.metrics.eyes import (
     fake_features,
     real_features,
 )
-from ganvas.metrics.figure import MetricResult
+from ganvas.metrics.result import MetricResult
 
 MIN_IMAGES_FD = 200  # pictures on either side; below, the distance says more of the counts than of the generator
 ROWS_PER_UPDATE = 1024  # rows summed up at once

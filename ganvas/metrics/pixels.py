@@ -14,7 +14,7 @@ from torch import Tensor
 from ganvas.checks import check_img, check_known
 from ganvas.errors import BadConfig, BadImage
 from ganvas.ops.blur import gaussian_blur
-from ganvas.ops.compare import psnr_rgb as whole_psnr_db, ssim_rgb as whole_ssim
+from ganvas.ops.psnr_ssim import psnr_rgb as whole_psnr_db, ssim_rgb as whole_ssim
 
 CHANNELS = ("rgb", "y")
 # ITU-R BT.601 for numbers from 0 to 255: Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255, R, G and B in 0 … 255.
@@ -52,7 +52,7 @@ def sr_psnr_db(a: Tensor, b: Tensor, *, channels: str = "rgb", shave_px: int = 0
 
 
 def sr_ssim(a: Tensor, b: Tensor, *, channels: str = "rgb", shave_px: int = 0) -> Tensor:
-    """Structural similarity, [N], 1 = equal; see `ganvas.ops.compare.ssim`. The arguments are those of `sr_psnr_db`."""
+    """Structural similarity, [N], 1 = equal; see `ganvas.ops.psnr_ssim`. Arguments as for `sr_psnr_db`."""
     return whole_ssim(*_check_and_crop(a, b, channels, shave_px))
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ganvas.errors import BadConfig
 from ganvas.features.efficientnet import feature_distance
-from ganvas.metrics.eyes import DatasetLike, FeatureExtractor, OnExtractStep, eval_mode, latents_and_labels
-from ganvas.metrics.figure import MetricResult
+from ganvas.metrics.feature_extractor import DatasetLike, FeatureExtractor, OnExtractStep, eval_mode, latents_and_labels
+from ganvas.metrics.result import MetricResult
 
 EPSILON = 1e-4  # of a path from one latent to the next
 TRIM = 0.01  # of the distances at either end, as in the paper's own measurements

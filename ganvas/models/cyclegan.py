@@ -30,7 +30,7 @@ from ganvas.models.pix2pix import (
     up_steps,
 )
 from ganvas.models.protocol import SizeRules
-from ganvas.models.strips import ConvMap, FeatureMap, PointwiseMap, StoredMap, StripRunner
+from ganvas.models.row_strips import ConvMap, FeatureMap, PointwiseMap, StoredMap, StripRunner
 
 PADDINGS: dict[str, Literal["reflect", "replicate", "zeros"]] = {
     "reflect": "reflect",

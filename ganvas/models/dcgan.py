@@ -14,7 +14,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from ganvas.checks import check_known
-from ganvas.models.plain import (
+from ganvas.models.z_latent import (
     PlainDiscriminator,
     PlainGenerator,
     check_at_least,

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_img
 from ganvas.errors import BadConfig, BadImage
-from ganvas.models.plain import (
+from ganvas.models.z_latent import (
     PlainDiscriminator,
     PlainGenerator,
     check_at_least,

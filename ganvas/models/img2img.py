@@ -15,12 +15,12 @@ from torch import Tensor
 
 from ganvas.checks import check_img, check_known
 from ganvas.errors import BadImage
+from ganvas.models.fast_copy import LowPrecisionCopy
 from ganvas.models.protocol import PRECISIONS, Network, SizeRules
-from ganvas.models.twin import LowPrecisionCopy
 from ganvas.ops.precision import fast_dtype
 
 if TYPE_CHECKING:
-    from ganvas.models.strips import StripRunner
+    from ganvas.models.row_strips import StripRunner
 
 # One step of the way from an input pixel to an output pixel, for `reach_px`:
 #   ("conv", kernel, stride, padding), ("transposed", kernel, stride, padding),
@@ -200,7 +200,7 @@ class ImageToImage(Network):
         Returns:
             As `forward`, but for the rounding of sums.
         """
-        from ganvas.models.strips import StripRunner
+        from ganvas.models.row_strips import StripRunner
 
         check_known(precision, PRECISIONS, what="precision")
         self.check(img)
@@ -212,7 +212,7 @@ class ImageToImage(Network):
 
     def strips_need(self, img: Tensor) -> tuple[float, int]:
         """(multiplications, numbers in kept maps at the same time) of `in_strips` for a picture; it is not run."""
-        from ganvas.models.strips import StripCostEstimator
+        from ganvas.models.row_strips import StripCostEstimator
 
         sketch = StripCostEstimator()
         self.transform_in_strips(torch.empty(img.shape, device="meta"), sketch)

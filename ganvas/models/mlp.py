@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.errors import BadConfig
-from ganvas.models.plain import PlainDiscriminator, PlainGenerator, check_at_least
+from ganvas.models.z_latent import PlainDiscriminator, PlainGenerator, check_at_least
 
 _SLOPE = 0.2  # of every leaky ReLU
 

@@ -18,7 +18,7 @@ from ganvas.checks import check_img, check_known, check_labels
 from ganvas.errors import BadConfig, BadImage
 from ganvas.models.img2img import ImageToImage, Step, reach_px
 from ganvas.models.protocol import Network, SizeRules
-from ganvas.models.strips import ConcatMap, ConvMap, FeatureMap, PointwiseMap, StoredMap, StripRunner
+from ganvas.models.row_strips import ConcatMap, ConvMap, FeatureMap, PointwiseMap, StoredMap, StripRunner
 
 NORM_NAMES = ("batch", "instance", "instance-affine", "none")
 UPSAMPLE_MODES = ("transposed", "bilinear", "nearest")

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.errors import BadConfig
-from ganvas.models.plain import PlainDiscriminator, PlainGenerator, check_at_least, cpu_channels_last
+from ganvas.models.z_latent import PlainDiscriminator, PlainGenerator, check_at_least, cpu_channels_last
 from ganvas.ops.convolution import Conv2d
 from ganvas.ops.resample import downsample2d, fir_filter, upsample2d
 

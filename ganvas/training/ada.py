@@ -26,8 +26,8 @@ from torch import Tensor
 
 from ganvas.checks import check_img, check_known
 from ganvas.errors import BadConfig, BadImage
+from ganvas.training.ada_geometry import MIN_WARP_PX, reflect_index, straight, warp, warp_exact, warp_straight
 from ganvas.training.diffaugment import within
-from ganvas.training.warp import MIN_WARP_PX, reflect_index, straight, warp, warp_exact, warp_straight
 
 ADA_GROUPS: dict[str, tuple[str, ...]] = {
     "geometry": ("flip", "rot90", "shift", "scale", "rotate", "stretch", "drift"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ganvas.images.batch_paths import Task, check_fits, target_for
 from ganvas.images.files import read_image, write_image
-from ganvas.images.folders import Task, check_fits, target_for
-from ganvas.images.strips import PngStripWriter
+from ganvas.images.png_writer import PngStripWriter
 from ganvas.upscaling.tiles import OnUpscaleStep
 from ganvas.upscaling.upscale import UpscaleConfig, Upscaling
 

@@ -15,12 +15,12 @@ from starlette.staticfiles import StaticFiles
 
 from ganvas import __version__
 from ganvas.errors import GanvasError
+from ganvas.web.api_docs import render_api_docs
 from ganvas.web.batch import sweep_batches
 from ganvas.web.config import StudioConfig
 from ganvas.web.errors import error_answer, invalid_answer
-from ganvas.web.guard import SecurityMiddleware
-from ganvas.web.manual import render_api_docs
 from ganvas.web.routes import batch, directions, edits, events, info, sessions, tools, training
+from ganvas.web.security import SecurityMiddleware
 from ganvas.web.studio import Studio
 
 PAGE = Path(__file__).parent / "page"

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from ganvas.editing.recipe import STEPS
-from ganvas.training.config import TrainConfig
+from ganvas.training.generator.config import TrainConfig
 
 _KINDS = {bool: "bool", int: "integer", float: "number", str: "text"}
 _RANGE = re.compile(r"^(-?\d+(?:\.\d+)?) (?:…|to) (-?\d+(?:\.\d+)?)\b")

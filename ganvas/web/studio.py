@@ -17,25 +17,25 @@ from starlette.exceptions import HTTPException
 
 from ganvas.checks import check_ws
 from ganvas.editing.directions import Direction
-from ganvas.editing.finish import Translate, Upscale
+from ganvas.editing.post_steps import Translate, Upscale
 from ganvas.editing.recipe import Recipe
 from ganvas.errors import BadConfig, FetchError
 from ganvas.features.faces import choose_face
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image
 from ganvas.images.photo import Photo
-from ganvas.inversion.framing import is_aligned
+from ganvas.inversion.alignment import is_aligned
 from ganvas.inversion.optimise import invert
 from ganvas.inversion.result import Inversion
 from ganvas.ops.shrink import downscale
-from ganvas.session import Session, open_seed, open_session
+from ganvas.session.project_file import ZIP_START, ProjectFile, read_project_file, strip_project_file
+from ganvas.session.session import Session, open_seed, open_session
 from ganvas.web.config import StudioConfig
-from ganvas.web.desk import OpenPhoto, make_temp_folder, recipe_as_data
 from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job, Jobs
-from ganvas.web.keepsake import ZIP_START, ProjectFile, read_project_file, strip_project_file
-from ganvas.web.shelf import ModelRegistry
-from ganvas.web.trainers import TrainingRuns
+from ganvas.web.model_registry import ModelRegistry
+from ganvas.web.open_photo import OpenPhoto, make_temp_folder, recipe_as_data
+from ganvas.web.training_runs import TrainingRuns
 from ganvas.web.uploads import Uploads
 
 _PREVIEW_PX = 256

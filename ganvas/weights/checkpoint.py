@@ -25,9 +25,9 @@ from ganvas import __version__
 from ganvas.errors import BadConfig, BrokenWeights, UnknownWeights
 from ganvas.models import FAMILIES
 from ganvas.models.protocol import Network
-from ganvas.weights.files import open_file
-from ganvas.weights.fill import check_finite, load_state_dict_checked
-from ganvas.weights.found import FileContents
+from ganvas.weights.contents import FileContents
+from ganvas.weights.open_file import open_file
+from ganvas.weights.readers.state_dict import check_finite, load_state_dict_checked
 
 _FORMAT = 1
 _KEY = "ganvas"  # of the safetensors header, beside "format": "pt", by which other tools know torch's tensors

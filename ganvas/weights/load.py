@@ -10,19 +10,11 @@ import torch
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BrokenWeights, WeightsError
 from ganvas.models.protocol import Network
-from ganvas.weights import (
-    checkpoint,
-    from_basicsr,
-    from_cyclegan,
-    from_ncnn,
-    from_nvidia,
-    from_openvino,
-    from_r3gan,
-    from_rosinality,
-)
-from ganvas.weights.files import open_file
-from ganvas.weights.found import FileContents
-from ganvas.weights.recognise import unknown_weights_error
+from ganvas.weights import checkpoint
+from ganvas.weights.contents import FileContents
+from ganvas.weights.open_file import open_file
+from ganvas.weights.readers import basicsr, cyclegan, ncnn, nvidia, openvino, r3gan, rosinality
+from ganvas.weights.readers.unknown import unknown_weights_error
 
 NETWORKS = ("G_ema", "G", "D")
 
@@ -37,13 +29,13 @@ class Reader(Protocol):
 
 # A foreign file names nothing, so readers are asked in this order; the first that fits reads.
 READERS: tuple[Reader, ...] = (
-    from_nvidia,
-    from_r3gan,
-    from_rosinality,
-    from_basicsr,
-    from_cyclegan,
-    from_ncnn,
-    from_openvino,
+    nvidia,
+    r3gan,
+    rosinality,
+    basicsr,
+    cyclegan,
+    ncnn,
+    openvino,
 )
 
 
@@ -101,7 +93,7 @@ def _path_of(name_or_path: str | Path) -> Path:
     path = Path(name_or_path).expanduser()
     if path.is_file() or isinstance(name_or_path, Path) or _looks_like_a_path(str(name_or_path)):
         return path
-    from ganvas.weights.catalogue import resolve
+    from ganvas.weights.catalogue.catalogue import resolve
 
     return resolve(str(name_or_path))
 

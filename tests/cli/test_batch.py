@@ -16,8 +16,8 @@ from ganvas.editing.drag import Drag
 from ganvas.editing.mix import encode_latent
 from ganvas.editing.recipe import Recipe
 from ganvas.errors import BadConfig, GanvasError, MissingExtra
+from ganvas.images.batch_paths import Task, list_tasks
 from ganvas.images.files import read_image
-from ganvas.images.folders import Task, list_tasks
 from ganvas.weights.checkpoint import fingerprint, save
 from tests.cli.test_edit import TINY
 

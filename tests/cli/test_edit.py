@@ -18,7 +18,7 @@ from ganvas.editing.regions import region_of, unwrap_step
 from ganvas.errors import BadConfig, BadMask, FetchError, GanvasError
 from ganvas.features.faces import Face
 from ganvas.images.files import read_image
-from ganvas.weights import store
+from ganvas.weights.catalogue import store
 from ganvas.weights.checkpoint import fingerprint, save
 
 TINY = {"img_resolution": 32, "channel_base": 512, "channel_max": 16, "z_dim": 16, "w_dim": 16, "num_mapping_layers": 2}
@@ -135,7 +135,7 @@ def test_an_unknown_format_is_said_before_the_work(model, photo, tmp_path):
 
 
 def test_a_restricted_model_is_not_fetched_where_nobody_can_be_asked():
-    from ganvas.cli.fetch import ensure_models
+    from ganvas.cli.ensure_models import ensure_models
 
     with pytest.raises(FetchError, match=r"restricted.*ganvas models get faces --yes"):
         ensure_models(["some/file.safetensors", "faces"])

@@ -39,7 +39,7 @@ def eyes(monkeypatch):
         asked.append((path, precision))
         return small_eyes(precision=precision)
 
-    monkeypatch.setattr("ganvas.metrics.eyes.efficientnet_extractor", opened)
+    monkeypatch.setattr("ganvas.metrics.feature_extractor.efficientnet_extractor", opened)
     return asked
 
 

@@ -12,10 +12,10 @@ from safetensors import safe_open
 
 import ganvas
 from ganvas.cli.main import main
-from ganvas.weights import catalogue, store
-from ganvas.weights.catalogue import ENTRIES, CatalogueEntry, LicenceChain
+from ganvas.weights.catalogue import catalogue, store
+from ganvas.weights.catalogue.catalogue import ENTRIES, CatalogueEntry, LicenceChain
+from ganvas.weights.catalogue.sources import StoredFile, UrlSource
 from ganvas.weights.checkpoint import save
-from ganvas.weights.sources import StoredFile, UrlSource
 from tests.contracts import TINY, Case
 
 
@@ -149,7 +149,7 @@ def test_get_mends_what_is_damaged(run, fake):
 
 
 def test_get_of_an_absent_server_fails_with_a_reason(run, fake, monkeypatch):
-    monkeypatch.setattr("ganvas.weights.download.PAUSE_SEC", 0)
+    monkeypatch.setattr("ganvas.weights.catalogue.download.PAUSE_SEC", 0)
     status, out, err = run("models", "get", "fake-x4", "--yes")
     assert (status, out) == (1, "")
     assert "error: cannot fetch http://127.0.0.1:9/net.safetensors" in err

@@ -30,8 +30,8 @@ def no_fetching(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def short_searches(monkeypatch):
-    monkeypatch.setattr("ganvas.inversion.framing.latent_stages", lambda effort: QUICK)
-    monkeypatch.setattr("ganvas.training.style_loop.latent_stages", lambda effort: QUICK)
+    monkeypatch.setattr("ganvas.inversion.alignment.latent_stages", lambda effort: QUICK)
+    monkeypatch.setattr("ganvas.training.style.teach.latent_stages", lambda effort: QUICK)
 
 
 def generator(path, seed=0):

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import ganvas
 from ganvas.cli.main import app
 from ganvas.errors import BadConfig
-from ganvas.training.run import read_run_state
+from ganvas.training.engine.run_folder import read_run_state
 from tests.training import tiny
 
 SMALL = ["--set", "generator.channel_max=8", "--set", "discriminator.channel_max=8", "--set", "batch_size=4"]
@@ -133,7 +133,7 @@ def test_start_from_ones_own_weights(photos, tmp_path):
 
 def test_tune_ends_in_a_preset_that_train_takes(photos, tmp_path, monkeypatch):
     pytest.importorskip("optuna")
-    monkeypatch.setattr("ganvas.training.tune.make_fd_metric", lambda pictures, device: lambda G: 5.0)
+    monkeypatch.setattr("ganvas.training.generator.tune.make_fd_metric", lambda pictures, device: lambda G: 5.0)
     words = ["--data", photos, "--outdir", tmp_path, "--device", "cpu"]
     budget = ["--set", "total_kimg=0.004", "--minutes", 2, "--trials", 3]
     result = run("tune", *words, "--preset", "style-32-cpu", *budget, *SMALL)

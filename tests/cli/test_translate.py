@@ -12,7 +12,7 @@ from ganvas.cli.main import app
 from ganvas.errors import BadConfig, UnknownWeights
 from ganvas.weights.checkpoint import save
 from tests.cli.test_upscale import picture
-from tests.models.test_strips import lively
+from tests.models.test_row_strips import lively
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from ganvas.cli.face_enhance import FaceRestorer, power_of_two
 from ganvas.cli.main import app
 from ganvas.errors import BadConfig, BadImage, FetchError
 from ganvas.features.faces import Face
+from ganvas.images.batch_paths import Task, find_clashes, list_tasks, output_name
 from ganvas.images.files import read_image, write_image
-from ganvas.images.folders import Task, find_clashes, list_tasks, output_name
 from ganvas.images.photo import Photo
 from ganvas.upscaling.folders import upscale_file
 from ganvas.upscaling.upscale import UpscaleConfig

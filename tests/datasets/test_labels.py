@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ganvas.datasets.folder import Folder
-from ganvas.datasets.intake import open_source
 from ganvas.datasets.labels import find_labels, match_labels
+from ganvas.datasets.reading import open_source
 from ganvas.errors import BadConfig, BadInput
 from tests.datasets.makers import pack, put
 

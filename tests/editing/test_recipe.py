@@ -5,8 +5,8 @@ import torch
 
 from ganvas.editing.directions import Direction
 from ganvas.editing.drag import Drag
-from ganvas.editing.finish import Translate, Upscale
 from ganvas.editing.mix import Mix, encode_latent
+from ganvas.editing.post_steps import Translate, Upscale
 from ganvas.editing.recipe import STEPS, Recipe
 from ganvas.editing.step import EditContext, Move
 from ganvas.editing.stylise import Stylise

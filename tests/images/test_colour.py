@@ -145,8 +145,8 @@ def test_a_photo_in_display_p3_is_converted_and_written_back_untouched(bits):
 
 
 def _with_icc(data, icc):
-    from ganvas.images.directory import UNDEFINED, read_first_ifd
-    from ganvas.images.sixteen import _with_directory
+    from ganvas.images.tiff16 import _with_directory
+    from ganvas.images.tiff_tags import UNDEFINED, read_first_ifd
 
     known = read_first_ifd(data)
     rest = {tag: (entry.type, known.value(tag)) for tag, entry in known.entries.items()}

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from ganvas.errors import BadImage
-from ganvas.images import directory
+from ganvas.images import tiff_tags
 from ganvas.images.decode import HAS_AVIF
 from ganvas.images.encode import encode_image
 from ganvas.images.files import read_image
@@ -155,7 +155,7 @@ def test_the_preview_is_dropped_once_the_picture_changes_and_not_before():
 def _with_preview(block, preview):
     """The EXIF block with a second directory that holds a small JPEG."""
     tiff = bytearray(block[6:])
-    known = directory.read_first_ifd(bytes(tiff))
+    known = tiff_tags.read_first_ifd(bytes(tiff))
     at = len(tiff) + len(tiff) % 2
     place = at + 2 + 2 * 12 + 4
     entries = struct.pack(known.order + "HHII", 0x0201, 4, 1, place)
@@ -211,5 +211,5 @@ def test_many_entries_for_one_large_value_do_not_multiply_it():
     for tag in range(count):
         body += struct.pack("<HHII", 40_000 + tag, 7, large, place)
     block = bytes(body + bytes(4) + bytes(large))
-    packed = directory.pack_ifd(directory.read_first_ifd(block), without=())
+    packed = tiff_tags.pack_ifd(tiff_tags.read_first_ifd(block), without=())
     assert len(packed) < 20 * 2**20

@@ -7,7 +7,7 @@ from ganvas.errors import BadConfig, BadImage, BadLatent, Stopped
 from ganvas.inversion.optimise import EFFORT_STAGES, InversionStage, invert
 from ganvas.inversion.pivotal import with_delta
 from ganvas.inversion.result import Inversion
-from ganvas.ops.compare import psnr_rgb
+from ganvas.ops.psnr_ssim import psnr_rgb
 from ganvas.ops.shrink import downscale
 from ganvas.weights.checkpoint import fingerprint
 from tests import contracts

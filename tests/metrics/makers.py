@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ganvas.metrics.eyes import FeatureExtractor
+from ganvas.metrics.feature_extractor import FeatureExtractor
 
 
 class Pool(nn.Module):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.metrics.evaluate import evaluate
-from ganvas.metrics.eyes import (
+from ganvas.metrics.feature_extractor import (
     choose_indices,
     efficientnet_extractor,
     fake_features,

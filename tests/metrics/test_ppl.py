@@ -6,7 +6,7 @@ from torch import nn
 from torch.func import jvp
 
 from ganvas.errors import BadConfig
-from ganvas.metrics.eyes import FeatureExtractor
+from ganvas.metrics.feature_extractor import FeatureExtractor
 from ganvas.metrics.ppl import path_lengths, ppl, slerp, trim_outliers
 from tests.metrics.makers import NoisePictures, small_eyes
 

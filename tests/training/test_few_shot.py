@@ -4,7 +4,7 @@ import torch
 
 import ganvas
 from ganvas.editing.stylise import swap_layers
-from ganvas.training.generator_loop import train
+from ganvas.training.generator.train import train
 from ganvas.weights.interpolate import interpolate_networks
 from tests.training import tiny
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ganvas.training.presets import GENERATOR_PRESETS
-from ganvas.training.watchdog import REMEDIES
+from ganvas.training.engine.watchdog import REMEDIES
+from ganvas.training.generator.presets import GENERATOR_PRESETS
 from tests.training import tiny
 
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")

@@ -16,11 +16,11 @@ import torch
 
 import ganvas
 from ganvas.errors import BadConfig, BrokenWeights, GanvasError, Stopped
-from ganvas.training import run as runs
-from ganvas.training.config import TrainConfig
-from ganvas.training.generator_loop import train
-from ganvas.training.run import list_runs, read_log, read_run_state
-from ganvas.training.state import read_state, write_state
+from ganvas.training.engine import run_folder as runs
+from ganvas.training.engine.run_folder import list_runs, read_log, read_run_state
+from ganvas.training.engine.state import read_state, write_state
+from ganvas.training.generator.config import TrainConfig
+from ganvas.training.generator.train import train
 from tests.training import tiny
 
 # Everything that has a memory: averages, ADA, path length, schedules, mixing, dropout-free noise, two samplers.
@@ -97,7 +97,7 @@ CHILD = """
 import sys, torch
 torch.set_num_threads(1)
 from tests.training import tiny
-from ganvas.training.generator_loop import train
+from ganvas.training.generator.train import train
 def on_step(status):
     print(status.step, flush=True)
 train(tiny.pictures(), config=tiny.config(total_kimg=0.2, save_minutes=0.0002), folder=sys.argv[1], on_step=on_step,

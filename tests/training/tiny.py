@@ -4,8 +4,8 @@ import dataclasses
 
 import torch
 
-from ganvas.training.config import TrainConfig
-from ganvas.training.presets import GENERATOR_PRESETS
+from ganvas.training.generator.config import TrainConfig
+from ganvas.training.generator.presets import GENERATOR_PRESETS
 
 STYLE = {"channel_base": 64, "channel_max": 8, "num_mapping_layers": 2}
 

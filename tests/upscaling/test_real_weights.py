@@ -10,7 +10,7 @@ import ganvas
 from ganvas.images.photo import Photo
 from ganvas.metrics.pixels import sharpness
 from ganvas.upscaling.upscale import LIGHT_MODEL, STRONG_MODEL, upscale
-from ganvas.weights import catalogue
+from ganvas.weights.catalogue import catalogue
 
 LEVEL = 2 / 255
 pytestmark = pytest.mark.network

@@ -11,7 +11,7 @@ from ganvas.images.transparency import fill_transparent_colours
 from ganvas.models.mlp import MLPConfig, MLPGenerator
 from ganvas.models.protocol import SizeRules
 from ganvas.models.rrdbnet import RRDBConfig, RRDBNet
-from ganvas.ops.compare import psnr_rgb
+from ganvas.ops.psnr_ssim import psnr_rgb
 from ganvas.upscaling.resample import Axis, resample_box
 from ganvas.upscaling.tiles import STEPS_PER_TILE
 from ganvas.upscaling.upscale import UpscaleConfig, Upscaling, _num_passes, upscale, upscaler

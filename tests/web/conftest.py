@@ -20,7 +20,7 @@ from ganvas.editing.directions import Direction, save_directions
 from ganvas.inversion.optimise import EFFORT_STAGES
 from ganvas.web.config import StudioConfig
 from ganvas.web.serve import server_config
-from ganvas.weights import store
+from ganvas.weights.catalogue import store
 from ganvas.weights.checkpoint import fingerprint
 
 TINY = {"img_resolution": 32, "channel_base": 512, "channel_max": 16, "z_dim": 16, "w_dim": 16}

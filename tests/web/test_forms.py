@@ -3,7 +3,7 @@
 import dataclasses
 
 from ganvas.editing.recipe import STEPS
-from ganvas.training.config import TrainConfig
+from ganvas.training.generator.config import TrainConfig
 from ganvas.web.forms import form_of, step_forms, training_form
 
 

@@ -2,7 +2,7 @@
 
 import threading
 
-from ganvas.weights import catalogue
+from ganvas.weights.catalogue import catalogue
 
 
 def test_the_catalogue_is_told_with_all_four_licences(studio):

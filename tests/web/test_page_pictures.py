@@ -8,7 +8,7 @@ import torch
 
 import ganvas
 from ganvas.features.faces import Face
-from ganvas.training.style_loop import StyleConfig
+from ganvas.training.style.teach import StyleConfig
 
 from .browser import (
     after,

@@ -26,14 +26,14 @@ import torch
 
 import ganvas
 from ganvas.errors import WeightsError
-from ganvas.weights.from_directions import read_directions, read_latents
+from ganvas.weights.readers.directions import read_directions, read_latents
 from tests.weights import foreign_img2img as foreign
 from tests.weights.foreign import Part, write_nvidia, write_whole_modules
-from tests.weights.test_from_ncnn import write_rrdb
-from tests.weights.test_from_nvidia import SG3, as_part, options_of, r3gan_part
-from tests.weights.test_from_openvino import random_weights, write_mapping, write_synthesis
-from tests.weights.test_from_rosinality import port_discriminator, port_generator
-from tests.weights.test_unpickle import write_tar
+from tests.weights.pickles.test_unpickle import write_tar
+from tests.weights.readers.test_ncnn import write_rrdb
+from tests.weights.readers.test_nvidia import SG3, as_part, options_of, r3gan_part
+from tests.weights.readers.test_openvino import random_weights, write_mapping, write_synthesis
+from tests.weights.readers.test_rosinality import port_discriminator, port_generator
 
 NASTY = [
     0,

@@ -16,8 +16,8 @@ import torch
 
 import ganvas
 from ganvas.errors import BrokenWeights, UnsafeWeights, WeightsError
-from ganvas.weights.files import open_file
-from ganvas.weights.intake import MAX_INSTRUCTIONS
+from ganvas.weights.open_file import open_file
+from ganvas.weights.pickles.limits import MAX_INSTRUCTIONS
 
 
 class Runs:

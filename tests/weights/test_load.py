@@ -47,7 +47,7 @@ def test_loading_takes_no_more_than_a_path(tmp_path, monkeypatch):
 
 
 def test_a_name_is_looked_up_in_the_catalogue(tmp_path, monkeypatch):
-    from ganvas.weights import catalogue
+    from ganvas.weights.catalogue import catalogue
 
     path = ganvas.save(tiny(), tmp_path / "G")
     monkeypatch.setattr(catalogue, "resolve", {"faces-8": path}.__getitem__)
@@ -85,10 +85,10 @@ def test_readers_are_modules_with_the_agreed_functions():
 
 
 def test_a_reader_that_stumbles_is_a_weights_error(tmp_path, monkeypatch):
-    from ganvas.weights import from_nvidia
+    from ganvas.weights.readers import nvidia
 
     torch.save({"a": torch.zeros(1)}, tmp_path / "x.pt")
-    monkeypatch.setattr(from_nvidia, "fits", lambda found: 1 / 0)
+    monkeypatch.setattr(nvidia, "fits", lambda found: 1 / 0)
     with pytest.raises(BrokenWeights, match=r"x\.pt cannot be read \(ZeroDivisionError"):
         ganvas.load(tmp_path / "x.pt")
 

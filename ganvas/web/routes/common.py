@@ -8,10 +8,10 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
-from ganvas.session import Session
-from ganvas.web.desk import OpenPhoto
+from ganvas.session.session import Session
 from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job
+from ganvas.web.open_photo import OpenPhoto
 from ganvas.web.studio import Studio
 
 _T = TypeVar("_T")

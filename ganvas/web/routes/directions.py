@@ -16,23 +16,23 @@ from starlette.responses import FileResponse, Response
 from torch import Tensor
 
 from ganvas.editing.directions import Direction, add_directions
-from ganvas.editing.effect import direction_sheet
-from ganvas.editing.leakage import measure_leakage
-from ganvas.editing.learn import learn_direction
-from ganvas.editing.pca import pca
-from ganvas.editing.sefa import sefa
+from ganvas.editing.discovery.calibration import direction_sheet
+from ganvas.editing.discovery.leakage import measure_leakage
+from ganvas.editing.discovery.pca import pca
+from ganvas.editing.discovery.regression import learn_direction
+from ganvas.editing.discovery.sefa import sefa
 from ganvas.errors import BadConfig, FetchError
-from ganvas.features.judges import DEFAULT_FACE_SCORES, FaceScorer
-from ganvas.images.sheet import make_captioned_grid
-from ganvas.inversion.framing import is_aligned
+from ganvas.features.face_scores import DEFAULT_FACE_SCORES, FaceScorer
+from ganvas.images.contact_sheet import make_captioned_grid
+from ganvas.inversion.alignment import is_aligned
 from ganvas.models.protocol import latents_from_seeds
-from ganvas.session import directions_of
+from ganvas.session.session import directions_of
 from ganvas.web.jobs import Job
 from ganvas.web.pictures import downscale_to_fit, encode_jpeg
 from ganvas.web.routes.common import StudioDep, describe_job, run_on_device
 from ganvas.web.routes.sessions import RequestBody
 from ganvas.web.studio import Studio
-from ganvas.weights import store
+from ganvas.weights.catalogue import store
 from ganvas.weights.checkpoint import fingerprint
 
 router = APIRouter(prefix="/api", tags=["directions"])

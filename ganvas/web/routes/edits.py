@@ -14,9 +14,9 @@ from starlette.responses import Response
 from ganvas.editing.recipe import Recipe, step_from_data
 from ganvas.errors import BadConfig
 from ganvas.images.encode import encode_image
-from ganvas.web.desk import build_state
+from ganvas.session.project_file import embed_in_png
 from ganvas.web.jobs import Job
-from ganvas.web.keepsake import embed_in_png
+from ganvas.web.open_photo import build_state
 from ganvas.web.routes.common import OpenPhotoDep, StudioDep, describe_job, require_idle_session, run_on_device
 from ganvas.web.routes.sessions import RequestBody, download_name
 

@@ -14,9 +14,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ganvas.editing.recipe import step_from_data
 from ganvas.errors import BadConfig
-from ganvas.session import CROP_PREVIEW_PX
-from ganvas.web.desk import EventQueue, OpenPhoto, ShownPreview, build_state
+from ganvas.session.session import CROP_PREVIEW_PX
 from ganvas.web.errors import error_as_data
+from ganvas.web.open_photo import EventQueue, OpenPhoto, ShownPreview, build_state
 from ganvas.web.routes.common import require_idle_session
 from ganvas.web.studio import Studio
 

@@ -11,9 +11,9 @@ from starlette.responses import FileResponse
 
 from ganvas import __version__
 from ganvas.web.jobs import Job
+from ganvas.web.model_registry import ModelRegistry, RegisteredModel
 from ganvas.web.routes.common import StudioDep, describe_job
-from ganvas.web.shelf import ModelRegistry, RegisteredModel
-from ganvas.weights import catalogue
+from ganvas.weights.catalogue import catalogue
 
 router = APIRouter(prefix="/api")
 SAMPLE = Path(__file__).parents[2] / "samples" / "astronaut.jpg"

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from ganvas.editing.recipe import Recipe
 from ganvas.images.crop import Crop
-from ganvas.web.desk import OpenPhoto, build_state
+from ganvas.web.open_photo import OpenPhoto, build_state
 from ganvas.web.pictures import encode_jpeg
 from ganvas.web.routes.common import EFFORT_NAMES, OpenPhotoDep, StudioDep, describe_job, run_on_device
 from ganvas.web.studio import Studio

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from torch import Tensor
 
 from ganvas.editing.drag import MAX_POINTS, DragConfig
-from ganvas.editing.finish import RESAMPLE_ONLY, Translate, Upscale
+from ganvas.editing.post_steps import RESAMPLE_ONLY, Translate, Upscale
 from ganvas.editing.regions import BITMAP_PX, Region, Stroke
 from ganvas.editing.stylise import check_style_name, list_styles, save_style
 from ganvas.errors import BadMask, NoFace, Stopped
@@ -22,11 +22,11 @@ from ganvas.images.encode import encode_image
 from ganvas.images.files import read_image
 from ganvas.images.masks import mask_from_lightness
 from ganvas.images.photo import Photo
-from ganvas.inversion.framing import crop_for_generator
-from ganvas.session import Session
-from ganvas.training.style_loop import StyleConfig, StyleProgress, teach_style
-from ganvas.web.desk import OpenPhoto, build_state
+from ganvas.inversion.alignment import crop_for_generator
+from ganvas.session.session import Session
+from ganvas.training.style.teach import StyleConfig, StyleProgress, teach_style
 from ganvas.web.jobs import Job
+from ganvas.web.open_photo import OpenPhoto, build_state
 from ganvas.web.routes.common import OpenPhotoDep, StudioDep, describe_job, require_idle_session, run_on_device
 from ganvas.web.routes.sessions import RequestBody
 from ganvas.web.studio import Studio, finish

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import FileResponse
 
-from ganvas.training.presets import GENERATOR_PRESETS
+from ganvas.training.generator.presets import GENERATOR_PRESETS
 from ganvas.web.forms import step_forms, training_form
 from ganvas.web.routes.common import StudioDep
 from ganvas.web.routes.sessions import RequestBody

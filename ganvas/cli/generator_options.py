@@ -1,0 +1,101 @@
+"""What `generate`, `mix` and `interpolate` have in common: a loaded generator and latents from seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ganvas.cli.console import ProgressBar
+from ganvas.cli.parsing import parse_numbers
+from ganvas.cli.process import configure_process
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="A catalogue name, or the path of any supported file.")]
+TruncationOption = Annotated[
+    float, typer.Option("--trunc", help="truncation_psi: 1 = as learnt, toward 0 = nearer to the mean picture.")
+]
+ClassOption = Annotated[int | None, typer.Option("--class", help="Class number of a conditional generator, from 0.")]
+NoiseModeOption = Annotated[str, typer.Option("--noise-mode", help="const (repeatable), random or none.")]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help="exact (float32), or fast (bfloat16 where this machine gains by it).")
+]
+
+
+def open_generator(model: str) -> Any:
+    """Load a generator, with the settings that make this process quick.
+
+    Raises:
+        BadConfig: the file holds another kind of network.
+    """
+    from ganvas.errors import BadConfig
+    from ganvas.models.protocol import Generator
+    from ganvas.weights.load import load
+
+    configure_process()
+    network = load(model)
+    if not isinstance(network, Generator):
+        raise BadConfig(
+            f"{model} is not a generator but a {network.family}: 'ganvas models info {model}' says what it is for"
+        )
+    return network
+
+
+def map_seeds(G: Any, seeds: list[int], *, trunc: float, label: int | None) -> Tensor:
+    """ws [len(seeds), num_ws, w_dim] of everybody's seeds.
+
+    Raises:
+        BadConfig: a class for an unconditional generator, none for a conditional one, or one that does not exist.
+    """
+    from ganvas.models.protocol import latents_from_seeds
+
+    return map_z(G, latents_from_seeds(seeds, G.z_dim), trunc=trunc, label=label)
+
+
+def map_pictures(G: Any, text: str, *, what: str, trunc: float, label: int | None) -> Tensor:
+    """ws [N, num_ws, w_dim] of seeds, photos and inversions in one list: `0-3,me.jpg,you.npz`.
+
+    Raises:
+        typer.BadParameter: neither numbers nor files. GanvasError: as `map_seeds` and `find_reference`.
+    """
+    import torch
+
+    from ganvas.features.efficientnet import load_efficientnet_if_available
+    from ganvas.inversion.alignment import find_reference
+
+    latents = []
+    for one in text.split(","):
+        if Path(one.strip()).suffix:
+            with ProgressBar(f"finding {Path(one).name} in the model") as progress:
+                inversion = find_reference(
+                    one.strip(), G, extractor=load_efficientnet_if_available(), on_step=progress.step
+                )
+            latents.append(inversion.ws.to(G.device))
+        else:
+            latents.append(map_seeds(G, parse_numbers(one, what=what), trunc=trunc, label=label))
+    return torch.cat(latents)
+
+
+def map_z(G: Any, z: Tensor, *, trunc: float, label: int | None) -> Tensor:
+    """ws [N, num_ws, w_dim] of z [N, z_dim]; errors as `map_seeds`."""
+    import torch
+
+    with torch.no_grad():
+        return G.mapping(z, _one_hot(G, label, len(z)), truncation_psi=trunc)
+
+
+def _one_hot(G: Any, label: int | None, count: int) -> Tensor | None:
+    import torch
+
+    from ganvas.errors import BadConfig
+
+    if G.c_dim == 0:
+        if label is not None:
+            raise BadConfig("this generator has no classes: leave --class out")
+        return None
+    if label is None or not 0 <= label < G.c_dim:
+        raise BadConfig(f"this generator has classes 0 to {G.c_dim - 1}: choose one with --class")
+    return torch.eye(G.c_dim)[label].expand(count, -1)

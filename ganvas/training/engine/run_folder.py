@@ -1,0 +1,389 @@
+"""A run's folder: what it was asked to do, how far it is, and everything it has made.
+
+    run.json             the whole configuration, versions, the data's fingerprint, remedies, how it ended
+    log.jsonl            one line of figures a tick
+    state.safetensors    all that an exact resume needs; good.safetensors: the last one the watchdog had no doubts about
+    model.safetensors    the averaged generator of the last snapshot: `ganvas generate --model` takes it
+    D.safetensors        its discriminator, for `--init-from`
+    snapshots/           the averaged generator at every snapshot, in half precision
+    *.jpg, *.png, *.gif  sheets, walks and plots; report.html shows them together
+
+Every file is whole or not there: a process that is killed, or a disk that is full, costs at most what has happened
+since the last save.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+
+from ganvas import __version__
+from ganvas.errors import BadConfig, BrokenWeights
+from ganvas.training.engine.config_base import BaseTrainConfig, differences
+from ganvas.training.engine.state import copy_to_cpu, read_state, write_state
+from ganvas.weights.checkpoint import write_atomically
+
+_FORMAT = 1
+RunStatus = Literal["running", "stopped", "finished", "failed"]
+
+
+class Budget(Protocol):
+    """How long a run goes on, and how often it saves and shows: what every kind of `Settings` has."""
+
+    @property
+    def total_kimg(self) -> float: ...
+    @property
+    def minutes(self) -> float | None: ...
+
+
+class Run:
+    """One folder; made by `open_run`. Only the leading process of several writes to it."""
+
+    def __init__(self, folder: Path, record: dict[str, Any]):
+        self.folder, self.record = folder, record
+        self._lock: Any = None
+
+    # -- run.json
+
+    def note(self, **facts: Any) -> None:
+        """Change facts in run.json."""
+        self.record |= facts
+        text = json.dumps(self.record, indent=1)
+        write_atomically(self.folder / "run.json", lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
+
+    # -- log.jsonl
+
+    def log(self, line: Mapping[str, Any]) -> None:
+        """Append one line of figures."""
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_finite(line)) + "\n")
+
+    def rewind_log(self, nimg: int) -> None:
+        """Forget lines that tell of more than `nimg` pictures: what came after the state that is gone on from."""
+        lines = [json.dumps(line) + "\n" for line in read_log(self.folder) if line["nimg"] <= nimg]
+        text = "".join(lines)
+        write_atomically(
+            self.folder / "log.jsonl", lambda temporary: Path(temporary).write_text(text, encoding="utf-8")
+        )
+
+    # -- state
+
+    def save(self, tree: Mapping[str, Any], *, good: bool) -> None:
+        """Write the state; `good` = also the one to step back to."""
+        write_state(tree, self.folder / "state.safetensors")
+        if good:
+            _same_file(self.folder / "state.safetensors", self.folder / "good.safetensors")
+
+    def load(self, *, good: bool = False) -> dict[str, Any] | None:
+        """The latest state, or the latest good one; None where nothing was saved yet."""
+        names = ("good", "state") if good else ("state", "good")
+        paths = [self.folder / f"{name}.safetensors" for name in names]
+        for path in paths:
+            with contextlib.suppress(BrokenWeights):
+                return read_state(path)
+        if any(path.exists() for path in paths):
+            raise BrokenWeights(f"{paths[0]} is damaged and cannot be gone on from. Start anew with another --name.")
+        return None
+
+    # -- one process at a time
+
+    def lock(self) -> None:
+        """Keep other processes from training in this folder; the system frees it even after a kill.
+
+        Raises:
+            BadConfig: another process trains here.
+        """
+        self._lock = _try_lock(self.folder / "lock")
+        if self._lock is None:
+            raise BadConfig(
+                f"{self.folder} is being trained by another process ({self.record.get('pid', '?')}). Wait for it, stop "
+                "it, or give this run another --name."
+            )
+        for half in self.folder.glob(".*.safetensors.*"):  # of a process that was killed while it wrote
+            half.unlink(missing_ok=True)
+
+    def unlock(self) -> None:
+        """Let others."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+class MemoryRun:
+    """A run without a folder: the state to step back to is kept in memory, everything else is the caller's."""
+
+    folder = None
+
+    def __init__(self) -> None:
+        self.record: dict[str, Any] = {"remedies": []}
+        self.lines: list[dict[str, Any]] = []
+        self._good: dict[str, Any] | None = None
+
+    def note(self, **facts: Any) -> None:
+        """As `Run.note`."""
+        self.record |= facts
+
+    def log(self, line: Mapping[str, Any]) -> None:
+        """As `Run.log`."""
+        self.lines.append(dict(line))
+
+    def rewind_log(self, nimg: int) -> None:
+        """As `Run.rewind_log`."""
+        self.lines = [line for line in self.lines if line["nimg"] <= nimg]
+
+    def save(self, tree: Mapping[str, Any], *, good: bool) -> None:
+        """As `Run.save`; only good states are of use here."""
+        if good:
+            self._good = copy_to_cpu(tree)
+
+    def load(self, *, good: bool = False) -> dict[str, Any] | None:
+        """As `Run.load`."""
+        return copy_to_cpu(self._good)
+
+    def lock(self) -> None:
+        """Nothing to keep others from."""
+
+    def unlock(self) -> None:
+        """Nothing to let others to."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Beginning and going on
+
+
+def open_run(folder: Path, config: BaseTrainConfig, facts: Mapping[str, Any]) -> tuple[Run, bool]:
+    """The run in this folder: begun, or gone on with.
+
+    Args:
+        folder: of the run.
+        config: resolved; fields of the run's length may differ from what it was begun with.
+        facts: for run.json: the data's path, fingerprint and count, the preset's name, …
+
+    Returns:
+        The run, and whether it goes on.
+
+    Raises:
+        BadConfig: the folder holds a run of another configuration or of other data; the differences are named.
+    """
+    if not (folder / "run.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(path.suffix == ".safetensors" for path in folder.iterdir()):
+            raise BadConfig(f"{folder} holds weights but no run.json: it is no run. Give this run another --name.")
+        run = Run(folder, {"format": _FORMAT, "begun": _now(), "remedies": [], "nimg": 0, "sec": 0.0})
+        run.note(**_versions(), **facts, kind=config.kind, config=config.to_json(), status="running", pid=os.getpid())
+        return run, False
+    run = Run(folder, read_record(folder))
+    _refuse_another(run, config, facts)
+    run.note(**_versions(), **facts, config=config.to_json(), pid=os.getpid())
+    return run, True
+
+
+def _refuse_another(run: Run, config: BaseTrainConfig, facts: Mapping[str, Any]) -> None:
+    kind = kind_of(run.record)
+    if kind != config.kind:
+        raise BadConfig(
+            f"{run.folder} holds the run of a {kind}, not of a {config.kind}. Give this run another --name."
+        )
+    changed = differences(config.from_json(run.record["config"], who=str(run.folder / "run.json")), config)
+    before, now = run.record.get("data", {}).get("fingerprint"), facts.get("data", {}).get("fingerprint")
+    if before != now:
+        changed.append(f"the pictures: {before} → {now}")
+    if changed:
+        raise BadConfig(
+            f"{run.folder} was begun with other settings, and going on with these would be neither run:\n  "
+            + "\n  ".join(changed)
+            + "\nAsk for the same again to go on, or begin another run with --name."
+        )
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """run.json of a folder.
+
+    Raises:
+        BadConfig: there is none, or it cannot be read.
+    """
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        assert isinstance(record["config"], dict)
+    except (OSError, ValueError, KeyError, AssertionError, TypeError) as error:
+        raise BadConfig(f"{folder / 'run.json'} cannot be read as the record of a run ({error})") from error
+    return record
+
+
+def kind_of(record: Mapping[str, Any]) -> str:
+    """What a run trains: "generator", "translator", …; the first ones did not say."""
+    return str(record.get("kind", "generator"))
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of log.jsonl; a last line that was cut short is left out."""
+    path = folder / "log.jsonl"
+    lines: list[dict[str, Any]] = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError):
+            line = json.loads(text)
+            if isinstance(line, dict) and "nimg" in line:
+                lines.append(line)
+    return lines
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Looking at runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """A run as `ganvas runs` lists it."""
+
+    folder: Path
+    status: str  # running, stopped, killed, finished, failed
+    preset: str
+    kimg: float
+    total_kimg: float
+    minutes: float  # trained
+    img_per_sec: float
+    eta_sec: float | None  # of a running one
+    fd: float | None  # the latest Fréchet distance
+    words: str  # why it stopped, where it says
+
+
+def list_runs(outdir: Path) -> list[RunState]:
+    """Every run below a folder, the latest last."""
+    folders = sorted({path.parent for path in outdir.rglob("run.json")}, key=lambda f: (f / "run.json").stat().st_mtime)
+    states = []
+    for folder in folders:
+        with contextlib.suppress(BadConfig):
+            states.append(read_run_state(folder))
+    return states
+
+
+def read_run_state(folder: Path) -> RunState:
+    """How one run stands, without disturbing it.
+
+    Raises:
+        BadConfig: no run.
+    """
+    record, lines = read_record(folder), read_log(folder)
+    budget = _budget(record, folder)
+    last = lines[-1] if lines else {"kimg": 0.0, "sec": 0.0, "img_per_sec": 0.0}
+    status = record.get("status", "stopped")
+    if status == "running" and not _is_locked(folder / "lock"):
+        status = "killed"
+    speed = next((line["img_per_sec"] for line in reversed(lines) if line.get("img_per_sec")), 0.0)
+    distances = [line["fd"] for line in lines if line.get("fd") is not None]
+    return RunState(
+        folder=folder,
+        status=status,
+        preset=record.get("preset", "?"),
+        kimg=max(last["kimg"], record.get("nimg", 0) / 1000),
+        total_kimg=budget.total_kimg,
+        minutes=max(last["sec"], record.get("sec", 0)) / 60,
+        img_per_sec=speed,
+        eta_sec=eta_sec(budget, 1000 * last["kimg"], last["sec"], speed) if status == "running" else None,
+        fd=distances[-1] if distances else None,
+        words=record.get("words", ""),
+    )
+
+
+@dataclass(frozen=True)
+class _Budget:
+    total_kimg: float
+    minutes: float | None
+
+
+def _budget(record: Mapping[str, Any], folder: Path) -> _Budget:
+    """Of any kind of run.
+
+    Raises:
+        BadConfig: the record does not say.
+    """
+    try:
+        total, minutes = record["config"]["total_kimg"], record["config"].get("minutes")
+        return _Budget(float(total), None if minutes is None else float(minutes))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadConfig(f"{folder / 'run.json'} does not say how long the run should be") from error
+
+
+def eta_sec(config: Budget, nimg: float, sec: float, img_per_sec: float) -> float | None:
+    """Seconds until the run has what it was asked for, by pictures or by time; None while the speed is unknown."""
+    if img_per_sec <= 0:
+        return None
+    left = (config.total_kimg * 1000 - nimg) / img_per_sec
+    if config.minutes is not None:
+        left = min(left, config.minutes * 60 - sec)
+    return max(left, 0.0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _versions() -> dict[str, Any]:
+    return {
+        "ganvas": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "taken_up": _now(),
+    }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def _finite(line: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN: what is not finite becomes null."""
+    return {
+        name: None if isinstance(value, float) and value - value != 0 else value
+        for name, value in line.items()
+        if value is not None
+    }
+
+
+def _same_file(source: Path, target: Path) -> None:
+    """`target` becomes another name of `source` (a copy where the file system has no links), in one step."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}")
+    try:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _try_lock(path: Path) -> Any:
+    """An open file that holds the lock, or None where another process holds it."""
+    file = path.open("a")
+    try:
+        import fcntl
+    except ImportError:  # Windows: two runs in one folder are then the user's care
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
+
+
+def _is_locked(path: Path) -> bool:
+    if not path.exists():
+        return False
+    file = _try_lock(path)
+    if file is None:
+        return True
+    file.close()
+    return False

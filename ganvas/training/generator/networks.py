@@ -1,0 +1,218 @@
+"""The two networks as the training loop meets them: a family of ours, or anybody's own modules.
+
+Whatever the networks are, the loop asks for three things: latents, pictures of latents, logits of pictures. A FastGAN
+adds a small picture beside the full one, and asks its discriminator to paint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ganvas.errors import BadConfig, BadInput
+from ganvas.models import build
+from ganvas.models.fastgan import FastGANDiscriminator, FastGANGenerator, Reconstruction
+from ganvas.models.protocol import Generator, Network
+from ganvas.models.stylegan2 import StyleGAN2Discriminator
+from ganvas.ops.precision import fast_dtype
+from ganvas.training.generator.config import TrainConfig
+from ganvas.training.steady import apply_style_mixing
+
+Distance = Callable[[Tensor, Tensor], Tensor]  # two pictures [N, C, H, W] → [N]
+
+
+class Images(NamedTuple):
+    """What a discriminator is shown."""
+
+    img: Tensor  # [N, C, R, R]
+    small: Tensor | None = None  # FastGAN's own small version of a fake; None = img, made smaller
+
+
+class GANPair:
+    """A generator and a discriminator that learn together.
+
+    Args:
+        G, D: of one family of ours, or any modules: G(z) or G(z, c) → img, with an attribute `z_dim`; D(img) or
+            D(img, c) → logits [N], [N, 1] or patches.
+        c_dim: length of a label; 0 = none.
+        dtype: in which networks compute where that is allowed; float32 = everywhere.
+        compiled: run the generator through torch.compile.
+
+    Raises:
+        BadInput: no z_dim, or a module that does not take labels where there are some.
+    """
+
+    def __init__(self, G: nn.Module, D: nn.Module, *, c_dim: int, dtype: torch.dtype, compiled: bool = False):
+        self.G, self.D, self.c_dim, self.dtype = G, D, c_dim, dtype
+        self.ours = isinstance(G, Generator)
+        if not isinstance(getattr(G, "z_dim", None), int):
+            raise BadInput(
+                f"train needs to know how long the noise of {type(G).__name__} is: give it an attribute z_dim, a whole "
+                "number."
+            )
+        self.z_dim: int = G.z_dim  # type: ignore[assignment]
+        self.rebuilds = isinstance(G, FastGANGenerator) and isinstance(D, FastGANDiscriminator)
+        self.judges_apart = isinstance(D, StyleGAN2Discriminator)  # see `judge_together`
+        _check_labels(G, D, c_dim)
+        self._synthesis = _synthesis_fn(G, compiled)
+
+    @property
+    def learning(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """The parameters of G and of D that learn (FreezeD leaves some out)."""
+        return [p for p in self.G.parameters() if p.requires_grad], [p for p in self.D.parameters() if p.requires_grad]
+
+    def cast(self) -> AbstractContextManager[Any]:
+        """Inside, convolutions and matrix products run in `dtype`."""
+        if self.dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(next(self.G.parameters()).device.type, dtype=self.dtype)
+
+    def latents(self, z: Tensor, c: Tensor | None, *, mixing: float, rng: torch.Generator) -> Tensor | None:
+        """z [N, z_dim] → ws [N, num_ws, w_dim], some of two styles; None for modules without a mapping."""
+        return apply_style_mixing(self.G, z, c, mixing, rng=rng) if self.ours else None  # type: ignore[arg-type]
+
+    def synthesize(self, z: Tensor, c: Tensor | None, ws: Tensor | None) -> Images:
+        """The pictures of these latents, in float32."""
+        if ws is None:
+            with self.cast():
+                img = self.G(z, c) if self.c_dim else self.G(z)
+            return Images(img.float())
+        if self.rebuilds:
+            with self.cast():
+                img, small = self.G.synthesize_both_sizes(ws)
+            return Images(img.float(), small.float())
+        precision = "exact" if self.dtype == torch.float32 else "fast"
+        return Images(self._synthesis(ws, noise_mode="random", precision=precision).float())
+
+    def discriminate(self, images: Images, c: Tensor | None) -> Tensor:
+        """Logits in float32: [N], or [N, P] of patches."""
+        with self.cast():
+            if self.rebuilds:
+                logits = self.D(images.img, c, small=images.small)
+            else:
+                logits = self.D(images.img, c) if self.c_dim else self.D(images.img)
+        return _rows(logits.float(), len(images.img))
+
+    def discriminate_together(self, real: Tensor, fake: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The logits [N] of reals and of fakes from one pass, the same as from two; for D that `judges_apart`.
+
+        One pass of 2N pictures is cheaper than two of N. It is open to a discriminator in which no picture sees
+        another, or only those of its own batch, and whose buffers do not move: no batch or spectral normalisation.
+        """
+        with self.cast():
+            logits = self.D(torch.cat([real, fake]), None if c is None else torch.cat([c, c]), batches=2)
+        of_real, of_fake = logits.float().chunk(2)
+        return of_real, of_fake
+
+    def forward_with_reconstruction(
+        self, images: Images, c: Tensor | None, *, quadrant: int, distance: Distance
+    ) -> tuple[Tensor, Tensor]:
+        """FastGAN's self-supervision: logits of real pictures, and how well D rebuilds them, [N].
+
+        Source: Liu et al. 2021, "Towards Faster and Stabilized GAN Training …", section 3.2, eq. 4.
+        """
+        with self.cast():
+            logits, rebuilt = self.D.forward_with_reconstruction(images.img, c, small=images.small, quadrant=quadrant)
+        targets: Reconstruction = self.D.targets(images.img, small=images.small, quadrant=quadrant)
+        error = sum(
+            (distance(a.float(), b) for a, b in zip(rebuilt, targets, strict=True)),
+            torch.zeros(len(images.img)).to(logits),
+        )
+        return logits.float(), error
+
+    @contextlib.contextmanager
+    def only_generator_learns(self) -> Iterator[None]:
+        """Inside, no gradients are computed for D's parameters, which saves a third of its backward pass."""
+        learning = self.learning[1]
+        for p in learning:
+            p.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for p in learning:
+                p.requires_grad_(True)
+
+    @torch.no_grad()
+    def follow_mean_w(self, mean_w: Tensor, beta: float) -> None:
+        """Let `w_avg` follow the mean w [w_dim] of a batch, where the family has one; never to something not finite."""
+        if hasattr(self.G, "update_w_avg") and bool(mean_w.isfinite().all()):
+            self.G.update_w_avg(mean_w[None, None], beta=beta)
+
+
+def _synthesis_fn(G: nn.Module, compiled: bool) -> Any:
+    synthesis = getattr(G, "synthesis", None)
+    return torch.compile(synthesis) if compiled and synthesis is not None else synthesis
+
+
+def _rows(logits: Tensor, batch: int) -> Tensor:
+    """[N], [N, 1], [N, 1, h, w] … → [N] or [N, P]."""
+    if logits.ndim == 0 or logits.shape[0] != batch:
+        raise BadInput(
+            f"a discriminator gives one or several logits for each of {batch} pictures, got {list(logits.shape)}"
+        )
+    logits = logits.flatten(1) if logits.ndim > 1 else logits
+    return logits[:, 0] if logits.ndim == 2 and logits.shape[1] == 1 else logits
+
+
+def _check_labels(G: nn.Module, D: nn.Module, c_dim: int) -> None:
+    for name, net in (("generator", G), ("discriminator", D)):
+        has = getattr(net, "c_dim", c_dim)
+        if has != c_dim:
+            raise BadInput(
+                f"the {name} takes labels of {has} numbers, the pictures have {c_dim or 'none that are to be used'}. "
+                "Set labels ('none', 'auto', 'folders', a CSV), or build it with another c_dim."
+            )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Building
+
+
+def build_pair(config: TrainConfig, *, resolution: int, channels: int, c_dim: int) -> tuple[Network, Network]:
+    """Fresh networks of the config's family, for pictures of this kind. Draws from torch's global randomness.
+
+    Raises:
+        BadConfig: a field that the family does not have, or a resolution that it cannot make.
+    """
+    if config.family == "own":
+        raise BadConfig(
+            "family='own' is for modules of your own: hand them to ganvas.train(generator=…, discriminator=…)"
+        )
+    common = {"img_resolution": resolution, "img_channels": channels, "c_dim": c_dim}
+    G = build(config.family, **{**config.generator, **common})
+    D = build(config.family, network="D", **{**config.discriminator, **common})
+    return G, D
+
+
+def compute_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
+    """The float type of the networks' inner work: bfloat16 only where it was measured to be faster."""
+    return fast_dtype(device.type) if config.precision == "fast" else torch.float32
+
+
+def perceptual_distance(device: torch.device) -> tuple[Distance, str]:
+    """How unlike two pictures are, [N]: EfficientNet-Lite0's features where its weights are here, else plain L1.
+
+    Returns:
+        The distance, and its name.
+    """
+    from ganvas.errors import FetchError, WeightsError
+    from ganvas.features.efficientnet import feature_distance, load_efficientnet
+    from ganvas.training.losses import l1
+
+    try:
+        extractor = load_efficientnet().to(device)
+    except (FetchError, WeightsError, BadConfig):
+        return l1, "L1 (for the perceptual distance: ganvas models get efficientnet-lite0)"
+
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        a, b = (x if x.shape[1] == 3 else x[:, :1].expand(-1, 3, -1, -1) for x in (a, b))
+        with torch.no_grad():
+            theirs = extractor.features(b)
+        return feature_distance(extractor.features(a), theirs) + l1(a, b)
+
+    return distance, "features of EfficientNet-Lite0, and L1"

@@ -1,0 +1,233 @@
+"""Training a generator against a discriminator, whole: `train`.
+
+What a step does stands in `bench.py`; what watches over it, in `watch.py`; what is kept of a run, in `run.py`; what can
+be seen of it, in `gallery.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganvas.datasets.image_dataset import ImageDataset, open_image_dataset
+from ganvas.errors import BadConfig, BadImage, BadInput
+from ganvas.training.engine.distributed import World, broadcast_weights, init_distributed, shutdown_distributed
+from ganvas.training.engine.loop import Loop, OnTrainStep, catch_stop_signals, isolated_rng, lock_run, open_or_resume
+from ganvas.training.engine.run_folder import MemoryRun
+from ganvas.training.engine.watchdog import Finding
+from ganvas.training.generator.config import TrainConfig, schedule_length_kimg
+from ganvas.training.generator.networks import build_pair
+from ganvas.training.generator.snapshots import GeneratorSnapshotWriter
+from ganvas.training.generator.trainer import GeneratorTrainer, ImageBatch
+from ganvas.training.generator.transfer import InitReport, init_from_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What came of a run."""
+
+    generator: Any  # the averaged one, in eval mode
+    discriminator: Any
+    nimg: int
+    sec: float
+    finished: bool  # False: stopped before what it was asked for; the same call goes on
+    folder: Path | None
+    log: list[dict[str, Any]]  # of a run without a folder; the others have log.jsonl
+
+
+def train(
+    data: Any,
+    *,
+    generator: nn.Module | None = None,
+    discriminator: nn.Module | None = None,
+    config: TrainConfig | None = None,
+    folder: str | Path | None = None,
+    init_from: str | Path | None = None,
+    on_step: OnTrainStep | None = None,
+    device: str = "auto",
+    facts: Mapping[str, Any] | None = None,
+) -> TrainResult:
+    """Let a generator and a discriminator learn from pictures.
+
+    Args:
+        data: a folder or archive of pictures, `Pictures`, or a tensor [N, C, R, R]: uint8, or float in [-1, 1].
+        generator, discriminator: any torch modules (see `pair.GANPair`), trained in place; None = built from config.
+        config: what to do; None = `TrainConfig()`. Presets: `ganvas.training.generator.presets`.
+        folder: of the run; an interrupted run in it goes on. None = nothing is written.
+        init_from: weights to start from: a file or a catalogue name.
+        on_step: called with a `Status` after every step; may raise Stopped.
+        device: "auto" (CUDA, MPS, else the CPU), "cpu", "cuda", …
+        facts: what else should stand in run.json (JSON values).
+
+    Returns:
+        The averaged generator and the discriminator. Ctrl-C ends a run early: it is saved, `finished` is False.
+
+    Raises:
+        BadConfig, BadInput: settings, pictures and networks that do not fit.
+        GanvasError: the watchdog has given up; the message says why, and the last good state is kept.
+        Stopped: on_step asked for it; saved, with a `TrainResult` as its `state`.
+    """
+    # The machine: one process, or one of several that torchrun started.
+    config = _resolve_schedule(config or TrainConfig())
+    world = init_distributed(device)
+    _check_share(config, world)
+
+    # The pictures.
+    pictures = as_image_dataset(data, config)
+    c_dim = pictures.c_dim if config.labels != "none" else 0
+
+    # The networks, the same in every process.
+    with isolated_rng(config.seed, world):
+        G, D = _networks(generator, discriminator, config, pictures, c_dim)
+    init = init_from_weights(G, D, init_from) if init_from is not None else InitReport()
+    G, D = G.to(world.device), D.to(world.device)
+    broadcast_weights([G, D], world)
+
+    # The folder: a new run, or one that goes on.
+    data_facts = {"fingerprint": pictures.fingerprint, "count": len(pictures), "resolution": pictures.img_resolution}
+    run, resumed = open_or_resume(folder, config, data_facts, {**(facts or {}), "start": init.to_json()}, world)
+    with lock_run(run, world):
+        trainer = GeneratorTrainer(G, D, config, pictures, c_dim=c_dim, world=world, run=run)
+        loop = GeneratorLoop(trainer, GeneratorSnapshotWriter(trainer), on_step, run.load() if resumed else None)
+        loop.add_events([] if resumed else init.lines)
+
+        # The loop.
+        with isolated_rng(config.seed, world), catch_stop_signals() as stop_signals, loop.finishing(stop_signals):
+            while not loop.is_over(bool(stop_signals)):
+                batch = trainer.draw()
+                loop.begin_step()
+                train_step(trainer, batch)
+                loop.after_step()
+    shutdown_distributed(world)
+    return loop.result()
+
+
+def train_step(trainer: GeneratorTrainer, batch: ImageBatch) -> None:
+    """Both networks learn from one batch."""
+    # The discriminator.
+    trainer.discriminator_step(batch)
+    if trainer.penalty_is_due():
+        trainer.penalty_step(batch)
+
+    # The generator.
+    if trainer.generator_is_due():
+        trainer.generator_step(batch)
+        if trainer.path_length_is_due():
+            trainer.path_length_step(batch)
+
+    # Averages, augmentation, counters.
+    trainer.average()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What watches over the loop
+
+
+class GeneratorLoop(Loop):
+    """What watches over a generator and its discriminator."""
+
+    trainer: GeneratorTrainer
+
+    def result(self) -> TrainResult:
+        """What there is now."""
+        trainer = self.trainer
+        return TrainResult(
+            generator=trainer.averaged.net.eval(),
+            discriminator=trainer.pair.D.eval(),
+            nimg=trainer.nimg,
+            sec=trainer.sec,
+            finished=self.finished,
+            folder=self.run.folder,
+            log=self.run.lines if isinstance(self.run, MemoryRun) else [],
+        )
+
+    def advice(self, finding: Finding) -> str:
+        """What to try when the same trouble came back after its remedy."""
+        return _ADVICE[finding.trouble]
+
+    def less_memory(self) -> str:
+        """The same training in smaller portions, or smaller pictures."""
+        return _less_memory(self.config, self.world)
+
+
+def _less_memory(config: TrainConfig, world: World) -> str:
+    portion = config.micro_batch or config.batch_size // world.size
+    return (
+        f"not enough memory for {portion} pictures at once on {world.device}. The same training in smaller portions: "
+        f"--set micro_batch={max(portion // 2, 1)} (under another --name); or a smaller --resolution"
+    )
+
+
+_ADVICE = {
+    "nan": "Try a lower learning rate (g_lr, d_lr), precision=exact, or without path_length.",
+    "exploding": "Try a lower learning rate (g_lr, d_lr) or a stronger r1_gamma.",
+    "collapse": "Try more pictures, a stronger r1_gamma, a larger batch_size, or another preset.",
+    "d_wins": "Try a stronger r1_gamma, a lower d_lr, augment=ada, or more pictures.",
+}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is handed over
+
+
+def as_image_dataset(
+    data: Any, config: TrainConfig, *, on_step: Callable[[int, int], object] | None = None
+) -> ImageDataset:
+    """A training set from whatever was handed over; `on_step` hears (pictures read, pictures in all).
+
+    Raises:
+        BadImage: a tensor of another type, shape or range.
+        BadInput, BadConfig: see `open_image_dataset`.
+    """
+    if isinstance(data, ImageDataset):
+        return data
+    if isinstance(data, (str, Path)):
+        labels = {"none": "none", "auto": None}.get(config.labels, config.labels)
+        return open_image_dataset(data, resolution=config.resolution, labels=labels, on_step=on_step)
+    if not isinstance(data, (Tensor, np.ndarray)):
+        raise BadInput(
+            f"train expects a folder, an archive, Pictures or a tensor [N, C, R, R], got {type(data).__name__}."
+        )
+    img = torch.as_tensor(data)
+    if img.is_floating_point():
+        low, high = torch.aminmax(img) if img.numel() else (img.new_tensor(math.nan),) * 2
+        if not (low >= -1 and high <= 1):
+            raise BadImage(f"train expects float pictures in [-1, 1], got {low.item():.3g} to {high.item():.3g}.")
+        img = ((img + 1) * 127.5).round().to(torch.uint8)
+    return ImageDataset.from_pixels(img)
+
+
+def _networks(
+    generator: nn.Module | None,
+    discriminator: nn.Module | None,
+    config: TrainConfig,
+    pictures: ImageDataset,
+    c_dim: int,
+) -> tuple[nn.Module, nn.Module]:
+    if (generator is None) != (discriminator is None):
+        raise BadInput("train takes a generator and a discriminator, or neither: these two belong together.")
+    if generator is not None and discriminator is not None:
+        return generator.train().requires_grad_(True), discriminator.train().requires_grad_(True)
+    size, channels = pictures.img_resolution, pictures.img_channels
+    return build_pair(config, resolution=size, channels=channels, c_dim=c_dim)
+
+
+def _resolve_schedule(config: TrainConfig) -> TrainConfig:
+    """The schedule's length written down, so that a longer budget does not bend a schedule that has begun."""
+    bends = config.schedule == "cosine" or config.augment == "ramp"
+    return replace(config, schedule_kimg=schedule_length_kimg(config)) if bends else config
+
+
+def _check_share(config: TrainConfig, world: World) -> None:
+    if config.batch_size % world.size:
+        raise BadConfig(
+            f"batch_size is over all processes together and must be a multiple of them: {config.batch_size} does not "
+            f"divide by {world.size}."
+        )

@@ -1,0 +1,472 @@
+"""Teach a generator a style from one example: minutes on a CPU, a small file as the result.
+
+    example ──invert──► w of the face as the generator would paint it
+    w, its late rows now and then those of other faces ──generator──► should all look like the example
+
+Whatever the late rows say, the generator learns to answer with the example's paint; the early rows, which say whose
+face it is, keep their meaning, so other faces come out painted alike. So that they stay who they are, every few steps
+another face is painted, and its features (eyes, mouth, outlines: brightness against its surroundings) are compared with
+those that the untaught generator gives it; in the paper nothing does that.
+
+Paper: Chong and Forsyth 2022, "JoJoGAN: One Shot Face Stylization". Theirs compares features of a discriminator over
+300 steps on a GPU; here they are those of EfficientNet-Lite0 (where its weights are on this computer, else differences
+of neighbouring pixels stand in), only layers from 64 px on learn, in steps of their own spread, and large ones in thin
+factors (Hu et al. 2021, "LoRA").
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from ganvas import __version__
+from ganvas.checks import check_img
+from ganvas.editing.mix import COLOUR_PX, rows_of
+from ganvas.editing.stylise import DOWN, UP, Style, check_style_name
+from ganvas.errors import BadConfig, BadImage, Stopped
+from ganvas.features.efficientnet import EfficientNetLite0
+from ganvas.inversion.alignment import latent_stages
+from ganvas.inversion.loss import ReconstructionLoss, ReconstructionLossConfig
+from ganvas.inversion.optimise import invert
+from ganvas.inversion.pivotal import parameter_scale, tunable_parameters
+from ganvas.models.protocol import latents_from_seeds
+from ganvas.ops.shrink import downscale
+from ganvas.training.engine.loop import catch_stop_signals
+from ganvas.weights.checkpoint import fingerprint
+
+_BETAS = (0.0, 0.99)  # the paper's
+WARMUP_STEPS, DECAY_SHARE = 5, 0.4
+MAX_NUMBERS = 4_500_000  # a style file holds no more, in float16: 9 MB
+MIN_FACTORISED_NUMEL = 65_536  # tensors with fewer numbers are never taken apart
+MAX_BAD_STEPS = 5  # so many in a row that are not finite end the teaching
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleConfig:
+    """How a style is taught."""
+
+    steps: int = 120
+    lr: float = 0.006  # a step, in standard deviations of each tensor's own entries
+    px: int = 256  # the size compared, at most the generator's own
+    # Layers that paint below this size stay: they say where things are, and whose face it is. None = 64, or half of a
+    # generator below 128 px. Lower: more of the example, less of the person.
+    from_px: int | None = None
+    keep_colour: bool = False  # learn brightness, lines and texture only; colours stay the picture's own
+    mixing: float = 0.8  # share of steps in which the late rows are another face's
+    features: float = 1.0  # weight of the perceptual distance; 0 = off
+    pixels: float = 0.5  # of the mean difference of pixels
+    coarse: float = 1.0  # of the squared difference at 64 and 32 px
+    detail: float = 0.5  # weight of all this in a piece of the whole picture, where that is larger than px
+    structure: float = 3.0  # weight of other faces' own features; 0 = off
+    structure_every: int = 2  # steps
+    effort: str = "standard"  # of the inversion of the example
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.px, self.from_px or 1, self.structure_every) < 1 or not self.lr > 0:
+            raise BadConfig(f"steps, px, from_px, structure_every and lr of a style must be positive, got {self}")
+        weights = self.features, self.pixels, self.coarse, self.detail, self.structure
+        if not 0 <= self.mixing <= 1 or min(weights) < 0:
+            raise BadConfig(f"mixing is a share from 0 to 1, and weights are 0 or more, got {self}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleProgress:
+    """Where the teaching stands; what `on_step` is called with."""
+
+    stage: str  # "finding" the example in the generator, or "teaching"
+    step: int
+    steps: int
+    sec: float  # since the beginning
+    sec_left: float | None = None  # of this stage, by its speed so far
+    loss: float | None = None
+    generator: Any = None  # as taught so far: for previews, not to be changed
+
+
+OnStyleStep = Callable[[StyleProgress], "bool | None"]
+
+
+def teach_style(
+    examples: Tensor | Sequence[Tensor],
+    generator: Any,
+    *,
+    name: str,
+    config: StyleConfig | None = None,
+    extractor: EfficientNetLite0 | None = None,
+    ws: Sequence[Tensor] | None = None,
+    on_step: OnStyleStep | None = None,
+    facts: dict[str, Any] | None = None,
+) -> Style:
+    """Teach a generator to paint like an example.
+
+    Args:
+        examples: [1, C, S, S] in [-1, 1], framed as the generator's training pictures were, or several of one style.
+        generator: one with rows of styles (stylegan2, stylegan3, mobilestylegan); it is not changed.
+        name: of the style.
+        config: how.
+        eyes: EfficientNet-Lite0, for the perceptual part.
+        ws: latents of the examples, [1, num_ws, w_dim] each, where they are known; None = they are searched for.
+        on_step: called after every step. Returning True, raising `Stopped`, or Ctrl-C ends the teaching: what was
+            learnt so far is the result, marked as unfinished. A second Ctrl-C interrupts at once.
+        facts: more for the style's card.
+
+    Returns:
+        The style, with figures in its facts. The same seed and pictures give the same style.
+
+    Raises:
+        BadImage: no square picture of the generator's channels. BadConfig: a generator without rows of styles, a name
+        that is none, or a teaching that left the finite numbers before it had learnt anything.
+    """
+    config = config or StyleConfig()
+    check_style_name(name)
+    pictures = [examples] if isinstance(examples, Tensor) else list(examples)
+    for img in pictures:
+        check_img(img, who="teach_style", channels=generator.img_channels)
+        if len(img) != 1 or img.shape[2] != img.shape[3]:
+            raise BadImage(f"teach_style expects square pictures [1, C, S, S], got {list(img.shape)}; cut a Crop first")
+    if not pictures:
+        raise BadImage("teach_style needs an example, got none")
+    rows_of("colour", generator)  # a family without rows says so before the work
+    with torch.random.fork_rng(devices=[]), catch_stop_signals() as stop_signals:
+        torch.manual_seed(config.seed)
+        style_trainer = _StyleTrainer(pictures, generator, config, extractor, on_step, stop_signals)
+        finished = style_trainer.invert_examples(ws) and style_trainer.teach()
+    style_facts = {
+        "made_by": f"ganvas {__version__}",
+        "family": generator.family,
+        "config": asdict(config),
+        "figures": style_trainer.final_metrics(),
+        "steps": style_trainer.step,
+        "finished": finished,
+        **(facts or {}),
+    }
+    return Style(name=name, tensors=style_trainer.learner.tensors(), parent=fingerprint(generator), facts=style_facts)
+
+
+class _StyleTrainer:
+    """One teaching while it runs."""
+
+    def __init__(
+        self,
+        pictures: list[Tensor],
+        generator: Any,
+        config: StyleConfig,
+        extractor: EfficientNetLite0 | None,
+        on_step: OnStyleStep | None,
+        stop_signals: list[int],
+    ):
+        self.config, self.generator, self.on_step, self.extractor, self.stop_signals = (
+            config,
+            generator,
+            on_step,
+            extractor,
+            stop_signals,
+        )
+        self.started_sec, self.step = time.monotonic(), 0
+        self.loss: float | None = None
+        self.begun_sec: dict[str, tuple[float, int]] = {}
+        self.pictures = [resize_square(img.to(generator.device), generator.img_resolution) for img in pictures]
+        self.px = min(config.px, generator.img_resolution)
+        self.weights = ReconstructionLossConfig(
+            pixels=config.pixels, coarse=config.coarse, features=config.features, centre=0
+        )
+        self.goals = [
+            ReconstructionLoss(self.drop_colour(downscale(img, self.px)), extractor=extractor, config=self.weights)
+            for img in self.pictures
+        ]
+        from_px = config.from_px or min(COLOUR_PX, generator.img_resolution // 2)
+        self.learner = StyleLearner(generator, from_px=from_px)
+        self.random = torch.Generator().manual_seed(config.seed)
+        self.rows = rows_of("colour", generator)
+        self.ws: list[Tensor] = []
+
+    def drop_colour(self, img: Tensor) -> Tensor:
+        """Without its colours, where those are to stay."""
+        return rgb_to_luma(img).expand_as(img) if self.config.keep_colour else img
+
+    def invert_examples(self, ws: Sequence[Tensor] | None) -> bool:
+        """The examples' latents; False where it was stopped."""
+        if ws is not None:
+            self.ws = [one.to(self.generator.device) for one in ws]
+            return True
+        stages = latent_stages(self.config.effort)
+        going_on = True
+
+        def on_step(step: int, steps: int, img: Tensor) -> bool:
+            nonlocal going_on
+            going_on = self.report("finding", step, steps)
+            return not going_on
+
+        for img in self.pictures:
+            inversion = invert(
+                img, self.generator, stages=stages, effort=self.config.effort, seed=self.config.seed,
+                extractor=self.extractor, on_step=on_step,
+            )  # fmt: skip
+            self.ws.append(inversion.ws)
+            if not going_on:
+                break
+        return going_on
+
+    def report(self, stage: str, step: int, steps: int) -> bool:
+        """Report; False where that, Ctrl-C or a polite kill says stop."""
+        if self.on_step is None or self.stop_signals:
+            return not self.stop_signals
+        now = time.monotonic()
+        self.begun_sec.setdefault(stage, (now, step))
+        began_sec, first = self.begun_sec[stage]
+        left_sec = (now - began_sec) / (step - first) * (steps - step) if step > first else None
+        generator = self.learner.generator if stage == "teaching" else None
+        try:
+            return not self.on_step(
+                StyleProgress(
+                    stage=stage,
+                    step=step,
+                    steps=steps,
+                    sec=now - self.started_sec,
+                    sec_left=left_sec,
+                    loss=self.loss,
+                    generator=generator,
+                )
+            )
+        except Stopped:
+            return False
+
+    def teach(self) -> bool:
+        """All steps; False where it was stopped, or left the finite numbers."""
+        config = self.config
+        optimiser = torch.optim.Adam(self.learner.groups(config.lr), betas=_BETAS)
+        bad = 0  # steps in a row
+        while self.step < config.steps:
+            for group in optimiser.param_groups:
+                group["lr"] = group["full"] * _rate(self.step, config.steps)
+            optimiser.zero_grad(set_to_none=True)
+            loss = self.example_loss(self.step % len(self.goals))
+            loss.backward()
+            if config.structure and self.step % config.structure_every == 0:
+                self.structure_loss().backward()
+            if not self.learner.is_finite(loss):
+                bad += 1
+                if bad == MAX_BAD_STEPS:
+                    break
+                self.step += 1
+                continue
+            bad = 0
+            optimiser.step()
+            self.step, self.loss = self.step + 1, loss.item()
+            if not self.report("teaching", self.step, config.steps):
+                return False
+        if bad == MAX_BAD_STEPS and self.loss is None:
+            raise BadConfig(f"this teaching has no finite loss from its first step on; lower lr ({config.lr})")
+        return bad < MAX_BAD_STEPS
+
+    def example_loss(self, which: int) -> Tensor:
+        """How far an example's face is painted from it: as a whole, in a piece of its detail, and in its colours."""
+        ws = self.latent(which)
+        img = self.synthesize(self.learner.generator, ws)
+        loss = self.goals[which](self.drop_colour(downscale(img, self.px)))
+        if self.config.detail and img.shape[3] > self.px:
+            top, left = torch.randint(img.shape[3] - self.px + 1, (2,), generator=self.random).tolist()
+            ours, theirs = (x[:, :, top : top + self.px, left : left + self.px] for x in (img, self.pictures[which]))
+            piece = ReconstructionLoss(self.drop_colour(theirs), extractor=self.extractor, config=self.weights)
+            loss = loss + self.config.detail * piece(self.drop_colour(ours))
+        if self.config.keep_colour:
+            with torch.no_grad():
+                plain = self.synthesize(self.generator, ws)
+            loss = loss + COLOUR_WEIGHT * colour_distance(img, plain)
+        return loss
+
+    def structure_loss(self) -> Tensor:
+        """How far another face has become another person's."""
+        ws = self.other(int(torch.randint(2**31, (1,), generator=self.random)))
+        with torch.no_grad():
+            plain = self.synthesize(self.generator, ws)
+        img = self.synthesize(self.learner.generator, ws)
+        loss = self.config.structure * structure_distance(img, plain)
+        return loss + COLOUR_WEIGHT * colour_distance(img, plain) if self.config.keep_colour else loss
+
+    @staticmethod
+    def synthesize(generator: Any, ws: Tensor) -> Tensor:
+        """ws [1, num_ws, w_dim] → the whole picture, quickly."""
+        img: Tensor = generator.synthesis(ws, precision="fast").float()
+        return img
+
+    def latent(self, which: int) -> Tensor:
+        """The example's latent, most times with the late rows of another face."""
+        ws = self.ws[which].clone()
+        seed = int(torch.randint(2**31, (1,), generator=self.random))
+        if torch.rand(1, generator=self.random) < self.config.mixing:
+            ws[:, self.rows] = self.other(seed)[:, self.rows]
+        return ws
+
+    @torch.no_grad()
+    def other(self, seed: int) -> Tensor:
+        """A random face's ws, a little truncated."""
+        z = latents_from_seeds([seed], self.generator.z_dim, device=self.generator.device)
+        c_dim = self.generator.c_dim
+        c = F.one_hot(torch.tensor([seed % c_dim]), c_dim).to(z) if c_dim else None
+        return self.generator.mapping(z, c, truncation_psi=0.8)
+
+    @torch.no_grad()
+    def final_metrics(self) -> dict[str, float]:
+        """How near the first example's own latent is to it, before and after."""
+        metrics = {"seconds": round(time.monotonic() - self.started_sec, 1)}
+        if not self.ws:
+            return metrics
+        for when, generator in (("before", self.generator), ("after", self.learner.generator)):
+            img = self.drop_colour(downscale(generator.synthesis(self.ws[0]).clamp(-1, 1), self.px))
+            metrics[f"loss_{when}"] = round(self.goals[0](img).item(), 4)
+            if self.extractor is not None:
+                metrics[f"feature_distance_{when}"] = round(self.goals[0].feature_distance(img).item(), 4)
+        return metrics
+
+
+COLOUR_PX_COMPARED, COLOUR_WEIGHT = 32, 4.0
+STRUCTURE_PX, LOCAL_MEAN_PX = 128, 9
+LUMA = (0.299, 0.587, 0.114)
+
+
+def colour_distance(a: Tensor, b: Tensor) -> Tensor:
+    """How far the colours of two pictures are apart, seen coarsely and apart from brightness; one number, 0 or more."""
+    a, b = downscale(a, COLOUR_PX_COMPARED), downscale(b, COLOUR_PX_COMPARED)
+    return F.mse_loss(a - rgb_to_luma(a), b - rgb_to_luma(b))
+
+
+def structure_distance(img: Tensor, plain: Tensor) -> Tensor:
+    """How differently two pictures rise and fall in brightness around each place, where the second does at all.
+
+    1 − the correlation in windows of AROUND_PX at STRUCTURE_PX, averaged over places by the contrast of the second: 0
+    where every edge lies where it lay, whatever its tone; 1 where nothing is related; 2 for a negative.
+    """
+    a, b = (rgb_to_luma(downscale(x, STRUCTURE_PX)) for x in (img, plain))
+    mean_a, mean_b = (_local_mean(x) for x in (a, b))
+    var_a, var_b = (_local_mean(x * x) - m * m for x, m in ((a, mean_a), (b, mean_b)))
+    floor = 1e-4
+    alike = (_local_mean(a * b) - mean_a * mean_b) / (
+        (var_a.clamp(min=0) + floor) * (var_b.clamp(min=0) + floor)
+    ).sqrt()
+    weight = var_b.clamp(min=0).sqrt()
+    return 1 - (weight * alike).sum() / (weight.sum() + floor)
+
+
+def resize_square(img: Tensor, px: int) -> Tensor:
+    """[1, C, S, S] → [1, C, px, px]: smaller by area, larger by cubic interpolation."""
+    img = downscale(img, px)
+    if img.shape[3] == px:
+        return img
+    return F.interpolate(img, (px, px), mode="bicubic", align_corners=False).clamp(-1, 1)
+
+
+def _local_mean(x: Tensor) -> Tensor:
+    """The mean of each place's surroundings, [N, 1, H, W]."""
+    return F.avg_pool2d(x, LOCAL_MEAN_PX, stride=1, padding=LOCAL_MEAN_PX // 2, count_include_pad=False)
+
+
+def rgb_to_luma(img: Tensor) -> Tensor:
+    """[N, C, H, W] → [N, 1, H, W], brightness; a grey picture is its own."""
+    if img.shape[1] != 3:
+        return img[:, :1]
+    return (img * img.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+
+
+def _rate(step: int, steps: int) -> float:
+    """Warm up, stay, fall along a cosine."""
+    left = (1 - step / steps) / DECAY_SHARE
+    return min(1.0, (step + 1) / WARMUP_STEPS) * (0.5 - 0.5 * math.cos(math.pi * min(1.0, left)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What learns
+
+
+class LowRankDelta(nn.Module):
+    """A weight as its first value plus the product of two thin factors: up [O, r] · down [r, …]."""
+
+    def __init__(self, weight: Tensor, rank: int):
+        super().__init__()
+        size = parameter_scale(weight)
+        self.up = nn.Parameter(torch.zeros(weight.shape[0], rank, device=weight.device))
+        self.down = nn.Parameter(torch.randn(rank, *weight.shape[1:], device=weight.device) / math.sqrt(rank))
+        self.scale = size
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """weight [O, …] → the same shape."""
+        return weight + torch.tensordot(self.up, self.down, dims=1)
+
+
+class StyleLearner:
+    """A copy of a generator in which the layers that paint learn; what they have learnt is a small set of tensors."""
+
+    def __init__(self, generator: Any, *, from_px: int, max_numbers: int = MAX_NUMBERS):
+        self.parent = generator
+        self.generator = copy.deepcopy(generator).requires_grad_(False).eval()
+        chosen = {
+            n: p for n, p in tunable_parameters(self.generator).items() if (generator.place_px(n) or 0) >= from_px
+        }
+        if not chosen:
+            raise BadConfig(f"this generator has no layers that paint at {from_px} px or more: lower from_px")
+        self.rank = _rank_for(chosen, max_numbers)
+        self.whole: dict[str, nn.Parameter] = {}
+        self.low_rank: dict[str, LowRankDelta] = {}
+        for name, parameter in chosen.items():
+            if self.rank is None or parameter.numel() < MIN_FACTORISED_NUMEL:
+                parameter.requires_grad_()
+                self.whole[name] = parameter
+            else:
+                self.low_rank[name] = self._factorise(name, parameter)
+
+    def _factorise(self, name: str, parameter: Tensor) -> LowRankDelta:
+        assert self.rank is not None
+        owner, _, leaf = name.rpartition(".")
+        low_rank = LowRankDelta(parameter, self.rank)
+        parametrize.register_parametrization(self.generator.get_submodule(owner), leaf, low_rank)
+        return low_rank
+
+    def groups(self, lr: float) -> list[dict[str, Any]]:
+        """For the optimiser: each tensor with a step of its own size."""
+        before = dict(self.parent.named_parameters())
+        sizes = [(p, parameter_scale(before[n])) for n, p in self.whole.items()]
+        for low_rank in self.low_rank.values():
+            # down has a spread of 1/√r, so a step of up by s changes the product by about s.
+            sizes += [(low_rank.up, low_rank.scale), (low_rank.down, 1 / math.sqrt(low_rank.up.shape[1]))]
+        return [{"params": [p], "lr": 0.0, "full": lr * size} for p, size in sizes]
+
+    def is_finite(self, loss: Tensor) -> bool:
+        """Is everything finite that the next step would use?"""
+        learning = [*self.whole.values(), *(p for low_rank in self.low_rank.values() for p in low_rank.parameters())]
+        return bool(loss.isfinite()) and all(p.grad is None or bool(p.grad.isfinite().all()) for p in learning)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What was learnt, as a `Style` has it, float16 on the CPU."""
+        before = dict(self.parent.named_parameters())
+        deltas = {n: (p - before[n]).detach() for n, p in self.whole.items()}
+        for name, low_rank in self.low_rank.items():
+            deltas |= {name + UP: low_rank.up.detach(), name + DOWN: low_rank.down.detach()}
+        stored = {n: t.to("cpu", torch.float16) for n, t in deltas.items()}
+        return {n: t for n, t in stored.items() if t.any() or n.endswith((UP, DOWN))}
+
+
+def _rank_for(chosen: dict[str, nn.Parameter], max_numbers: int) -> int | None:
+    """The rank at which all that learns fits; None = it fits as it is.
+
+    Raises:
+        BadConfig: the small tensors alone are too many.
+    """
+    sizes = [p.numel() for p in chosen.values()]
+    if sum(sizes) <= max_numbers:
+        return None
+    left = max_numbers - sum(size for size in sizes if size < MIN_FACTORISED_NUMEL)
+    each = sum(p.shape[0] + p.numel() // p.shape[0] for p in chosen.values() if p.numel() >= MIN_FACTORISED_NUMEL)
+    if left < each:
+        raise BadConfig(
+            f"this generator is too large for a style file of {2 * max_numbers / 1e6:.0f} MB: raise from_px"
+        )
+    return min(64, left // each)

@@ -1,0 +1,188 @@
+"""What stands before every call: who may ask, from which page, with how many bytes; and what every answer says.
+
+A page of another site that is open in the same browser must get nothing from the studio and change nothing in it:
+
+- *Host* must be a name of ours. A foreign name that points at this computer (DNS rebinding) is refused.
+- *Origin*, which browsers send with everything that changes something and with every WebSocket, must be ours.
+- *Sec-Fetch-Site: cross-site* is refused for all of /api, pictures too.
+- The body is counted while it arrives, whatever its Content-Length says.
+- A token, where there is one, is compared in constant time.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ganvas.web.config import LOCAL, MEBI, StudioConfig
+from ganvas.web.errors import error_answer
+from ganvas.weights.catalogue.store import megabytes
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+MAX_BODY_BYTES = 2 * MEBI  # of everything that carries no file
+FORM_OVERHEAD_BYTES = 64 * 1024  # of a form around a file
+SECURITY_HEADERS = {
+    "content-security-policy": (
+        "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
+        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+class SecurityMiddleware:
+    """ASGI middleware; see the module."""
+
+    def __init__(self, app: ASGIApp, config: StudioConfig):
+        self.app, self.config = app, config
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or pass on with the body counted and the answer's headers set."""
+        if scope["type"] not in ("http", "websocket"):
+            return await self.app(scope, receive, send)
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            return await _refuse(scope, receive, _with_headers(scope, send), refusal)
+        if scope["type"] == "http":
+            body = _LimitedBody(receive, self._limit(scope))
+            await self.app(scope, body.receive, _with_headers(scope, send, body))
+        else:
+            await self.app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> HTTPException | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if not self._is_ours(host):
+            return HTTPException(403, f"this studio is not called {host[:80]!r}; open it under the address it printed")
+        changes = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
+        origin = headers.get("origin")
+        if origin is not None and (changes or scope["path"].startswith("/api")) and not _is_same_origin(origin, host):
+            return HTTPException(403, f"a page of {origin[:80]!r} asked; the studio answers only to its own page")
+        if scope["path"].startswith("/api") and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            return HTTPException(403, "a page of another site asked; the studio answers only to its own page")
+        if self.config.token is not None and scope["path"].startswith("/api") and not self._has_token(scope, headers):
+            return HTTPException(401, "this studio asks for its token: Authorization: Bearer TOKEN, or ?token=TOKEN")
+        return self._too_long(scope, headers) if scope["type"] == "http" else None
+
+    def _is_ours(self, host: str) -> bool:
+        name = _name_of(host)
+        if name in LOCAL or name == self.config.host or name in self.config.names:
+            return True
+        # Listening for others: an address in figures is no name that somebody could have pointed here.
+        return not self.config.local and _is_address(name)
+
+    def _has_token(self, scope: Scope, headers: Mapping[str, str]) -> bool:
+        bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])
+        return any(
+            secrets.compare_digest(one.encode("utf-8", "replace"), (self.config.token or "").encode())
+            for one in (bearer, query[0])
+        )
+
+    def _limit(self, scope: Scope) -> int:
+        """Bytes that a body may have."""
+        if not _takes_files(scope["path"]):
+            return MAX_BODY_BYTES
+        count = self.config.batch_photos if scope["path"].rstrip("/") == "/api/batch" else 1
+        return (self.config.upload_bytes + FORM_OVERHEAD_BYTES) * min(count, 16)
+
+    def _too_long(self, scope: Scope, headers: Mapping[str, str]) -> HTTPException | None:
+        declared = headers.get("content-length", "0")
+        limit = self._limit(scope)
+        return too_large(limit) if not declared.isdigit() or int(declared) > limit else None
+
+
+def too_large(limit: int) -> HTTPException:
+    """413."""
+    return HTTPException(413, f"this is too much at once: up to {megabytes(limit)} are taken here")
+
+
+def _takes_files(path: str) -> bool:
+    parts = path.strip("/").split("/")
+    return path.rstrip("/") in ("/api/sessions", "/api/batch", "/api/styles") or parts[-1] in ("region", "mix-photo")
+
+
+def _name_of(host: str) -> str:
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_same_origin(origin: str, host: str) -> bool:
+    """Scheme, name and port of the page are those of the call."""
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+
+
+class _LimitedBody:
+    """A body that is counted while it is read."""
+
+    def __init__(self, receive: Receive, limit: int):
+        self._receive, self._limit, self._received_bytes = receive, limit, 0
+        self.read = False  # to its end
+
+    async def receive(self) -> Message:
+        """The next part.
+
+        Raises:
+            HTTPException: 413, it is longer than it may be.
+        """
+        message = await self._receive()
+        self._received_bytes += len(message.get("body", b""))
+        self.read = not message.get("more_body", False)
+        if self._received_bytes > self._limit:
+            raise too_large(self._limit)
+        return message
+
+
+def _with_headers(scope: Scope, send: Send, body: _LimitedBody | None = None) -> Send:
+    private = scope["path"].startswith("/api")
+    has_body = any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+            if private:
+                headers.setdefault("cache-control", "no-store")
+            if message["status"] >= 400 and has_body and (body is None or not body.read):
+                headers["connection"] = "close"  # the rest of what was refused need not come
+        await send(message)
+
+    return sending
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: HTTPException) -> None:
+    if scope["type"] == "http":
+        return await error_answer(refusal)(scope, receive, send)
+    await receive()  # the handshake
+    await send({"type": "websocket.close", "code": 4000 + refusal.status_code, "reason": _shorten(refusal.detail)})
+
+
+def _shorten(words: Any) -> str:
+    return str(words).encode("utf-8")[:120].decode("utf-8", "ignore")

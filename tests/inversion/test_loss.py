@@ -1,0 +1,80 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ganvas.features.efficientnet import EfficientNetLite0, feature_distance
+from ganvas.inversion.loss import ReconstructionLoss, ReconstructionLossConfig, reconstruction_metrics
+
+PIXELS_ONLY = ReconstructionLossConfig(coarse=0, edges=0, features=0, identity=0)
+
+
+def test_it_is_zero_for_the_target_and_grows_with_the_difference():
+    target = torch.rand(1, 3, 64, 64) * 2 - 1
+    likeness = ReconstructionLoss(target)
+    near, far = target + 0.05 * torch.randn(target.shape), target + 0.2 * torch.randn(target.shape)
+    assert likeness(target) == 0
+    assert 0 < likeness(near) < likeness(far)
+
+
+def test_the_middle_counts_more_and_the_mean_weight_is_one():
+    target = torch.zeros(1, 3, 64, 64)
+    likeness = ReconstructionLoss(target, config=PIXELS_ONLY)
+    assert likeness(target + 0.5).item() == pytest.approx(0.5, rel=1e-5)
+    middle, corner = target.clone(), target.clone()
+    middle[..., 28:36, 28:36] = corner[..., :8, :8] = 1
+    assert likeness(middle) > 2 * likeness(corner)
+
+
+@pytest.mark.parametrize("size", [16, 48, 80])
+def test_the_target_is_brought_to_the_size_of_the_picture(size):
+    target = F.interpolate(torch.rand(1, 1, 6, 6) * 2 - 1, (48, 48), mode="bicubic").clamp(-1, 1)
+    likeness = ReconstructionLoss(target)
+    assert likeness(likeness.at(size)) == 0
+    assert likeness.at(size).shape == (1, 1, size, size)
+    assert likeness.at(size).abs().max() <= 1
+
+
+def test_features_take_the_place_of_edges():
+    torch.manual_seed(0)
+    extractor = EfficientNetLite0()
+    target, img = torch.rand(2, 1, 3, 64, 64) * 2 - 1
+    only = ReconstructionLoss(
+        target, extractor=extractor, config=ReconstructionLossConfig(pixels=0, coarse=0, features=2)
+    )
+    expected = 2 * feature_distance(extractor.features(img), extractor.features(target))
+    assert torch.allclose(only(img), expected.mean())
+    assert torch.allclose(
+        ReconstructionLoss(target, config=ReconstructionLossConfig(pixels=0, coarse=0, edges=0))(img), torch.zeros(())
+    )
+
+
+def test_identity_is_what_the_embedder_says_and_can_be_left_out():
+    target, img = torch.rand(2, 1, 3, 32, 32) * 2 - 1
+
+    def embedder(x):
+        return x.mean(dim=(2, 3))
+
+    likeness = ReconstructionLoss(
+        target, embedder=embedder, config=ReconstructionLossConfig(pixels=0, coarse=0, edges=0, identity=3)
+    )
+    expected = 3 * (embedder(img) - embedder(target)).square().sum()
+    assert torch.allclose(likeness(img), expected)
+    assert likeness(img, identity=False) == 0
+
+
+def test_figures():
+    target = torch.zeros(1, 1, 64, 64)
+    figures = reconstruction_metrics(target + 0.2, target)
+    assert figures.keys() == {"psnr_db", "ssim"}
+    assert figures["psnr_db"] == pytest.approx(20)  # 10·log10(2² / 0.2²)
+    torch.manual_seed(0)
+    extractor = EfficientNetLite0()
+    more = reconstruction_metrics(target, target, extractor=extractor, embedder=lambda x: x.mean(dim=(2, 3)))
+    assert more["ssim"] == pytest.approx(1)
+    assert more["feature_distance"] == 0
+    assert more["identity_distance"] == 0
+
+
+def test_figures_are_of_the_full_picture_averaged_down_to_256():
+    img = torch.rand(1, 3, 512, 512) * 2 - 1
+    assert reconstruction_metrics(img, F.avg_pool2d(img, 2))["psnr_db"] == float("inf")

@@ -1,0 +1,410 @@
+"""A photo on the bench, with a tiny generator made on the spot; its directions lie in the user's own folder."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import ganvas
+from ganvas.editing.directions import Direction, save_directions
+from ganvas.editing.drag import Drag, DragConfig
+from ganvas.editing.recipe import Recipe
+from ganvas.editing.regions import InRegion, Stroke
+from ganvas.editing.step import EditedLatents, Move
+from ganvas.errors import BadConfig, BadLatent, BadMask, NoFace, Stopped
+from ganvas.images.crop import Crop
+from ganvas.images.files import read_image, write_image
+from ganvas.images.photo import Photo
+from ganvas.inversion.result import Inversion
+from ganvas.session.session import AUTO_TARGETS, MAX_CACHED_IMAGES, _smallest_amount, open_session
+from ganvas.weights.catalogue import store
+from ganvas.weights.checkpoint import fingerprint
+
+
+@pytest.fixture(scope="module")
+def generator():
+    torch.manual_seed(0)
+    tiny = {"img_resolution": 32, "channel_base": 512, "channel_max": 16, "z_dim": 16, "w_dim": 16}
+    return ganvas.build("stylegan2", num_mapping_layers=2, **tiny).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def photo():
+    rng = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (1, 3, 60, 90), generator=rng)
+    return Photo(img=pixels / 127.5 - 1)
+
+
+@pytest.fixture
+def found(generator):
+    """An inversion as if it had been searched, with a tuning."""
+    rng = torch.Generator().manual_seed(2)
+    ws = generator.mapping(torch.randn(1, 16, generator=rng))
+    name = "synthesis.b16.conv1.weight"
+    delta = {name: 0.2 * torch.randn(dict(generator.named_parameters())[name].shape, generator=rng)}
+    return Inversion(
+        ws=ws, delta=delta, figures={"psnr_db": 20.0}, fingerprint=fingerprint(generator), source="a photo"
+    )
+
+
+@pytest.fixture
+def session(generator, photo, found):
+    rng = torch.Generator().manual_seed(3)
+    learnt = [
+        Direction(name, 3 * torch.randn(1, 16, generator=rng), fingerprint=fingerprint(generator))
+        for name in ("smile", "age")
+    ]
+    folder = store.home() / "directions"
+    folder.mkdir(parents=True)
+    save_directions(learnt, folder / "mine.safetensors", licence="CC0-1.0", origin="a test")
+    return open_session(photo, model=generator, inversion=found)
+
+
+def test_an_edit_changes_the_square_and_nothing_else(session, photo):
+    session.set("smile", 1.5)
+    result = session.render()
+    changed = (result.img != photo.img).any(dim=1)[0]
+    assert changed[:, 15:75].any()  # the middle square of a 90 x 60 photo
+    assert not changed[:, :15].any()
+    assert not changed[:, 75:].any()
+    assert result.size == photo.size
+
+
+def test_without_an_edit_the_photo_is_the_photo(session, photo):
+    assert torch.equal(session.render().img, photo.img)
+    session.set("smile", 1)
+    session.set("smile", 0)
+    assert session.recipe.steps == ()
+    assert torch.equal(session.render().img, photo.img)
+
+
+def test_undo_and_redo_give_the_same_pixels(session):
+    pictures = [session.render().img]
+    for name, amount in (("smile", 1), ("age", -2), ("smile", 2)):
+        session.set(name, amount)
+        pictures.append(session.render().img)
+    assert not torch.equal(pictures[-1], pictures[-2])
+    for picture in reversed(pictures[:-1]):
+        assert session.undo()
+        assert torch.equal(session.render().img, picture)
+    assert not session.undo()
+    for picture in pictures[1:]:
+        assert session.redo()
+        assert torch.equal(session.render().img, picture)
+    assert not session.redo()
+
+
+def test_a_new_change_ends_what_could_be_redone(session):
+    session.set("smile", 1)
+    session.undo()
+    session.set("age", 1)
+    assert not session.redo()
+    assert session.amount("smile") == 0
+    assert session.amount("age") == 1
+
+
+def test_a_saved_picture_brings_its_editing_back(session, generator, photo, found, tmp_path):
+    session.set("smile", 1.5)
+    session.set("age", -1, keep=["smile"])
+    result = session.render()
+    write_image(result, tmp_path / "smiling.png")
+    carried = Recipe.from_json(read_image(tmp_path / "smiling.png").recipe)
+    assert carried == session.recipe
+    again = open_session(photo, model=generator, inversion=found)
+    again.replay(carried)
+    assert torch.equal(again.render().img, result.img)
+
+
+def test_the_preview_is_the_edit_in_small(session):
+    plain = session.preview(resolution=16)
+    session.set("smile", 2)
+    edited = session.preview(resolution=16)
+    assert edited.shape == (1, 3, 16, 16)
+    assert not torch.equal(plain, edited)
+
+
+def test_the_preview_shows_what_the_render_will_show(session, photo):
+    """Also where the tuning has made the early exit useless: an exit says nothing about the finished picture."""
+    session.set("smile", 2)
+    after = session.render()
+    change = session.crop.cut(after.img, resolution=16) - session.crop.cut(photo.img, resolution=16)
+    early = session.preview(resolution=16) - session._target(16)
+    assert change.abs().mean() > 0.01
+    assert torch.corrcoef(torch.stack([change.flatten(), early.flatten()]))[0, 1] > 0.9
+
+
+def test_however_often_a_slider_moves_the_unedited_picture_is_painted_once(session, monkeypatch):
+    painted, averaged = [], session.generator.synthesize_downscaled
+
+    def counting(ws, px, **options):
+        painted.append(torch.equal(ws, session.inversion.ws))
+        return averaged(ws, px, **options)
+
+    monkeypatch.setattr(session.generator, "synthesize_downscaled", counting)
+    for place in range(1, 2 * MAX_CACHED_IMAGES):
+        session.set("smile", place / 10)
+        session.preview(resolution=16)
+    assert painted.count(True) == 1
+
+
+def test_the_crop_alone_is_what_the_generator_paints(session, generator):
+    session.set("smile", 1)
+    alone = session.render_crop()
+    assert alone.img.shape == (1, 3, 32, 32)
+    assert Recipe.from_json(alone.recipe) == session.recipe
+
+
+def test_the_generator_is_never_changed(session, generator):
+    before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
+    session.set("smile", 1)
+    session.render()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in generator.state_dict().items())
+
+
+def test_a_step_that_does_not_fit_is_refused_at_once(session):
+    with pytest.raises(BadConfig, match=r"unknown direction 'smiel'.*known: age, smile"):
+        session.set("smiel", 1)
+    with pytest.raises(BadLatent, match="no layer 99"):
+        session.do(Move(direction="smile", layers=(99,)))
+    with pytest.raises(BadConfig, match="'auto' or '-auto'"):
+        session.set("smile", "more")
+    assert session.recipe.steps == ()
+
+
+def test_a_recipe_of_another_generator_is_refused(session):
+    with pytest.raises(BadConfig, match="was made with 'other'"):
+        session.replay(Recipe(model="other", fingerprint="0" * 64))
+
+
+def test_an_inversion_of_another_generator_is_refused(generator, photo, found):
+    with pytest.raises(BadLatent, match="another generator"):
+        open_session(photo, model=generator, inversion=replace(found, fingerprint="0" * 64))
+
+
+def test_auto_needs_aligned_faces(session):
+    with pytest.raises(BadConfig, match="no scorer"):
+        session.set("smile", "auto")
+
+
+def test_a_photo_without_a_face_says_so(generator, photo):
+    class Blind:
+        def find(self, img):
+            return []
+
+    with pytest.raises(NoFace, match="no face was found"):
+        open_session(photo, model=generator, align="faces", finder=Blind())
+
+
+def test_a_whole_session_from_a_file(generator, tmp_path):
+    with torch.no_grad():
+        known = generator(torch.randn(1, 16, generator=torch.Generator().manual_seed(5))).clamp(-1, 1)
+    write_image(known, tmp_path / "me.png")
+    steps = []
+    session = open_session(
+        tmp_path / "me.png",
+        model=generator,
+        effort="fast",
+        on_step=lambda step, total, img: steps.append((step, total)),
+    )
+    assert steps[-1][0] == steps[-1][1] == len(steps)
+    assert session.inversion.figures["psnr_db"] > 15
+    assert session.inversion.crop == (16, 16, 32, 0)
+
+
+def test_the_guard_lowers_the_share_of_a_tuning_that_breaks_the_edit(session):
+    class Eyes:
+        """Sees a strain of 1 in the unedited picture; of 6 times the share in an edited one."""
+
+        def features(self, img):
+            return [img]
+
+    session.extractor = Eyes()
+    original = session.inversion.ws
+    session._strain = lambda edited, share: 1.0 if torch.equal(edited.ws, original) else 6 * share
+    assert session._share(EditedLatents(original)) == 1
+    assert session._share(EditedLatents(original + 1)) == 0.25  # 6 · 0.25 = 1.5 is the first below 1.6
+    session._strain = lambda ws, share: 1.0
+    assert session._share(EditedLatents(original + 1)) == 0.5  # what an edit that breaks nothing keeps
+
+
+def test_the_smallest_amount_that_reaches_is_found():
+    assert _smallest_amount(lambda amount: amount / 4, 1.3 / 4, 4.0) == pytest.approx(1.3, abs=0.08)
+    assert _smallest_amount(lambda amount: amount / 4, 1.3 / 4, 4.0) >= 1.3
+    assert _smallest_amount(lambda amount: -amount / 4, 0.5, -4.0) == pytest.approx(-2, abs=0.08)
+    assert _smallest_amount(lambda amount: 1.0, 0.9, 4.0) == 0
+
+
+def test_where_no_amount_reaches_the_one_with_the_most_effect_is_taken():
+    """An effect that falls again beyond 2, and one that hardly grows any more."""
+    assert _smallest_amount(lambda amount: 0.5 - abs(amount - 2) / 10, 0.9, 7.0) == 2
+    assert _smallest_amount(lambda amount: min(amount, 3) / 10 + amount / 1000, 0.9, 7.0) == 3
+
+
+def test_every_auto_has_a_scorer():
+    from ganvas.features.face_networks import EXPRESSIONS
+
+    assert {auto.attribute for auto in AUTO_TARGETS.values()} <= {*EXPRESSIONS, "smile", "age", "gender"}
+
+
+def _dot(x, y, radius):
+    return [Stroke(points=((x, y),), radius=radius)]
+
+
+def test_a_slider_in_a_region_leaves_everything_outside_bit_for_bit(session, photo):
+    session.set_region(_dot(35, 30, 8), feather_px=2)
+    session.set("smile", 3)
+    result = session.render()
+    changed = (result.img != photo.img).any(dim=1)[0]
+    rows, columns = changed.nonzero().T
+    assert changed.any()
+    assert 35 - 12 <= columns.min() and columns.max() <= 35 + 12  # radius, 3/2 of the feather, a pixel of the crop
+    assert 30 - 12 <= rows.min() and rows.max() <= 30 + 12
+    preview = session.preview(resolution=32) != session._target(32)
+    assert preview.any() and not preview[:, :, :, 20:].any()
+
+
+def test_inside_its_region_a_slider_does_what_it_does_everywhere(session):
+    session.set("smile", 3)
+    whole = session.render_crop().img
+    session.undo()
+    session.set_region(_dot(45, 30, 12), feather_px=0)
+    session.set("smile", 3)
+    part = session.render_crop().img
+    mask = session.region.mask(32).expand_as(part)
+    assert torch.equal(part[mask == 1], whole[mask == 1])
+    assert not torch.equal(part[mask == 0], whole[mask == 0])
+    assert session.amount("smile") == 3
+    session.set_region(None)
+    assert session.amount("smile") == 0
+
+
+def test_regions_are_undone_and_replayed_like_everything(session, generator, photo, found):
+    session.set("age", 1)
+    pictures = [session.render().img]
+    session.set_region(_dot(35, 30, 10))
+    session.set("smile", 3)
+    pictures.append(session.render().img)
+    session.set_region(photo.img.new_ones(1, 1, 60, 90).tril())
+    session.do(Move(direction="smile", amount=-2))
+    pictures.append(session.render().img)
+    again = open_session(photo, model=generator, inversion=found)
+    again.replay(Recipe.from_json(session.recipe.to_json()))
+    assert torch.equal(again.render().img, pictures[2])
+    for picture in reversed(pictures[:-1]):
+        session.undo()
+        assert torch.equal(session.render().img, picture)
+    session.redo()
+    assert torch.equal(session.render().img, pictures[1])
+
+
+def test_a_region_is_reshaped_with_the_steps_in_it(session):
+    session.set_region(_dot(35, 30, 10))
+    session.set("smile", 3)
+    session.set("age", 3)
+    before = session.render().img
+    session.reshape_region(_dot(55, 30, 10))
+    assert {step.region for step in session.recipe.steps} == {session.region}
+    assert session.amount("smile") == 3
+    assert not torch.equal(session.render().img, before)
+    session.undo()
+    assert torch.equal(session.render().img, before)
+    session.set_region(None)
+    with pytest.raises(BadConfig, match="set_region comes first"):
+        session.reshape_region(_dot(55, 30, 10))
+
+
+def test_a_region_that_does_not_fit_is_refused(session):
+    for wrong, says in (
+        (_dot(5, 5, 2), "nothing of this region"),  # beside the middle square
+        (torch.ones(1, 1, 32, 32), r"\[1, 1, 60, 90\]"),
+        (torch.full((1, 1, 60, 90), 2.0), r"in \[0, 1\]"),
+    ):
+        with pytest.raises(BadMask, match=says):
+            session.set_region(wrong)
+    with pytest.raises(BadMask, match="feather_px"):
+        session.set_region(_dot(45, 30, 5), feather_px=-1)
+    assert session.region is None
+
+
+def test_the_photo_is_cut_once_however_often_it_is_previewed(session, monkeypatch):
+    cut = []
+    original = Crop.cut
+    monkeypatch.setattr(
+        Crop, "cut", lambda self, img, *, resolution: cut.append(1) or original(self, img, resolution=resolution)
+    )
+    for amount in range(5):
+        session.set("smile", amount)
+        session.preview(resolution=16)
+    assert len(cut) == 1
+
+
+def _pulled(session, **options):
+    config = DragConfig(steps=3, stop_px=0.01, feature_px=16, stride=1.0)
+    return session.drag([[40, 30]], [[44, 30]], config=config, **options)
+
+
+def test_a_drag_is_one_step_that_is_undone_and_replayed_bit_for_bit(session, generator, photo, found):
+    session.set("age", 1)
+    before = session.render().img
+    result = _pulled(session)
+    assert result.points.shape == (1, 2)
+    assert len(session.recipe.steps) == 2 and isinstance(session.recipe.steps[1], Drag)
+    assert session.recipe.steps[1].points == ((0.41667, 0.5),)  # the middle square is 60 px wide and begins at 15
+    dragged = session.render().img
+    assert not torch.equal(dragged, before)
+    again = open_session(photo, model=generator, inversion=found)
+    again.replay(Recipe.from_json(session.recipe.to_json()))
+    assert torch.equal(again.render().img, dragged)
+    session.undo()
+    assert torch.equal(session.render().img, before)
+    session.redo()
+    assert torch.equal(session.render().img, dragged)
+
+
+def test_a_drag_shows_how_far_it_is_on_the_photo(session):
+    session.set("smile", 1)
+    edited, told = session.preview(resolution=32), []
+    _pulled(session, on_step=lambda step, total, img, points: told.append((step, img, points)))
+    assert [step for step, *_ in told] == [0, 1, 2, 3]
+    assert torch.allclose(told[0][1], edited, atol=1e-6), "nothing has moved yet"
+    assert not torch.allclose(told[3][1], edited, atol=1e-3)
+    assert told[0][2][0].tolist() == pytest.approx([40, 30], abs=1e-3)
+
+
+def test_a_drag_in_a_region_changes_nothing_outside(session, photo):
+    result = _pulled(session, region=_dot(40, 30, 10))
+    step = session.recipe.steps[0]
+    assert isinstance(step, InRegion) and step.step == result.step
+    changed = (session.render().img != photo.img).any(dim=1)[0].any(dim=0).nonzero()
+    assert len(changed) and changed.min() >= 25 and changed.max() <= 55
+    assert session.region is None, "the region of a drag is its own"
+    session.set_region(_dot(40, 30, 12))
+    _pulled(session)
+    assert session.recipe.steps[1].region == session.region
+
+
+def test_a_cancelled_drag_leaves_the_photo_as_it_was(session):
+    def cancel(step, total, img, points):
+        if step == 2:
+            raise Stopped("enough")
+
+    with pytest.raises(Stopped) as stopped:
+        _pulled(session, on_step=cancel)
+    assert session.recipe.steps == ()
+    session.do(stopped.value.state.step)  # whoever wants it after all
+    assert len(session.recipe.steps) == 1
+
+
+def test_a_drag_beside_the_square_is_refused(session):
+    with pytest.raises(BadMask, match="points lie in the picture"):
+        session.drag([[5, 5]], [[40, 30]])
+
+
+def test_a_preview_with_the_share_that_the_guard_would_find_is_the_same(session):
+    recipe = session.recipe.with_move("smile", 2)
+    share = session.share_of(recipe)
+    assert share == session.first_share == 1.0  # no eyes here, so no guard
+    full = session.preview(resolution=32, recipe=recipe)
+    assert torch.equal(session.preview(resolution=32, recipe=recipe, share=share), full)
+    assert not torch.equal(session.preview(resolution=32, recipe=recipe, share=0.25), full)
+    assert session.recipe.steps == ()

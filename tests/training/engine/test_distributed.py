@@ -1,0 +1,100 @@
+"""Two processes give what one gives with the same global batch in the same portions, up to the order of float sums."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganvas.errors import BadConfig
+from ganvas.training.engine.distributed import (
+    World,
+    any_process,
+    average,
+    average_numbers,
+    init_distributed,
+    sum_over_processes,
+)
+from ganvas.training.engine.run_folder import read_log, read_run_state
+from ganvas.training.engine.state import read_state
+from ganvas.training.generator.train import train
+from tests.training import tiny
+
+# Everything that draws, and everything that is averaged: ADA, noise, mixing, lazy R1, path length, labels aside.
+CHANGES = {"augment": "ada", "ada_kimg": 0.05, "mixing": 0.9, "path_length": 1.0, "mirror": True, "micro_batch": 2}
+
+CHILD = """
+import sys, torch
+torch.set_num_threads(1)
+from tests.training import tiny
+from tests.training.engine.test_distributed import CHANGES
+from ganvas.training.generator.train import train
+train(tiny.pictures(), config=tiny.config(**CHANGES), folder=sys.argv[1], device="cpu")
+"""
+
+# What was registered first runs last at the end, so this looks when `join`'s own parting is done.
+FAILING_CHILD = """
+import atexit, sys, torch.distributed as dist
+atexit.register(lambda: print("still joined" if dist.is_initialized() else "parted"))
+from ganvas.training.engine.distributed import join
+assert join("cpu").size == 2 and dist.is_initialized()
+raise ValueError("planted")
+"""
+
+
+def start(folder, rank, size, port, child=CHILD):
+    root = Path(__file__).parents[3]
+    addresses = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": str(size)}
+    environment = {**os.environ, **addresses, "LOCAL_RANK": str(rank), "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    command, pipe = [sys.executable, "-c", child, str(folder)], subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=root)
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+def test_two_processes_give_what_one_gives(tmp_path):
+    port = free_port()
+    pair = [start(tmp_path / "two", rank, 2, port) for rank in range(2)]
+    train(tiny.pictures(), config=tiny.config(**CHANGES), folder=tmp_path / "one", device="cpu")
+    for process in pair:
+        assert process.wait(120) == 0, process.stderr.read()
+    one, two = (read_state(tmp_path / name / "state.safetensors") for name in ("one", "two"))
+    assert read_run_state(tmp_path / "two").status == "finished"
+    assert one["ada"]["p"] == two["ada"]["p"] > 0
+    for network in ("G", "D"):
+        for name, value in one[network].items():
+            torch.testing.assert_close(two[network][name], value, rtol=5e-3, atol=5e-4, msg=f"{network}.{name}")
+    torch.testing.assert_close(two["path"]["mean"], one["path"]["mean"], rtol=1e-2, atol=1e-3)
+    for mine, theirs in zip(read_log(tmp_path / "one"), read_log(tmp_path / "two"), strict=True):
+        assert mine["loss_D"] == pytest.approx(theirs["loss_D"], rel=1e-3)
+        assert mine["sign_real"] == pytest.approx(theirs["sign_real"])
+
+
+def test_a_process_that_fails_parts_from_the_others_before_python_ends(tmp_path):
+    """Else gloo's threads may abort it (SIGABRT) and hide what was wrong."""
+    port = free_port()
+    pair = [start(tmp_path, rank, 2, port, FAILING_CHILD) for rank in range(2)]
+    for process in pair:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 1 and "ValueError: planted" in err, err
+        assert out.split() == ["parted"]
+
+
+def test_one_process_alone_has_nothing_to_average():
+    world, tensor = World(), torch.tensor([1.0, 2.0])
+    average([tensor], world)
+    assert tensor.tolist() == [1, 2] and sum_over_processes(tensor, world).tolist() == [1, 2]
+    assert any_process(True, world) and not any_process(False, world)
+    assert average_numbers({"b": 2.0, "a": 1.0}, world) == {"a": 1.0, "b": 2.0}
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(BadConfig, match="auto, cpu"):
+        init_distributed("abacus")
