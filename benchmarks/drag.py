@@ -40,9 +40,9 @@ from ganvas.features.faces import FaceFinder
 from ganvas.images.files import write_image
 from ganvas.images.masks import brush
 from ganvas.images.photo import Photo
-from ganvas.models.protocol import latents_from_seeds
+from ganvas.models.seeds import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
-from ganvas.session.session import open_seed
+from ganvas.session.open import open_seed
 from ganvas.weights.load import load
 
 FINDER_PX = 256

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganvas.models.protocol import latents_from_seeds
+from ganvas.models.seeds import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
 from ganvas.ops.psnr_ssim import psnr_rgb
 from ganvas.weights.catalogue.catalogue import resolve

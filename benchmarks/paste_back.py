@@ -26,7 +26,7 @@ from ganvas.errors import NoFace
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.ops.allocator import keep_freed_memory
-from ganvas.session.session import open_session
+from ganvas.session.open import open_session
 from ganvas.weights.load import load
 
 KINDS = ("jpeg", "turned", "png", "alpha", "sixteen", "grey", "webp", "tiff")

@@ -29,7 +29,7 @@ from ganvas.images.photo import Photo
 from ganvas.inversion.optimise import EFFORT_STAGES, invert
 from ganvas.inversion.result import Inversion
 from ganvas.ops.allocator import keep_freed_memory
-from ganvas.session.session import open_session
+from ganvas.session.open import open_session
 from ganvas.weights.load import load
 from scorers import Expression, Identity
 

@@ -26,10 +26,10 @@ from ganvas.features.efficientnet import EfficientNetLite0, load_efficientnet
 from ganvas.images.contact_sheet import grid
 from ganvas.images.files import write_image
 from ganvas.inversion.alignment import crop_for_generator
-from ganvas.models.protocol import latents_from_seeds
+from ganvas.models.seeds import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
 from ganvas.ops.shrink import downscale
-from ganvas.session.session import open_session
+from ganvas.session.open import open_session
 from ganvas.weights.checkpoint import fingerprint
 from ganvas.weights.load import load
 from scorers import Identity

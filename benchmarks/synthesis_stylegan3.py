@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.models import build
-from ganvas.models.protocol import latents_from_seeds
+from ganvas.models.seeds import latents_from_seeds
 from ganvas.models.stylegan3 import StyleGAN3Generator, StyleGAN3SynthesisLayer, SynthesisInput
 from ganvas.ops.allocator import keep_freed_memory
 from ganvas.ops.precision import fast_dtype

@@ -36,7 +36,8 @@ from ganvas.images.tensors import from_pixels
 from ganvas.models.srvgg import SRVGG, SRVGGConfig
 from ganvas.ops.allocator import keep_freed_memory
 from ganvas.training.upscaler.config import UpscalerConfig
-from ganvas.training.upscaler.train import as_photo_dataset, compute_sr_metrics, upscale_pixels
+from ganvas.training.upscaler.snapshots import compute_sr_metrics, upscale_pixels
+from ganvas.training.upscaler.train import as_photo_dataset
 from ganvas.upscaling.folders import upscale_file
 from ganvas.upscaling.tiles import overlap_for
 from ganvas.upscaling.upscale import LIGHT_MODEL, STRONG_MODEL, UpscaleConfig, upscale, upscaler

@@ -17,8 +17,9 @@ import torch
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 import ganvas
-from ganvas.training.translator.config import find_translator_preset, resize_config
-from ganvas.training.translator.train import label_columns, train_translator
+from ganvas.training.translator.presets import find_translator_preset, resize_config
+from ganvas.training.translator.snapshots import label_columns
+from ganvas.training.translator.train import train_translator
 
 SIDE_PX = 32
 FRUITS = {"lemon": (250, 220, 60), "plum": (120, 60, 150), "lime": (120, 190, 60)}  # a shape has its colour

@@ -41,7 +41,7 @@ _HOME = {
     "build": "ganvas.models",
     "invert": "ganvas.inversion.optimise",
     "load": "ganvas.weights.load",
-    "open_session": "ganvas.session.session",
+    "open_session": "ganvas.session.open",
     "read_image": "ganvas.images.files",
     "save": "ganvas.weights.checkpoint",
     "train": "ganvas.training.generator.train",
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from ganvas.images.photo import Photo
     from ganvas.inversion.optimise import invert
     from ganvas.models import build
-    from ganvas.session.session import open_session
+    from ganvas.session.open import open_session
     from ganvas.training.generator.config import TrainConfig
     from ganvas.training.generator.train import train
     from ganvas.translation import translate

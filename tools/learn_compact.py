@@ -36,7 +36,8 @@ from ganvas.datasets.sr_pairs import SRDataset, SRPairConfig, bicubic_downscale,
 from ganvas.models.srvgg import SRVGG
 from ganvas.training.engine.run_folder import read_record
 from ganvas.training.upscaler.config import UpscalerConfig
-from ganvas.training.upscaler.train import as_photo_dataset, compute_sr_metrics, upscale_pixels
+from ganvas.training.upscaler.snapshots import compute_sr_metrics, upscale_pixels
+from ganvas.training.upscaler.train import as_photo_dataset
 from ganvas.weights.catalogue.sources import SHIPPED_WEIGHTS
 
 ABOUT_PX = 1600  # longer side that photos are shrunk to, roughly

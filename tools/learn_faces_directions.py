@@ -32,7 +32,7 @@ from ganvas.editing.discovery.regression import learn_direction
 from ganvas.features.colour_scores import compute_colour_scores
 from ganvas.features.landmark_scores import compute_landmark_scores
 from ganvas.images.files import write_image
-from ganvas.models.protocol import latents_from_seeds
+from ganvas.models.seeds import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
 from ganvas.weights.checkpoint import fingerprint
 from ganvas.weights.load import load

@@ -28,13 +28,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from learn_scorers import CUT_PX
 from smile import chosen, found_in
 
+from ganvas.editing.direction_files import directions_of
 from ganvas.editing.directions import move_along_direction
-from ganvas.editing.step import Move
+from ganvas.editing.move import Move
 from ganvas.features.efficientnet import load_efficientnet
 from ganvas.images.files import read_image
-from ganvas.models.protocol import latents_from_seeds
+from ganvas.models.seeds import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
-from ganvas.session.session import directions_of, open_session
+from ganvas.session.open import open_session
 from ganvas.weights.checkpoint import fingerprint
 from ganvas.weights.load import load
 from scorers import EXPRESSIONS, AgeAndGender, Expression

@@ -106,7 +106,7 @@ class Editor:
         """
         from ganvas.images.batch_paths import check_fits, target_for
         from ganvas.images.files import read_image, write_image
-        from ganvas.session.session import open_session
+        from ganvas.session.open import open_session
 
         photo = read_image(task.source)
         target = target_for(photo, task.target)

@@ -43,7 +43,7 @@ def demo(
     ensure_models(DEMO_MODELS, yes=yes)
 
     from ganvas.images.files import read_image, write_image
-    from ganvas.session.session import open_session
+    from ganvas.session.open import open_session
 
     configure_process()
     outdir.mkdir(parents=True, exist_ok=True)

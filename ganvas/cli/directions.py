@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganvas.cli.console import ProgressBar
-from ganvas.cli.generator_options import ClassOption, ModelOption, map_seeds, map_z, open_generator
+from ganvas.cli.generator_options import ClassOption, ModelOption, open_generator
 from ganvas.cli.latent_inputs import files_in, ws_of_files
 from ganvas.cli.parsing import one_of, parse_numbers
 
@@ -46,8 +46,8 @@ def list_(
 
     Example: [bold]ganvas directions list --model faces[/bold]
     """
+    from ganvas.editing.direction_files import SHIPPED_DIRECTIONS
     from ganvas.editing.directions import load_directions
-    from ganvas.session.session import SHIPPED_DIRECTIONS
     from ganvas.weights.catalogue import store
 
     wanted = None if model is None else _fingerprint(open_generator(model))
@@ -85,6 +85,7 @@ def find(
     """
     from ganvas.editing.discovery.pca import pca
     from ganvas.editing.discovery.sefa import sefa
+    from ganvas.models.seeds import map_seeds
 
     selections = [_parse_name(text, count) for text in names or []]
     rows = _rows(layers)
@@ -148,6 +149,7 @@ def learn(
     Example: [bold]ganvas directions learn hat --model my.safetensors --like 3,8,10-14 --dislike 0-2,4-7[/bold]
     """
     from ganvas.editing.discovery.regression import learn_direction
+    from ganvas.models.seeds import map_seeds
 
     _check_name(name)
     ways = [bool(scores), bool(positive or negative), bool(like or dislike), bool(scorer)]
@@ -213,6 +215,7 @@ def import_(
     Example: [bold]ganvas directions import stylegan_ffhq_smile_w_boundary.npy --model ffhq.pkl --name smile[/bold]
     """
     from ganvas.editing.directions import import_direction
+    from ganvas.models.seeds import map_seeds
     from ganvas.weights.readers.directions import read_directions
 
     G = open_generator(model)
@@ -244,9 +247,10 @@ def report_(
 
     Example: [bold]ganvas directions report --model faces --only smile,age --seeds 0-49 --outdir report[/bold]
     """
+    from ganvas.editing.direction_files import directions_of
     from ganvas.editing.discovery.report import write_direction_report
     from ganvas.features.face_scores import DEFAULT_FACE_SCORES, FaceScorer, is_face_generator
-    from ganvas.session.session import directions_of
+    from ganvas.models.seeds import map_seeds
 
     numbers = parse_numbers(seeds, what="seeds")
     G = open_generator(model)
@@ -329,6 +333,7 @@ class _SampleBuilder:
     def from_table(self, path: Path, effort: str) -> _LabelledSamples:
         """A CSV file's samples."""
         from ganvas.editing.discovery.score_table import read_score_table
+        from ganvas.models.seeds import map_seeds
 
         labels = read_score_table(path)
         if labels.seeds:
@@ -364,6 +369,8 @@ class _SampleBuilder:
     def _sample_ws(self, count: int) -> Tensor:
         import torch
 
+        from ganvas.models.seeds import map_z
+
         z = torch.randn(count, self.G.z_dim, generator=torch.Generator().manual_seed(1))
         return map_z(self.G, z, trunc=self.trunc, label=self.label)
 
@@ -377,8 +384,8 @@ class _SampleBuilder:
 
     def vector_to_keep(self, labelled: _LabelledSamples, name: str) -> Tensor:
         """The vector of an attribute to keep: from its column where there is one, else a direction that is there."""
+        from ganvas.editing.direction_files import directions_of
         from ganvas.errors import BadConfig
-        from ganvas.session.session import directions_of
 
         if name in labelled.scores:
             return labelled.fit(name).slope.view(-1, labelled.x.shape[-1])
@@ -412,6 +419,7 @@ class _SampleBuilder:
             measure_response,
         )
         from ganvas.features.face_scores import face_scorer
+        from ganvas.models.seeds import map_seeds
 
         G, px, score = self.G, _preview(self.G), face_scorer(scorer)
         ws = map_seeds(G, list(range(EFFECT_SEEDS)), trunc=self.trunc, label=self.label)

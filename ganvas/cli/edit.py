@@ -83,7 +83,7 @@ def edit(
     keep_names = tuple(name for name in keep.replace(" ", "").split(",") if name)
 
     from ganvas.images.files import format_of, write_image
-    from ganvas.session.session import open_session
+    from ganvas.session.open import open_session
 
     ensure_models((model, "mtcnn", "efficientnet-lite0"))
     configure_process()

@@ -14,7 +14,6 @@ from ganvas.cli.generator_options import (
     NoiseModeOption,
     PrecisionOption,
     TruncationOption,
-    map_seeds,
     open_generator,
 )
 from ganvas.cli.parsing import parse_numbers
@@ -34,6 +33,8 @@ def generate(
 
     Example: [bold]ganvas generate --model faces --seeds 0-7,12 --trunc 0.7 --outdir out[/bold]
     """
+    from ganvas.models.seeds import map_seeds
+
     numbers = parse_numbers(seeds, what="seeds")
     if outdir is None and sheet is None:
         outdir = Path("out")

@@ -44,17 +44,6 @@ def open_generator(model: str) -> Any:
     return network
 
 
-def map_seeds(G: Any, seeds: list[int], *, trunc: float, label: int | None) -> Tensor:
-    """ws [len(seeds), num_ws, w_dim] of everybody's seeds.
-
-    Raises:
-        BadConfig: a class for an unconditional generator, none for a conditional one, or one that does not exist.
-    """
-    from ganvas.models.protocol import latents_from_seeds
-
-    return map_z(G, latents_from_seeds(seeds, G.z_dim), trunc=trunc, label=label)
-
-
 def map_pictures(G: Any, text: str, *, what: str, trunc: float, label: int | None) -> Tensor:
     """ws [N, num_ws, w_dim] of seeds, photos and inversions in one list: `0-3,me.jpg,you.npz`.
 
@@ -65,6 +54,7 @@ def map_pictures(G: Any, text: str, *, what: str, trunc: float, label: int | Non
 
     from ganvas.features.efficientnet import load_efficientnet_if_available
     from ganvas.inversion.alignment import find_reference
+    from ganvas.models.seeds import map_seeds
 
     latents = []
     for one in text.split(","):
@@ -77,25 +67,3 @@ def map_pictures(G: Any, text: str, *, what: str, trunc: float, label: int | Non
         else:
             latents.append(map_seeds(G, parse_numbers(one, what=what), trunc=trunc, label=label))
     return torch.cat(latents)
-
-
-def map_z(G: Any, z: Tensor, *, trunc: float, label: int | None) -> Tensor:
-    """ws [N, num_ws, w_dim] of z [N, z_dim]; errors as `map_seeds`."""
-    import torch
-
-    with torch.no_grad():
-        return G.mapping(z, _one_hot(G, label, len(z)), truncation_psi=trunc)
-
-
-def _one_hot(G: Any, label: int | None, count: int) -> Tensor | None:
-    import torch
-
-    from ganvas.errors import BadConfig
-
-    if G.c_dim == 0:
-        if label is not None:
-            raise BadConfig("this generator has no classes: leave --class out")
-        return None
-    if label is None or not 0 <= label < G.c_dim:
-        raise BadConfig(f"this generator has classes 0 to {G.c_dim - 1}: choose one with --class")
-    return torch.eye(G.c_dim)[label].expand(count, -1)

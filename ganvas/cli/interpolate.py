@@ -15,7 +15,6 @@ from ganvas.cli.generator_options import (
     PrecisionOption,
     TruncationOption,
     map_pictures,
-    map_z,
     open_generator,
 )
 from ganvas.cli.parsing import parse_numbers
@@ -65,7 +64,7 @@ def interpolate(
 def _path(G: Any, seeds: str, *, frames: int, trunc: float, label: int | None) -> Tensor:
     """[frames, num_ws, w_dim]: through W where there is a mapping network, else along the sphere of z."""
     from ganvas.editing.interpolation import latent_walk
-    from ganvas.models.protocol import latents_from_seeds
+    from ganvas.models.seeds import latents_from_seeds, map_z
 
     if G.num_ws > 1:
         return latent_walk(map_pictures(G, seeds, what="seeds", trunc=trunc, label=label), frames=frames)

@@ -50,7 +50,7 @@ def invert(
 
     Example: [bold]ganvas invert me.jpg -o me.npz --effort best --picture me-found.png[/bold]
     """
-    from ganvas.session.session import open_session
+    from ganvas.session.open import open_session
 
     configure_process()
     _check_folder(output)

@@ -78,7 +78,7 @@ def _load_foreign_latents(file: Path, G: Any) -> Tensor:
 
 def _invert_cached(file: Path, G: Any, effort: str) -> Tensor:
     from ganvas.inversion.result import Inversion
-    from ganvas.session.session import open_session
+    from ganvas.session.open import open_session
     from ganvas.weights.catalogue import store
     from ganvas.weights.checkpoint import fingerprint
 

@@ -50,7 +50,8 @@ def mix(
 
     import torch
 
-    from ganvas.editing.mix import mixing_sheet, rows_of
+    from ganvas.editing.layers import rows_of
+    from ganvas.editing.mix import mixing_sheet
     from ganvas.errors import BadConfig
     from ganvas.images.contact_sheet import grid
     from ganvas.images.files import write_image

@@ -14,7 +14,7 @@ import typer
 from ganvas.cli.parsing import one_of
 
 if TYPE_CHECKING:
-    from ganvas.weights.catalogue.catalogue import CatalogueEntry
+    from ganvas.weights.catalogue.entries import CatalogueEntry
     from ganvas.weights.catalogue.store import OnDownloadProgress
 
 models = typer.Typer(
@@ -46,7 +46,7 @@ def list_models(
 
     Example: [bold]ganvas models list --task upscale[/bold]
     """
-    from ganvas.weights.catalogue.catalogue import ENTRIES
+    from ganvas.weights.catalogue.entries import ENTRIES
 
     entries = [entry for entry in ENTRIES.values() if task in (None, entry.task)]
     if as_json:
@@ -233,7 +233,8 @@ def _confirm_licence(entry: CatalogueEntry, *, yes: bool) -> None:
         FetchError: it was not given, or there is nobody to ask.
     """
     from ganvas.errors import FetchError
-    from ganvas.weights.catalogue.catalogue import UNVERIFIED, siblings
+    from ganvas.weights.catalogue.catalogue import siblings
+    from ganvas.weights.catalogue.entries import UNVERIFIED
     from ganvas.weights.catalogue.store import megabytes
 
     size = "size not known beforehand" if entry.size_bytes is None else megabytes(entry.size_bytes)

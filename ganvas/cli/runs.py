@@ -18,8 +18,8 @@ def runs(
     from rich.console import Console
     from rich.table import Column, Table
 
-    from ganvas.cli.train import format_duration
-    from ganvas.training.engine.run_folder import list_runs
+    from ganvas.cli.training_common import format_duration
+    from ganvas.training.engine.run_list import list_runs
 
     run_states = list_runs(outdir)
     if not run_states:

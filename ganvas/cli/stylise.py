@@ -190,7 +190,7 @@ class _StyleProgress:
 
         from ganvas.images.contact_sheet import grid
         from ganvas.images.files import write_image
-        from ganvas.models.protocol import latents_from_seeds
+        from ganvas.models.seeds import latents_from_seeds
         from ganvas.ops.shrink import downscale
 
         with torch.no_grad():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganvas.cli.parsing import one_of
-from ganvas.cli.train import load_run_record, recorded_data_path, run_folder
+from ganvas.cli.training_common import load_run_record, recorded_data_path, run_folder
 
 if TYPE_CHECKING:
     from ganvas.training.translator.config import TranslatorConfig
@@ -78,7 +78,7 @@ def train_translator(
 
 
 def _show_presets() -> None:
-    from ganvas.training.translator.config import TRANSLATOR_PRESETS
+    from ganvas.training.translator.presets import TRANSLATOR_PRESETS
 
     width = max(map(len, TRANSLATOR_PRESETS))
     for name, preset in TRANSLATOR_PRESETS.items():
@@ -87,9 +87,9 @@ def _show_presets() -> None:
 
 def _choose_preset(preset: str, data: Path, paired: bool | None, device: str) -> str:
     """--preset auto becomes a name: by what the folder holds, and the machine."""
-    from ganvas.cli.train import resolve_device_type
+    from ganvas.cli.training_common import resolve_device_type
     from ganvas.datasets.translation_data import is_paired
-    from ganvas.training.translator.config import choose_translator_preset
+    from ganvas.training.translator.presets import choose_translator_preset
 
     if preset != "auto":
         return preset
@@ -102,9 +102,10 @@ def _build_config(
     """The preset or the run that is repeated, then options, then --set."""
     from dataclasses import replace
 
-    from ganvas.cli.train import parse_settings
+    from ganvas.cli.training_common import parse_settings
     from ganvas.training.engine.config_base import apply_settings
-    from ganvas.training.translator.config import TranslatorConfig, find_translator_preset, resize_config
+    from ganvas.training.translator.config import TranslatorConfig
+    from ganvas.training.translator.presets import find_translator_preset, resize_config
 
     start = TranslatorConfig.from_json(record["config"], who="run.json") if record else find_translator_preset(preset)
     if paired is not None:
@@ -116,7 +117,7 @@ def _build_config(
 
 def _run(config: TranslatorConfig, data: Path, folder: Path, *, preset: str, device: str) -> None:
     from ganvas.cli.console import ProgressBar
-    from ganvas.cli.train import ProgressReporter, current_command, format_duration
+    from ganvas.cli.training_common import ProgressReporter, current_command, format_duration
     from ganvas.training.translator.train import as_translation_dataset, train_translator
 
     with ProgressBar(f"reading {data}") as progress:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganvas.cli.train import load_run_record, recorded_data_path, run_folder
+from ganvas.cli.training_common import load_run_record, recorded_data_path, run_folder
 
 if TYPE_CHECKING:
     from ganvas.training.upscaler.config import UpscalerConfig
@@ -44,7 +44,7 @@ def train_upscaler(
 
     What comes out works at once: [bold]ganvas upscale -i small.jpg -n runs/photos-compact-x4/model.safetensors[/bold]
     """
-    from ganvas.training.upscaler.config import UPSCALER_PRESETS
+    from ganvas.training.upscaler.presets import UPSCALER_PRESETS
 
     if show:
         width = max(map(len, UPSCALER_PRESETS))
@@ -78,9 +78,10 @@ def _build_config(
     """The recipe or the run that is repeated, then options, then --set."""
     from dataclasses import replace
 
-    from ganvas.cli.train import parse_settings
+    from ganvas.cli.training_common import parse_settings
     from ganvas.training.engine.config_base import apply_settings
-    from ganvas.training.upscaler.config import UpscalerConfig, find_upscaler_preset
+    from ganvas.training.upscaler.config import UpscalerConfig
+    from ganvas.training.upscaler.presets import find_upscaler_preset
 
     start = UpscalerConfig.from_json(record["config"], who="run.json") if record else find_upscaler_preset(preset)
     return apply_settings(replace(start, **changed), parse_settings(settings or []))
@@ -98,7 +99,7 @@ def _run(
 ) -> None:
     from ganvas.cli.console import ProgressBar
     from ganvas.cli.ensure_models import ensure_models
-    from ganvas.cli.train import ProgressReporter, current_command, format_duration
+    from ganvas.cli.training_common import ProgressReporter, current_command, format_duration
     from ganvas.training.upscaler.train import as_photo_dataset, train_upscaler
 
     ensure_models([] if init_from is None else [init_from])

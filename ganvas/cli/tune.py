@@ -25,7 +25,8 @@ def tune(
     Example: [bold]ganvas tune --data photos --minutes 60[/bold]
     """
     from ganvas.cli.process import configure_process
-    from ganvas.cli.train import ProgressReporter, TrainArguments
+    from ganvas.cli.train import TrainArguments
+    from ganvas.cli.training_common import ProgressReporter
     from ganvas.training.generator.train import as_image_dataset
     from ganvas.training.generator.tune import tune as search
 
@@ -52,7 +53,7 @@ def tune(
 
 
 def _print_trial(trial: Trial, reporter: object) -> None:
-    from ganvas.cli.train import ProgressReporter
+    from ganvas.cli.training_common import ProgressReporter
 
     assert isinstance(reporter, ProgressReporter)
     reporter.close()

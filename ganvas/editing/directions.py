@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ganvas.checks import check_known
-from ganvas.editing.mix import check_layers
+from ganvas.editing.layers import check_layers
 from ganvas.editing.style_space import style_slices
 from ganvas.errors import BadConfig, BadLatent, BrokenWeights
 from ganvas.weights.checkpoint import write_atomically

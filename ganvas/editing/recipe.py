@@ -12,9 +12,10 @@ from typing import Any
 from ganvas.checks import check_known
 from ganvas.editing.drag import Drag
 from ganvas.editing.mix import Mix
-from ganvas.editing.post_steps import Translate, Upscale
+from ganvas.editing.move import Move
+from ganvas.editing.post_steps import PostStep, Translate, Upscale
 from ganvas.editing.regions import InRegion, Region, region_of, regions_of, unwrap_step
-from ganvas.editing.step import LatentStep, Move, step_from_dict, step_to_dict
+from ganvas.editing.step import LatentStep, step_from_dict, step_to_dict
 from ganvas.editing.stylise import Stylise
 from ganvas.errors import BadConfig
 from ganvas.weights.checkpoint import write_atomically
@@ -188,3 +189,15 @@ def _check_types(data: dict[str, Any]) -> None:
         wanted = _TYPES.get(key, (str,))
         if isinstance(value, bool) or not isinstance(value, wanted):
             raise BadConfig(f"a recipe's {key} should be {wanted[0].__name__}, got {value!r}")
+
+
+def post_steps_of(recipe: Recipe) -> list[PostStep]:
+    """The steps of a recipe that come after painting.
+
+    Raises:
+        BadConfig: one that is limited to a region: they are of the whole photo.
+    """
+    steps = [step for step in recipe.steps if isinstance(unwrap_step(step), (Upscale, Translate))]
+    if any(region_of(step) is not None for step in steps):
+        raise BadConfig("upscale and translate are of the whole photo: take the region out of that step")
+    return [unwrap_step(step) for step in steps]

@@ -29,8 +29,9 @@ from ganvas.images import tiff_tags
 from ganvas.images.colour import COLOUR_CHANNELS, colour_space_of
 from ganvas.images.metadata import Metadata, read_metadata, read_tiff_metadata
 from ganvas.images.photo import Photo
+from ganvas.images.png16 import PNG_SIGNATURE, as_array, png_chunks, read_png16
 from ganvas.images.tensors import from_pixels
-from ganvas.images.tiff16 import PNG_SIGNATURE, as_array, is_tiff16, png_chunks, read_png16, read_tiff16
+from ganvas.images.tiff16 import is_tiff16, read_tiff16
 from ganvas.images.tiff_tags import IFD, read_first_ifd
 
 try:

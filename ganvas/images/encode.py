@@ -16,7 +16,8 @@ from ganvas.errors import BadConfig, BadImage
 from ganvas.images.colour import OneWayProfile
 from ganvas.images.metadata import add_recipe_to_xmp, exif_for, insert_jpeg_metadata, insert_png_metadata, metadata_tags
 from ganvas.images.photo import Photo
-from ganvas.images.tiff16 import PACK_LEVEL, write_png16, write_tiff
+from ganvas.images.png16 import PACK_LEVEL, write_png16
+from ganvas.images.tiff16 import write_tiff
 from ganvas.images.tiff_tags import read_first_ifd
 
 

@@ -20,7 +20,8 @@ from xml.sax.saxutils import escape, unescape
 from ganvas.errors import BadImage
 from ganvas.images import tiff_tags
 from ganvas.images.photo import Photo
-from ganvas.images.tiff16 import STRUCTURAL_TAGS, png_chunk, png_chunks
+from ganvas.images.png16 import png_chunk, png_chunks
+from ganvas.images.tiff16 import STRUCTURAL_TAGS
 from ganvas.images.tiff_tags import BYTE, IFD, RATIONAL, SHORT, UNDEFINED
 
 RECIPE_KEY = "ganvas-recipe"  # of the PNG text chunk

@@ -17,7 +17,7 @@ from ganvas.errors import BadImage
 from ganvas.images.colour import OneWayProfile, bands
 from ganvas.images.metadata import insert_png_metadata
 from ganvas.images.photo import Photo
-from ganvas.images.tiff16 import _TYPE_OF_CHANNELS, PACK_LEVEL, PNG_SIGNATURE, _filter_rows, png_chunk
+from ganvas.images.png16 import COLOUR_TYPES, PACK_LEVEL, PNG_SIGNATURE, filter_rows, png_chunk
 
 
 class PngStripWriter:
@@ -48,7 +48,7 @@ class PngStripWriter:
             raise BadImage(f"{self.path} cannot be written: {error.strerror or error}") from error
         channels = (1 if self.template.grey else 3) + (self.template.alpha is not None)
         width, height = self.template.size
-        head = struct.pack(">IIBBBBB", width, height, self.template.bits, _TYPE_OF_CHANNELS[channels], 0, 0, 0)
+        head = struct.pack(">IIBBBBB", width, height, self.template.bits, COLOUR_TYPES[channels], 0, 0, 0)
         profile = self.template.icc_profile if self._own_colours else None
         self._write(insert_png_metadata(PNG_SIGNATURE + png_chunk(b"IHDR", head), self.template, profile))
         return self
@@ -65,7 +65,7 @@ class PngStripWriter:
         for rows in bands(*pixels.shape[:2]):
             lines = big_endian[rows].reshape(-1, line_bytes // pixels.itemsize).view(np.uint8)
             above = np.zeros(line_bytes, np.uint8) if self._above is None else self._above
-            self._data(self._packer.compress(_filter_rows(lines, above, line_bytes // pixels.shape[1]).tobytes()))
+            self._data(self._packer.compress(filter_rows(lines, above, line_bytes // pixels.shape[1]).tobytes()))
             self._above = lines[-1]
         self._row += pixels.shape[0]
 

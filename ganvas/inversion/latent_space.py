@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.models.protocol import latents_from_seeds
+from ganvas.models.seeds import latents_from_seeds
 
 SAMPLES = 4096
 _SLOPE = 0.2  # of the leaky ReLU at the end of every mapping network here

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig
-from ganvas.models.img2img import ImageToImage, Step, reach_px
+from ganvas.models.img2img import ImageToImage
 from ganvas.models.pix2pix import (
     NORM_NAMES,
     UPSAMPLE_MODES,
@@ -30,6 +30,7 @@ from ganvas.models.pix2pix import (
     up_steps,
 )
 from ganvas.models.protocol import SizeRules
+from ganvas.models.receptive_field import Step, reach_px
 from ganvas.models.row_strips import ConvMap, FeatureMap, PointwiseMap, StoredMap, StripRunner
 
 PADDINGS: dict[str, Literal["reflect", "replicate", "zeros"]] = {

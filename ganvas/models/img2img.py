@@ -6,8 +6,8 @@ picture whose size it cannot take; a caller makes it fit with `pad_to_rules` and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -21,11 +21,6 @@ from ganvas.ops.precision import fast_dtype
 
 if TYPE_CHECKING:
     from ganvas.models.row_strips import StripRunner
-
-# One step of the way from an input pixel to an output pixel, for `reach_px`:
-#   ("conv", kernel, stride, padding), ("transposed", kernel, stride, padding),
-#   ("grow", r) nearest enlargement or pixel shuffle, ("bilinear", r), ("cells", u) pixel unshuffle.
-Step = tuple[Any, ...]
 
 
 def check_size(img: Tensor, rules: SizeRules, *, who: str) -> None:
@@ -89,43 +84,6 @@ def crop_back(img: Tensor, height: int, width: int, *, scale: int = 1) -> Tensor
         [N, C, height·scale, width·scale], a view.
     """
     return img[..., : height * scale, : width * scale]
-
-
-def reach_px(path: Sequence[Step], *, scale: int = 1, period: int = 1) -> int:
-    """How many input pixels to each side an output pixel can depend on.
-
-    Args:
-        path: the steps from input to output, along the way that sees farthest.
-        scale: output pixels per input pixel.
-        period: after how many output pixels the pattern repeats; the worst of them counts.
-
-    Returns:
-        The distance in input pixels; tiles that overlap by it can be cut and joined without a trace.
-    """
-    worst = 0
-    for pixel in range(period):
-        low = high = pixel
-        for step in reversed(path):
-            low, high = seen_by(step, low, high)
-        worst = max(worst, pixel // scale - low, high - pixel // scale)
-    return worst
-
-
-def seen_by(step: Step, low: int, high: int) -> tuple[int, int]:
-    """The range of pixels before `step` that the pixels low … high after it depend on."""
-    kind, n, *more = step
-    if kind == "conv":
-        stride, padding = more
-        return low * stride - padding, high * stride - padding + n - 1
-    if kind == "transposed":  # output = input·stride − padding + tap, tap = 0 … n − 1
-        stride, padding = more
-        return -(-(low + padding - n + 1) // stride), (high + padding) // stride
-    if kind == "bilinear":
-        return (2 * low + 1 - n) // (2 * n), (2 * high + 1 - n) // (2 * n) + 1
-    if kind == "grow":
-        return low // n, high // n
-    assert kind == "cells"
-    return low * n, high * n + n - 1
 
 
 class ImageToImage(Network):

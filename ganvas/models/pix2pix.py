@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_img, check_known, check_labels
 from ganvas.errors import BadConfig, BadImage
-from ganvas.models.img2img import ImageToImage, Step, reach_px
+from ganvas.models.img2img import ImageToImage
 from ganvas.models.protocol import Network, SizeRules
+from ganvas.models.receptive_field import Step, reach_px
 from ganvas.models.row_strips import ConcatMap, ConvMap, FeatureMap, PointwiseMap, StoredMap, StripRunner
 
 NORM_NAMES = ("batch", "instance", "instance-affine", "none")

@@ -6,11 +6,9 @@ label beside it where the model is conditional).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -267,26 +265,3 @@ def truncate(ws: Tensor, w_avg: Tensor, *, psi: float = 0.7, cutoff: int | None 
     if cutoff is None:
         return pulled
     return torch.cat([pulled[:, :cutoff], ws[:, cutoff:]], dim=1)
-
-
-def latents_from_seeds(seeds: Iterable[int], z_dim: int, *, device: torch.device | str = "cpu") -> Tensor:
-    """The z that everybody's galleries mean by a seed: numpy.random.RandomState(seed).randn(1, z_dim).
-
-    Args:
-        seeds: whole numbers, 0 … 2**32 − 1.
-        z_dim: of the generator.
-
-    Returns:
-        [len(seeds), z_dim] float32.
-
-    Raises:
-        BadConfig: a seed outside the range, or none at all.
-    """
-    rows = []
-    for seed in seeds:
-        if not 0 <= seed < 2**32:
-            raise BadConfig(f"a seed is a whole number from 0 to {2**32 - 1}, got {seed}")
-        rows.append(np.random.RandomState(seed).randn(1, z_dim))
-    if not rows:
-        raise BadConfig("at least one seed is needed, got none")
-    return torch.from_numpy(np.concatenate(rows)).to(device, torch.float32)

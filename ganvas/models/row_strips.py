@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ganvas.models.img2img import Step, seen_by
+from ganvas.models.receptive_field import Step, seen_by
 
 MIN_STRIP_ROWS = 4  # a strip of fewer would be mostly what is around it
 STRIP_COPIES = 4  # of a strip at the same time: what goes in, with its borders, what comes out, normalised

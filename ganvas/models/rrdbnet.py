@@ -19,8 +19,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ganvas.checks import check_img, check_known, check_labels
 from ganvas.errors import BadConfig
-from ganvas.models.img2img import ImageToImage, Step, check_size, reach_px
+from ganvas.models.img2img import ImageToImage, check_size
 from ganvas.models.protocol import Network, SizeRules
+from ganvas.models.receptive_field import Step, reach_px
 
 UPSAMPLE_FACTORS: dict[int, tuple[int, ...]] = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2), 16: (2, 2, 2, 2)}
 RRDB_UPSAMPLINGS = ("nearest", "pixelshuffle")

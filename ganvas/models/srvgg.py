@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_known
 from ganvas.errors import BadConfig
-from ganvas.models.img2img import ImageToImage, reach_px
+from ganvas.models.img2img import ImageToImage
 from ganvas.models.protocol import SizeRules
+from ganvas.models.receptive_field import reach_px
 
 ACTIVATIONS = ("prelu", "relu", "leakyrelu")
 LAST_SCALE = 0.1  # of the last layer's first weights

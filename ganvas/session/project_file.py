@@ -29,7 +29,7 @@ from torch import Tensor
 
 from ganvas.editing.recipe import Recipe
 from ganvas.errors import BadImage
-from ganvas.images.tiff16 import PNG_SIGNATURE, png_chunk, png_chunks
+from ganvas.images.png16 import PNG_SIGNATURE, png_chunk, png_chunks
 from ganvas.inversion.result import Inversion
 from ganvas.session.session import SeedSession, Session
 

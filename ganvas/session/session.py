@@ -11,7 +11,7 @@ space (inversion), applies the steps of its recipe (editing) and pastes the chan
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +21,11 @@ from torch import Tensor
 
 from ganvas.checks import check_mask
 from ganvas.editing.blend import Change, blend_change, colour_drift, lay_over, paste_change
-from ganvas.editing.directions import Direction, load_directions
+from ganvas.editing.directions import Direction
 from ganvas.editing.drag import DragConfig, DragResult, OnDrag, drag, latent_spread
 from ganvas.editing.mix import Mix, encode_latent
 from ganvas.editing.post_steps import RESAMPLE_ONLY, PostStep, Translate, Upscale
-from ganvas.editing.recipe import Recipe
+from ganvas.editing.recipe import Recipe, post_steps_of
 from ganvas.editing.regions import (
     BITMAP_PX,
     DEFAULT_FEATHER,
@@ -41,25 +41,22 @@ from ganvas.editing.regions import (
 from ganvas.editing.step import EditContext, EditedLatents, LatentStep, run_steps
 from ganvas.editing.style_space import shift_styles, synthesize_with_shift
 from ganvas.editing.stylise import Style, Stylise, find_style, sum_deltas
-from ganvas.errors import BadConfig, BadLatent, BadMask
-from ganvas.features.efficientnet import EfficientNetLite0, feature_distance, load_efficientnet_if_available
+from ganvas.errors import BadConfig, BadMask
+from ganvas.features.efficientnet import EfficientNetLite0, feature_distance
 from ganvas.features.face_networks import score_faces
-from ganvas.features.faces import Face, FaceFinder
+from ganvas.features.faces import Face
 from ganvas.images.crop import Crop
-from ganvas.images.files import read_image
 from ganvas.images.masks import superellipse
 from ganvas.images.photo import Photo
-from ganvas.inversion.alignment import align_crop, find_reference, is_aligned
+from ganvas.inversion.alignment import find_reference
 from ganvas.inversion.loss import to_rgb
-from ganvas.inversion.optimise import OnInversionStep, invert
+from ganvas.inversion.optimise import OnInversionStep
 from ganvas.inversion.pivotal import with_delta
 from ganvas.inversion.result import Inversion
-from ganvas.models.protocol import latents_from_seeds
 from ganvas.ops.shrink import downscale
+from ganvas.session.auto_amount import AUTO_TARGETS, find_smallest_amount
 from ganvas.translation import translate
 from ganvas.upscaling.upscale import resize_lanczos, upscale
-from ganvas.weights.catalogue import store
-from ganvas.weights.checkpoint import fingerprint
 from ganvas.weights.load import load
 
 CROP_PREVIEW_PX = 256
@@ -70,24 +67,9 @@ TUNING_SHARES = (0.5, 0.25)
 MAX_STRAIN_RATIO = (
     1.6  # an edit whose tuning changes features so many times more than the unedited picture's is breaking
 )
-AUTO_STEPS, BISECTION_STEPS = 7, 3  # of the search for an amount
 MAX_CACHED_IMAGES = 12  # pictures that were asked for last
 MAX_CACHED_GENERATORS = 6  # generators with a tuning and styles that were asked for last
 MAX_CACHED_CROPS = 3  # sizes at which the photo's own crop is kept
-SHIPPED_DIRECTIONS = Path(__file__).parents[1] / "editing" / "shipped"
-
-
-@dataclass(frozen=True)
-class AutoTarget:
-    """What `amount="auto"` aims at: a score of the pasted-back picture to reach, upward or downward."""
-
-    attribute: str
-    high: float
-    low: float
-
-
-# Goals of the small scorer that put the network which taught it beyond .8 and below .2 (docs/editing.md has how often).
-AUTO_TARGETS = {"smile": AutoTarget("smile", high=0.98, low=0.01)}
 
 
 class Part(NamedTuple):
@@ -735,19 +717,7 @@ class Session:
 
         goal = target.high if upward else 1 - target.low
         with torch.no_grad():
-            return _smallest_amount(effect, goal, direction.high if upward else direction.low)
-
-
-def post_steps_of(recipe: Recipe) -> list[PostStep]:
-    """The steps of a recipe that come after painting.
-
-    Raises:
-        BadConfig: one that is limited to a region: they are of the whole photo.
-    """
-    steps = [step for step in recipe.steps if isinstance(unwrap_step(step), (Upscale, Translate))]
-    if any(region_of(step) is not None for step in steps):
-        raise BadConfig("upscale and translate are of the whole photo: take the region out of that step")
-    return [unwrap_step(step) for step in steps]
+            return find_smallest_amount(effect, goal, direction.high if upward else direction.low)
 
 
 def _resize_by_area(img: Tensor, share: float) -> Tensor:
@@ -755,96 +725,6 @@ def _resize_by_area(img: Tensor, share: float) -> Tensor:
     if share == 1:
         return img
     return F.interpolate(img, [max(1, round(side * share)) for side in img.shape[2:]], mode="area")
-
-
-def _smallest_amount(effect: Callable[[float], float], goal: float, limit: float) -> float:
-    """The smallest amount from 0 to `limit` whose effect is the goal, to 2 % of the limit.
-
-    A wide smile may become less of one when it is pulled further, so the way there is walked in AUTO_STEPS steps and
-    only the step that reaches is halved. Where none reaches: the amount with the most effect, or a smaller one that is
-    as good to 0.02.
-    """
-    effects = {0.0: effect(0.0)}
-    for step in range(1, AUTO_STEPS + 1):
-        near, far = limit * (step - 1) / AUTO_STEPS, limit * step / AUTO_STEPS
-        if effects[near] >= goal:
-            return near
-        effects[far] = effect(far)
-        if effects[far] >= goal:
-            return round(_bisect(effect, goal, near, far), 2)
-    most = max(effects.values())
-    return round(next(amount for amount, got in effects.items() if got >= most - 0.02), 2)
-
-
-def _bisect(effect: Callable[[float], float], goal: float, near: float, far: float) -> float:
-    """Bisection between an amount that does not reach and one that does."""
-    for _ in range(BISECTION_STEPS):
-        middle = (near + far) / 2
-        near, far = (near, middle) if effect(middle) >= goal else (middle, far)
-    return far
-
-
-def open_session(
-    photo: Photo | Path | str,
-    *,
-    model: Any = "faces",
-    effort: str = "standard",
-    face: int | None = None,
-    align: str = "auto",
-    inversion: Inversion | Path | str | None = None,
-    seed: int = 0,
-    max_sec: float | None = None,
-    on_step: OnInversionStep | None = None,
-    finder: FaceFinder | None = None,
-    extractor: EfficientNetLite0 | None = None,
-) -> Session:
-    """Put a photo on the bench.
-
-    Args:
-        photo: a Photo, or a file.
-        model: a catalogue name, the path of a weights file, or a loaded generator.
-        effort: "fast", "standard" or "best": how long the photo is searched for in the generator.
-        face: which face, 1 = the largest; None = the largest.
-        align: "faces" cuts a face as FFHQ's are, "centre" the middle square of the photo, "auto" chooses by the model.
-        inversion: one that was found before for this photo and face, or its file: nothing is searched then.
-        seed: of the inversion.
-        max_sec: stop the search after this long and go on with what was found.
-        on_step: called with (step, steps in all, picture so far); returning True stops the search.
-        finder: a FaceFinder to use; None = one with the catalogue's weights.
-        eyes: EfficientNet-Lite0, where the caller has it at hand; None = the catalogue's, where it is on this computer.
-
-    Raises:
-        NoFace: none in the photo, or no such number.
-        BadImage, BadConfig, BadLatent, WeightsError, FetchError: what is handed in does not fit or is not here.
-    """
-    photo = photo if isinstance(photo, Photo) else read_image(photo)
-    generator = load(model) if isinstance(model, (str, Path)) else model
-    aligned = is_aligned(generator, align)
-    source_inversion = Inversion.load(inversion) if isinstance(inversion, (str, Path)) else inversion
-    crop, detected_face = align_crop(photo, aligned=aligned, inversion=source_inversion, face=face, finder=finder)
-    extractor = load_efficientnet_if_available() if extractor is None else extractor
-    size = generator.img_resolution
-    if source_inversion is None:
-        target = crop.cut(photo.img, resolution=size)
-        target = target if generator.img_channels == 3 else target.mean(dim=1, keepdim=True)
-        source_inversion = invert(
-            target, generator, effort=effort, seed=seed, extractor=extractor, max_sec=max_sec, on_step=on_step
-        )
-        source_inversion = replace(source_inversion, crop=(crop.x, crop.y, crop.side, crop.angle_deg))
-    name = fingerprint(generator)
-    if source_inversion.fingerprint != name:
-        raise BadLatent("this inversion was made with another generator; search again, without it")
-    recipe = Recipe(
-        model=str(model) if isinstance(model, (str, Path)) else generator.family,
-        fingerprint=name,
-        source=source_inversion.source,
-        face=face,
-        effort=effort,
-        seed=seed,
-    )
-    session = Session(photo, generator, crop, source_inversion, recipe, directions_of(name), aligned=aligned)
-    session.extractor, session.face = extractor, detected_face
-    return session
 
 
 class SeedSession(Session):
@@ -864,52 +744,3 @@ class SeedSession(Session):
             return super().preview_photo(longest_px=longest_px)
         img = self.preview(resolution=min(longest_px, self.generator.img_resolution))
         return self._apply_translation(img)
-
-
-def open_seed(
-    seed: int,
-    *,
-    model: Any = "faces",
-    name: str | None = None,
-    c: Tensor | None = None,
-    truncation_psi: float = 0.7,
-) -> SeedSession:
-    """Put a picture from a seed on the bench, instead of a photo.
-
-    Args:
-        seed: as everybody's galleries mean it.
-        model: a catalogue name, the path of a weights file, or a loaded generator.
-        name: what the recipe calls the model; None = as it was given.
-        c: [1, c_dim], the label for a conditional generator.
-        truncation_psi: 1 = as learnt, toward 0 = nearer to the mean picture.
-
-    Raises:
-        BadConfig: a seed that is none. WeightsError, FetchError: the model cannot be read, or is not here.
-    """
-    generator = load(model) if isinstance(model, (str, Path)) else model
-    size = generator.img_resolution
-    with torch.no_grad():
-        z = latents_from_seeds([seed], generator.z_dim, device=generator.device)
-        ws = generator.mapping(z, c, truncation_psi=truncation_psi)
-        img = to_rgb(generator.synthesis(ws).clamp(-1, 1)).cpu()
-    label = fingerprint(generator)
-    crop = Crop(x=size / 2, y=size / 2, side=size)
-    recipe = Recipe(
-        model=name or (str(model) if isinstance(model, (str, Path)) else generator.family),
-        fingerprint=label,
-        seed=seed,
-        truncation_psi=truncation_psi,
-    )
-    inversion = Inversion(ws=ws, fingerprint=label, crop=(crop.x, crop.y, crop.side, 0.0), seed=seed)
-    return SeedSession(
-        Photo(img=img), generator, crop, inversion, recipe, directions_of(label), aligned=is_aligned(generator, "auto")
-    )
-
-
-def directions_of(generator_fingerprint: str) -> dict[str, Direction]:
-    """The directions that ship with ganvas and those the user keeps, for one generator, by name; the user's win."""
-    directions: dict[str, Direction] = {}
-    for folder in (SHIPPED_DIRECTIONS, store.home() / "directions"):
-        for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
-            directions |= {n: d for n, d in load_directions(file).items() if d.fingerprint == generator_fingerprint}
-    return directions

@@ -15,7 +15,7 @@ from ganvas.editing.recipe import Recipe
 from ganvas.errors import GanvasError, Stopped
 from ganvas.images.encode import encode_image
 from ganvas.images.files import read_image
-from ganvas.session.session import open_session
+from ganvas.session.open import open_session
 from ganvas.web.errors import error_as_data
 from ganvas.web.jobs import Job
 from ganvas.web.studio import Studio

@@ -13,7 +13,7 @@ from ganvas.features.efficientnet import EfficientNetLite0, load_efficientnet
 from ganvas.features.faces import FaceFinder
 from ganvas.inversion.alignment import is_aligned
 from ganvas.models.protocol import Generator, Translator, Upscaler
-from ganvas.weights.catalogue import catalogue
+from ganvas.weights.catalogue import catalogue, entries
 from ganvas.weights.checkpoint import read_card
 from ganvas.weights.load import load
 
@@ -30,7 +30,7 @@ class RegisteredModel:
     about: str
     licence: str
     source: str  # what `load` takes; never told to anybody
-    entry: catalogue.CatalogueEntry | None = None
+    entry: entries.CatalogueEntry | None = None
 
     @property
     def here(self) -> bool:
@@ -59,7 +59,7 @@ class ModelRegistry:
         """Everything that has a name here."""
         models = {
             entry.name: RegisteredModel(entry.name, entry.task, entry.about, entry.licence, entry.name, entry)
-            for entry in catalogue.ENTRIES.values()
+            for entry in entries.ENTRIES.values()
         }
         for file in sorted(self.runs.glob("*/model.safetensors")) if self.runs.is_dir() else []:
             name = f"runs/{file.parent.name}"
@@ -80,7 +80,7 @@ class ModelRegistry:
             here = ", ".join(one.name for one in models.values() if one.here and task in (None, one.task)) or "none yet"
             raise BadConfig(f"there is no model {str(name)[:80]!r}; models on this computer: {here}")
         if task is not None and models[name].task != task:
-            raise BadConfig(f"{name} {catalogue.TASKS[models[name].task]}; a model for {task!r} is needed")
+            raise BadConfig(f"{name} {entries.TASKS[models[name].task]}; a model for {task!r} is needed")
         return models[name]
 
     def default_generator(self) -> str | None:

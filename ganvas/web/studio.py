@@ -28,15 +28,17 @@ from ganvas.inversion.alignment import is_aligned
 from ganvas.inversion.optimise import invert
 from ganvas.inversion.result import Inversion
 from ganvas.ops.shrink import downscale
+from ganvas.session.open import open_seed, open_session
 from ganvas.session.project_file import ZIP_START, ProjectFile, read_project_file, strip_project_file
-from ganvas.session.session import Session, open_seed, open_session
+from ganvas.session.session import Session
 from ganvas.web.config import StudioConfig
 from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job, Jobs
 from ganvas.web.model_registry import ModelRegistry
-from ganvas.web.open_photo import OpenPhoto, make_temp_folder, recipe_as_data
+from ganvas.web.open_photo import OpenPhoto, make_temp_folder
 from ganvas.web.training_runs import TrainingRuns
 from ganvas.web.uploads import Uploads
+from ganvas.web.views import recipe_as_data
 
 _PREVIEW_PX = 256
 PREVIEW_EVERY = 4  # steps of an inversion between two pictures

@@ -19,7 +19,8 @@ from typing import Any
 from starlette.exceptions import HTTPException
 
 from ganvas.errors import BadConfig
-from ganvas.training.engine.run_folder import list_runs, read_log, read_record, read_run_state
+from ganvas.training.engine.run_folder import read_log, read_record
+from ganvas.training.engine.run_list import list_runs, read_run_state
 from ganvas.training.generator.config import TrainConfig
 from ganvas.training.generator.presets import GENERATOR_PRESETS
 from ganvas.web.errors import NotReady, public_message

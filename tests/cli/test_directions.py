@@ -11,14 +11,14 @@ from typer.testing import CliRunner
 
 import ganvas
 from ganvas.cli.main import app
+from ganvas.editing.direction_files import directions_of
 from ganvas.editing.directions import load_directions
 from ganvas.editing.discovery.calibration import score_latents
 from ganvas.errors import BadConfig, BadLatent, GanvasError
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.inversion.result import Inversion
-from ganvas.models.protocol import latents_from_seeds
-from ganvas.session.session import directions_of
+from ganvas.models.seeds import latents_from_seeds
 from ganvas.weights.checkpoint import fingerprint
 
 TINY = {"img_resolution": 16, "channel_base": 128, "channel_max": 16, "z_dim": 16, "w_dim": 16, "num_mapping_layers": 2}
@@ -155,7 +155,7 @@ def test_photos_are_searched_for_once(tmp_path, tiny, monkeypatch):
         searched.append(photo)
         return type("Session", (), {"inversion": Inversion(ws=ws[int(photo.stem)][None], fingerprint=fingerprint(G))})
 
-    monkeypatch.setattr("ganvas.session.session.open_session", search)
+    monkeypatch.setattr("ganvas.session.open.open_session", search)
     for _ in range(2):
         run("learn", "odd", "--model", model, "--positive", tmp_path / "yes", "--negative", tmp_path / "no")
     assert len(searched) == 12, "what was found is kept"

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import ganvas
 from ganvas.cli.main import app
 from ganvas.errors import BadConfig, GanvasError
-from ganvas.models.protocol import latents_from_seeds
+from ganvas.models.seeds import latents_from_seeds
 from ganvas.weights.checkpoint import save
 
 TINY = {"img_resolution": 16, "channel_base": 256, "channel_max": 16, "z_dim": 8, "w_dim": 8, "num_mapping_layers": 2}

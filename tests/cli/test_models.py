@@ -13,7 +13,7 @@ from safetensors import safe_open
 import ganvas
 from ganvas.cli.main import main
 from ganvas.weights.catalogue import catalogue, store
-from ganvas.weights.catalogue.catalogue import ENTRIES, CatalogueEntry, LicenceChain
+from ganvas.weights.catalogue.entries import ENTRIES, CatalogueEntry, LicenceChain
 from ganvas.weights.catalogue.sources import StoredFile, UrlSource
 from ganvas.weights.checkpoint import save
 from tests.contracts import TINY, Case

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import ganvas
 from ganvas.cli.main import app
 from ganvas.errors import BadConfig
-from ganvas.training.engine.run_folder import read_run_state
+from ganvas.training.engine.run_list import read_run_state
 from tests.training import tiny
 
 SMALL = ["--set", "generator.channel_max=8", "--set", "discriminator.channel_max=8", "--set", "batch_size=4"]

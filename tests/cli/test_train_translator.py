@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ganvas.cli.main import app
 from ganvas.errors import BadConfig, BadInput
-from ganvas.training.engine.run_folder import read_run_state
+from ganvas.training.engine.run_list import read_run_state
 from tests.training import tiny
 
 SMALL = ["--set", "generator.ngf=2", "--set", "discriminator.ndf=2", "--set", "discriminator.n_layers=1"]

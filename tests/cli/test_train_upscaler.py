@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 import ganvas
 from ganvas.cli.main import app
 from ganvas.errors import BadConfig
-from ganvas.training.engine.run_folder import read_run_state
-from ganvas.training.upscaler.config import UPSCALER_PRESETS
+from ganvas.training.engine.run_list import read_run_state
+from ganvas.training.upscaler.presets import UPSCALER_PRESETS
 from tests.training.upscaler.test_train import photos as made
 
 TINY = ["--set", "generator.num_feat=4", "--set", "generator.num_conv=1", "--set", "low_px=8", "--set", "batch_size=2"]

@@ -4,18 +4,11 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.editing.mix import (
-    Mix,
-    decode_latent,
-    encode_latent,
-    mix_layers,
-    mixing_sheet,
-    row_sizes,
-    rows_of,
-)
+from ganvas.editing.layers import row_sizes, rows_of
+from ganvas.editing.mix import Mix, decode_latent, encode_latent, mix_layers, mixing_sheet
 from ganvas.editing.step import EditContext
 from ganvas.errors import BadConfig, BadLatent
-from ganvas.models.protocol import latents_from_seeds
+from ganvas.models.seeds import latents_from_seeds
 from tests.contracts import TINY
 
 

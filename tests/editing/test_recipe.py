@@ -6,9 +6,10 @@ import torch
 from ganvas.editing.directions import Direction
 from ganvas.editing.drag import Drag
 from ganvas.editing.mix import Mix, encode_latent
+from ganvas.editing.move import Move
 from ganvas.editing.post_steps import Translate, Upscale
 from ganvas.editing.recipe import STEPS, Recipe
-from ganvas.editing.step import EditContext, Move
+from ganvas.editing.step import EditContext
 from ganvas.editing.stylise import Stylise
 from ganvas.errors import BadConfig
 

@@ -7,6 +7,7 @@ import zlib
 import pytest
 import torch
 
+from ganvas.editing.move import Move
 from ganvas.editing.recipe import STEPS, Recipe
 from ganvas.editing.regions import (
     BITMAP_PX,
@@ -20,7 +21,7 @@ from ganvas.editing.regions import (
     region_of,
     unwrap_step,
 )
-from ganvas.editing.step import EditContext, Move
+from ganvas.editing.step import EditContext
 from ganvas.errors import BadConfig, BadMask
 from ganvas.images.crop import Crop
 from tests.editing.test_recipe import EXAMPLES

@@ -8,8 +8,9 @@ import torch
 import ganvas
 from ganvas.editing.directions import Direction
 from ganvas.editing.mix import Mix
+from ganvas.editing.move import Move
 from ganvas.editing.recipe import STEPS, Recipe
-from ganvas.editing.step import EditContext, Move, run_steps
+from ganvas.editing.step import EditContext, run_steps
 from ganvas.editing.stylise import Style, Stylise
 from ganvas.errors import BadConfig
 from ganvas.weights.checkpoint import fingerprint

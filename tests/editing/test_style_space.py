@@ -5,8 +5,9 @@ import torch
 
 import ganvas
 from ganvas.editing.directions import Direction, apply_direction, project_out, style_shift
+from ganvas.editing.move import Move
 from ganvas.editing.recipe import Recipe
-from ganvas.editing.step import EditContext, Move, run_steps
+from ganvas.editing.step import EditContext, run_steps
 from ganvas.editing.style_space import shift_styles, style_layers, style_slices, styles_of, synthesize_with_shift
 from ganvas.errors import BadConfig, BadLatent
 from tests.editing.discovery.test_sefa import TINY, tiny

@@ -202,7 +202,7 @@ def test_a_session_paints_in_a_style_and_its_recipe_says_which(tmp_path):
 
 
 def test_a_session_takes_colours_from_a_seed_and_from_an_inversion(tmp_path):
-    from ganvas.editing.mix import rows_of
+    from ganvas.editing.layers import rows_of
     from ganvas.images.photo import Photo
     from ganvas.inversion.result import Inversion
 

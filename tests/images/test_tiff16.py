@@ -11,7 +11,7 @@ from ganvas.errors import BadImage
 from ganvas.images import tiff16
 from ganvas.images.encode import encode_image
 from ganvas.images.files import read_image
-from ganvas.images.tiff16 import write_png16
+from ganvas.images.png16 import write_png16
 from tests.images.makers import numbers, slow_png, slow_png_pixels, slow_tiff, wave
 
 settings.register_profile("images", deadline=None, max_examples=40)

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 
 from ganvas.errors import BadConfig, BadImage
 from ganvas.models import build
-from ganvas.models.img2img import check_size, crop_back, fitting_size, pad_to_rules, reach_px
+from ganvas.models.img2img import check_size, crop_back, fitting_size, pad_to_rules
 from ganvas.models.protocol import SizeRules
+from ganvas.models.receptive_field import reach_px
 from ganvas.ops import precision
 
 TINY = {

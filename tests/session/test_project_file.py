@@ -10,7 +10,7 @@ from PIL import Image
 
 from ganvas.editing.recipe import Recipe
 from ganvas.errors import BadImage
-from ganvas.images.tiff16 import png_chunk
+from ganvas.images.png16 import png_chunk
 from ganvas.session.project_file import (
     CARD,
     MAX_HISTORY_ENTRIES,

@@ -8,15 +8,18 @@ import torch
 import ganvas
 from ganvas.editing.directions import Direction, save_directions
 from ganvas.editing.drag import Drag, DragConfig
+from ganvas.editing.move import Move
 from ganvas.editing.recipe import Recipe
 from ganvas.editing.regions import InRegion, Stroke
-from ganvas.editing.step import EditedLatents, Move
+from ganvas.editing.step import EditedLatents
 from ganvas.errors import BadConfig, BadLatent, BadMask, NoFace, Stopped
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.inversion.result import Inversion
-from ganvas.session.session import AUTO_TARGETS, MAX_CACHED_IMAGES, _smallest_amount, open_session
+from ganvas.session.auto_amount import AUTO_TARGETS, find_smallest_amount
+from ganvas.session.open import open_session
+from ganvas.session.session import MAX_CACHED_IMAGES
 from ganvas.weights.catalogue import store
 from ganvas.weights.checkpoint import fingerprint
 
@@ -228,16 +231,16 @@ def test_the_guard_lowers_the_share_of_a_tuning_that_breaks_the_edit(session):
 
 
 def test_the_smallest_amount_that_reaches_is_found():
-    assert _smallest_amount(lambda amount: amount / 4, 1.3 / 4, 4.0) == pytest.approx(1.3, abs=0.08)
-    assert _smallest_amount(lambda amount: amount / 4, 1.3 / 4, 4.0) >= 1.3
-    assert _smallest_amount(lambda amount: -amount / 4, 0.5, -4.0) == pytest.approx(-2, abs=0.08)
-    assert _smallest_amount(lambda amount: 1.0, 0.9, 4.0) == 0
+    assert find_smallest_amount(lambda amount: amount / 4, 1.3 / 4, 4.0) == pytest.approx(1.3, abs=0.08)
+    assert find_smallest_amount(lambda amount: amount / 4, 1.3 / 4, 4.0) >= 1.3
+    assert find_smallest_amount(lambda amount: -amount / 4, 0.5, -4.0) == pytest.approx(-2, abs=0.08)
+    assert find_smallest_amount(lambda amount: 1.0, 0.9, 4.0) == 0
 
 
 def test_where_no_amount_reaches_the_one_with_the_most_effect_is_taken():
     """An effect that falls again beyond 2, and one that hardly grows any more."""
-    assert _smallest_amount(lambda amount: 0.5 - abs(amount - 2) / 10, 0.9, 7.0) == 2
-    assert _smallest_amount(lambda amount: min(amount, 3) / 10 + amount / 1000, 0.9, 7.0) == 3
+    assert find_smallest_amount(lambda amount: 0.5 - abs(amount - 2) / 10, 0.9, 7.0) == 2
+    assert find_smallest_amount(lambda amount: min(amount, 3) / 10 + amount / 1000, 0.9, 7.0) == 3
 
 
 def test_every_auto_has_a_scorer():

@@ -17,7 +17,8 @@ import torch
 import ganvas
 from ganvas.errors import BadConfig, BrokenWeights, GanvasError, Stopped
 from ganvas.training.engine import run_folder as runs
-from ganvas.training.engine.run_folder import list_runs, read_log, read_run_state
+from ganvas.training.engine.run_folder import read_log
+from ganvas.training.engine.run_list import list_runs, read_run_state
 from ganvas.training.engine.state import read_state, write_state
 from ganvas.training.generator.config import TrainConfig
 from ganvas.training.generator.train import train

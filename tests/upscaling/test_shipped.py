@@ -9,7 +9,7 @@ import ganvas
 from ganvas.datasets.sr_pairs import bicubic_downscale, bicubic_upscale
 from ganvas.images.photo import Photo
 from ganvas.images.tensors import from_pixels, to_pixels
-from ganvas.training.upscaler.train import compute_sr_metrics, upscale_pixels
+from ganvas.training.upscaler.snapshots import compute_sr_metrics, upscale_pixels
 from ganvas.upscaling.upscale import LIGHT_MODEL, upscale
 
 

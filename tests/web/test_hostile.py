@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from ganvas.images.tiff16 import PNG_SIGNATURE, png_chunk
+from ganvas.images.png16 import PNG_SIGNATURE, png_chunk
 from ganvas.web.config import StudioConfig
 from ganvas.web.errors import public_message
 from ganvas.web.studio import release_memory
@@ -506,7 +506,7 @@ def resident():
 
 
 def test_a_watcher_that_does_not_read_costs_little():
-    from ganvas.web.open_photo import MAX_QUEUED_EVENTS, EventQueue
+    from ganvas.web.watchers import MAX_QUEUED_EVENTS, EventQueue
 
     async def flood():
         watcher = EventQueue()

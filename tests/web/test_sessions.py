@@ -170,7 +170,7 @@ def test_a_seed_is_ready_at_once_and_edited_as_a_whole(studio):
     edited = pixels_of(studio.saved(state["id"], format="png").content)
     assert (plain != edited).any()
     G = ganvas.load(studio.inside.config.runs / "tiny" / "model.safetensors")
-    from ganvas.models.protocol import latents_from_seeds
+    from ganvas.models.seeds import latents_from_seeds
 
     img = G(latents_from_seeds([3], 16), truncation_psi=0.7)
     from ganvas.images.tensors import to_pixels

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganvas.editing.directions import Direction
 from ganvas.editing.discovery.sefa import sample_w
-from ganvas.editing.mix import check_layers
+from ganvas.editing.layers import check_layers
 from ganvas.errors import BadConfig, BadLatent
 
 

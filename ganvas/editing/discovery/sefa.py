@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ganvas.editing.directions import Direction
-from ganvas.editing.mix import check_layers
+from ganvas.editing.layers import check_layers
 from ganvas.editing.style_space import style_layers
 from ganvas.errors import BadConfig
 from ganvas.models.protocol import StyleLayer

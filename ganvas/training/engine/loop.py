@@ -7,18 +7,15 @@ A loop reads: open the run, build the bench, then step after step between `at_wo
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from ganvas.errors import BadConfig, BrokenWeights, GanvasError, Stopped
 from ganvas.training.engine.distributed import World, any_process
-from ganvas.training.engine.run_folder import MemoryRun, Run, eta_sec, open_run, read_record
+from ganvas.training.engine.run_folder import MemoryRun, Run, eta_sec
 from ganvas.training.engine.watchdog import Finding, HealthMetrics, Remedy, Watchdog
 
 ETA_AFTER_STEPS = 20
@@ -331,82 +328,3 @@ class Loop:
 
 def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The folder
-
-
-def open_or_resume(
-    folder: str | Path | None, config: Any, data: Mapping[str, Any], facts: Mapping[str, Any], world: World
-) -> tuple[Run | MemoryRun, bool]:
-    """The run, and whether it goes on. The leading process makes the folder, the others only read it.
-
-    Args:
-        folder: of the run; None = nothing is written.
-        config: Settings, resolved.
-        data: of the pictures: their fingerprint, and what else run.json should say of them.
-        facts: what else should stand in run.json.
-        world: of processes.
-    """
-    if folder is None:
-        return MemoryRun(), False
-    path, resumed = Path(folder), False
-    if world.is_main:
-        merged = {
-            **facts,
-            "device": str(world.device),
-            "processes": world.size,
-            "data": {**facts.get("data", {}), **data},
-        }
-        run, resumed = open_run(path, config, merged)
-    resumed = any_process(resumed, world)
-    return (run if world.is_main else Run(path, read_record(path))), resumed
-
-
-@contextlib.contextmanager
-def lock_run(run: Run | MemoryRun, world: World) -> Iterator[None]:
-    """The run's folder is ours inside."""
-    if not world.is_main:
-        yield
-        return
-    run.lock()
-    try:
-        run.note(status="running", words="")
-        yield
-    finally:
-        run.unlock()
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The process
-
-
-@contextlib.contextmanager
-def isolated_rng(seed: int, world: World) -> Iterator[None]:
-    """Inside, torch's randomness is the run's; outside, the caller's goes on as if nothing had been."""
-    # Only the process's own card: asking the others for their state would take memory on each.
-    with torch.random.fork_rng(devices=[world.device] if world.device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextlib.contextmanager
-def catch_stop_signals() -> Iterator[list[int]]:
-    """Inside, Ctrl-C and a polite kill are noted in the list that is given; a second one interrupts at once."""
-    signals: list[int] = []
-
-    def note(number: int, _: object) -> None:
-        if signals:
-            raise KeyboardInterrupt
-        signals.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield signals
-        return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

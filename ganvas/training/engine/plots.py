@@ -21,7 +21,7 @@ from ganvas.images.animation import write_animation
 from ganvas.images.contact_sheet import grid
 from ganvas.images.files import write_image
 from ganvas.images.tensors import from_pixels
-from ganvas.models.protocol import latents_from_seeds
+from ganvas.models.seeds import latents_from_seeds
 from ganvas.training.engine.line_chart import Curve, Panel, draw_panels
 from ganvas.weights.checkpoint import write_atomically
 
@@ -189,49 +189,3 @@ def _curve(rows: list[dict[str, Any]], key: str, name: str) -> Curve:
     points = [(_kimg(row), math.nan if row[key] is None else number_of(row[key])) for row in rows if key in row]
     valid = [(x, y) for x, y in points if y is not None]
     return Curve(name, [x for x, _ in valid], [y for _, y in valid])
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# TensorBoard
-
-
-class TensorBoard:
-    """Writes the rows of a log as TensorBoard events, into run_dir/tensorboard. Needs the extra [tensorboard].
-
-    Raises:
-        MissingExtra: it is not installed.
-    """
-
-    def __init__(self, run_dir: Path | str):
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            from ganvas.errors import MissingExtra
-
-            raise MissingExtra("TensorBoard events", "tensorboard") from error
-        self._writer: Any = SummaryWriter(str(Path(run_dir) / "tensorboard"))
-
-    def write(self, row: Mapping[str, Any]) -> None:
-        """All numbers of one row of the log, at its nimg; an event as text."""
-        nimg = int(row["nimg"])
-        for key, value in row.items():
-            number = number_of(value)
-            if key not in ("nimg", "kimg") and number is not None and math.isfinite(number):
-                self._writer.add_scalar(key, number, nimg)
-        if row.get("event"):
-            self._writer.add_text("event", str(row["event"]), nimg)
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Finish the file."""
-        self._writer.close()
-
-
-def open_tensorboard(run_dir: Path | str) -> TensorBoard | None:
-    """A TensorBoard where the extra is installed, None where it is not: a run goes on without it."""
-    from ganvas.errors import MissingExtra
-
-    try:
-        return TensorBoard(run_dir)
-    except MissingExtra:
-        return None

@@ -22,7 +22,8 @@ from ganvas import __version__
 from ganvas.errors import BadConfig
 from ganvas.training.engine.line_chart import draw_panels
 from ganvas.training.engine.plots import events_of, number_of, panels_of, read_log_rows
-from ganvas.training.engine.run_folder import RunState, kind_of, read_record, read_run_state
+from ganvas.training.engine.run_folder import kind_of, read_record
+from ganvas.training.engine.run_list import RunState, read_run_state
 from ganvas.training.generator.config import TrainConfig
 from ganvas.weights.checkpoint import write_atomically
 

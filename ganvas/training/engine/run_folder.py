@@ -21,8 +21,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -31,6 +30,7 @@ import torch
 from ganvas import __version__
 from ganvas.errors import BadConfig, BrokenWeights
 from ganvas.training.engine.config_base import BaseTrainConfig, differences
+from ganvas.training.engine.distributed import World, any_process
 from ganvas.training.engine.state import copy_to_cpu, read_state, write_state
 from ganvas.weights.checkpoint import write_atomically
 
@@ -242,79 +242,6 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 # Looking at runs
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunState:
-    """A run as `ganvas runs` lists it."""
-
-    folder: Path
-    status: str  # running, stopped, killed, finished, failed
-    preset: str
-    kimg: float
-    total_kimg: float
-    minutes: float  # trained
-    img_per_sec: float
-    eta_sec: float | None  # of a running one
-    fd: float | None  # the latest Fréchet distance
-    words: str  # why it stopped, where it says
-
-
-def list_runs(outdir: Path) -> list[RunState]:
-    """Every run below a folder, the latest last."""
-    folders = sorted({path.parent for path in outdir.rglob("run.json")}, key=lambda f: (f / "run.json").stat().st_mtime)
-    states = []
-    for folder in folders:
-        with contextlib.suppress(BadConfig):
-            states.append(read_run_state(folder))
-    return states
-
-
-def read_run_state(folder: Path) -> RunState:
-    """How one run stands, without disturbing it.
-
-    Raises:
-        BadConfig: no run.
-    """
-    record, lines = read_record(folder), read_log(folder)
-    budget = _budget(record, folder)
-    last = lines[-1] if lines else {"kimg": 0.0, "sec": 0.0, "img_per_sec": 0.0}
-    status = record.get("status", "stopped")
-    if status == "running" and not _is_locked(folder / "lock"):
-        status = "killed"
-    speed = next((line["img_per_sec"] for line in reversed(lines) if line.get("img_per_sec")), 0.0)
-    distances = [line["fd"] for line in lines if line.get("fd") is not None]
-    return RunState(
-        folder=folder,
-        status=status,
-        preset=record.get("preset", "?"),
-        kimg=max(last["kimg"], record.get("nimg", 0) / 1000),
-        total_kimg=budget.total_kimg,
-        minutes=max(last["sec"], record.get("sec", 0)) / 60,
-        img_per_sec=speed,
-        eta_sec=eta_sec(budget, 1000 * last["kimg"], last["sec"], speed) if status == "running" else None,
-        fd=distances[-1] if distances else None,
-        words=record.get("words", ""),
-    )
-
-
-@dataclass(frozen=True)
-class _Budget:
-    total_kimg: float
-    minutes: float | None
-
-
-def _budget(record: Mapping[str, Any], folder: Path) -> _Budget:
-    """Of any kind of run.
-
-    Raises:
-        BadConfig: the record does not say.
-    """
-    try:
-        total, minutes = record["config"]["total_kimg"], record["config"].get("minutes")
-        return _Budget(float(total), None if minutes is None else float(minutes))
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadConfig(f"{folder / 'run.json'} does not say how long the run should be") from error
-
-
 def eta_sec(config: Budget, nimg: float, sec: float, img_per_sec: float) -> float | None:
     """Seconds until the run has what it was asked for, by pictures or by time; None while the speed is unknown."""
     if img_per_sec <= 0:
@@ -379,7 +306,7 @@ def _try_lock(path: Path) -> Any:
     return file
 
 
-def _is_locked(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     if not path.exists():
         return False
     file = _try_lock(path)
@@ -387,3 +314,44 @@ def _is_locked(path: Path) -> bool:
         return True
     file.close()
     return False
+
+
+def open_or_resume(
+    folder: str | Path | None, config: Any, data: Mapping[str, Any], facts: Mapping[str, Any], world: World
+) -> tuple[Run | MemoryRun, bool]:
+    """The run, and whether it goes on. The leading process makes the folder, the others only read it.
+
+    Args:
+        folder: of the run; None = nothing is written.
+        config: Settings, resolved.
+        data: of the pictures: their fingerprint, and what else run.json should say of them.
+        facts: what else should stand in run.json.
+        world: of processes.
+    """
+    if folder is None:
+        return MemoryRun(), False
+    path, resumed = Path(folder), False
+    if world.is_main:
+        merged = {
+            **facts,
+            "device": str(world.device),
+            "processes": world.size,
+            "data": {**facts.get("data", {}), **data},
+        }
+        run, resumed = open_run(path, config, merged)
+    resumed = any_process(resumed, world)
+    return (run if world.is_main else Run(path, read_record(path))), resumed
+
+
+@contextlib.contextmanager
+def lock_run(run: Run | MemoryRun, world: World) -> Iterator[None]:
+    """The run's folder is ours inside."""
+    if not world.is_main:
+        yield
+        return
+    run.lock()
+    try:
+        run.note(status="running", words="")
+        yield
+    finally:
+        run.unlock()

@@ -21,7 +21,7 @@ from ganvas.models.protocol import Generator, Network
 from ganvas.models.stylegan2 import StyleGAN2Discriminator
 from ganvas.ops.precision import fast_dtype
 from ganvas.training.generator.config import TrainConfig
-from ganvas.training.steady import apply_style_mixing
+from ganvas.training.style_mixing import apply_style_mixing
 
 Distance = Callable[[Tensor, Tensor], Tensor]  # two pictures [N, C, H, W] → [N]
 

@@ -16,8 +16,9 @@ from ganvas.metrics.feature_extractor import efficientnet_extractor
 from ganvas.metrics.frechet import MIN_IMAGES_FD, fd_effnet, real_statistics
 from ganvas.models.protocol import Generator, Network
 from ganvas.training.ema import PowerEma
-from ganvas.training.engine.plots import open_tensorboard, plot_log, write_sheet, write_walk
+from ganvas.training.engine.plots import plot_log, write_sheet, write_walk
 from ganvas.training.engine.report import write_report
+from ganvas.training.engine.tensorboard import open_tensorboard
 from ganvas.training.generator.trainer import GeneratorTrainer
 from ganvas.weights.checkpoint import save, write_atomically
 

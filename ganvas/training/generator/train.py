@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from ganvas.datasets.image_dataset import ImageDataset, open_image_dataset
 from ganvas.errors import BadConfig, BadImage, BadInput
 from ganvas.training.engine.distributed import World, broadcast_weights, init_distributed, shutdown_distributed
-from ganvas.training.engine.loop import Loop, OnTrainStep, catch_stop_signals, isolated_rng, lock_run, open_or_resume
-from ganvas.training.engine.run_folder import MemoryRun
+from ganvas.training.engine.loop import Loop, OnTrainStep
+from ganvas.training.engine.process import catch_stop_signals, isolated_rng
+from ganvas.training.engine.run_folder import MemoryRun, lock_run, open_or_resume
 from ganvas.training.engine.watchdog import Finding
 from ganvas.training.generator.config import TrainConfig, schedule_length_kimg
 from ganvas.training.generator.networks import build_pair

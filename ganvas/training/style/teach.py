@@ -16,7 +16,6 @@ factors (Hu et al. 2021, "LoRA").
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -25,28 +24,26 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch import Tensor
 
 from ganvas import __version__
 from ganvas.checks import check_img
-from ganvas.editing.mix import COLOUR_PX, rows_of
-from ganvas.editing.stylise import DOWN, UP, Style, check_style_name
+from ganvas.editing.layers import COLOUR_PX, rows_of
+from ganvas.editing.stylise import Style, check_style_name
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.features.efficientnet import EfficientNetLite0
 from ganvas.inversion.alignment import latent_stages
 from ganvas.inversion.loss import ReconstructionLoss, ReconstructionLossConfig
 from ganvas.inversion.optimise import invert
-from ganvas.inversion.pivotal import parameter_scale, tunable_parameters
-from ganvas.models.protocol import latents_from_seeds
+from ganvas.models.seeds import latents_from_seeds
 from ganvas.ops.shrink import downscale
-from ganvas.training.engine.loop import catch_stop_signals
+from ganvas.training.engine.process import catch_stop_signals
+from ganvas.training.style.learner import StyleLearner
+from ganvas.training.style.losses import COLOUR_WEIGHT, colour_distance, resize_square, rgb_to_luma, structure_distance
 from ganvas.weights.checkpoint import fingerprint
 
 _BETAS = (0.0, 0.99)  # the paper's
 WARMUP_STEPS, DECAY_SHARE = 5, 0.4
-MAX_NUMBERS = 4_500_000  # a style file holds no more, in float16: 9 MB
-MIN_FACTORISED_NUMEL = 65_536  # tensors with fewer numbers are never taken apart
 MAX_BAD_STEPS = 5  # so many in a row that are not finite end the teaching
 
 
@@ -329,144 +326,7 @@ class _StyleTrainer:
         return metrics
 
 
-COLOUR_PX_COMPARED, COLOUR_WEIGHT = 32, 4.0
-STRUCTURE_PX, LOCAL_MEAN_PX = 128, 9
-LUMA = (0.299, 0.587, 0.114)
-
-
-def colour_distance(a: Tensor, b: Tensor) -> Tensor:
-    """How far the colours of two pictures are apart, seen coarsely and apart from brightness; one number, 0 or more."""
-    a, b = downscale(a, COLOUR_PX_COMPARED), downscale(b, COLOUR_PX_COMPARED)
-    return F.mse_loss(a - rgb_to_luma(a), b - rgb_to_luma(b))
-
-
-def structure_distance(img: Tensor, plain: Tensor) -> Tensor:
-    """How differently two pictures rise and fall in brightness around each place, where the second does at all.
-
-    1 − the correlation in windows of AROUND_PX at STRUCTURE_PX, averaged over places by the contrast of the second: 0
-    where every edge lies where it lay, whatever its tone; 1 where nothing is related; 2 for a negative.
-    """
-    a, b = (rgb_to_luma(downscale(x, STRUCTURE_PX)) for x in (img, plain))
-    mean_a, mean_b = (_local_mean(x) for x in (a, b))
-    var_a, var_b = (_local_mean(x * x) - m * m for x, m in ((a, mean_a), (b, mean_b)))
-    floor = 1e-4
-    alike = (_local_mean(a * b) - mean_a * mean_b) / (
-        (var_a.clamp(min=0) + floor) * (var_b.clamp(min=0) + floor)
-    ).sqrt()
-    weight = var_b.clamp(min=0).sqrt()
-    return 1 - (weight * alike).sum() / (weight.sum() + floor)
-
-
-def resize_square(img: Tensor, px: int) -> Tensor:
-    """[1, C, S, S] → [1, C, px, px]: smaller by area, larger by cubic interpolation."""
-    img = downscale(img, px)
-    if img.shape[3] == px:
-        return img
-    return F.interpolate(img, (px, px), mode="bicubic", align_corners=False).clamp(-1, 1)
-
-
-def _local_mean(x: Tensor) -> Tensor:
-    """The mean of each place's surroundings, [N, 1, H, W]."""
-    return F.avg_pool2d(x, LOCAL_MEAN_PX, stride=1, padding=LOCAL_MEAN_PX // 2, count_include_pad=False)
-
-
-def rgb_to_luma(img: Tensor) -> Tensor:
-    """[N, C, H, W] → [N, 1, H, W], brightness; a grey picture is its own."""
-    if img.shape[1] != 3:
-        return img[:, :1]
-    return (img * img.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
-
-
 def _rate(step: int, steps: int) -> float:
     """Warm up, stay, fall along a cosine."""
     left = (1 - step / steps) / DECAY_SHARE
     return min(1.0, (step + 1) / WARMUP_STEPS) * (0.5 - 0.5 * math.cos(math.pi * min(1.0, left)))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What learns
-
-
-class LowRankDelta(nn.Module):
-    """A weight as its first value plus the product of two thin factors: up [O, r] · down [r, …]."""
-
-    def __init__(self, weight: Tensor, rank: int):
-        super().__init__()
-        size = parameter_scale(weight)
-        self.up = nn.Parameter(torch.zeros(weight.shape[0], rank, device=weight.device))
-        self.down = nn.Parameter(torch.randn(rank, *weight.shape[1:], device=weight.device) / math.sqrt(rank))
-        self.scale = size
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """weight [O, …] → the same shape."""
-        return weight + torch.tensordot(self.up, self.down, dims=1)
-
-
-class StyleLearner:
-    """A copy of a generator in which the layers that paint learn; what they have learnt is a small set of tensors."""
-
-    def __init__(self, generator: Any, *, from_px: int, max_numbers: int = MAX_NUMBERS):
-        self.parent = generator
-        self.generator = copy.deepcopy(generator).requires_grad_(False).eval()
-        chosen = {
-            n: p for n, p in tunable_parameters(self.generator).items() if (generator.place_px(n) or 0) >= from_px
-        }
-        if not chosen:
-            raise BadConfig(f"this generator has no layers that paint at {from_px} px or more: lower from_px")
-        self.rank = _rank_for(chosen, max_numbers)
-        self.whole: dict[str, nn.Parameter] = {}
-        self.low_rank: dict[str, LowRankDelta] = {}
-        for name, parameter in chosen.items():
-            if self.rank is None or parameter.numel() < MIN_FACTORISED_NUMEL:
-                parameter.requires_grad_()
-                self.whole[name] = parameter
-            else:
-                self.low_rank[name] = self._factorise(name, parameter)
-
-    def _factorise(self, name: str, parameter: Tensor) -> LowRankDelta:
-        assert self.rank is not None
-        owner, _, leaf = name.rpartition(".")
-        low_rank = LowRankDelta(parameter, self.rank)
-        parametrize.register_parametrization(self.generator.get_submodule(owner), leaf, low_rank)
-        return low_rank
-
-    def groups(self, lr: float) -> list[dict[str, Any]]:
-        """For the optimiser: each tensor with a step of its own size."""
-        before = dict(self.parent.named_parameters())
-        sizes = [(p, parameter_scale(before[n])) for n, p in self.whole.items()]
-        for low_rank in self.low_rank.values():
-            # down has a spread of 1/√r, so a step of up by s changes the product by about s.
-            sizes += [(low_rank.up, low_rank.scale), (low_rank.down, 1 / math.sqrt(low_rank.up.shape[1]))]
-        return [{"params": [p], "lr": 0.0, "full": lr * size} for p, size in sizes]
-
-    def is_finite(self, loss: Tensor) -> bool:
-        """Is everything finite that the next step would use?"""
-        learning = [*self.whole.values(), *(p for low_rank in self.low_rank.values() for p in low_rank.parameters())]
-        return bool(loss.isfinite()) and all(p.grad is None or bool(p.grad.isfinite().all()) for p in learning)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What was learnt, as a `Style` has it, float16 on the CPU."""
-        before = dict(self.parent.named_parameters())
-        deltas = {n: (p - before[n]).detach() for n, p in self.whole.items()}
-        for name, low_rank in self.low_rank.items():
-            deltas |= {name + UP: low_rank.up.detach(), name + DOWN: low_rank.down.detach()}
-        stored = {n: t.to("cpu", torch.float16) for n, t in deltas.items()}
-        return {n: t for n, t in stored.items() if t.any() or n.endswith((UP, DOWN))}
-
-
-def _rank_for(chosen: dict[str, nn.Parameter], max_numbers: int) -> int | None:
-    """The rank at which all that learns fits; None = it fits as it is.
-
-    Raises:
-        BadConfig: the small tensors alone are too many.
-    """
-    sizes = [p.numel() for p in chosen.values()]
-    if sum(sizes) <= max_numbers:
-        return None
-    left = max_numbers - sum(size for size in sizes if size < MIN_FACTORISED_NUMEL)
-    each = sum(p.shape[0] + p.numel() // p.shape[0] for p in chosen.values() if p.numel() >= MIN_FACTORISED_NUMEL)
-    if left < each:
-        raise BadConfig(
-            f"this generator is too large for a style file of {2 * max_numbers / 1e6:.0f} MB: raise from_px"
-        )
-    return min(64, left // each)

@@ -8,10 +8,9 @@ Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Netw
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from ganvas.checks import check_known
 from ganvas.errors import BadConfig
 from ganvas.training.engine.config_base import BaseTrainConfig, check_ranges, refuse
 from ganvas.training.generator.config import TrainPrecision
@@ -20,9 +19,6 @@ TranslatorFamily = Literal["cyclegan", "pix2pix"]
 Pairing = Literal["unpaired", "paired"]
 TranslationDirection = Literal["AtoB", "BtoA"]
 TranslatorLoss = Literal["lsgan", "ns", "hinge"]
-
-_NOT_YET = "not yet run"
-_LITERATURE = "from the literature, not yet run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,97 +119,3 @@ def _check_numbers(config: TranslatorConfig) -> None:
     )
     load = config.load_px
     refuse(config, "load_px", load is not None and load < config.resolution, f"at least {config.resolution}, or none")
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The table of presets
-
-
-@dataclass(frozen=True, kw_only=True)
-class TranslatorPreset:
-    """One row."""
-
-    config: TranslatorConfig
-    about: str
-    result: str = _NOT_YET  # what it gave where it was run
-
-
-_CYCLEGAN = TranslatorConfig(load_px=286)
-_PIX2PIX = TranslatorConfig(
-    pairing="paired",
-    family="pix2pix",
-    load_px=286,
-    loss="ns",
-    pool=0,
-)
-_SMALL: dict[str, Any] = {"resolution": 64, "load_px": 72, "ema_kimg": 2.0, "precision": "fast", "snapshot_kimg": 2.0}
-
-TRANSLATOR_PRESETS: dict[str, TranslatorPreset] = {
-    "cyclegan-64-cpu": TranslatorPreset(
-        config=replace(
-            _CYCLEGAN,
-            **_SMALL,
-            generator={"ngf": 16, "n_blocks": 4, "upsample": "bilinear"},
-            discriminator={"ndf": 24, "n_layers": 2},
-            batch_size=2,
-            g_lr=4e-4,
-            total_kimg=20,
-            tick_kimg=0.25,
-        ),
-        about="two collections without pairs, 64 px, for a CPU",
-        result="photos and drawings, 7 minutes of one core, 4 kimg: people recognisable both ways, L1 of a cycle 0.17",
-    ),
-    "pix2pix-64-cpu": TranslatorPreset(
-        config=replace(
-            _PIX2PIX,
-            **_SMALL,
-            generator={"ngf": 24, "num_downs": 6, "upsample": "bilinear"},
-            discriminator={"ndf": 24, "n_layers": 2},
-            batch_size=4,
-            total_kimg=60,
-        ),
-        about="pairs, 64 px, for a CPU",
-        result="drawings to photos, 3.8 minutes of one core, 12 kimg: faces to be recognised, unseen pairs L1 0.117",
-    ),
-    "cyclegan-128": TranslatorPreset(
-        config=replace(_CYCLEGAN, resolution=128, load_px=143, generator={"n_blocks": 6}),
-        about="CycleGAN of the paper, 128 px, one GPU",
-        result=_LITERATURE,
-    ),
-    "cyclegan-256": TranslatorPreset(
-        config=_CYCLEGAN,
-        about="CycleGAN of the paper, 256 px, one GPU",
-        result=_LITERATURE,
-    ),
-    "pix2pix-256": TranslatorPreset(
-        config=_PIX2PIX,
-        about="pix2pix of the paper: U-Net, PatchGAN of 70 px, 256 px, one GPU",
-        result=_LITERATURE,
-    ),
-}
-
-
-def find_translator_preset(name: str) -> TranslatorConfig:
-    """The config of a preset.
-
-    Raises:
-        BadConfig: there is none of that name; names the known ones.
-    """
-    check_known(name, TRANSLATOR_PRESETS, what="preset of translators")
-    return TRANSLATOR_PRESETS[name].config
-
-
-def choose_translator_preset(*, paired: bool, device: str) -> str:
-    """The preset for pictures and a kind of machine: `--preset auto`."""
-    family = "pix2pix" if paired else "cyclegan"
-    return f"{family}-256" if device == "cuda" else f"{family}-64-cpu"
-
-
-def resize_config(config: TranslatorConfig, resolution: int) -> TranslatorConfig:
-    """The config for pictures of another size: what is cut off stays the same share, a U-Net stays as deep as fits."""
-    load = None if config.load_px is None else round(resolution * config.load_px / config.resolution)
-    generator = dict(config.generator)
-    if config.family == "pix2pix":
-        deepest = (resolution & -resolution).bit_length() - 1  # halvings until a side is odd
-        generator["num_downs"] = min(int(generator.get("num_downs", 8)), deepest)
-    return replace(config, resolution=resolution, load_px=load, generator=generator)

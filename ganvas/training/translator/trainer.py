@@ -24,8 +24,8 @@ from ganvas.training import losses
 from ganvas.training.ema import Ema
 from ganvas.training.engine.distributed import World
 from ganvas.training.engine.run_folder import MemoryRun, Run
+from ganvas.training.engine.trainer import Trainer, all_finite, load_adam, mean_pairwise_distance
 from ganvas.training.engine.watchdog import HealthMetrics
-from ganvas.training.generator.trainer import Trainer, all_finite, load_adam, mean_pairwise_distance
 from ganvas.training.losses import AdversarialLoss
 from ganvas.training.schedule import lazy_adam, set_adam
 from ganvas.training.translator.config import TranslatorConfig

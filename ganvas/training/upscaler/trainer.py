@@ -23,9 +23,9 @@ from ganvas.training import losses
 from ganvas.training.ema import Ema
 from ganvas.training.engine.distributed import World
 from ganvas.training.engine.run_folder import MemoryRun, Run
+from ganvas.training.engine.trainer import Trainer, all_finite, load_adam
 from ganvas.training.engine.watchdog import HealthMetrics
 from ganvas.training.generator.networks import Distance
-from ganvas.training.generator.trainer import Trainer, all_finite, load_adam
 from ganvas.training.losses import AdversarialLoss
 from ganvas.training.schedule import cosine, lazy_adam, set_adam
 from ganvas.training.upscaler.config import UpscalerConfig

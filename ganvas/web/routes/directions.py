@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 from torch import Tensor
 
+from ganvas.editing.direction_files import directions_of
 from ganvas.editing.directions import Direction, add_directions
 from ganvas.editing.discovery.calibration import direction_sheet
 from ganvas.editing.discovery.leakage import measure_leakage
@@ -25,8 +26,7 @@ from ganvas.errors import BadConfig, FetchError
 from ganvas.features.face_scores import DEFAULT_FACE_SCORES, FaceScorer
 from ganvas.images.contact_sheet import make_captioned_grid
 from ganvas.inversion.alignment import is_aligned
-from ganvas.models.protocol import latents_from_seeds
-from ganvas.session.session import directions_of
+from ganvas.models.seeds import latents_from_seeds
 from ganvas.web.jobs import Job
 from ganvas.web.pictures import downscale_to_fit, encode_jpeg
 from ganvas.web.routes.common import StudioDep, describe_job, run_on_device

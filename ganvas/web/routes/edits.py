@@ -16,9 +16,9 @@ from ganvas.errors import BadConfig
 from ganvas.images.encode import encode_image
 from ganvas.session.project_file import embed_in_png
 from ganvas.web.jobs import Job
-from ganvas.web.open_photo import build_state
 from ganvas.web.routes.common import OpenPhotoDep, StudioDep, describe_job, require_idle_session, run_on_device
 from ganvas.web.routes.sessions import RequestBody, download_name
+from ganvas.web.views import build_state
 
 router = APIRouter(prefix="/api/sessions/{id}", tags=["editing"])
 FORMATS = {"png": ("PNG", "image/png"), "jpeg": ("JPEG", "image/jpeg"), "webp": ("WEBP", "image/webp")}

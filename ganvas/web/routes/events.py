@@ -16,9 +16,11 @@ from ganvas.editing.recipe import step_from_data
 from ganvas.errors import BadConfig
 from ganvas.session.session import CROP_PREVIEW_PX
 from ganvas.web.errors import error_as_data
-from ganvas.web.open_photo import EventQueue, OpenPhoto, ShownPreview, build_state
+from ganvas.web.open_photo import OpenPhoto, ShownPreview
 from ganvas.web.routes.common import require_idle_session
 from ganvas.web.studio import Studio
+from ganvas.web.views import build_state
+from ganvas.web.watchers import EventQueue
 
 router = APIRouter()
 _LONGEST_MESSAGE = 16_384

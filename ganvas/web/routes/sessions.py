@@ -12,11 +12,12 @@ from starlette.responses import Response
 
 from ganvas.editing.recipe import Recipe
 from ganvas.images.crop import Crop
-from ganvas.web.open_photo import OpenPhoto, build_state
+from ganvas.web.open_photo import OpenPhoto
 from ganvas.web.pictures import encode_jpeg
 from ganvas.web.routes.common import EFFORT_NAMES, OpenPhotoDep, StudioDep, describe_job, run_on_device
 from ganvas.web.studio import Studio
 from ganvas.web.uploads import reading_form, safe_filename
+from ganvas.web.views import build_state
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"])
 SIZES_PX = (32, 2048)

@@ -26,11 +26,12 @@ from ganvas.inversion.alignment import crop_for_generator
 from ganvas.session.session import Session
 from ganvas.training.style.teach import StyleConfig, StyleProgress, teach_style
 from ganvas.web.jobs import Job
-from ganvas.web.open_photo import OpenPhoto, build_state
+from ganvas.web.open_photo import OpenPhoto
 from ganvas.web.routes.common import OpenPhotoDep, StudioDep, describe_job, require_idle_session, run_on_device
 from ganvas.web.routes.sessions import RequestBody
 from ganvas.web.studio import Studio, finish
 from ganvas.web.uploads import reading_form
+from ganvas.web.views import build_state
 
 router = APIRouter(prefix="/api", tags=["tools"])
 MASK_PIXELS = 40_000_000

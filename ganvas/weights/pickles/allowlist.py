@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,43 +15,11 @@ import torch
 from ganvas.errors import UnknownWeights, UnsafeWeights, WeightsError
 from ganvas.weights.pickles import tensors
 from ganvas.weights.pickles.limits import ReadLimits
+from ganvas.weights.pickles.records import PLACEHOLDER_TENSOR, Deferred, Global, Record
 from ganvas.weights.pickles.tensors import Storage
 
 if TYPE_CHECKING:
     from ganvas.weights.pickles.unpickle import PickleReader
-
-
-@dataclass(eq=False)
-class Record:
-    """An object of the file as data: the name of its class, what it was made from and its state; nothing was run."""
-
-    class_name: str
-    state: Any = None
-    args: tuple[Any, ...] = ()
-
-    def child_nodes(self) -> tuple[object, ...]:
-        """What is inside."""
-        return self.state, self.args
-
-
-@dataclass(frozen=True)
-class Global:
-    """A name that the file asked for and that is allowed; only a name."""
-
-    name: str
-
-
-@dataclass(eq=False)
-class Deferred:
-    """A dtype or an array that the next BUILD completes; `slots` are the memo entries that wait for it."""
-
-    kind: str  # "dtype" or "array"
-    code: Any = None
-    order: str = "="
-    slots: list[int] = field(default_factory=list)
-
-
-PLACEHOLDER_TENSOR = Global("a tensor whose numbers come later in the file")
 
 
 def as_dict(reader: PickleReader, *args: Any) -> dict[Any, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ganvas.errors import BrokenWeights, UnknownWeights
 from ganvas.weights.contents import FileContents
-from ganvas.weights.pickles.allowlist import Record
+from ganvas.weights.pickles.records import Record
 
 _MAX_DEPTH = 30  # modules inside modules; published networks have up to 8
 _MAX_TENSORS = 20_000

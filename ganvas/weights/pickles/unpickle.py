@@ -19,18 +19,9 @@ from typing import Any
 import torch
 
 from ganvas.weights.pickles import tensors
-from ganvas.weights.pickles.allowlist import (
-    CALLS,
-    DICTS,
-    RECORD,
-    Deferred,
-    Global,
-    Record,
-    as_dict,
-    complete_deferred,
-    resolve_global,
-)
+from ganvas.weights.pickles.allowlist import CALLS, DICTS, RECORD, as_dict, complete_deferred, resolve_global
 from ganvas.weights.pickles.limits import ReadLimits, check_tree
+from ganvas.weights.pickles.records import Deferred, Global, Record
 from ganvas.weights.pickles.tensors import Storage
 
 LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the pickled number 0x1950a86a20f9469cfc6c

@@ -20,7 +20,6 @@ from torch import Tensor
 from ganvas.errors import UnknownWeights
 from ganvas.models.protocol import Network
 from ganvas.weights.contents import FileContents
-from ganvas.weights.pickles.allowlist import Record
 from ganvas.weights.pickles.modules import (
     attribute,
     choose_network,
@@ -31,6 +30,7 @@ from ganvas.weights.pickles.modules import (
     taps,
     tensor_shape,
 )
+from ganvas.weights.pickles.records import Record
 from ganvas.weights.readers.state_dict import add_facts, format_names, load_state_dict_checked
 
 _NUM_MEAN = 10_000  # mapped z for a new w_avg, as the projectors of the papers take

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ganvas.errors import BrokenWeights, UnknownWeights, UnsafeWeights
 from ganvas.models.mobilestylegan import PLANES, MobileStyleGANConfig, MobileStyleGANGenerator
-from ganvas.models.protocol import latents_from_seeds
+from ganvas.models.seeds import latents_from_seeds
 from ganvas.ops.equalized import LRELU_SLOPE
 from ganvas.weights.contents import FileContents
 

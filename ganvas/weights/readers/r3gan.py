@@ -19,7 +19,6 @@ from torch import Tensor
 from ganvas.errors import UnknownWeights
 from ganvas.models.protocol import Network
 from ganvas.weights.contents import FileContents
-from ganvas.weights.pickles.allowlist import Record
 from ganvas.weights.pickles.modules import (
     choose_network,
     compare,
@@ -29,6 +28,7 @@ from ganvas.weights.pickles.modules import (
     taps,
     tensor_shape,
 )
+from ganvas.weights.pickles.records import Record
 from ganvas.weights.readers.state_dict import add_facts, load_state_dict_checked
 
 

@@ -13,8 +13,8 @@ from ganvas.errors import UnknownWeights
 from ganvas.models import FAMILIES
 from ganvas.weights.contents import FileContents
 from ganvas.weights.open_file import largest_state_dict
-from ganvas.weights.pickles.allowlist import Record
 from ganvas.weights.pickles.modules import choose_network
+from ganvas.weights.pickles.records import Record
 from ganvas.weights.readers.state_dict import empty_state_dict, format_names
 
 # What a file of that kind is called, and patterns of names it has; all must be there.

@@ -18,7 +18,8 @@ from ganvas.training.engine.distributed import (
     init_distributed,
     sum_over_processes,
 )
-from ganvas.training.engine.run_folder import read_log, read_run_state
+from ganvas.training.engine.run_folder import read_log
+from ganvas.training.engine.run_list import read_run_state
 from ganvas.training.engine.state import read_state
 from ganvas.training.generator.train import train
 from tests.training import tiny

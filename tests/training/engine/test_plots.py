@@ -11,19 +11,11 @@ from PIL import Image
 
 import ganvas
 from ganvas.errors import BadImage, MissingExtra
-from ganvas.models.protocol import latents_from_seeds
+from ganvas.models.seeds import latents_from_seeds
 from ganvas.training.engine import line_chart
 from ganvas.training.engine.line_chart import CURVE_COLOURS, HEIGHT_PX, WIDTH_PX, Curve, Panel
-from ganvas.training.engine.plots import (
-    TensorBoard,
-    events_of,
-    open_tensorboard,
-    panels_of,
-    plot_log,
-    read_log_rows,
-    write_sheet,
-    write_walk,
-)
+from ganvas.training.engine.plots import events_of, panels_of, plot_log, read_log_rows, write_sheet, write_walk
+from ganvas.training.engine.tensorboard import TensorBoard, open_tensorboard
 
 BLUE, ORANGE = CURVE_COLOURS[:2]
 

@@ -9,15 +9,9 @@ import torch
 import ganvas
 from ganvas.editing.stylise import apply_style, load_style, save_style
 from ganvas.errors import BadConfig, BadImage, Stopped
-from ganvas.training.style.teach import (
-    StyleConfig,
-    StyleLearner,
-    _StyleTrainer,
-    colour_distance,
-    rgb_to_luma,
-    structure_distance,
-    teach_style,
-)
+from ganvas.training.style.learner import StyleLearner
+from ganvas.training.style.losses import colour_distance, rgb_to_luma, structure_distance
+from ganvas.training.style.teach import StyleConfig, _StyleTrainer, teach_style
 from tests.contracts import TINY, wake
 
 QUICK = StyleConfig(steps=16, px=16, from_px=8, lr=0.02, mixing=0.5, structure=0.1, effort="fast")
@@ -150,7 +144,7 @@ def test_large_weights_learn_as_thin_factors_that_fit_a_file():
 
 
 def test_thin_factors_learn_too(monkeypatch):
-    monkeypatch.setattr("ganvas.training.style.teach.MAX_NUMBERS", 40_000)
+    monkeypatch.setattr("ganvas.training.style.learner.MAX_NUMBERS", 40_000)
     monkeypatch.setattr(StyleLearner.__init__, "__kwdefaults__", {"max_numbers": 40_000})
     G = tiny(channel_base=16 * 96, channel_max=96)
     style = taught(G)

@@ -12,11 +12,12 @@ from ganvas.images.files import read_image
 from ganvas.images.photo import Photo
 from ganvas.training import losses
 from ganvas.training.engine.config_base import apply_settings
-from ganvas.training.engine.run_folder import list_runs, read_log, read_run_state
+from ganvas.training.engine.run_folder import read_log
+from ganvas.training.engine.run_list import list_runs, read_run_state
 from ganvas.training.engine.state import read_state
-from ganvas.training.translator.config import (
+from ganvas.training.translator.config import TranslatorConfig
+from ganvas.training.translator.presets import (
     TRANSLATOR_PRESETS,
-    TranslatorConfig,
     choose_translator_preset,
     find_translator_preset,
     resize_config,

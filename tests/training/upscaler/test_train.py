@@ -12,15 +12,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import ganvas
-from ganvas.datasets.sr_pairs import PhotoDataset
+from ganvas.datasets.sr_pairs import PhotoDataset, bicubic_downscale
 from ganvas.errors import BadConfig, BadInput, GanvasError, Stopped
 from ganvas.models.srvgg import SRVGG, SRVGGConfig
 from ganvas.training.engine.config_base import apply_settings
 from ganvas.training.engine.distributed import init_distributed
-from ganvas.training.engine.run_folder import list_runs, read_log
+from ganvas.training.engine.run_folder import read_log
+from ganvas.training.engine.run_list import list_runs
 from ganvas.training.engine.state import read_state
-from ganvas.training.upscaler import train as loop, trainer as benches
-from ganvas.training.upscaler.config import UPSCALER_PRESETS, UpscalerConfig, find_upscaler_preset
+from ganvas.training.upscaler import snapshots, train as loop, trainer as benches
+from ganvas.training.upscaler.config import UpscalerConfig
+from ganvas.training.upscaler.presets import UPSCALER_PRESETS, find_upscaler_preset
 from ganvas.training.upscaler.train import train_upscaler
 from ganvas.weights.checkpoint import save
 
@@ -93,8 +95,8 @@ def test_photos_that_were_kept_back_come_out_better_than_from_the_start():
     found = next(line for line in reversed(done.log) if "psnr" in line)
     _, kept = PhotoDataset.of(photos(12)).split(2)
     truths = [kept.whole(i) for i in range(2)]
-    repeated = [loop.bicubic_downscale(truth, 2).repeat(2, axis=0).repeat(2, axis=1) for truth in truths]
-    start = loop.compute_sr_metrics(repeated, truths, 2)
+    repeated = [bicubic_downscale(truth, 2).repeat(2, axis=0).repeat(2, axis=1) for truth in truths]
+    start = snapshots.compute_sr_metrics(repeated, truths, 2)
     assert found["psnr"] > start["psnr"] + 0.5 and found["ssim"] > start["ssim"] + 0.03
     losses = [line["pixel"] for line in done.log if "pixel" in line]
     assert losses[-1] < losses[0]
@@ -199,7 +201,7 @@ def test_what_comes_out_upscales_and_lists(tmp_path):
     (listed,) = list_runs(tmp_path / "runs")
     assert (listed.status, listed.preset, listed.kimg) == ("finished", "mine", 0.012)
     sheet = Image.open(next(folder.glob("fakes-*.jpg")))
-    assert sheet.width > 4 * loop.SHEET_CROP_PX
+    assert sheet.width > 4 * snapshots.SHEET_CROP_PX
     report = (folder / "report.html").read_text()
     assert "ganvas upscale -i small.jpg" in report and "beside bicubic" in report
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from ganvas.errors import BadConfig, FetchError, GanvasError, Stopped
-from ganvas.weights.catalogue import catalogue, sources, store
-from ganvas.weights.catalogue.catalogue import ENTRIES, CatalogueEntry, LicenceChain
+from ganvas.weights.catalogue import catalogue, entries, sources, store
+from ganvas.weights.catalogue.entries import ENTRIES, CatalogueEntry, LicenceChain
 from ganvas.weights.catalogue.sources import BundledSource, Member, StoredFile, UrlSource, WheelSource
 
 WEIGHTS = b"weights " * 1000
@@ -434,7 +434,7 @@ def test_the_first_entries_are_there():
 def test_every_entry_is_complete_and_honest(name):
     entry = ENTRIES[name]
     assert entry.name == name
-    assert entry.task in catalogue.TASKS
+    assert entry.task in entries.TASKS
     assert "\n" not in entry.about and 5 < len(entry.about) < 120
     assert all(vars(entry.pedigree).values())
     assert entry.restricted == (entry.licence == "non-commercial")
@@ -451,7 +451,7 @@ def test_every_entry_is_complete_and_honest(name):
         catalogue.verify(name)
     else:
         assert entry.source.url.startswith("https://")
-        assert entry.checked == catalogue.UNVERIFIED
+        assert entry.checked == entries.UNVERIFIED
 
 
 def test_no_two_sources_share_a_folder():
@@ -482,7 +482,7 @@ def test_what_ships_and_is_gone_is_said_so(monkeypatch, tmp_path):
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if entry.checked != catalogue.UNVERIFIED])
+@pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if entry.checked != entries.UNVERIFIED])
 def test_a_checked_entry_can_be_fetched_loaded_and_run(name, monkeypatch):
     import torch
 

@@ -13,9 +13,9 @@ import torch
 
 from ganvas.errors import BrokenWeights, UnknownWeights
 from ganvas.weights.open_file import open_file
-from ganvas.weights.pickles.allowlist import Record
 from ganvas.weights.pickles.archives import read_npy
 from ganvas.weights.pickles.limits import ReadLimits
+from ganvas.weights.pickles.records import Record
 from ganvas.weights.pickles.unpickle import unpickle
 
 

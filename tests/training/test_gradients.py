@@ -7,14 +7,9 @@ from torch import nn
 
 from ganvas.errors import BadConfig, BadInput
 from ganvas.models import FAMILIES, build
-from ganvas.training.steady import (
-    apply_style_mixing,
-    clean_gradients,
-    freeze_discriminator,
-    gradient_norm,
-    layers_in_order,
-    split_batch,
-)
+from ganvas.training.freeze_d import freeze_discriminator, layers_in_order
+from ganvas.training.gradients import clean_gradients, gradient_norm, split_batch
+from ganvas.training.style_mixing import apply_style_mixing
 from tests.contracts import TINY
 
 STYLE = {"img_resolution": 16, "channel_base": 64, "channel_max": 8}

@@ -1,10 +1,9 @@
-"""What keeps a run on its feet: clean gradients, frozen layers, mixed styles, batches in portions."""
+"""FreezeD: the first layers of a discriminator stay as they are while it learns from few pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -12,58 +11,6 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ganvas.errors import BadConfig, BadInput
-from ganvas.models.protocol import Generator
-
-MAX_GRADIENT = 1e5  # what an infinite gradient becomes
-
-
-@torch.no_grad()
-def clean_gradients(params: Iterable[nn.Parameter]) -> int:
-    """Before an optimiser's step: NaN in a gradient becomes 0, ±infinity ±1e5; how many entries were so.
-
-    One bad sample then costs one odd step instead of the run. A count that stays above 0 is a matter for a watchdog.
-
-    Source: what StyleGAN2-ADA and its descendants do at each step; none of them counts.
-    """
-    gradients = [p.grad for p in params if p.grad is not None]
-    if not gradients or bool(_norms(gradients).isfinite().all()):
-        return 0
-    bad = sum(int(g.isfinite().logical_not().sum()) for g in gradients)
-    for gradient in gradients:
-        torch.nan_to_num(gradient, nan=0.0, posinf=MAX_GRADIENT, neginf=-MAX_GRADIENT, out=gradient)
-    return bad
-
-
-@torch.no_grad()
-def gradient_norm(params: Iterable[nn.Parameter]) -> float:
-    """The Euclidean norm of all gradients together; 0 where there are none."""
-    gradients = [p.grad for p in params if p.grad is not None]
-    return float(_norms(gradients).cpu().double().norm()) if gradients else 0.0
-
-
-def _norms(gradients: list[Tensor]) -> Tensor:
-    """The norm of each gradient, in float32 at least: [len(gradients)]."""
-    return torch.stack([norm.float() for norm in torch._foreach_norm(gradients)])
-
-
-def split_batch(batch: int, largest: int) -> list[slice]:
-    """Cut a batch into as few portions as keep each at `largest` or below, as even as can be: gradient accumulation.
-
-    Each portion's loss is summed over its pictures and divided by `batch`, never by its own size; the gradients of
-    all portions then add up to those of the whole batch.
-
-    Raises:
-        BadConfig: a number below 1.
-    """
-    if batch < 1 or largest < 1:
-        raise BadConfig(f"portions takes a batch and a largest portion of 1 or more, got {batch} and {largest}")
-    count = -(-batch // largest)
-    edges = [batch * k // count for k in range(count + 1)]
-    return [slice(a, b) for a, b in pairwise(edges)]
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# FreezeD
 
 
 def freeze_discriminator(D: nn.Module, layers: int, *, img: Tensor | None = None) -> list[str]:
@@ -169,39 +116,3 @@ def _preserve_modes(net: nn.Module) -> Iterator[None]:
             module.training = training
         for p, flag in learning.items():
             p.requires_grad_(flag)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Style mixing
-
-
-def apply_style_mixing(
-    G: Generator, z: Tensor, c: Tensor | None = None, prob: float = 0.9, *, rng: torch.Generator
-) -> Tensor:
-    """Latents for training: some pictures take their later rows from a second z, so that rows learn to stand alone.
-
-    Args:
-        G: a generator; one with a single row (num_ws = 1) has nothing to mix.
-        z: [N, z_dim].
-        c: [N, c_dim] labels, the same for both latents.
-        prob: share of pictures that are mixed; each at its own row, from 1 to num_ws − 1.
-        rng: draws the second z, who is mixed, and where.
-
-    Returns:
-        ws [N, num_ws, w_dim]; row 0 always comes from z.
-
-    Raises:
-        BadConfig: prob is not a probability.
-
-    Source: Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks", section 3.1.
-    """
-    if not 0 <= prob <= 1:
-        raise BadConfig(f"the share of mixed styles is from 0 to 1, got {prob}")
-    ws = G.mapping(z, c)
-    if prob == 0 or G.num_ws == 1:
-        return ws
-    other = torch.randn(z.shape, generator=rng, device=rng.device).to(z)
-    row = torch.randint(1, G.num_ws, (len(z), 1), generator=rng, device=rng.device)
-    mixed = torch.rand(len(z), 1, generator=rng, device=rng.device) < prob
-    second = (torch.arange(G.num_ws, device=rng.device) >= row) & mixed  # [N, num_ws]
-    return torch.where(second[:, :, None].to(ws.device), G.mapping(other, c), ws)

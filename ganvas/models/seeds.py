@@ -1,0 +1,71 @@
+"""Seeds → z → ws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas.errors import BadConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def map_seeds(G: Any, seeds: list[int], *, trunc: float, label: int | None) -> Tensor:
+    """ws [len(seeds), num_ws, w_dim] of everybody's seeds.
+
+    Raises:
+        BadConfig: a class for an unconditional generator, none for a conditional one, or one that does not exist.
+    """
+    pass
+
+    return map_z(G, latents_from_seeds(seeds, G.z_dim), trunc=trunc, label=label)
+
+
+def map_z(G: Any, z: Tensor, *, trunc: float, label: int | None) -> Tensor:
+    """ws [N, num_ws, w_dim] of z [N, z_dim]; errors as `map_seeds`."""
+    import torch
+
+    with torch.no_grad():
+        return G.mapping(z, _one_hot(G, label, len(z)), truncation_psi=trunc)
+
+
+def _one_hot(G: Any, label: int | None, count: int) -> Tensor | None:
+    import torch
+
+    from ganvas.errors import BadConfig
+
+    if G.c_dim == 0:
+        if label is not None:
+            raise BadConfig("this generator has no classes: leave --class out")
+        return None
+    if label is None or not 0 <= label < G.c_dim:
+        raise BadConfig(f"this generator has classes 0 to {G.c_dim - 1}: choose one with --class")
+    return torch.eye(G.c_dim)[label].expand(count, -1)
+
+
+def latents_from_seeds(seeds: Iterable[int], z_dim: int, *, device: torch.device | str = "cpu") -> Tensor:
+    """The z that everybody's galleries mean by a seed: numpy.random.RandomState(seed).randn(1, z_dim).
+
+    Args:
+        seeds: whole numbers, 0 … 2**32 − 1.
+        z_dim: of the generator.
+
+    Returns:
+        [len(seeds), z_dim] float32.
+
+    Raises:
+        BadConfig: a seed outside the range, or none at all.
+    """
+    rows = []
+    for seed in seeds:
+        if not 0 <= seed < 2**32:
+            raise BadConfig(f"a seed is a whole number from 0 to {2**32 - 1}, got {seed}")
+        rows.append(np.random.RandomState(seed).randn(1, z_dim))
+    if not rows:
+        raise BadConfig("at least one seed is needed, got none")
+    return torch.from_numpy(np.concatenate(rows)).to(device, torch.float32)

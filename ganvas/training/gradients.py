@@ -1,0 +1,58 @@
+"""Gradients of a step: cleaned, measured, in portions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from ganvas.errors import BadConfig
+
+MAX_GRADIENT = 1e5  # what an infinite gradient becomes
+
+
+@torch.no_grad()
+def clean_gradients(params: Iterable[nn.Parameter]) -> int:
+    """Before an optimiser's step: NaN in a gradient becomes 0, ±infinity ±1e5; how many entries were so.
+
+    One bad sample then costs one odd step instead of the run. A count that stays above 0 is a matter for a watchdog.
+
+    Source: what StyleGAN2-ADA and its descendants do at each step; none of them counts.
+    """
+    gradients = [p.grad for p in params if p.grad is not None]
+    if not gradients or bool(_norms(gradients).isfinite().all()):
+        return 0
+    bad = sum(int(g.isfinite().logical_not().sum()) for g in gradients)
+    for gradient in gradients:
+        torch.nan_to_num(gradient, nan=0.0, posinf=MAX_GRADIENT, neginf=-MAX_GRADIENT, out=gradient)
+    return bad
+
+
+@torch.no_grad()
+def gradient_norm(params: Iterable[nn.Parameter]) -> float:
+    """The Euclidean norm of all gradients together; 0 where there are none."""
+    gradients = [p.grad for p in params if p.grad is not None]
+    return float(_norms(gradients).cpu().double().norm()) if gradients else 0.0
+
+
+def _norms(gradients: list[Tensor]) -> Tensor:
+    """The norm of each gradient, in float32 at least: [len(gradients)]."""
+    return torch.stack([norm.float() for norm in torch._foreach_norm(gradients)])
+
+
+def split_batch(batch: int, largest: int) -> list[slice]:
+    """Cut a batch into as few portions as keep each at `largest` or below, as even as can be: gradient accumulation.
+
+    Each portion's loss is summed over its pictures and divided by `batch`, never by its own size; the gradients of
+    all portions then add up to those of the whole batch.
+
+    Raises:
+        BadConfig: a number below 1.
+    """
+    if batch < 1 or largest < 1:
+        raise BadConfig(f"portions takes a batch and a largest portion of 1 or more, got {batch} and {largest}")
+    count = -(-batch // largest)
+    edges = [batch * k // count for k in range(count + 1)]
+    return [slice(a, b) for a, b in pairwise(edges)]
