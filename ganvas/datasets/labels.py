@@ -63,7 +63,7 @@ def find_labels(source: ImageSource, spec: str | Path | None, *, films: Sequence
     """What the pictures of a source are, as `open_image_dataset` takes it.
 
     Args:
-        wanted: None = what dataset.json says, if there is one; "none"; "folders" = the names of the sub-folders;
+        spec: None = what dataset.json says, if there is one; "none"; "folders" = the names of the sub-folders;
             or a CSV file, "FILE.csv" or "FILE.csv:COLUMN".
         films: videos that are to have labels as well.
 

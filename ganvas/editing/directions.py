@@ -109,7 +109,7 @@ def move_along_direction(
 
 
 def style_shift(direction: Direction, amount: float, generator: Any, *, layers: Iterable[int] | None = None) -> Tensor:
-    """What a direction of space "s" adds to the styles: [S], for `ganvas.editing.style_space.paint`.
+    """What a direction of space "s" adds to the styles: [S], for `ganvas.editing.style_space.synthesize_with_shift`.
 
     Args:
         direction: of this generator, in space "s".

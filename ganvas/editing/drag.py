@@ -73,7 +73,7 @@ class Drag:
     """A drag that was done: what it was asked, and how it moved the latent.
 
     Points are (x, y) in sides of the crop. `offset` is what is added to the first `rows` rows of ws, as
-    `ganvas.editing.mix.latent_text` writes it: so it is replayed at once and to the bit. On another photo, or after
+    `ganvas.editing.mix.encode_latent` writes it: so it is replayed at once and to the bit. On another photo, or after
     another step before it, the same offset is added; nothing is searched again (pull the points anew for that).
     """
 

@@ -41,7 +41,7 @@ class EditedLatents(NamedTuple):
     """What latent steps came to: latents, and what they are to be painted with."""
 
     ws: Tensor
-    shift: Tensor | None = None  # of the style channels: `ganvas.editing.style_space.paint`
+    shift: Tensor | None = None  # of the style channels: `ganvas.editing.style_space.synthesize_with_shift`
     styles: tuple[tuple[Style, float], ...] = ()  # taught to the generator, each with its strength
 
     @property

@@ -50,7 +50,7 @@ def align_crop(
     Args:
         photo: any.
         aligned: True = a face, upright and cut as FFHQ's are; False = the middle square.
-        found: an inversion that knows its square.
+        inversion: an inversion that knows its square.
         face: which face, 1 = the largest; None = the largest.
         finder: a FaceFinder to use; None = one with the catalogue's weights.
 
@@ -117,7 +117,7 @@ def find_reference(
         photo: a Photo or a file; a .npz that `Inversion.save` wrote is taken as it is.
         generator: any that keeps the protocol.
         align, face, finder: see `align_crop`.
-        effort, seed, eyes, on_step: see `ganvas.inversion.optimise.invert`.
+        effort, seed, extractor, on_step: see `ganvas.inversion.optimise.invert`.
 
     Raises:
         BadLatent: an inversion that was made with another generator. NoFace, BadImage: see `crop_for_generator`.

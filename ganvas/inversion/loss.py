@@ -72,7 +72,7 @@ class ReconstructionLoss:
         return loss
 
     def feature_distance(self, img: Tensor) -> Tensor:
-        """The perceptual distance to the target at img's size; needs `eyes`."""
+        """The perceptual distance to the target at img's size; needs an extractor."""
         assert self.extractor is not None
         size = img.shape[3]
         if size not in self._target_features:

@@ -106,7 +106,7 @@ def invert(
         effort: "fast", "standard" or "best": which stages, and how many steps each.
         c: [1, c_dim], the label for a conditional generator.
         seed: of whatever is random: the candidates to start from, and a generator's own noise.
-        eyes: EfficientNet-Lite0, for a perceptual term; None = differences of neighbouring pixels stand in.
+        extractor: EfficientNet-Lite0, for a perceptual term; None = differences of neighbouring pixels stand in.
         embedder: img [N, 3, H, W] → [N, E]; adds an identity term while the latent is searched.
         max_sec: a limit; where the steps would take longer, each stage gets its share of the time and fewer steps.
         on_step: called with (step, steps in all, picture so far [1, C, px, px]). Returning True stops: the result then
@@ -114,7 +114,7 @@ def invert(
             with what was found so far as its `state`.
         resume: an unfinished Inversion of the same picture, generator and effort.
         stages: stages of one's own instead of the effort's.
-        likeness: how much pixels, features and identity count; for drawings, say, LikenessConfig(features=0).
+        loss_config: weights of the terms; for drawings, say, ReconstructionLossConfig(features=0).
 
     Returns:
         An Inversion with its figures, measured on the full picture in float32.
@@ -200,7 +200,7 @@ class _Search:
         return ws[[distances.index(min(distances))]].clone()
 
     def run(self, inversion: Inversion, max_sec: float | None, on_step: OnInversionStep | None) -> Inversion:
-        """Go through the stages from where `found` stands."""
+        """Go through the stages from where `inversion` stands."""
         started, before_sec = time.monotonic(), inversion.figures.get("seconds", 0.0)
         self.stage, self.step, self.moments = inversion.stage, inversion.step, inversion.moments
         self.model = copy.deepcopy(with_delta(self.original, inversion.delta))

@@ -45,7 +45,7 @@ def evaluate(
         metrics: any of `METRICS`.
         num: fake pictures (for ppl: places), and at most as many real ones.
         seed: of the latents, and of the choice of real pictures.
-        eyes: `efficientnet_extractor()`.
+        extractor: `efficientnet_extractor()`.
         cache: a folder for the data's statistics; used where fd is measured without kid and pr.
         on_step: called as (stage, done, total).
 

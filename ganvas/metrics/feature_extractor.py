@@ -33,7 +33,7 @@ OnExtractStep = Callable[[int, int], object]  # (pictures done, pictures in all)
 
 
 class DatasetLike(Shape):
-    """What this room expects of a data set; `ganvas.datasets.open_pictures` returns one."""
+    """What this room expects of a data set; `ganvas.datasets.open_image_dataset` returns one."""
 
     fingerprint: str
 

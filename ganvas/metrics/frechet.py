@@ -263,14 +263,14 @@ def fd_effnet(
     reference: Statistics | None = None,
     on_step: OnExtractStep | None = None,
 ) -> MetricResult:
-    """How far a generator's pictures are from the data: Fréchet distance on `eyes`' features.
+    """How far a generator's pictures are from the data: Fréchet distance on the features of `extractor`.
 
     Args:
         G: the generator; see `fake_features` for how it is run.
         pictures: the data.
         num: fake pictures, and at most as many real ones.
         seed: of the latents, and of the choice of real pictures.
-        eyes: `efficientnet_extractor()`.
+        extractor: `efficientnet_extractor()`.
         reference: `real_statistics` of the data, so that they are measured once a run; None = measure them now.
 
     Raises:

@@ -415,8 +415,8 @@ class FastGANDiscriminator(PlainDiscriminator):
         Args:
             img: [N, img_channels, R, R] in [-1, 1].
             c: [N, c_dim] labels of a conditional discriminator.
-            small: [N, img_channels, small_px, small_px], the generator's own small picture (`both`); None = img made
-                smaller, which is right for real ones.
+            small: [N, img_channels, small_px, small_px], the generator's own small picture (of
+                `synthesize_both_sizes`); None = img made smaller, which is right for real ones.
 
         Returns:
             logits [N, 50]: 5 × 5 patches of the full picture, then 5 × 5 of the small one; positive = real.
@@ -450,7 +450,7 @@ class FastGANDiscriminator(PlainDiscriminator):
         return self._logits(full, tiny, c), reconstruction
 
     def targets(self, img: Tensor, *, small: Tensor | None = None, quadrant: int = 0) -> Reconstruction:
-        """What the decoders should give back of img [N, img_channels, R, R]; the arguments of `judge_and_rebuild`."""
+        """What the decoders should give back of img [N, img_channels, R, R]; see `forward_with_reconstruction`."""
         self.check_img(img)
         small = pool_to(img, self.small_px) if small is None else small
         crop = _quarter(img, quadrant)

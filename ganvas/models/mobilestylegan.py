@@ -350,7 +350,7 @@ class MobileStyleGANGenerator(GeneratorModule):
         return F.avg_pool2d(img, drawn_px // px) if drawn_px > px else img
 
     def synthesize_downscaled(self, ws: Tensor, px: int, *, precision: str = "exact") -> Tensor:
-        """See `GeneratorModule.averaged`; to half the size or less without ever making the large picture."""
+        """See `GeneratorModule.synthesize_downscaled`; to half the size or less without making the large one."""
         half = self.img_resolution // 2
         if px > half or half % px:
             return super().synthesize_downscaled(ws, px, precision=precision)

@@ -96,7 +96,7 @@ def kaiser_beta(attenuation_db: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Resampler:
-    """Between a small and a large grid: `grow` and `shrink`, each the transpose of the other.
+    """Between a small and a large grid: `upsample` and `downsample`, each the transpose of the other.
 
         grow:    large[o] = Σ_i small[i] · f[o + offset − factor·i]
         shrink:  small[i] = Σ_o large[o] · f[o + offset − factor·i]
@@ -362,7 +362,7 @@ class _Forward(torch.autograd.Function):
 
 
 class _Derivative(torch.autograd.Function):
-    """`linearised` or `transposed` at x: linear in v, and without slope in x, as the leaky ReLU is piecewise linear."""
+    """`jvp` or `vjp` at x: linear in v, and without slope in x, as the leaky ReLU is piecewise linear."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, v: Tensor, layer: _FilteredLReLU, vjp: bool) -> Tensor:

@@ -54,7 +54,7 @@ def open_session(
         max_sec: stop the search after this long and go on with what was found.
         on_step: called with (step, steps in all, picture so far); returning True stops the search.
         finder: a FaceFinder to use; None = one with the catalogue's weights.
-        eyes: EfficientNet-Lite0, where the caller has it at hand; None = the catalogue's, where it is on this computer.
+        extractor: EfficientNet-Lite0; None = the catalogue's, where it is on this computer.
 
     Raises:
         NoFace: none in the photo, or no such number.

@@ -739,7 +739,7 @@ class SeedSession(Session):
 
     @torch.no_grad()
     def preview_photo(self, *, longest_px: int) -> Tensor:
-        """The edited picture, quickly; see `Session.on_screen`."""
+        """The edited picture, quickly; see `Session.preview_photo`."""
         if self._is_rendered:
             return super().preview_photo(longest_px=longest_px)
         img = self.preview(resolution=min(longest_px, self.generator.img_resolution))

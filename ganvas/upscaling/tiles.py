@@ -40,7 +40,7 @@ OnUpscaleStep = Callable[[int, int], Any]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UpscaleJob:
-    """A picture and all that is done to make it larger; `piece` computes any rectangle of the result."""
+    """A picture and all that is done to make it larger; `compute_box` computes any rectangle of the result."""
 
     img: Tensor  # [1, C, H, W] in [-1, 1]
     net: Any  # an Upscaler

@@ -230,7 +230,7 @@ def clamp_alpha_to_neighbours(alpha_band: Tensor, alpha: Tensor, *, top: int, he
     ground.
 
     Args:
-        veil: [1, 1, rows, width], a band of the result.
+        alpha_band: [1, 1, rows, width], a band of the result.
         alpha: [1, 1, H, W] in [0, 1], of the picture before.
         top: the row of the result at which the band begins.
         height: of the whole result.

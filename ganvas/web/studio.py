@@ -157,7 +157,7 @@ class Studio:
         """A photo from its bytes, with the faces in it.
 
         Raises:
-            BadImage, BadConfig, HTTPException: see `read_image`, `Shelf.find`, `enter`.
+            BadImage, BadConfig, HTTPException: see `read_image`, `ModelRegistry.find`, `add`.
         """
         project = read_project_file(data, upload_bytes=self.config.upload_bytes)
         if project is not None and data.startswith(ZIP_START):  # a session's file: there is no picture but the original

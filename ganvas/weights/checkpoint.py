@@ -178,7 +178,7 @@ def rebuild(contents: FileContents, *, network: str = "G_ema") -> Network:
     """The network of one of our files, in eval mode.
 
     Args:
-        found: for which `is_ours` holds.
+        contents: for which `is_ours` holds.
         network: "G_ema" or "G" for a generator, translator or upscaler, "D" for a discriminator.
 
     Raises:

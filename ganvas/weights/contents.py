@@ -5,7 +5,7 @@ A reader is a module `from_*.py` with two functions, asked in the order of `load
     fits(found: Found) -> bool                       cheap: looks at names and shapes only
     read(found: Found, *, network: str) -> Network   builds the model; raises WeightsError with what it saw
 
-Both see inert data whose tensors look into the memory-mapped file; `fill.fill(family, fields, tensors, who=…)` compares
+Both see inert data whose tensors look into the memory-mapped file; `load_state_dict_checked` compares
 names and shapes, builds, copies, and words the complaint when something does not fit.
 
 `network` is "G_ema", "G" or "D"; a file that holds only one network gives that one for "G_ema" and "G".

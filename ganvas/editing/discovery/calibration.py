@@ -67,7 +67,7 @@ def score_latents(
     """Scores of the pictures of latents, moved or not.
 
     Args:
-        generator, judge: who paints and who looks.
+        generator, scorer: who paints and who looks.
         ws: [N, num_ws, w_dim]; painted one by one, so that any number fits into memory.
         direction, amount: how to move them first.
         resolution: of an early exit, where the family has one.
@@ -104,7 +104,7 @@ def measure_response(
     """Move pictures along a direction and judge them at every amount.
 
     Args:
-        generator, judge, ws, resolution: as in `score_latents`.
+        generator, scorer, ws, resolution: as in `score_latents`.
         direction: to be measured.
         amounts: None = five steps from the direction's low to its high end.
         still: `score_latents(generator, judge, ws)`, where the caller has it.

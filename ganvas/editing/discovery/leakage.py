@@ -86,7 +86,7 @@ def measure_leakage(
     """What a judge sees move: every latent is painted twice a direction, moved up and down by `amount`.
 
     Args:
-        generator, judge, ws, resolution: as in `ganvas.editing.discovery.calibration.judged`.
+        generator, scorer, ws, resolution: as in `ganvas.editing.discovery.calibration.score_latents`.
         directions: to be measured.
         amount: of the move; the result is for amount 1.
         still: the same pictures judged unmoved, where the caller has them.

@@ -104,7 +104,7 @@ def write_direction_report(
         directions: to be measured.
         ws: [N, num_ws, w_dim]; the sheets show the first five.
         folder: made if it is not there.
-        judge: who scores the pictures; None = sheets and cards only.
+        scorer: who scores the pictures; None = sheets and cards only.
         resolution: of an early exit, where the family has one.
         on_step: called with (directions done, directions in all).
 

@@ -1,7 +1,7 @@
 """What watches over every training loop, whatever it trains: figures, watchdog, saving, showing, stopping.
 
-A loop reads: open the run, build the bench, then step after step between `at_work` and `after_step`, inside
-`to_the_end`. What differs from kind to kind (what comes of a run, which advice helps) a subclass of `Loop` says.
+A loop reads: open the run, build the bench, then step after step between `begin_step` and `after_step`, inside
+`finishing`. What differs from kind to kind (what comes of a run, which advice helps) a subclass of `Loop` says.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Loop:
     """Figures, watchdog, saving, showing: all that happens between steps and changes no number of a healthy run.
 
     Args:
-        bench: see `TrainerLike`.
-        gallery: see `SnapshotWriter`.
+        trainer: see `TrainerLike`.
+        snapshot_writer: see `SnapshotWriter`.
         on_step: called with a `TrainStatus` after every step; may raise Stopped.
         state: to go on from; None = a new run.
     """

@@ -39,7 +39,7 @@ RunStatus = Literal["running", "stopped", "finished", "failed"]
 
 
 class Budget(Protocol):
-    """How long a run goes on, and how often it saves and shows: what every kind of `Settings` has."""
+    """How long a run goes on, and how often it saves and shows: what every kind of `BaseTrainConfig` has."""
 
     @property
     def total_kimg(self) -> float: ...

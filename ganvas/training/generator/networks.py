@@ -57,7 +57,7 @@ class GANPair:
             )
         self.z_dim: int = G.z_dim  # type: ignore[assignment]
         self.rebuilds = isinstance(G, FastGANGenerator) and isinstance(D, FastGANDiscriminator)
-        self.judges_apart = isinstance(D, StyleGAN2Discriminator)  # see `judge_together`
+        self.judges_apart = isinstance(D, StyleGAN2Discriminator)  # see `discriminate_together`
         _check_labels(G, D, c_dim)
         self._synthesis = _synthesis_fn(G, compiled)
 

@@ -58,12 +58,12 @@ def train(
     """Let a generator and a discriminator learn from pictures.
 
     Args:
-        data: a folder or archive of pictures, `Pictures`, or a tensor [N, C, R, R]: uint8, or float in [-1, 1].
+        data: a folder or archive of pictures, `ImageDataset`, or a tensor [N, C, R, R]: uint8, or float in [-1, 1].
         generator, discriminator: any torch modules (see `pair.GANPair`), trained in place; None = built from config.
         config: what to do; None = `TrainConfig()`. Presets: `ganvas.training.generator.presets`.
         folder: of the run; an interrupted run in it goes on. None = nothing is written.
         init_from: weights to start from: a file or a catalogue name.
-        on_step: called with a `Status` after every step; may raise Stopped.
+        on_step: called with a `TrainStatus` after every step; may raise Stopped.
         device: "auto" (CUDA, MPS, else the CPU), "cpu", "cuda", …
         facts: what else should stand in run.json (JSON values).
 

@@ -65,7 +65,7 @@ class GeneratorTrainer(Trainer):
     Args:
         G, D: on the world's device.
         config: resolved.
-        pictures: `ganvas.datasets.Pictures`, or whatever has its length and its `batch`.
+        pictures: `ganvas.datasets.ImageDataset`, or whatever has its length and its `batch`.
         c_dim: of the labels that are used; 0 = none.
         world: of processes.
         run: where states and figures are kept.

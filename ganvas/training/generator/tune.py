@@ -69,13 +69,13 @@ def tune(
     """Look for better learning rates, penalty and augmentation than a preset's.
 
     Args:
-        pictures: `Pictures`.
+        pictures: `ImageDataset`.
         start: the preset; its other settings stay.
         minutes: for the whole search. The first trial gets its share of them; the others see as many pictures as that.
         trials: how many settings are tried.
         folder: gets trials.jsonl and tuned.json, which `ganvas train --preset` takes; None = nothing is written.
         base: the preset's name, for the file.
-        judge: a generator → a number to make small; None = FD-EffNet.
+        metric: a generator → a number to make small; None = FD-EffNet.
         on_trial: told of every trial that is done.
         on_step: told of every step of every trial.
         device: as `train`.

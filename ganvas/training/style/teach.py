@@ -110,7 +110,7 @@ def teach_style(
         generator: one with rows of styles (stylegan2, stylegan3, mobilestylegan); it is not changed.
         name: of the style.
         config: how.
-        eyes: EfficientNet-Lite0, for the perceptual part.
+        extractor: EfficientNet-Lite0, for the perceptual part.
         ws: latents of the examples, [1, num_ws, w_dim] each, where they are known; None = they are searched for.
         on_step: called after every step. Returning True, raising `Stopped`, or Ctrl-C ends the teaching: what was
             learnt so far is the result, marked as unfinished. A second Ctrl-C interrupts at once.

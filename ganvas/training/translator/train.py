@@ -54,7 +54,7 @@ def train_translator(
             two domains as tensors uint8 [N, 3, R, R] (or `ImageDataset`); of pairs, in the same order.
         config: what to do; None = `TranslatorConfig()`. Presets: `ganvas.training.translator.config`.
         folder: of the run; an interrupted run in it goes on. None = nothing is written.
-        on_step: called with a `Status` after every step; may raise Stopped.
+        on_step: called with a `TrainStatus` after every step; may raise Stopped.
         device: "auto" (CUDA, MPS, else the CPU), "cpu", "cuda", …
         facts: what else should stand in run.json (JSON values).
 

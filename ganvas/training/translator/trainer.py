@@ -96,7 +96,7 @@ class TranslatorTrainer(Trainer):
     Args:
         config: resolved.
         domains: to learn from.
-        kept: pictures that are only looked at; may be none.
+        held_out: pictures that are only looked at; may be none.
         world: one process.
         run: where states and figures are kept.
 

@@ -39,7 +39,7 @@ class UpscalerSnapshotWriter:
     """PSNR and SSIM of the photos that were kept back, a sheet of them, and the weights, whenever it is time.
 
     Args:
-        bench: of the run.
+        trainer: of the run.
         photos: to measure with; may be none.
     """
 

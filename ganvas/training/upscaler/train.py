@@ -67,7 +67,7 @@ def train_upscaler(
         valid: photos to measure with, as `data`; None = some of the data are kept back for that.
         folder: of the run; an interrupted run in it goes on. None = nothing is written.
         init_from: weights to start from, a file or a catalogue name; the network is then built as that one is.
-        on_step: called with a `Status` after every step; may raise Stopped.
+        on_step: called with a `TrainStatus` after every step; may raise Stopped.
         device: "auto" (CUDA, MPS, else the CPU), "cpu", "cuda", …
         facts: what else should stand in run.json (JSON values).
 

@@ -175,7 +175,7 @@ else:
 
 
 def _swap(new_folder: Path, folder: Path) -> None:
-    """Put `made` in the place of `folder`, which may be there and damaged."""
+    """Put `new_folder` in the place of `folder`, which may be there and damaged."""
     if folder.exists():
         old = new_folder.with_name(f"{new_folder.name}.old")
         shutil.rmtree(old, ignore_errors=True)

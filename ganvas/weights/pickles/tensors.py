@@ -65,11 +65,11 @@ def tensor(source: Storage, offset: object, size: object, stride: object, limits
     """A view of a storage.
 
     Args:
-        held: a storage with its data.
+        source: a storage with its data.
         offset: of the first number, counted in numbers.
         size: numbers along each axis.
         stride: numbers from one entry to the next along each axis.
-        intake: the file's account.
+        limits: the file's account.
 
     Raises:
         BrokenWeights: the view reaches beyond its storage, or is not made of whole numbers.

@@ -44,7 +44,7 @@ def unpickle(data: memoryview, limits: ReadLimits, *, persistent: Callable[[Any]
 
     Args:
         data: the pickle's bytes.
-        intake: the file's account.
+        limits: the file's account.
         persistent: what the file's own references ("persistent ids") stand for; None = there are none.
 
     Raises:

@@ -51,7 +51,7 @@ def read(
     """The network of the file.
 
     Args:
-        found: of a file that `fits`.
+        contents: of a file that `fits`.
         network: "G_ema" prefers the averaged weights (params_ema), "G" the plain ones (params); "D" for a
             discriminator file.
         scale: overrides what one enlarging step of an "old" or "mid" RRDBNet means (2 or 3).

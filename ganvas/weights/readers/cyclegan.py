@@ -37,7 +37,7 @@ def read(contents: FileContents, *, network: str = "G_ema") -> ResNetGenerator |
     """The network of the file.
 
     Args:
-        found: of a file that `fits`.
+        contents: of a file that `fits`.
         network: "G_ema" or "G" for a generator, "D" for a discriminator; a file holds one of the two, and the default
             "G_ema" gives either.
 

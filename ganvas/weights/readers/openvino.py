@@ -50,7 +50,7 @@ def read(contents: FileContents, *, network: str = "G_ema") -> MobileStyleGANGen
     """The generator of the folder.
 
     Args:
-        found: of a file that `fits`: either .xml; the other three files stand beside it.
+        contents: of a file that `fits`: either .xml; the other three files stand beside it.
         network: "G_ema" or "G", the same here.
 
     Raises:

@@ -89,7 +89,7 @@ def _generator(state: dict[str, Tensor], contents: FileContents, who: str) -> Ne
 
 
 def _generator_name(name: str) -> str:
-    """Theirs → ours; names that have no place here are left as they are, and `fill` complains about them."""
+    """Theirs → ours; unknown names are left as they are, and `load_state_dict_checked` complains about them."""
     if match := re.fullmatch(r"style\.(\d+)\.(weight|bias)", name):
         return f"mapping.fc{int(match[1]) - 1}.{match[2]}"
     if name == "input.input":
