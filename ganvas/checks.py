@@ -6,12 +6,10 @@ Nothing is mended here: no guessing of ranges, no silent cuts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
-from ganvas.errors import BadConfig, BadImage, BadLatent, BadMask
+from ganvas.errors import BadImage, BadLatent, BadMask
 
 
 def check_img(img: object, *, who: str, channels: int | None = 3) -> None:
@@ -96,14 +94,3 @@ def check_mask(mask: object, *, who: str, height: int, width: int) -> None:
     low, high = torch.aminmax(mask)
     if not (low >= 0 and high <= 1):
         raise BadMask(f"{who} expects mask values in [0, 1], got {low.item():.3g} to {high.item():.3g}.")
-
-
-def check_known(name: str, known: Iterable[str], *, what: str) -> None:
-    """`name` must be one of `known`.
-
-    Raises:
-        BadConfig: `unknown step 'mvoe'; known: mix, move, …`.
-    """
-    names = sorted(known)
-    if name not in names:
-        raise BadConfig(f"unknown {what} {name!r}; known: {', '.join(names)}")

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BadImage, GanvasError
+from ganvas.fields import check_known
 from ganvas.images.batch_paths import Task, check_fits, target_for
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo

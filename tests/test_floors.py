@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "ganvas"
 FLOORS = {
     "errors": 0,
-    "ops": 1, "checks": 1,
+    "ops": 1, "checks": 1, "fields": 1,
     "images": 2, "models": 2,
     "weights": 3, "datasets": 3,
     "features": 4,

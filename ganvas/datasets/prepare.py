@@ -21,7 +21,6 @@ import numpy as np
 from PIL import Image
 
 from ganvas import __version__
-from ganvas.checks import check_known
 from ganvas.datasets.cache import temporary_path
 from ganvas.datasets.duplicates import DuplicateIndex, ImageHash, hash_image
 from ganvas.datasets.folder import DATASET_JSON, VIDEO_SUFFIXES, ImageSource, Item
@@ -30,6 +29,7 @@ from ganvas.datasets.preprocess import Aligner, ImageFacts, ImagePreprocessor
 from ganvas.datasets.reading import digest_of, in_threads, open_source, reason
 from ganvas.datasets.video import estimate_frame_count, read_frames
 from ganvas.errors import BadImage, BadInput, MissingExtra, NoFace
+from ganvas.fields import check_known
 from ganvas.images.tensors import from_pixels
 
 DUPLICATES = ("near", "exact", "keep")

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image, ImageColor, JpegImagePlugin
 from torch import Tensor
 
-from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BadImage
+from ganvas.fields import check_known
 from ganvas.images.crop import Crop
 from ganvas.images.decode import decode_image
 from ganvas.images.photo import Photo

@@ -17,10 +17,10 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ganvas.checks import check_known
 from ganvas.editing.layers import check_layers
 from ganvas.editing.style_space import style_slices
 from ganvas.errors import BadConfig, BadLatent, BrokenWeights
+from ganvas.fields import check_known
 from ganvas.weights.checkpoint import write_atomically
 from ganvas.weights.open_file import open_file
 from ganvas.weights.readers.directions import ForeignDirection

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BadLatent
+from ganvas.fields import check_known
 
 if TYPE_CHECKING:
     pass

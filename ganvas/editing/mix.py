@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.checks import check_known
 from ganvas.editing.layers import PARTS, check_layers, rows_of
 from ganvas.errors import BadConfig, BadLatent
+from ganvas.fields import check_known
 from ganvas.models.seeds import latents_from_seeds
 
 if TYPE_CHECKING:

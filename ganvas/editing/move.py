@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from ganvas.checks import check_known
 from ganvas.editing.directions import SPACES, move_along_direction, project_out, style_shift
 from ganvas.errors import BadConfig
+from ganvas.fields import check_known
 
 if TYPE_CHECKING:
     pass

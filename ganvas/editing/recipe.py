@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ganvas.checks import check_known
 from ganvas.editing.drag import Drag
 from ganvas.editing.mix import Mix
 from ganvas.editing.move import Move
@@ -18,6 +17,7 @@ from ganvas.editing.regions import InRegion, Region, region_of, regions_of, unwr
 from ganvas.editing.step import LatentStep, step_from_dict, step_to_dict
 from ganvas.editing.stylise import Stylise
 from ganvas.errors import BadConfig
+from ganvas.fields import check_known
 from ganvas.weights.checkpoint import write_atomically
 
 _FORMAT = "ganvas-recipe-1"

@@ -26,9 +26,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.checks import check_known, check_mask
+from ganvas.checks import check_mask
 from ganvas.editing.step import EditContext, LatentStep
 from ganvas.errors import BadConfig, BadMask
+from ganvas.fields import check_known
 from ganvas.images.crop import Crop
 from ganvas.images.masks import brush, feather
 

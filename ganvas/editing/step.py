@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_c
 
 from torch import Tensor
 
-from ganvas.checks import check_known
 from ganvas.editing.directions import Direction
 from ganvas.errors import BadConfig
+from ganvas.fields import check_known
 
 if TYPE_CHECKING:
     from ganvas.editing.stylise import Style

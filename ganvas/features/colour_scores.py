@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.checks import check_img, check_known
+from ganvas.checks import check_img
+from ganvas.fields import check_known
 
 # Parts of the crop as shares of its side: top, bottom, left, right.
 HAIR = (0.03, 0.16, 0.34, 0.66)

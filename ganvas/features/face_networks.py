@@ -18,8 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ganvas.checks import check_img, check_known
+from ganvas.checks import check_img
 from ganvas.errors import BrokenWeights
+from ganvas.fields import check_known
 
 Scorer: TypeAlias = Callable[[Tensor], Tensor]
 

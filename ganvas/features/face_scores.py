@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganvas.checks import check_known
 from ganvas.features.colour_scores import COLOUR_SCORES, compute_colour_scores
 from ganvas.features.face_networks import EXPRESSIONS, crop_face, load_face_score_net
 from ganvas.features.landmark_scores import POSE_SCORES, Landmarks, LandmarkScorer
+from ganvas.fields import check_known
 
 NETWORK_SCORES = ("smile", *EXPRESSIONS, "age", "gender")
 FACE_SCORES = (*NETWORK_SCORES, *POSE_SCORES, *COLOUR_SCORES)

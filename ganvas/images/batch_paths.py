@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BadImage
+from ganvas.fields import check_known
 from ganvas.images.files import IMAGE_SUFFIXES, format_of
 from ganvas.images.photo import Photo
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageColor
 
-from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BadImage
+from ganvas.fields import check_known
 from ganvas.images.colour import OneWayProfile
 from ganvas.images.metadata import add_recipe_to_xmp, exif_for, insert_jpeg_metadata, insert_png_metadata, metadata_tags
 from ganvas.images.photo import Photo

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.checks import check_img, check_known, check_mask
+from ganvas.checks import check_img, check_mask
 from ganvas.errors import BadConfig, BadImage
+from ganvas.fields import check_known
 from ganvas.images import tiff_tags
 from ganvas.images.colour import COLOUR_CHANNELS, ColourSpace, colour_space_of
 from ganvas.images.tensors import to_pixels

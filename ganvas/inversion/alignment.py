@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ganvas.checks import check_known
 from ganvas.errors import BadLatent
 from ganvas.features.efficientnet import EfficientNetLite0
 from ganvas.features.faces import Face, FaceFinder, choose_face, find_faces
+from ganvas.fields import check_known
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image
 from ganvas.images.photo import Photo

@@ -21,9 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganvas.checks import check_img, check_known, check_labels
+from ganvas.checks import check_img, check_labels
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.features.efficientnet import EfficientNetLite0
+from ganvas.fields import check_known
 from ganvas.inversion.early_exit import EarlyExit
 from ganvas.inversion.latent_space import LatentSpace, latent_space
 from ganvas.inversion.loss import Embedder, ReconstructionLoss, ReconstructionLossConfig, reconstruction_metrics

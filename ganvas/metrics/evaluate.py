@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganvas.checks import check_known
 from ganvas.errors import BadConfig
+from ganvas.fields import check_known
 from ganvas.metrics import kid as kernel, precision_recall as manifold
 from ganvas.metrics.feature_extractor import DatasetLike, FeatureExtractor, choose_indices, fake_features, real_features
 from ganvas.metrics.frechet import MIN_IMAGES_FD, Statistics, fd_effnet, frechet_result, real_statistics

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BadImage
+from ganvas.fields import check_known
 from ganvas.metrics.result import Protocol
 from ganvas.models.fast_copy import LowPrecisionCopy
 from ganvas.models.protocol import PRECISIONS

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.checks import check_img, check_known
+from ganvas.checks import check_img
 from ganvas.errors import BadConfig, BadImage
+from ganvas.fields import check_known
 from ganvas.ops.blur import gaussian_blur
 from ganvas.ops.psnr_ssim import psnr_rgb as whole_psnr_db, ssim_rgb as whole_ssim
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ganvas.checks import check_known
 from ganvas.errors import BadConfig
+from ganvas.fields import check_known
 from ganvas.models.cyclegan import CycleGANDiscriminator, CycleGANDiscriminatorConfig, ResNetConfig, ResNetGenerator
 from ganvas.models.dcgan import DCGANConfig, DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator
 from ganvas.models.fastgan import FastGANConfig, FastGANDiscriminator, FastGANDiscriminatorConfig, FastGANGenerator

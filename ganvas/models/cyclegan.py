@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas.checks import check_known
 from ganvas.errors import BadConfig
+from ganvas.fields import check_known
 from ganvas.models.img2img import ImageToImage
 from ganvas.models.pix2pix import (
     NORM_NAMES,

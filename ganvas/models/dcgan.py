@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ganvas.checks import check_known
+from ganvas.fields import check_known
 from ganvas.models.z_latent import (
     PlainDiscriminator,
     PlainGenerator,

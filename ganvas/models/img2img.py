@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.checks import check_img, check_known
+from ganvas.checks import check_img
 from ganvas.errors import BadImage
+from ganvas.fields import check_known
 from ganvas.models.fast_copy import LowPrecisionCopy
 from ganvas.models.protocol import PRECISIONS, Network, SizeRules
 from ganvas.ops.precision import fast_dtype

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas.checks import check_img, check_known, check_labels
+from ganvas.checks import check_img, check_labels
 from ganvas.errors import BadConfig, BadImage
+from ganvas.fields import check_known
 from ganvas.models.img2img import ImageToImage
 from ganvas.models.protocol import Network, SizeRules
 from ganvas.models.receptive_field import Step, reach_px

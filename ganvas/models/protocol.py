@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from ganvas.checks import check_known, check_labels, check_ws, check_z
+from ganvas.checks import check_labels, check_ws, check_z
 from ganvas.errors import BadConfig, BadLatent
+from ganvas.fields import check_known
 from ganvas.ops.shrink import downscale
 
 NOISE_MODES = ("const", "random", "none")

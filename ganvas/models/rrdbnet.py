@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ganvas.checks import check_img, check_known, check_labels
+from ganvas.checks import check_img, check_labels
 from ganvas.errors import BadConfig
+from ganvas.fields import check_known
 from ganvas.models.img2img import ImageToImage, check_size
 from ganvas.models.protocol import Network, SizeRules
 from ganvas.models.receptive_field import Step, reach_px

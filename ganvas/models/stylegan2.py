@@ -23,8 +23,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ganvas.checks import check_img, check_known, check_labels, check_ws, check_z
+from ganvas.checks import check_img, check_labels, check_ws, check_z
 from ganvas.errors import BadConfig, BadImage, BadInput
+from ganvas.fields import check_known
 from ganvas.models.protocol import NOISE_MODES, PRECISIONS, GeneratorModule, Network, StyleLayer, truncate
 from ganvas.ops.equalized import (
     GAINS,

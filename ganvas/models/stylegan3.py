@@ -26,8 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas.checks import check_known, check_ws
+from ganvas.checks import check_ws
 from ganvas.errors import BadConfig
+from ganvas.fields import check_known
 from ganvas.models.protocol import NOISE_MODES, PRECISIONS, StyleLayer
 from ganvas.models.stylegan2 import MappingNetwork, StyleGAN2Discriminator, StyleGenerator
 from ganvas.ops.equalized import LRELU_SLOPE, EqualizedLinear

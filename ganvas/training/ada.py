@@ -24,8 +24,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from ganvas.checks import check_img, check_known
+from ganvas.checks import check_img
 from ganvas.errors import BadConfig, BadImage
+from ganvas.fields import check_known
 from ganvas.training.ada_geometry import MIN_WARP_PX, reflect_index, straight, warp, warp_exact, warp_straight
 from ganvas.training.diffaugment import within
 

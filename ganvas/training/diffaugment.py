@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.checks import check_img, check_known
+from ganvas.checks import check_img
 from ganvas.errors import BadImage
+from ganvas.fields import check_known
 
 POLICY = ("colour", "translation", "cutout")
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BadImage
+from ganvas.fields import check_known
 from ganvas.images.photo import Photo
 from ganvas.images.transparency import fill_transparent_colours
 from ganvas.models.protocol import PRECISIONS, Upscaler

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import __version__
-from ganvas.checks import check_known
 from ganvas.errors import BadConfig, GanvasError, MissingExtra
+from ganvas.fields import check_known
 from ganvas.models import FAMILIES
 from ganvas.models.img2img import ImageToImage, fitting_size
 from ganvas.models.protocol import GeneratorModule, Network, SizeRules

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import torch
 
-from ganvas.checks import check_known
 from ganvas.errors import BadConfig, BrokenWeights, WeightsError
+from ganvas.fields import check_known
 from ganvas.models.protocol import Network
 from ganvas.weights import checkpoint
 from ganvas.weights.contents import FileContents

@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.checks import check_known, check_ws
+from ganvas.checks import check_ws
 from ganvas.editing.directions import Direction, apply_direction
 from ganvas.editing.style_space import synthesize_with_shift
 from ganvas.errors import BadConfig
+from ganvas.fields import check_known
 from ganvas.images.contact_sheet import make_captioned_grid
 
 ScoreFunction: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.checks import check_known
 from ganvas.editing.directions import SPACES, Direction, orthonormalize
 from ganvas.errors import BadConfig, BadLatent
+from ganvas.fields import check_known
 
 RIDGE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the regularisation, tried in cross-validation
 MIN_SAMPLES = 10

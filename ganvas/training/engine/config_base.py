@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
-from ganvas.checks import check_known
 from ganvas.errors import BadConfig
+from ganvas.fields import check_known
 
 S = TypeVar("S", bound="BaseTrainConfig")
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganvas.checks import check_known
 from ganvas.errors import BadConfig, WeightsError
+from ganvas.fields import check_known
 from ganvas.models.protocol import Generator, Network, Upscaler
 from ganvas.training.generator.config import TrainConfig
 from ganvas.training.upscaler.config import UpscalerConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ganvas.checks import check_known
+from ganvas.fields import check_known
 from ganvas.training.translator.config import TranslatorConfig
 
 _NOT_YET = "not yet run"

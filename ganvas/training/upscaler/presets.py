@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ganvas.checks import check_known
+from ganvas.fields import check_known
 from ganvas.training.upscaler.config import UpscalerConfig
 
 

@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from ganvas.checks import check_known
 from ganvas.errors import UnknownWeights
+from ganvas.fields import check_known
 from ganvas.models.rrdbnet import UPSAMPLE_FACTORS, RRDBNet, UNetDiscriminator
 from ganvas.models.srvgg import SRVGG
 from ganvas.weights.contents import FileContents
