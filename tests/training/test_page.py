@@ -34,8 +34,8 @@ def test_ones_own_modules_learn_as_the_page_shows(photos, capsys):
 
 def test_a_preset_from_python_as_the_page_shows(photos):
     (block,) = [block for block in BLOCKS if "PRESETS" in block]
-    small = 'dataclasses.replace(PRESETS["style-64-cpu"].config, total_kimg=0.016)'
-    exec("import dataclasses\n" + block.replace('PRESETS["style-64-cpu"].config', small), {"__name__": "page"})
+    small = 'dataclasses.replace(GENERATOR_PRESETS["style-64-cpu"].config, total_kimg=0.016)'
+    exec("import dataclasses\n" + block.replace('GENERATOR_PRESETS["style-64-cpu"].config', small), {"__name__": "page"})
     assert Image.open(photos / "new.png").size == (64, 64) and (photos / "runs" / "mine" / "report.html").exists()
 
 
@@ -46,5 +46,5 @@ def test_every_preset_named_is_there_and_every_cpu_preset_is_named():
 
 
 def test_the_watchdogs_table_has_a_row_for_each_trouble():
-    rows = PAGE.split("| it says | and does |")[1].split("\n\n")[0].strip().splitlines()[1:]
+    rows = PAGE.split("| it reports | and does |")[1].split("\n\n")[0].strip().splitlines()[1:]
     assert len(rows) == len(REMEDIES)
