@@ -34,8 +34,9 @@ def test_ones_own_modules_learn_as_the_page_shows(photos, capsys):
 
 def test_a_preset_from_python_as_the_page_shows(photos):
     (block,) = [block for block in BLOCKS if "PRESETS" in block]
-    small = 'dataclasses.replace(GENERATOR_PRESETS["style-64-cpu"].config, total_kimg=0.016)'
-    exec("import dataclasses\n" + block.replace('GENERATOR_PRESETS["style-64-cpu"].config', small), {"__name__": "page"})
+    preset = 'GENERATOR_PRESETS["style-64-cpu"].config'
+    small = f"dataclasses.replace({preset}, total_kimg=0.016)"
+    exec("import dataclasses\n" + block.replace(preset, small), {"__name__": "page"})
     assert Image.open(photos / "new.png").size == (64, 64) and (photos / "runs" / "mine" / "report.html").exists()
 
 
