@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from ganvas.errors import BrokenWeights, UnknownWeights, WeightsError
 from ganvas.weights.contents import FileContents
-from ganvas.weights.pickles.archives import Zip, read_npy, read_npz, read_torch_tar, read_torch_zip
+from ganvas.weights.pickles.archives import Zip, read_npy, read_npz, read_torch_zip
 from ganvas.weights.pickles.limits import ReadLimits
 from ganvas.weights.pickles.unpickle import LEGACY_MAGIC, read_legacy, unpickle
 
@@ -102,7 +102,10 @@ def _read_contents(path: Path, data: memoryview) -> FileContents:
     if head.startswith(LEGACY_MAGIC):
         return FileContents(path, "torch", read_legacy(data, limits))
     if head[257:262] == b"ustar":
-        return FileContents(path, "torch", read_torch_tar(data, limits))
+        raise UnknownWeights(
+            f"{path.name} is a tar archive. Unpack it and load the weights file in it. If it is one that torch wrote "
+            "before 2017, load it there where running it is safe and save the weights anew with torch.save."
+        )
     if head.startswith(b"7767517"):
         return FileContents(path, "ncnn")
     if b"<net " in head:

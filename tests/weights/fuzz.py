@@ -29,7 +29,6 @@ from ganvas.errors import WeightsError
 from ganvas.weights.readers.directions import read_directions, read_latents
 from tests.weights import foreign_img2img as foreign
 from tests.weights.foreign import Part, write_nvidia, write_whole_modules
-from tests.weights.pickles.test_unpickle import write_tar
 from tests.weights.readers.test_ncnn import write_rrdb
 from tests.weights.readers.test_nvidia import SG3, as_part, options_of, r3gan_part
 from tests.weights.readers.test_openvino import random_weights, write_mapping, write_synthesis
@@ -96,7 +95,6 @@ def seeds(folder: Path) -> list[Path]:
     torch.save({"params": foreign.srvgg(width=4, inner=1)}, folder / "srvgg.pth")
     torch.save(foreign.resnet(blocks=1, ngf=2).state_dict(), folder / "latest_net_G.pth")
     torch.save(foreign.unet(downs=5, ngf=2).state_dict(), folder / "unet.pth", _use_new_zipfile_serialization=False)
-    write_tar(folder / "tar.pth")
     np.save(folder / "smile_boundary.npy", np.ones((1, 16)))
     np.save(folder / "object.npy", np.array({"boundary": np.ones((1, 2, 4)), "meta_data": {"manipulate_layers": [1]}}))
     np.savez_compressed(folder / "pca.npz", lat_comp=np.ones((2, 1, 4)), lat_stdev=np.ones(2), lat_mean=np.ones((1, 4)))
@@ -248,7 +246,7 @@ def main(folder: Path, first: int, count: int) -> None:
         try:
             ganvas.load(path)
         except WeightsError:
-            assert path.suffix in (".npy", ".npz") or path.name in ("hair.pkl", "tar.pth"), path
+            assert path.suffix in (".npy", ".npz") or path.name == "hair.pkl", path
     outcomes: dict[str, int] = {}
     wrong, slowest = [], (0.0, -1)
     for number in range(first, first + count):

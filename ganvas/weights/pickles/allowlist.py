@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,8 +18,20 @@ from ganvas.weights.pickles.limits import ReadLimits
 from ganvas.weights.pickles.records import PLACEHOLDER_TENSOR, Deferred, Global, Record
 from ganvas.weights.pickles.tensors import Storage
 
-if TYPE_CHECKING:
-    from ganvas.weights.pickles.unpickle import PickleReader
+
+class PickleReader(Protocol):
+    """What the functions below need of whoever reads the pickle: `ganvas.weights.pickles.unpickle` has the one."""
+
+    limits: ReadLimits
+    memo: dict[int, Any]
+
+    def key(self, key: Any, *, inside: bool = False) -> Any: ...
+
+    def add_items(self, target: Any, pairs: list[Any]) -> None: ...
+
+    def call(self, what: Any, args: Any) -> Any: ...
+
+    def read_nested(self, data: memoryview) -> Any: ...
 
 
 def as_dict(reader: PickleReader, *args: Any) -> dict[Any, Any]:
@@ -232,9 +244,7 @@ _STORAGE_TYPES = {
     for module in ("torch", "torch.cuda", "torch.storage")
     for name, dtype in tensors.STORAGES.items()
 }
-# Old tar files name the tensor's type instead.
-_TENSOR_TYPES = {name.replace("Storage", "Tensor"): dtype for name, dtype in _STORAGE_TYPES.items()}
-_VALUES = {**_DTYPES, **_STORAGE_TYPES, **_TENSOR_TYPES}
+_VALUES = {**_DTYPES, **_STORAGE_TYPES}
 
 _RENAMED_MODULES = {
     "__builtin__": "builtins",

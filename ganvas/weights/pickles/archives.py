@@ -1,4 +1,4 @@
-"""Archives as weights files use them: torch's zip, torch's tar of 2016, numpy's npy and npz.
+"""Archives as weights files use them: torch's zip, numpy's npy and npz.
 
 Nothing is unpacked to disk. Members that lie uncompressed in the file (torch's always do) are looked at where they are.
 """
@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ganvas.errors import UnknownWeights
 from ganvas.weights.pickles import tensors
 from ganvas.weights.pickles.limits import ReadLimits
 from ganvas.weights.pickles.tensors import Storage
-from ganvas.weights.pickles.unpickle import storage_id, unpickle, unpickle_from
+from ganvas.weights.pickles.unpickle import storage_id, unpickle
 
 _MAX_DIRECTORY = 8 << 20  # bytes of a zip's table of contents: some 80,000 members
 _HONEST_RATIO = 50  # weights hardly compress; 50 still lets an array of zeros through
@@ -144,113 +143,6 @@ def read_torch_zip(archive: Zip) -> Any:
         return storages[key]
 
     return unpickle(archive.read(pickles[0]), limits, persistent=persistent)
-
-
-def read_torch_tar(data: memoryview, limits: ReadLimits) -> Any:
-    """What torch.save wrote in its first years: a tar of `storages`, `tensors` and `pickle`.
-
-    Raises:
-        UnsafeWeights, BrokenWeights: see `unpickle`.
-        UnknownWeights: some other tar archive.
-    """
-    members = _tar_members(data, limits)
-    if not {"storages", "tensors", "pickle"} <= members.keys():
-        raise UnknownWeights(
-            f"{limits.name} is a tar archive of {', '.join(sorted(members)[:5]) or 'nothing'}. Unpack it first."
-        )
-    storages = _tar_storages(members["storages"], limits)
-    tensors = _tar_tensors(members["tensors"], storages, limits)
-
-    def persistent(pid: Any) -> torch.Tensor:
-        if str(pid)[:40] not in tensors:
-            raise limits.broken_error("it refers to a tensor that is not there")
-        return tensors[str(pid)[:40]]
-
-    return unpickle(members["pickle"], limits, persistent=persistent)
-
-
-def _tar_members(data: memoryview, limits: ReadLimits) -> dict[str, memoryview]:
-    """Each regular file of the first 64; links, devices and long names are passed over."""
-    members: dict[str, memoryview] = {}
-    at = 0
-    for _ in range(64):
-        head = bytes(data[at : at + 512])
-        if len(head) < 512 or not head.strip(b"\0"):
-            break
-        size_text = head[124:136].strip(b"\0 ")
-        if not re.fullmatch(rb"[0-7]{1,11}", size_text):
-            raise limits.broken_error("a member of its tar archive has no size")
-        size = int(size_text, 8)
-        if at + 512 + size > len(data):
-            raise limits.broken_error(f"it is cut short: a member should have {size:,} bytes")
-        if head[156:157] in (b"0", b"\0"):
-            name = head[:100].split(b"\0")[0].decode("latin-1").removeprefix("./")
-            members[name] = data[at + 512 : at + 512 + size]
-        at += 512 + -(-size // 512) * 512
-    return members
-
-
-def _tar_storages(data: memoryview, limits: ReadLimits) -> dict[str, Storage]:
-    """A count; per storage (key, location, type), its length and numbers; then parts of storages."""
-    count, at = unpickle_from(data, 0, limits)
-    storages: dict[str, Storage] = {}
-    for _ in range(_tar_count(count, data, limits)):
-        args, at = unpickle_from(data, at, limits)
-        if not (
-            isinstance(args, tuple) and len(args) == 3 and isinstance(args[2], torch.dtype) and at + 8 <= len(data)
-        ):
-            raise limits.broken_error("a storage is described wrongly")
-        numel, dtype = struct.unpack_from("<q", data, at)[0], args[2]
-        end = at + 8 + numel * dtype.itemsize
-        if numel < 0 or end > len(data):
-            raise limits.broken_error(f"a storage of {numel:,} numbers does not fit into it")
-        storages[_tar_key(args[0])] = tensors.storage(dtype, numel, data[at + 8 : end], limits)
-        at = end
-    views, _ = unpickle_from(data, at, limits)
-    if not isinstance(views, list):
-        raise limits.broken_error("its list of shared storages is missing")
-    for view in views:
-        storages[_tar_key(view[0])] = _tar_part(view, storages, limits)
-    return storages
-
-
-def _tar_part(view: Any, storages: dict[str, Storage], limits: ReadLimits) -> Storage:
-    if not (isinstance(view, tuple) and len(view) == 4 and all(isinstance(n, int) and n >= 0 for n in view[2:])):
-        raise limits.broken_error("a part of a storage is described wrongly")
-    root = storages.get(_tar_key(view[1]))
-    if root is None or root.data is None or view[2] + view[3] > root.numel:
-        raise limits.broken_error("a part of a storage reaches beyond it")
-    step = root.dtype.itemsize
-    return Storage(root.dtype, view[3], root.data[view[2] * step : (view[2] + view[3]) * step])
-
-
-def _tar_tensors(data: memoryview, storages: dict[str, Storage], limits: ReadLimits) -> dict[str, torch.Tensor]:
-    """A count; per tensor (key, storage, type), then axes (4 bytes and 4 unused), sizes, strides, offset."""
-    count, at = unpickle_from(data, 0, limits)
-    by_key: dict[str, torch.Tensor] = {}
-    for _ in range(_tar_count(count, data, limits)):
-        args, at = unpickle_from(data, at, limits)
-        ndim = struct.unpack_from("<i", data, at)[0] if at + 8 <= len(data) else -1
-        end = at + 8 + 16 * ndim + 8
-        storage = storages.get(_tar_key(args[1])) if isinstance(args, tuple) and len(args) == 3 else None
-        if storage is None or not 0 <= ndim <= 32 or end > len(data):
-            raise limits.broken_error("a tensor is described wrongly")
-        numbers = struct.unpack_from(f"<{2 * ndim + 1}q", data, at + 8)
-        by_key[_tar_key(args[0])] = tensors.tensor(
-            storage, numbers[-1], numbers[:ndim], numbers[ndim : 2 * ndim], limits
-        )
-        at = end
-    return by_key
-
-
-def _tar_count(count: Any, data: memoryview, limits: ReadLimits) -> int:
-    if not isinstance(count, int) or not 0 <= count <= len(data):
-        raise limits.broken_error(f"{count!r} parts are announced"[:80])
-    return count
-
-
-def _tar_key(key: Any) -> str:
-    return str(key)[:40]
 
 
 _NPY_MAGIC = b"\x93NUMPY"

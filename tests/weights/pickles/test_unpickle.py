@@ -1,4 +1,4 @@
-"""Pickles of all protocols and torch files of all years, read as inert data, against what Python and torch read."""
+"""Pickles of all protocols and torch files since 2017, read as inert data, against what Python and torch read."""
 
 import argparse
 import collections
@@ -158,47 +158,6 @@ def test_a_zip_without_checksums_is_read(tmp_path):
     assert same(open_file(tmp_path / "w.pth").tree, dict(TENSORS))
 
 
-def write_tar(path):
-    """What torch.save wrote in 2016: `storages`, `tensors` and `pickle` in a tar."""
-
-    class Saved:
-        def __init__(self, key):
-            self.key = key
-
-    class Pickler(pickle.Pickler):
-        def persistent_id(self, thing):
-            return thing.key if isinstance(thing, Saved) else None
-
-    def pickled(*things):
-        return b"".join(pickle.dumps(thing, protocol=2) for thing in things)
-
-    numbers = torch.arange(8.0)
-    storages = pickled(2)
-    storages += pickled((101, "cpu", torch.FloatStorage)) + struct.pack("<q", 8) + numbers.numpy().tobytes()
-    storages += pickled((102, "cpu", torch.LongStorage)) + struct.pack("<q", 1) + struct.pack("<q", 7)
-    storages += pickled([(103, 101, 4, 4)])  # the second half of the first one
-    tensors = pickled(3)
-    tensors += pickled((1, 101, torch.FloatTensor)) + struct.pack("<iiqqqqq", 2, 0, 2, 4, 4, 1, 0)
-    tensors += pickled((2, 102, torch.LongTensor)) + struct.pack("<iiqqq", 1, 0, 1, 1, 0)
-    tensors += pickled((3, 103, torch.FloatTensor)) + struct.pack("<iiqqq", 1, 0, 3, 1, 1)
-    body = io.BytesIO()
-    Pickler(body, protocol=2).dump({"w": Saved("1"), "n": Saved("2"), "part": Saved("3"), "lr": 0.1})
-    with tarfile.open(path, "w:", format=tarfile.PAX_FORMAT) as tar:
-        for name, data in (("storages", storages), ("tensors", tensors), ("pickle", body.getvalue())):
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
-
-
-def test_the_tar_files_of_the_first_year_are_read(tmp_path):
-    tree = open_file(write_tar(tmp_path / "old.pth")).tree
-    assert same(tree["w"], torch.arange(8.0).reshape(2, 4))
-    assert same(tree["n"], torch.tensor([7]))
-    assert same(tree["part"], torch.tensor([5.0, 6, 7]))
-    assert tree["lr"] == 0.1
-
-
 @pytest.mark.parametrize(
     "array",
     [np.arange(6.0).reshape(2, 3), np.asfortranarray(np.arange(6).reshape(2, 3)), np.float32(3), np.zeros((0,))],
@@ -283,7 +242,7 @@ def test_other_archives_are_named(tmp_path):
         open_file(tmp_path / "a.zip")
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         tar.add(tmp_path / "a.zip", "weights.zip")
-    with pytest.raises(UnknownWeights, match=r"tar archive of weights\.zip"):
+    with pytest.raises(UnknownWeights, match="tar archive"):
         open_file(tmp_path / "a.tar")
 
 
