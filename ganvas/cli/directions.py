@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvas.editing.directions import Direction
-    from ganvas.editing.discovery.regression import RegressionFit
+    from ganvas.editing.discovery.samples import DirectionLearner, ScoredSamples
 
 directions = typer.Typer(
     name="directions",
@@ -28,9 +28,6 @@ directions = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_PREVIEW_PX = 256
-EFFECT_SEEDS = 12  # pictures on which rows, unit and range of a learnt direction are measured
-RANGE_AMOUNTS = tuple(float(a) for a in range(-5, 6))  # tried when a range is measured
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="The file to add to; left out, 'ganvas edit' finds it by itself.")
 ]
@@ -46,19 +43,13 @@ def list_(
 
     Example: [bold]ganvas directions list --model faces[/bold]
     """
-    from ganvas.editing.direction_files import SHIPPED_DIRECTIONS
-    from ganvas.editing.directions import load_directions
-    from ganvas.weights.catalogue import store
+    from ganvas.editing.direction_files import list_directions
 
     wanted = None if model is None else _fingerprint(open_generator(model))
-    count = 0
-    for folder in (SHIPPED_DIRECTIONS, store.home() / "directions"):
-        for file in sorted(folder.glob("*.safetensors")):
-            for direction in load_directions(file).values():
-                if wanted in (None, direction.fingerprint):
-                    typer.echo(_format_direction(direction, file))
-                    count += 1
-    if not count:
+    lines = [_format_direction(d, file) for file, d in list_directions() if wanted in (None, d.fingerprint)]
+    for line in lines:
+        typer.echo(line)
+    if not lines:
         typer.echo("none yet; learn one with 'ganvas directions learn', or look with 'ganvas directions find'")
 
 
@@ -148,7 +139,7 @@ def learn(
 
     Example: [bold]ganvas directions learn hat --model my.safetensors --like 3,8,10-14 --dislike 0-2,4-7[/bold]
     """
-    from ganvas.editing.discovery.regression import learn_direction
+    from ganvas.editing.discovery.samples import DirectionLearner
     from ganvas.models.seeds import map_seeds
 
     _check_name(name)
@@ -161,40 +152,36 @@ def learn(
         raise typer.BadParameter("both sides are needed: --positive and --negative, --like and --dislike")
     if layers == "auto" and not scorer:
         raise typer.BadParameter("--layers auto measures the effect of every row, so it needs --scorer")
+    if channels and space != "s":
+        raise typer.BadParameter("--channels chooses style channels: add --space s")
     keep_names = [other for other in keep.replace(" ", "").split(",") if other]
     G = open_generator(model)
-    builder = _SampleBuilder(
-        G, name, trunc=(1.0 if scorer else 0.7) if trunc is None else trunc, label=label, space=space
-    )
+    trunc = (1.0 if scorer else 0.7) if trunc is None else trunc
+    learner = DirectionLearner(generator=G, name=name, space=space, trunc=trunc, label=label)
     if scores is not None:
-        labelled = builder.from_table(scores, effort)
+        scored = _read_scores(learner, scores, effort)
     elif scorer:
-        labelled = builder.from_scorer(scorer, keep_names, samples)
+        with ProgressBar(f"judging {samples} samples") as progress:
+            scored = learner.from_scorer(scorer, keep=keep_names, count=samples, on_step=progress.step)
     elif like or dislike:
-        labelled = builder.from_marks(
-            *(map_seeds(G, parse_numbers(t, what="seeds"), trunc=builder.trunc, label=label) for t in (like, dislike))
-        )
+        scored = learner.from_marks(*(learner.map_seeds(parse_numbers(t, what="seeds")) for t in (like, dislike)))
     else:
-        labelled = builder.from_marks(
+        scored = learner.from_marks(
             *(ws_of_files(files_in(folder), G, effort=effort) for folder in (positive, negative) if folder)
         )
-    if channels:
-        direction = builder.find_channels(labelled, channels)
-    else:
-        x, y = labelled.select(name)
-        others = [builder.vector_to_keep(labelled, other) for other in keep_names]
-        direction = learn_direction(x, y, name=name, keep=others, space=space)
-    direction = replace(
-        direction, fingerprint=_fingerprint(G), facts={**direction.facts, "keep": keep_names}, group=group
-    )
-    if layers and layers != "auto":
+    direction = replace(learner.learn(scored, keep=keep_names, channels=channels), group=group)
+    if layers == "auto":
+        with ProgressBar("measuring the rows") as progress:
+            direction, effects = learner.choose_rows(direction, scorer, on_step=progress.step)
+        typer.echo("effect of each row: " + " ".join(f"{effect:+.2f}" for effect in effects.tolist()))
+    elif layers:
         direction = replace(direction, layers=tuple(parse_numbers(layers, what="layers")))
     if scorer:
-        direction = builder.calibrate(direction, scorer, auto=layers == "auto")
+        direction = learner.calibrate(direction, scorer)
     else:
         direction.facts["range"] = "not measured"
     _print_fit(direction)
-    _print_leakage(direction, labelled, leakage)
+    _print_leakage(direction, scored, leakage)
     if sheet is not None:
         _save_sheet(G, map_seeds(G, [0], trunc=0.7, label=label), [direction], sheet)
     _save_directions(G, [direction], output, model, "ganvas directions learn")
@@ -248,8 +235,10 @@ def report_(
     Example: [bold]ganvas directions report --model faces --only smile,age --seeds 0-49 --outdir report[/bold]
     """
     from ganvas.editing.direction_files import directions_of
+    from ganvas.editing.discovery.calibration import preview_resolution
     from ganvas.editing.discovery.report import write_direction_report
-    from ganvas.features.face_scores import DEFAULT_FACE_SCORES, FaceScorer, is_face_generator
+    from ganvas.features.face_scores import DEFAULT_FACE_SCORES, FaceScorer
+    from ganvas.models.protocol import paints_faces
     from ganvas.models.seeds import map_seeds
 
     numbers = parse_numbers(seeds, what="seeds")
@@ -262,177 +251,26 @@ def report_(
         raise typer.BadParameter(f"there are no directions of {model} yet; learn one with 'ganvas directions learn'")
     scorer_names = [one for one in scorers.replace(" ", "").split(",") if one]
     if not scorer_names:
-        scorer_names = list(DEFAULT_FACE_SCORES) if is_face_generator(G) else ["none"]
+        scorer_names = list(DEFAULT_FACE_SCORES) if paints_faces(G.family, G.facts) else ["none"]
     face_scorer = None if scorer_names == ["none"] else FaceScorer(scorer_names)
     ws = map_seeds(G, numbers, trunc=trunc, label=label)
     with ProgressBar("measuring directions") as progress:
         result = write_direction_report(
-            G, wanted, ws, outdir, scorer=face_scorer, resolution=_preview(G), on_step=progress.step
+            G, wanted, ws, outdir, scorer=face_scorer, resolution=preview_resolution(G), on_step=progress.step
         )
     if result.leakage is not None:
         typer.echo(result.leakage.to_text())
     typer.echo(f"report: {outdir / 'report.md'}")
 
 
-# ---- What is known about samples ------------------------------------------------------------------------------------
+def _read_scores(learner: DirectionLearner, path: Path, effort: str) -> ScoredSamples:
+    """The samples of a CSV file: seeds, or photos that are looked for first."""
+    from ganvas.editing.discovery.score_table import read_score_table
 
-
-@dataclass(frozen=True)
-class _LabelledSamples:
-    """Latents in the space that was asked for, and columns of scores; nan = unknown."""
-
-    x: Tensor
-    scores: dict[str, Tensor]
-
-    def select(self, column: str) -> tuple[Tensor, Tensor]:
-        """The samples whose score is known."""
-        from ganvas.errors import BadConfig
-
-        if column not in self.scores:
-            raise BadConfig(f"there is no column {column!r}; there are: {', '.join(self.scores)}")
-        good = self.scores[column].isfinite()
-        return self.x[good], self.scores[column][good]
-
-    def fit(self, column: str) -> RegressionFit:
-        """Its linear score."""
-        from ganvas.editing.discovery.regression import fit_scores
-
-        x, y = self.select(column)
-        return fit_scores(x.flatten(1), y)
-
-
-@dataclass(frozen=True)
-class _SampleBuilder:
-    """One call of `learn`: the generator, and how samples are made of seeds, photos and scorers."""
-
-    G: Any
-    name: str
-    trunc: float
-    label: int | None
-    space: str
-
-    def features(self, ws: Tensor) -> Tensor:
-        """What is regressed on: w, the rows of ws, or styles."""
-        import torch
-
-        from ganvas.editing.style_space import styles_of
-        from ganvas.errors import BadConfig
-
-        if self.space == "s":
-            with torch.no_grad():
-                return styles_of(ws, self.G)
-        if self.space == "w":
-            return ws.mean(dim=1)
-        if torch.equal(ws, ws[:, :1].expand_as(ws)):
-            raise BadConfig(
-                "in these samples all rows of ws are the same, so nothing can be told about single rows. Learn in "
-                "space 'w' and choose rows with --layers, or use --scorer, which mixes rows"
-            )
-        return ws
-
-    def from_table(self, path: Path, effort: str) -> _LabelledSamples:
-        """A CSV file's samples."""
-        from ganvas.editing.discovery.score_table import read_score_table
-        from ganvas.models.seeds import map_seeds
-
-        labels = read_score_table(path)
-        if labels.seeds:
-            ws = map_seeds(self.G, list(labels.seeds), trunc=self.trunc, label=self.label)
-        else:
-            ws = ws_of_files(labels.files, self.G, effort=effort)
-        return _LabelledSamples(self.features(ws), labels.scores)
-
-    def from_marks(self, positive: Tensor, negative: Tensor) -> _LabelledSamples:
-        """Two sets."""
-        import torch
-
-        marks = torch.cat([torch.ones(len(positive)), torch.zeros(len(negative))])
-        return _LabelledSamples(self.features(torch.cat([positive, negative])), {self.name: marks})
-
-    def from_scorer(self, scorer: str, keep_names: Sequence[str], count: int) -> _LabelledSamples:
-        """Samples of the generator, judged by face scorers: the one asked for, and those to keep that have its kind."""
-        import torch
-
-        from ganvas.editing.discovery.calibration import score_latents
-        from ganvas.features.face_scores import FACE_SCORES, FaceScorer
-
-        face_scorer = FaceScorer([scorer, *(name for name in keep_names if name in FACE_SCORES and name != scorer)])
-        ws = self._sample_mixed_ws(count) if self.space == "w+" else self._sample_ws(count)
-        parts = []
-        with ProgressBar(f"judging {count} samples") as progress:
-            for start in range(0, count, 50):
-                parts.append(score_latents(self.G, face_scorer, ws[start : start + 50], resolution=_preview(self.G)))
-                progress.step(min(start + 50, count), count)
-        columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        return _LabelledSamples(self.features(ws), {self.name: columns.pop(scorer), **columns})
-
-    def _sample_ws(self, count: int) -> Tensor:
-        import torch
-
-        from ganvas.models.seeds import map_z
-
-        z = torch.randn(count, self.G.z_dim, generator=torch.Generator().manual_seed(1))
-        return map_z(self.G, z, trunc=self.trunc, label=self.label)
-
-    def _sample_mixed_ws(self, count: int) -> Tensor:
-        """Every row of a sample comes from one of three, so that rows can be told apart."""
-        import torch
-
-        ws = torch.stack([self._sample_ws(3 * count)[i::3] for i in range(3)])  # [3, N, num_ws, w_dim]
-        source = torch.randint(3, ws.shape[1:3], generator=torch.Generator().manual_seed(2))  # [N, num_ws]
-        return ws.gather(0, source[None, :, :, None].expand(1, -1, -1, ws.shape[3]))[0]
-
-    def vector_to_keep(self, labelled: _LabelledSamples, name: str) -> Tensor:
-        """The vector of an attribute to keep: from its column where there is one, else a direction that is there."""
-        from ganvas.editing.direction_files import directions_of
-        from ganvas.errors import BadConfig
-
-        if name in labelled.scores:
-            return labelled.fit(name).slope.view(-1, labelled.x.shape[-1])
-        known_directions = directions_of(_fingerprint(self.G))
-        if name in known_directions and known_directions[name].space == self.space:
-            return known_directions[name].vector
-        spaces = ", ".join(n for n, d in known_directions.items() if d.space == self.space) or "none"
-        raise BadConfig(
-            f"nothing is known about {name!r} to keep: no column of that name ({', '.join(labelled.scores)}), and no "
-            f"direction in space {self.space!r} (there: {spaces})"
-        )
-
-    def find_channels(self, labelled: _LabelledSamples, count: int) -> Direction:
-        """Single style channels in which the likes stand out from random samples."""
-        from ganvas.editing.discovery.regression import channel_direction, rank_channels
-
-        if self.space != "s":
-            raise typer.BadParameter("--channels chooses style channels: add --space s")
-        x, y = labelled.select(self.name)
-        ranking = rank_channels(x[y > (y.min() + y.max()) / 2], self.features(self._sample_ws(2000)))
-        return channel_direction(ranking, name=self.name, channels=count)
-
-    def calibrate(self, direction: Direction, scorer: str, *, auto: bool) -> Direction:
-        """Rows, unit and range by what the scorer sees, on pictures that were not learnt from."""
-        from ganvas.editing.discovery.calibration import (
-            best_layers,
-            calibrate,
-            combine_scorers,
-            effect_by_row,
-            find_valid_range,
-            measure_response,
-        )
-        from ganvas.features.face_scores import face_scorer
-        from ganvas.models.seeds import map_seeds
-
-        G, px, score = self.G, _preview(self.G), face_scorer(scorer)
-        ws = map_seeds(G, list(range(EFFECT_SEEDS)), trunc=self.trunc, label=self.label)
-        if auto:
-            with ProgressBar("measuring the rows") as progress:
-                effects = effect_by_row(G, score, ws, direction, resolution=px, on_step=progress.step)
-            typer.echo("effect of each row: " + " ".join(f"{effect:+.2f}" for effect in effects.tolist()))
-            direction = replace(direction, layers=best_layers(effects))
-        direction = calibrate(G, score, ws, direction, resolution=px)
-        response = measure_response(G, combine_scorers({scorer: score}), ws, direction, RANGE_AMOUNTS, resolution=px)
-        low, high = find_valid_range(response, scorer)
-        facts = {**direction.facts, "range": f"measured on {EFFECT_SEEDS} seeds by {scorer}"}
-        return replace(direction, low=low or -1.0, high=high or 1.0, facts=facts)
+    table = read_score_table(path)
+    if table.seeds:
+        return learner.from_scores(learner.map_seeds(table.seeds), table.scores)
+    return learner.from_scores(ws_of_files(table.files, learner.generator, effort=effort), table.scores)
 
 
 # ---- Small things ---------------------------------------------------------------------------------------------------
@@ -442,13 +280,6 @@ def _fingerprint(G: Any) -> str:
     from ganvas.weights.checkpoint import fingerprint
 
     return fingerprint(G)
-
-
-def _preview(G: Any) -> int | None:
-    """An early exit where the family has one, so that a thousand pictures take minutes."""
-    if G.family == "mobilestylegan" or (G.family == "stylegan2" and G.config.architecture == "skip"):
-        return min(_PREVIEW_PX, G.img_resolution)
-    return None
 
 
 def _rows(text: str) -> list[int] | None:
@@ -499,12 +330,12 @@ def _print_fit(direction: Direction) -> None:
         typer.echo(f"range: {direction.low:+g} to {direction.high:+g}, {facts['range']}")
 
 
-def _print_leakage(direction: Direction, labelled: _LabelledSamples, picture: Path | None) -> None:
+def _print_leakage(direction: Direction, samples: ScoredSamples, picture: Path | None) -> None:
     """What the other columns say; nothing is painted for it."""
     from ganvas.editing.discovery.leakage import compute_linear_leakage, draw_leakage
     from ganvas.images.files import write_image
 
-    fits = {name: labelled.fit(name) for name in labelled.scores}
+    fits = {name: samples.fit(name) for name in samples.scores}
     if direction.vector.numel() != next(iter(fits.values())).slope.numel():
         return
     leakage = compute_linear_leakage([direction], fits)
@@ -527,11 +358,8 @@ def _save_sheet(G: Any, ws: Tensor, selected: Sequence[Direction], path: Path) -
 
 
 def _save_directions(G: Any, selected: Sequence[Direction], output: Path | None, model: str, origin: str) -> None:
-    from ganvas.editing.directions import add_directions
-    from ganvas.weights.catalogue import store
+    from ganvas.editing.direction_files import keep_directions
 
-    name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', Path(model).stem)}-{_fingerprint(G)[:12]}.safetensors"
-    path = output or store.home() / "directions" / name
     licence = str(G.facts.get("licence") or "as the generator's")
-    add_directions(selected, path, licence=licence, origin=origin)
+    path = keep_directions(selected, Path(model).stem, licence=licence, origin=origin, path=output)
     typer.echo(f"kept: {', '.join(d.name for d in selected)} in {path}")

@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from ganvas.editing.directions import Direction, load_directions
+from ganvas.editing.directions import Direction, add_directions, load_directions
 from ganvas.weights.catalogue import store
 
 SHIPPED_DIRECTIONS = Path(__file__).parent / "shipped"
 
 
+def user_directions() -> Path:
+    """The folder of the directions that the user keeps."""
+    return store.home() / "directions"
+
+
+def list_directions() -> list[tuple[Path, Direction]]:
+    """Every direction on this computer with the file it is in: those that ship first, each folder by file name."""
+    files = [
+        file for folder in (SHIPPED_DIRECTIONS, user_directions()) for file in sorted(folder.glob("*.safetensors"))
+    ]
+    return [(file, direction) for file in files for direction in load_directions(file).values()]
+
+
 def directions_of(generator_fingerprint: str) -> dict[str, Direction]:
     """The directions that ship with ganvas and those the user keeps, for one generator, by name; the user's win."""
-    directions: dict[str, Direction] = {}
-    for folder in (SHIPPED_DIRECTIONS, store.home() / "directions"):
-        for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
-            directions |= {n: d for n, d in load_directions(file).items() if d.fingerprint == generator_fingerprint}
-    return directions
+    return {d.name: d for _, d in list_directions() if d.fingerprint == generator_fingerprint}
+
+
+def keep_directions(
+    directions: Sequence[Direction], model: str, *, licence: str, origin: str, path: Path | None = None
+) -> Path:
+    """Add directions of one generator to the user's own, where sessions of that generator find them.
+
+    Args:
+        directions: at least one; each takes the place of one of its name.
+        model: what the user calls the generator; the file's name begins with it.
+        licence, origin: see `add_directions`.
+        path: another file to add to.
+
+    Returns:
+        The file.
+    """
+    name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', model)}-{directions[0].fingerprint[:12]}.safetensors"
+    path = path or user_directions() / name
+    add_directions(directions, path, licence=licence, origin=origin)
+    return path

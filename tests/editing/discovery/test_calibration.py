@@ -194,5 +194,5 @@ def test_a_sheet_has_a_row_a_latent_and_a_column_an_amount():
 
 
 def test_latents_of_another_generator_are_refused():
-    with pytest.raises(BadLatent, match="judged"):
+    with pytest.raises(BadLatent, match="score_latents expects"):
         score_latents(G, JUDGE, torch.randn(2, ROWS, DIM + 1))
