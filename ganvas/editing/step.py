@@ -9,16 +9,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from ganvas.editing.directions import Direction
+from ganvas.editing.style import Style
 from ganvas.errors import BadConfig
 from ganvas.fields import check_known
-
-if TYPE_CHECKING:
-    from ganvas.editing.stylise import Style
 
 
 @dataclass(frozen=True)

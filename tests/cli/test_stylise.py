@@ -10,7 +10,7 @@ import ganvas
 from ganvas.cli.edit import parse_mix, parse_style
 from ganvas.cli.main import app
 from ganvas.editing.recipe import Recipe
-from ganvas.editing.stylise import load_style, styles_folder
+from ganvas.editing.style import load_style, styles_folder
 from ganvas.errors import BadConfig, GanvasError, WeightsError
 from ganvas.images.files import read_image
 from ganvas.inversion.optimise import InversionStage

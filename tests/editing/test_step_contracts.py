@@ -11,7 +11,8 @@ from ganvas.editing.mix import Mix
 from ganvas.editing.move import Move
 from ganvas.editing.recipe import STEPS, Recipe
 from ganvas.editing.step import EditContext, run_steps
-from ganvas.editing.stylise import Style, Stylise
+from ganvas.editing.style import Style
+from ganvas.editing.stylise import Stylise
 from ganvas.errors import BadConfig
 from ganvas.weights.checkpoint import fingerprint
 from tests.contracts import TINY, wake

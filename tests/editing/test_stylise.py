@@ -9,13 +9,11 @@ from safetensors.torch import save_file
 import ganvas
 from ganvas.editing.recipe import Recipe
 from ganvas.editing.step import EditContext, run_steps
-from ganvas.editing.stylise import (
-    FORMAT,
+from ganvas.editing.style import (
+    STYLE_FORMAT,
     Style,
-    Stylise,
     apply_style,
     find_style,
-    fine_share,
     list_styles,
     load_style,
     low_rank_factors,
@@ -23,8 +21,8 @@ from ganvas.editing.stylise import (
     save_style,
     styles_folder,
     sum_deltas,
-    swap_layers,
 )
+from ganvas.editing.stylise import Stylise, fine_share, swap_layers
 from ganvas.errors import BadConfig, BadLatent, BrokenWeights, WeightsError
 from ganvas.models import FAMILIES
 from ganvas.weights.checkpoint import fingerprint
@@ -147,7 +145,7 @@ def test_a_style_is_found_by_name_and_fingerprint():
 
 def test_damaged_and_hostile_files_are_refused(tmp_path):
     G = tiny()
-    header = {"format": FORMAT, "name": "ink", "parent": "0" * 64, "facts": "{}"}
+    header = {"format": STYLE_FORMAT, "name": "ink", "parent": "0" * 64, "facts": "{}"}
     cases = {
         "no card": ({"a": torch.zeros(2)}, {}),
         "another format": ({"a": torch.zeros(2)}, header | {"format": "other"}),

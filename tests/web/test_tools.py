@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.editing.stylise import Style, save_style
+from ganvas.editing.style import Style, save_style
 from ganvas.models import build
 from ganvas.weights.checkpoint import fingerprint
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ganvas.editing.stylise import DOWN, UP
+from ganvas.editing.style import DOWN, UP
 from ganvas.errors import BadConfig
 from ganvas.inversion.pivotal import parameter_scale, tunable_parameters
 

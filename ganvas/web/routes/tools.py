@@ -16,7 +16,7 @@ from torch import Tensor
 from ganvas.editing.drag import MAX_POINTS, DragConfig
 from ganvas.editing.post_steps import RESAMPLE_ONLY, Translate, Upscale
 from ganvas.editing.regions import BITMAP_PX, Region, Stroke
-from ganvas.editing.stylise import check_style_name, list_styles, save_style
+from ganvas.editing.style import check_style_name, list_styles, save_style
 from ganvas.errors import BadMask, NoFace, Stopped
 from ganvas.images.encode import encode_image
 from ganvas.images.files import read_image

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.editing.stylise import apply_style, load_style, save_style
+from ganvas.editing.style import apply_style, load_style, save_style
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.training.style.learner import StyleLearner
 from ganvas.training.style.losses import colour_distance, rgb_to_luma, structure_distance
