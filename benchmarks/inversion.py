@@ -35,7 +35,7 @@ from ganvas.images.photo import Photo
 from ganvas.inversion.optimise import EFFORT_STAGES, invert
 from ganvas.inversion.pivotal import with_delta
 from ganvas.ops.allocator import keep_freed_memory
-from ganvas.ops.shrink import downscale
+from ganvas.ops.resample import downscale
 from ganvas.weights.load import load
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")

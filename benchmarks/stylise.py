@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from ganvas.editing.stylise import Style, apply_style, find_style, load_style
+from ganvas.editing.style import Style, apply_style, find_style, load_style
 from ganvas.features.efficientnet import EfficientNetLite0, load_efficientnet
 from ganvas.images.contact_sheet import grid
 from ganvas.images.files import write_image
 from ganvas.inversion.alignment import crop_for_generator
 from ganvas.models.seeds import latents_from_seeds
 from ganvas.ops.allocator import keep_freed_memory
-from ganvas.ops.shrink import downscale
+from ganvas.ops.resample import downscale
 from ganvas.session.open import open_session
 from ganvas.weights.checkpoint import fingerprint
 from ganvas.weights.load import load

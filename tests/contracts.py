@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ganvas.errors import BadConfig, BadImage, BadInput, BadLatent
 from ganvas.models import FAMILIES, build, protocol
-from ganvas.ops.shrink import downscale
+from ganvas.ops.resample import downscale
 
 LABELS = 3  # c_dim of the conditional variants
 

@@ -10,8 +10,7 @@ import typer
 
 from ganvas.cli.console import ProgressBar
 from ganvas.cli.ensure_models import ensure_models
-from ganvas.cli.parsing import one_of
-from ganvas.cli.places import check_region, parse_drag, region_from
+from ganvas.cli.parsing import check_region, one_of, parse_drag, region_from
 from ganvas.cli.process import configure_process
 
 if TYPE_CHECKING:

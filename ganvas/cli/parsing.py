@@ -1,11 +1,21 @@
-"""What people type for seeds, layers and the like, turned into numbers; wrong usage is answered with an example."""
+"""What people type for seeds, layers and places in a photo, as numbers; wrong usage is answered with an example."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganvas.editing.regions import Stroke
+    from ganvas.images.photo import Photo
+
+_NUMBER = r"\s*(\d+(?:\.\d*)?|\.\d+)\s*"
 
 
 def parse_numbers(text: str, *, what: str) -> list[int]:
@@ -35,3 +45,58 @@ def one_of(*known: str) -> Callable[[str | None], str | None]:
         return value
 
     return check
+
+
+def parse_drag(text: str) -> tuple[list[float], list[float]]:
+    """`120,80:135,80` → ([120, 80], [135, 80]): a handle and its target, in pixels of the photo.
+
+    Raises:
+        typer.BadParameter: anything else; exit status 2.
+    """
+    match = re.fullmatch(f"{_NUMBER},{_NUMBER}:{_NUMBER},{_NUMBER}", text)
+    if not match:
+        raise typer.BadParameter(
+            f"a drag is written as 120,80:135,80 (from x,y to x,y, in pixels of the photo); cannot read {text!r}"
+        )
+    x, y, to_x, to_y = map(float, match.groups())
+    return [x, y], [to_x, to_y]
+
+
+def parse_circle(text: str) -> tuple[float, float, float] | None:
+    """`120,80,40` → its middle and radius in pixels of the photo; None where the text is something else."""
+    match = re.fullmatch(f"{_NUMBER},{_NUMBER},{_NUMBER}", text)
+    return (float(match[1]), float(match[2]), float(match[3])) if match else None
+
+
+def check_region(texts: Sequence[str]) -> None:
+    """Circles, or one file; said before the work.
+
+    Raises:
+        typer.BadParameter: anything else; exit status 2.
+    """
+    circles = [text for text in texts if parse_circle(text)]
+    if len(circles) != len(texts) and (len(texts) > 1 or not Path(texts[0]).is_file()):
+        raise typer.BadParameter(
+            "a region is written as 120,80,40 (a circle: x, y and radius in pixels of the photo; may be repeated), or "
+            f"is one picture of the photo's size, white where it may change; cannot read {', '.join(texts)!r}"
+        )
+
+
+def region_from(texts: Sequence[str], photo: Photo) -> list[Stroke] | Tensor:
+    """What `Session.set_region` takes: dots of a brush, or the mask in a picture.
+
+    Raises:
+        BadMask: a picture of another size. BadImage: none.
+    """
+    from ganvas.editing.regions import Stroke
+    from ganvas.errors import BadMask
+    from ganvas.images.files import read_image
+    from ganvas.images.masks import mask_from_lightness
+
+    circles = [circle for text in texts if (circle := parse_circle(text))]
+    if circles:
+        return [Stroke(points=((x, y),), radius=radius) for x, y, radius in circles]
+    picture = read_image(texts[0])
+    if picture.size != photo.size:
+        raise BadMask(f"{texts[0]} should have the photo's size {photo.size}, it has {picture.size}")
+    return mask_from_lightness(picture.img, picture.alpha)

@@ -101,7 +101,7 @@ def _teach(
     align: str, seed: int, preview: Path | None, output: Path | None,
 ) -> None:  # fmt: skip
     from ganvas.cli.generator_options import open_generator
-    from ganvas.editing.stylise import check_style_name, save_style, styles_folder
+    from ganvas.editing.style import check_style_name, save_style, styles_folder
     from ganvas.features.efficientnet import load_efficientnet_if_available
     from ganvas.images.files import format_of
     from ganvas.training.style.teach import StyleConfig, teach_style
@@ -191,7 +191,7 @@ class _StyleProgress:
         from ganvas.images.contact_sheet import grid
         from ganvas.images.files import write_image
         from ganvas.models.seeds import latents_from_seeds
-        from ganvas.ops.shrink import downscale
+        from ganvas.ops.resample import downscale
 
         with torch.no_grad():
             z = latents_from_seeds(PREVIEW_SEEDS, self.G.z_dim)
@@ -226,7 +226,7 @@ def _join(
 def _generator(text: str | None, model: str) -> Any:
     """A file or catalogue name; or the name of a style, which is `model` painting in it."""
     from ganvas.cli.generator_options import open_generator
-    from ganvas.editing.stylise import apply_style, list_styles
+    from ganvas.editing.style import apply_style, list_styles
     from ganvas.weights.checkpoint import fingerprint
 
     assert text is not None
@@ -241,7 +241,7 @@ def _generator(text: str | None, model: str) -> Any:
 def _add(path: Path, name: str | None) -> None:
     from dataclasses import replace
 
-    from ganvas.editing.stylise import load_style, save_style
+    from ganvas.editing.style import load_style, save_style
 
     style = load_style(path)
     saved = save_style(replace(style, name=name or style.name))
@@ -249,7 +249,7 @@ def _add(path: Path, name: str | None) -> None:
 
 
 def _list() -> None:
-    from ganvas.editing.stylise import list_styles, styles_folder
+    from ganvas.editing.style import list_styles, styles_folder
 
     styles = list_styles()
     for name, style in styles.items():

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ganvas.errors import BadConfig, BadLatent
 from ganvas.fields import check_known
-
-if TYPE_CHECKING:
-    pass
-
 
 PARTS = ("all", "colour", "shape")
 

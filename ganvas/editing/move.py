@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
 from ganvas.editing.directions import SPACES, move_along_direction, project_out, style_shift
+from ganvas.editing.step import EditContext
 from ganvas.errors import BadConfig
 from ganvas.fields import check_known
-
-if TYPE_CHECKING:
-    pass
-from ganvas.editing.step import EditContext
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ any function img → [N]; the functions of `ganvas.editing.discovery.calibration
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,11 +57,6 @@ def face_scorer(name: str) -> Callable[[Tensor], Tensor]:
     """One face score as a function img → [N]; see `FaceScorer`."""
     scorer = FaceScorer([name])
     return lambda img: scorer(img)[name]
-
-
-def is_face_generator(generator: Any) -> bool:
-    """Does this generator paint faces aligned as FFHQ's are? By its family, or by what its file says."""
-    return generator.family == "mobilestylegan" or "ffhq" in str(generator.facts).lower()
 
 
 def _network_scores(img: Tensor) -> dict[str, Tensor]:

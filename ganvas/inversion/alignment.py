@@ -17,6 +17,7 @@ from ganvas.images.files import read_image
 from ganvas.images.photo import Photo
 from ganvas.inversion.optimise import EFFORT_STAGES, InversionStage, OnInversionStep, invert
 from ganvas.inversion.result import Inversion
+from ganvas.models.protocol import paints_faces
 from ganvas.weights.checkpoint import fingerprint
 
 ALIGNS = ("auto", "centre", "faces")
@@ -29,12 +30,7 @@ def is_aligned(generator: Any, align: str) -> bool:
         BadConfig: another word than "auto", "centre" or "faces".
     """
     check_known(align, ALIGNS, what="align")
-    return align == "faces" or (align == "auto" and _is_face_generator(generator))
-
-
-def _is_face_generator(generator: Any) -> bool:
-    """MobileStyleGAN is published for faces alone; other files say where they come from."""
-    return generator.family == "mobilestylegan" or "ffhq" in str(generator.facts).lower()
+    return align == "faces" or (align == "auto" and paints_faces(generator.family, generator.facts))
 
 
 def align_crop(

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ganvas.errors import BadConfig
 from ganvas.models.mobilestylegan import LocalHead, MobileStyleGANGenerator
-from ganvas.ops.shrink import downscale
+from ganvas.ops.resample import downscale
 
 SMOOTH_PX = 8  # narrower differences count as fine detail
 

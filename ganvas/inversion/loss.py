@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganvas.features.efficientnet import EfficientNetLite0, feature_distance
 from ganvas.ops.psnr_ssim import psnr_rgb, ssim_rgb
-from ganvas.ops.shrink import downscale
+from ganvas.ops.resample import downscale
 
 Embedder = Callable[[Tensor], Tensor]
 REPORT_PX = 256  # figures are of pictures of this size

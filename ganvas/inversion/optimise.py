@@ -30,7 +30,7 @@ from ganvas.inversion.latent_space import LatentSpace, latent_space
 from ganvas.inversion.loss import Embedder, ReconstructionLoss, ReconstructionLossConfig, reconstruction_metrics
 from ganvas.inversion.pivotal import compute_delta, parameter_scale, tunable_parameters, with_delta
 from ganvas.inversion.result import Inversion
-from ganvas.ops.shrink import downscale
+from ganvas.ops.resample import downscale
 from ganvas.weights.checkpoint import fingerprint
 
 OnInversionStep = Callable[[int, int, Tensor], bool | None]

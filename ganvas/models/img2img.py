@@ -7,7 +7,6 @@ picture whose size it cannot take; a caller makes it fit with `pad_to_rules` and
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +17,8 @@ from ganvas.errors import BadImage
 from ganvas.fields import check_known
 from ganvas.models.fast_copy import LowPrecisionCopy
 from ganvas.models.protocol import PRECISIONS, Network, SizeRules
+from ganvas.models.row_strips import StripCostEstimator, StripRunner
 from ganvas.ops.precision import fast_dtype
-
-if TYPE_CHECKING:
-    from ganvas.models.row_strips import StripRunner
 
 
 def check_size(img: Tensor, rules: SizeRules, *, who: str) -> None:
@@ -110,7 +107,7 @@ class ImageToImage(Network):
         )
 
     def transform_in_strips(self, img: Tensor, strips: StripRunner) -> Tensor:
-        """The same as `transform`, without gradients, layer by layer in strips of rows; see `models/strips.py`."""
+        """The same as `transform`, without gradients, layer by layer in strips of rows; see `models/row_strips.py`."""
         raise NotImplementedError
 
     def check(self, img: Tensor) -> None:
@@ -159,8 +156,6 @@ class ImageToImage(Network):
         Returns:
             As `forward`, but for the rounding of sums.
         """
-        from ganvas.models.row_strips import StripRunner
-
         check_known(precision, PRECISIONS, what="precision")
         self.check(img)
         dtype = fast_dtype(img.device.type) if precision == "fast" else img.dtype
@@ -171,8 +166,6 @@ class ImageToImage(Network):
 
     def strips_need(self, img: Tensor) -> tuple[float, int]:
         """(multiplications, numbers in kept maps at the same time) of `in_strips` for a picture; it is not run."""
-        from ganvas.models.row_strips import StripCostEstimator
-
         sketch = StripCostEstimator()
         self.transform_in_strips(torch.empty(img.shape, device="meta"), sketch)
         return sketch.done, sketch.most

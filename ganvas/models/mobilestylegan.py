@@ -27,7 +27,7 @@ from ganvas.errors import BadConfig
 from ganvas.models.protocol import GeneratorModule, StyleLayer, truncate
 from ganvas.ops.equalized import LRELU_SLOPE, normalize_2nd_moment
 from ganvas.ops.precision import fast_dtype
-from ganvas.ops.shrink import downscale
+from ganvas.ops.resample import downscale
 from ganvas.ops.wavelet import from_halves, from_wavelet, to_wavelet
 
 START_PX = 4

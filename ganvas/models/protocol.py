@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ganvas.checks import check_labels, check_ws, check_z
 from ganvas.errors import BadConfig, BadLatent
 from ganvas.fields import check_known
-from ganvas.ops.shrink import downscale
+from ganvas.ops.resample import downscale
 
 NOISE_MODES = ("const", "random", "none")
 PRECISIONS = ("exact", "fast")
@@ -126,6 +126,14 @@ class Network(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+
+def paints_faces(family: str, facts: object) -> bool:
+    """Does such a generator paint faces cut as FFHQ's are?
+
+    MobileStyleGAN is published for faces alone; files of others say in their facts what they were trained on.
+    """
+    return family == "mobilestylegan" or "ffhq" in str(facts).lower()
 
 
 class GeneratorModule(Network):

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
-
+from typing import Any
 
 # One step of the way from an input pixel to an output pixel, for `reach_px`:
 #   ("conv", kernel, stride, padding), ("transposed", kernel, stride, padding),

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganvas.errors import BadConfig
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def map_seeds(G: Any, seeds: list[int], *, trunc: float, label: int | None) -> Tensor:
@@ -21,24 +18,16 @@ def map_seeds(G: Any, seeds: list[int], *, trunc: float, label: int | None) -> T
     Raises:
         BadConfig: a class for an unconditional generator, none for a conditional one, or one that does not exist.
     """
-    pass
-
     return map_z(G, latents_from_seeds(seeds, G.z_dim), trunc=trunc, label=label)
 
 
 def map_z(G: Any, z: Tensor, *, trunc: float, label: int | None) -> Tensor:
     """ws [N, num_ws, w_dim] of z [N, z_dim]; errors as `map_seeds`."""
-    import torch
-
     with torch.no_grad():
         return G.mapping(z, _one_hot(G, label, len(z)), truncation_psi=trunc)
 
 
 def _one_hot(G: Any, label: int | None, count: int) -> Tensor | None:
-    import torch
-
-    from ganvas.errors import BadConfig
-
     if G.c_dim == 0:
         if label is not None:
             raise BadConfig("this generator has no classes: leave --class out")

@@ -88,6 +88,20 @@ def downsample2d(x: Tensor, f: Tensor, *, down: int = 2) -> Tensor:
     return upfirdn2d(x, f, down=down, padding=(before, after, before, after))
 
 
+def downscale(img: Tensor, px: int) -> Tensor:
+    """By area, to px × px; a picture of that size or smaller is left as it is.
+
+    Args:
+        img: [N, C, S, S].
+        px: 1 or more.
+    """
+    if img.shape[-1] <= px:
+        return img
+    if img.shape[-1] % px == 0:
+        return F.avg_pool2d(img, img.shape[-1] // px)
+    return F.interpolate(img, (px, px), mode="area")
+
+
 def fast_layout(x: Tensor) -> Tensor:
     """x in the memory layout that convolutions like best: channels-last on a CPU, as it is elsewhere."""
     return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x

@@ -39,8 +39,9 @@ from ganvas.editing.regions import (
     unwrap_step,
 )
 from ganvas.editing.step import EditContext, EditedLatents, LatentStep, run_steps
+from ganvas.editing.style import Style, find_style, sum_deltas
 from ganvas.editing.style_space import shift_styles, synthesize_with_shift
-from ganvas.editing.stylise import Style, Stylise, find_style, sum_deltas
+from ganvas.editing.stylise import Stylise
 from ganvas.errors import BadConfig, BadMask
 from ganvas.features.efficientnet import EfficientNetLite0, feature_distance
 from ganvas.features.face_networks import score_faces
@@ -53,7 +54,7 @@ from ganvas.inversion.loss import to_rgb
 from ganvas.inversion.optimise import OnInversionStep
 from ganvas.inversion.pivotal import with_delta
 from ganvas.inversion.result import Inversion
-from ganvas.ops.shrink import downscale
+from ganvas.ops.resample import downscale
 from ganvas.session.auto_amount import AUTO_TARGETS, find_smallest_amount
 from ganvas.translation import translate
 from ganvas.upscaling.upscale import resize_lanczos, upscale

@@ -11,8 +11,7 @@ from typing import Any
 from ganvas.errors import BadConfig, FetchError, GanvasError
 from ganvas.features.efficientnet import EfficientNetLite0, load_efficientnet
 from ganvas.features.faces import FaceFinder
-from ganvas.inversion.alignment import is_aligned
-from ganvas.models.protocol import Generator, Translator, Upscaler
+from ganvas.models.protocol import Generator, Translator, Upscaler, paints_faces
 from ganvas.weights.catalogue import catalogue, entries
 from ganvas.weights.checkpoint import read_card
 from ganvas.weights.load import load
@@ -141,7 +140,7 @@ class ModelRegistry:
     def _inspect(self, model: RegisteredModel, key: str) -> dict[str, Any]:
         if key in self._loaded:
             G = self._loaded[key]
-            return {"family": G.family, "resolution": G.img_resolution, "faces": is_aligned(G, "auto")}
+            return {"family": G.family, "resolution": G.img_resolution, "faces": paints_faces(G.family, G.facts)}
         if model.name == "faces":
             return {"family": "mobilestylegan", "resolution": 1024, "faces": True}
         guess = re.search(r"(\d{2,4})$", model.name)
@@ -152,7 +151,7 @@ class ModelRegistry:
             return {
                 "family": card.family,
                 "resolution": int(config[1]) if config else None,
-                "faces": card.family == "mobilestylegan" or "ffhq" in card.facts.lower(),
+                "faces": paints_faces(card.family, card.facts),
             }
         except (GanvasError, OSError):
             return fallback

@@ -27,7 +27,7 @@ from ganvas.images.photo import Photo
 from ganvas.inversion.alignment import is_aligned
 from ganvas.inversion.optimise import invert
 from ganvas.inversion.result import Inversion
-from ganvas.ops.shrink import downscale
+from ganvas.ops.resample import downscale
 from ganvas.session.open import open_seed, open_session
 from ganvas.session.project_file import ZIP_START, ProjectFile, read_project_file, strip_project_file
 from ganvas.session.session import Session

@@ -8,7 +8,7 @@ from ganvas.inversion.optimise import EFFORT_STAGES, InversionStage, invert
 from ganvas.inversion.pivotal import with_delta
 from ganvas.inversion.result import Inversion
 from ganvas.ops.psnr_ssim import psnr_rgb
-from ganvas.ops.shrink import downscale
+from ganvas.ops.resample import downscale
 from ganvas.weights.checkpoint import fingerprint
 from tests import contracts
 from tests.inversion.generators import every_family, picture_of, tiny

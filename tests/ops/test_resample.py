@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.autograd import gradcheck, gradgradcheck
 
 from ganvas.errors import BadConfig
-from ganvas.ops.resample import downsample2d, fir_filter, upfirdn2d, upsample2d
+from ganvas.ops.resample import downsample2d, downscale, fir_filter, upfirdn2d, upsample2d
 
 
 def upfirdn2d_by_definition(x, f, up, down, padding, gain):
@@ -107,3 +108,11 @@ def test_a_filter_without_taps_is_refused():
         fir_filter(())
     with pytest.raises(BadConfig, match="sum other than 0"):
         fir_filter((1, -1))
+
+
+def test_shrinking_is_by_area_at_any_size():
+    img = torch.rand(1, 3, 24, 24)
+    assert torch.equal(downscale(img, 8), F.avg_pool2d(img, 3))
+    assert downscale(img, 24) is img
+    assert downscale(img, 50) is img
+    assert torch.allclose(downscale(img, 7).mean(), F.interpolate(img, (7, 7), mode="area").mean())

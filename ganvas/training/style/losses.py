@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.ops.shrink import downscale
+from ganvas.ops.resample import downscale
 
 COLOUR_PX_COMPARED, COLOUR_WEIGHT = 32, 4.0
 

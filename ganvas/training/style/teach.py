@@ -29,14 +29,14 @@ from torch import Tensor
 from ganvas import __version__
 from ganvas.checks import check_img
 from ganvas.editing.layers import COLOUR_PX, rows_of
-from ganvas.editing.stylise import Style, check_style_name
+from ganvas.editing.style import Style, check_style_name
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.features.efficientnet import EfficientNetLite0
 from ganvas.inversion.alignment import latent_stages
 from ganvas.inversion.loss import ReconstructionLoss, ReconstructionLossConfig
 from ganvas.inversion.optimise import invert
 from ganvas.models.seeds import latents_from_seeds
-from ganvas.ops.shrink import downscale
+from ganvas.ops.resample import downscale
 from ganvas.training.engine.process import catch_stop_signals
 from ganvas.training.style.learner import StyleLearner
 from ganvas.training.style.losses import COLOUR_WEIGHT, colour_distance, resize_square, rgb_to_luma, structure_distance
