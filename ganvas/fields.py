@@ -101,7 +101,7 @@ class FieldInfo:
     def describe(self) -> str:
         """What is accepted, in words: "a number from 0 to 1, or none"."""
         if self.choices:
-            words = f"one of {', '.join(self.choices)}"
+            words = " or ".join(filter(None, [", ".join(self.choices[:-1]), self.choices[-1]]))
         elif self.kind == "list":
             words = " ".join(filter(None, [f"a list of {_ITEMS.get(self.item, 'values')}", self._range()]))
         else:
@@ -113,9 +113,8 @@ class FieldInfo:
             return f"from {self.ge:.12g} to {self.le:.12g}"
         if self.gt is not None and self.lt is not None:
             return f"between {self.gt:.12g} and {self.lt:.12g}"
-        low = f"above {self.gt:.12g}" if self.ge is None else f"of {self.ge:.12g} or more"
-        high = f"below {self.lt:.12g}" if self.le is None else f"of at most {self.le:.12g}"
-        return ", ".join([low] * (self.low is not None) + [high] * (self.high is not None))
+        ends = {"above": self.gt, "of at least": self.ge, "below": self.lt, "of at most": self.le}
+        return ", ".join(f"{words} {end:.12g}" for words, end in ends.items() if end is not None)
 
     def check(self, value: Any) -> Any:
         """The value as it is stored: lists as tuples, whole numbers of a `float` field as float.

@@ -21,7 +21,7 @@ Paper: Pan et al. 2023, "Drag Your GAN: Interactive Point-based Manipulation on 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -33,6 +33,7 @@ from ganvas.editing.discovery.sefa import sample_w
 from ganvas.editing.mix import decode_latent, encode_latent
 from ganvas.editing.step import EditContext
 from ganvas.errors import BadConfig, BadLatent, BadMask, Stopped
+from ganvas.fields import check_settings, setting
 
 OnDrag = Callable[[int, int, Tensor, Tensor], bool | None]
 
@@ -52,20 +53,22 @@ MAX_RETRIES = 3  # returns to the best place, with half the step each time
 class DragConfig:
     """How a drag goes. Distances are in pixels of a picture of `px`."""
 
-    px: int = 256  # at most the generator's own size
-    feature_px: int | None = None  # size of the features; None = a quarter of px, between 32 and 64
-    stop_px: float = 1.0  # a handle this near to its target has arrived
-    steps: int = 80  # at most
-    stride: float = 0.64  # length of a step, in natural standard deviations of the latent
-    rows: int | None = None  # how many rows of ws move; None = the first third, at least 6: those of shape
-    radius: float = 1.5  # of the patch that is moved, in pixels of the features
-    jump: float = 1.0  # how far ahead it looks, in pixels of the features
-    keep: float = 2.0  # weight of what shall not change outside a mask; with 20 few points arrive
+    px: int = setting(256, ge=1, unit="px", help="size of the picture, at most the generator's own")
+    feature_px: int | None = setting(
+        None, unit="px", help="size of the features; none = a quarter of px, between 32 and 64"
+    )
+    stop_px: float = setting(1.0, gt=0, unit="px", help="a handle this near to its target has arrived")
+    steps: int = setting(80, ge=1, help="at most so many")
+    stride: float = setting(0.64, gt=0, unit="standard deviations of the latent", help="length of a step")
+    rows: int | None = setting(
+        None, help="how many rows of ws move; none = the first third, at least 6: those of shape"
+    )
+    radius: float = setting(1.5, gt=0, unit="px of the features", help="of the patch that is moved")
+    jump: float = setting(1.0, gt=0, unit="px of the features", help="how far ahead it looks")
+    keep: float = setting(2.0, ge=0, help="weight of what shall not change outside a mask; with 20 few points arrive")
 
     def __post_init__(self) -> None:
-        numbers = (self.stop_px, self.stride, self.radius, self.jump)
-        if min(self.px, self.steps) < 1 or not min(numbers) > 0 or not self.keep >= 0:
-            raise BadConfig(f"px, steps, stop_px, stride, radius and jump of a drag are positive, got {self}")
+        check_settings(self, who="drag")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +81,16 @@ class Drag:
     """
 
     name: ClassVar[str] = "drag"
-    points: tuple[tuple[float, float], ...]
-    targets: tuple[tuple[float, float], ...]
-    rows: int
-    offset: str = field(repr=False)
+    points: tuple[tuple[float, float], ...] = setting(help="[[x, y], …] in sides of the crop, 0 to 1")
+    targets: tuple[tuple[float, float], ...] = setting(help="where they shall go, likewise")
+    rows: int = setting(ge=1, le=100, help="how many rows of ws move")
+    offset: str = setting(repr=False, help="what is added to them: base64 of float16 numbers")
 
     def __post_init__(self) -> None:
         for name in ("points", "targets"):
             object.__setattr__(self, name, _pairs(getattr(self, name), what=f"drag's {name}"))
         _check_counts(len(self.points), len(self.targets))
-        if isinstance(self.rows, bool) or not isinstance(self.rows, int) or not 1 <= self.rows <= 100:
-            raise BadConfig(f"drag's rows are 1 to 100, got {self.rows!r}")
-        if not isinstance(self.offset, str):
-            raise BadConfig(f"drag's offset is text, got {type(self.offset).__name__}")
+        check_settings(self, who=self.name)
         decode_latent(self.offset, what="drag's offset")
 
     def apply(self, ws: Tensor, context: EditContext) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ganvas.editing.layers import PARTS, check_layers, rows_of
 from ganvas.errors import BadConfig, BadLatent
-from ganvas.fields import check_known
+from ganvas.fields import check_settings, setting
 from ganvas.models.seeds import latents_from_seeds
 
 if TYPE_CHECKING:
@@ -39,37 +39,23 @@ class Mix:
     """
 
     name: ClassVar[str] = "mix"
-    seed: int | None = None  # of the other picture
-    latent: str = ""  # the other picture, where it has no seed
-    part: str = "all"  # all, colour or shape
-    layers: tuple[int, ...] | None = None  # rows of ws, instead of a part's
-    strength: float = 1.0  # 0 … 1
-    truncation_psi: float = 0.7  # of a seed
-    label: int | None = None  # class of a seed, for a conditional generator
-    origin: str = ""  # the other picture's name
+    seed: int | None = setting(None, ge=0, le=2**32 - 1, help="of the other picture")
+    latent: str = setting("", help="the other picture, where it has no seed")
+    part: str = setting("all", choices=PARTS, help="what is taken of it")
+    layers: tuple[int, ...] | None = setting(None, ge=0, help="rows of ws, instead of a part's")
+    strength: float = setting(1.0, ge=0, le=1, help="0 = nothing, 1 = entirely")
+    truncation_psi: float = setting(0.7, ge=-2, le=2, help="truncation of a seed")
+    label: int | None = setting(None, ge=0, le=2**32 - 1, help="class of a seed, for a conditional generator")
+    origin: str = setting(
+        "", pattern="(?s).{0,1000}", expected="up to 1000 characters", help="the other picture's name"
+    )
 
     def __post_init__(self) -> None:
         if (self.seed is None) == (not self.latent):
             raise BadConfig("mix takes either a seed or a latent, one of the two")
-        for field in ("seed", "label"):
-            value = getattr(self, field)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32):
-                raise BadConfig(f"mix's {field} is a whole number from 0 to {2**32 - 1}, got {value!r}")
-        if not isinstance(self.latent, str) or not isinstance(self.origin, str) or len(self.origin) > 1000:
-            raise BadConfig("mix's latent and origin are text")
+        check_settings(self, who=self.name)
         if self.latent:
             decode_latent(self.latent)
-        check_known(str(self.part), PARTS, what="part of a mix")
-        if self.layers is not None:
-            rows = self.layers if isinstance(self.layers, (list, tuple)) else [None]
-            if not all(isinstance(row, int) and not isinstance(row, bool) and row >= 0 for row in rows):
-                raise BadConfig(f"mix's layers are row numbers from 0, got {self.layers!r}")
-            object.__setattr__(self, "layers", tuple(self.layers))
-        for field, low, high in (("strength", 0, 1), ("truncation_psi", -2, 2)):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-                raise BadConfig(f"mix's {field} is a number from {low} to {high}, got {value!r}")
-            object.__setattr__(self, field, float(value))
 
     def apply(self, ws: Tensor, context: EditContext) -> Tensor:
         """See `LatentStep`."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from ganvas.editing.directions import SPACES, move_along_direction, project_out, style_shift
 from ganvas.editing.step import EditContext
 from ganvas.errors import BadConfig
-from ganvas.fields import check_known
+from ganvas.fields import check_settings, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,28 +24,14 @@ class Move:
     """
 
     name: ClassVar[str] = "move"
-    direction: str
-    amount: float = 1.0
-    layers: tuple[int, ...] | None = None
-    keep: tuple[str, ...] = ()
-    space: str | None = None
+    direction: str = setting(pattern="(?s).+", expected="a direction's name", help="name of the direction")
+    amount: float = setting(1.0, gt=-1000, lt=1000, unit="standard deviations", help="how far")
+    layers: tuple[int, ...] | None = setting(None, ge=0, help="rows of ws; none = those of the direction")
+    keep: tuple[str, ...] = setting((), help="directions that stay where they are")
+    space: str | None = setting(None, choices=SPACES, help="space of the direction; none = any")
 
     def __post_init__(self) -> None:
-        if not isinstance(self.direction, str) or not self.direction:
-            raise BadConfig(f"move needs the name of a direction, got {self.direction!r}")
-        if isinstance(self.amount, bool) or not isinstance(self.amount, (int, float)) or not abs(self.amount) < 1000:
-            raise BadConfig(f"move's amount is a number such as 1.5, got {self.amount!r}")
-        object.__setattr__(self, "amount", float(self.amount))
-        if self.layers is not None:
-            rows = self.layers if isinstance(self.layers, (list, tuple)) else [None]
-            if not all(isinstance(row, int) and row >= 0 for row in rows):
-                raise BadConfig(f"move's layers are row numbers from 0, got {self.layers!r}")
-            object.__setattr__(self, "layers", tuple(self.layers))
-        if isinstance(self.keep, str) or not all(isinstance(other, str) for other in self.keep):
-            raise BadConfig(f"move's keep is a list of directions' names, got {self.keep!r}")
-        object.__setattr__(self, "keep", tuple(self.keep))
-        if self.space is not None:
-            check_known(str(self.space), SPACES, what="space of a move")
+        check_settings(self, who=self.name)
 
     def apply(self, ws: Tensor, context: EditContext) -> Tensor:
         """See `LatentStep`."""

@@ -5,20 +5,20 @@ What does the work (an upscaler, a translator) lies in other rooms; the session 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from torch import Tensor
 
-from ganvas.errors import BadConfig
+from ganvas.fields import check_settings, setting
 
 if TYPE_CHECKING:
     from ganvas.editing.step import EditContext
 
 MAX_POST_SCALE = 8.0
 RESAMPLE_ONLY = "lanczos"  # resampling, in place of an upscaler's name
-_NAME = re.compile(r"[\w+-][\w.+-]{0,99}(/[\w+-][\w.+-]{0,99})?")  # of a model: never a path that leads elsewhere
+_NAME = r"[\w+-][\w.+-]{0,99}(/[\w+-][\w.+-]{0,99})?"  # of a model: never a path that leads elsewhere
+_NAME_RULE = "a model's name, such as realesr-animevideov3 or vintage"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +29,12 @@ class Upscale:
     """
 
     name: ClassVar[str] = "upscale"
-    model: str
-    scale: float = 2.0
-    strength: float = 1.0
+    model: str = setting(pattern=_NAME, expected=_NAME_RULE, help="an upscaler, or lanczos")
+    scale: float = setting(2.0, ge=1, le=MAX_POST_SCALE, help="times as wide and high")
+    strength: float = setting(1.0, ge=0, le=1, help="0 = resampling alone, 1 = the network's picture")
 
     def __post_init__(self) -> None:
-        _check_model(self.name, self.model)
-        for field, low, high in (("scale", 1, MAX_POST_SCALE), ("strength", 0, 1)):
-            _set_number(self, field, low, high)
+        check_settings(self, who=self.name)
 
     def apply(self, ws: Tensor, context: EditContext) -> Tensor:
         """Nothing before the picture is painted."""
@@ -52,15 +50,12 @@ class Translate:
     """
 
     name: ClassVar[str] = "translate"
-    model: str
-    strength: float = 1.0
-    direction: str | None = None
+    model: str = setting(pattern=_NAME, expected=_NAME_RULE, help="a translator")
+    strength: float = setting(1.0, ge=0, le=1, help="0 = the photo as it was, 1 = the network's picture")
+    direction: str | None = setting(None, choices=("AtoB", "BtoA"), help="where the model is one of a pair")
 
     def __post_init__(self) -> None:
-        _check_model(self.name, self.model)
-        _set_number(self, "strength", 0, 1)
-        if self.direction not in (None, "AtoB", "BtoA"):
-            raise BadConfig(f"translate's direction is AtoB, BtoA or none, got {str(self.direction)[:40]!r}")
+        check_settings(self, who=self.name)
 
     def apply(self, ws: Tensor, context: EditContext) -> Tensor:
         """Nothing before the picture is painted."""
@@ -68,15 +63,3 @@ class Translate:
 
 
 PostStep: TypeAlias = "Upscale | Translate"
-
-
-def _check_model(step: str, model: Any) -> None:
-    if not isinstance(model, str) or not _NAME.fullmatch(model):
-        raise BadConfig(f"{step}'s model is a name, such as realesr-animevideov3 or vintage, got {str(model)[:80]!r}")
-
-
-def _set_number(step: Any, field: str, low: float, high: float) -> None:
-    value = getattr(step, field)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise BadConfig(f"{step.name}'s {field} is a number from {low} to {high:g}, got {value!r}")
-    object.__setattr__(step, field, float(value))

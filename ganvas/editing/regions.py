@@ -18,7 +18,7 @@ import binascii
 import math
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -29,7 +29,7 @@ from torch import Tensor
 from ganvas.checks import check_mask
 from ganvas.editing.step import EditContext, LatentStep
 from ganvas.errors import BadConfig, BadMask
-from ganvas.fields import check_known
+from ganvas.fields import check_known, check_settings, setting
 from ganvas.images.crop import Crop
 from ganvas.images.masks import brush, feather
 
@@ -53,8 +53,8 @@ class Stroke:
     """
 
     points: tuple[tuple[float, float], ...]
-    radius: float
-    erase: bool = False  # takes away what strokes before it have painted
+    radius: float = setting(gt=0, help="of the brush")
+    erase: bool = setting(False, help="takes away what strokes before it have painted")
 
     def __post_init__(self) -> None:
         try:
@@ -64,10 +64,9 @@ class Stroke:
             raise BadMask(f"a stroke has points [[x, y], …] and a radius, got {str(self)[:80]} ({error})") from error
         if not points or not all(map(math.isfinite, (radius, *(number for point in points for number in point)))):
             raise BadMask(f"a stroke has at least one point, and finite numbers, got {str(self)[:80]}")
-        if not radius > 0 or not isinstance(self.erase, bool):
-            raise BadMask(f"a stroke's radius is above 0 and erase is true or false, got {radius} and {self.erase!r}")
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "radius", radius)
+        check_settings(self, who="a stroke", error=BadMask)
 
     def to_crop_coords(self, crop: Crop) -> Stroke:
         """From pixels of the photo to sides of the crop; points closer together than a quarter of the radius go."""
@@ -88,15 +87,12 @@ class Region:
     `feather` is how soft the edges are, in sides of the crop; 3/2 of it outside the strokes nothing changes at all.
     """
 
-    strokes: tuple[Stroke, ...] = ()
-    bitmap: str = field(default="", repr=False)
-    feather: float = DEFAULT_FEATHER
+    strokes: tuple[Stroke, ...] = setting((), help="in the order of painting")
+    bitmap: str = setting("", repr=False, help="a mask of the crop, packed")
+    feather: float = setting(DEFAULT_FEATHER, ge=0, le=1, unit="sides of the crop", help="how soft the edges are")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "strokes", tuple(self.strokes))
-        if isinstance(self.feather, bool) or not isinstance(self.feather, (int, float)) or not 0 <= self.feather <= 1:
-            raise BadMask(f"a region's feather is 0 to 1 side of the crop, got {self.feather!r}")
-        object.__setattr__(self, "feather", float(self.feather))
+        check_settings(self, who="a region", error=BadMask)
         points = [point for stroke in self.strokes for point in stroke.points]
         if len(self.strokes) > MAX_STROKES or len(points) > MAX_POINTS:
             raise BadMask(
@@ -142,8 +138,8 @@ class Region:
         """
         _check_fields(data, ("strokes", "bitmap", "feather"), what="a region")
         strokes = data.get("strokes", [])
-        if not isinstance(strokes, list) or len(strokes) > MAX_STROKES or not isinstance(data.get("bitmap", ""), str):
-            raise BadMask(f"a region's strokes are a list of up to {MAX_STROKES}, its bitmap is text")
+        if not isinstance(strokes, list) or len(strokes) > MAX_STROKES:
+            raise BadMask(f"a region's strokes are a list of up to {MAX_STROKES}")
         for stroke in strokes:
             _check_fields(stroke, ("points", "radius", "erase"), what="a stroke")
             if not isinstance(stroke.get("points"), list) or "radius" not in stroke:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ganvas.editing.directions import Direction
 from ganvas.editing.style import Style
 from ganvas.errors import BadConfig
-from ganvas.fields import check_known
+from ganvas.fields import check_known, from_values
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,5 @@ def step_from_dict(data: Any, steps: Mapping[str, type]) -> Any:
     if not isinstance(data, dict) or not isinstance(data.get("step"), str):
         raise BadConfig(f'a step is written as {{"step": "move", …}}, got {str(data)[:80]}')
     check_known(data["step"], steps, what="step")
-    step = steps[data["step"]]
     fields = {key: value for key, value in data.items() if key != "step"}
-    for key in fields:
-        check_known(key, [field.name for field in dataclasses.fields(step)], what=f"field of step {data['step']!r}")
-    try:
-        return step(**fields)
-    except TypeError as error:
-        raise BadConfig(f"step {data['step']!r}: {error}") from error
+    return from_values(steps[data["step"]], fields, what=f"field of step {data['step']!r}")

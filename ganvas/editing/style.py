@@ -30,7 +30,8 @@ from ganvas.weights.open_file import open_file
 STYLE_FORMAT = "ganvas-style-1"
 UP, DOWN = ":up", ":down"  # two thin factors in place of a large tensor
 MAX_FACTS_CHARS = 100_000  # characters
-_NAME = re.compile(r"[\w-]{1,64}")
+STYLE_NAME = re.compile(r"[\w-]{1,64}")
+STYLE_NAME_RULE = "up to 64 letters, digits, - or _, such as ink-1"
 STYLE_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -40,8 +41,8 @@ def check_style_name(name: object) -> None:
     Raises:
         BadConfig: anything else.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise BadConfig(f"a style's name is up to 64 letters, digits, - or _, such as ink-1, got {str(name)[:80]!r}")
+    if not isinstance(name, str) or not STYLE_NAME.fullmatch(name):
+        raise BadConfig(f"a style's name is {STYLE_NAME_RULE}, got {str(name)[:80]!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from ganvas.editing.style import STYLE_FINGERPRINT, check_style_name
+from ganvas.editing.style import STYLE_FINGERPRINT, STYLE_NAME, STYLE_NAME_RULE
 from ganvas.errors import BadConfig
+from ganvas.fields import check_settings, setting
 from ganvas.weights.interpolate import interpolate_networks
 
 if TYPE_CHECKING:
@@ -33,20 +34,17 @@ class Stylise:
     """
 
     name: ClassVar[str] = "stylise"
-    style: str  # its name
-    strength: float = 1.0  # 0 … 1
-    fingerprint: str = ""  # which one is meant; empty = whichever has the name
+    style: str = setting(pattern=STYLE_NAME.pattern, expected=STYLE_NAME_RULE, help="name of the style")
+    strength: float = setting(1.0, ge=0, le=1, help="0 = the generator as it is, 1 = as it was taught")
+    fingerprint: str = setting(
+        "",
+        pattern=f"({STYLE_FINGERPRINT.pattern})?",
+        expected="64 hexadecimal digits",
+        help="which style is meant; empty = whichever has the name",
+    )
 
     def __post_init__(self) -> None:
-        check_style_name(self.style)
-        if not isinstance(self.fingerprint, str) or not (
-            self.fingerprint == "" or STYLE_FINGERPRINT.fullmatch(self.fingerprint)
-        ):
-            raise BadConfig(f"a style's fingerprint is 64 hexadecimal digits, got {str(self.fingerprint)[:80]!r}")
-        number = not isinstance(self.strength, bool) and isinstance(self.strength, (int, float))
-        if not number or not 0 <= self.strength <= 1:
-            raise BadConfig(f"stylise's strength is a number from 0 to 1, got {self.strength!r}")
-        object.__setattr__(self, "strength", float(self.strength))
+        check_settings(self, who=self.name)
 
     def apply(self, ws: Tensor, context: EditContext) -> Tensor:
         """See `LatentStep`; ws stay, the style goes to the bench's."""

@@ -87,5 +87,5 @@ def test_what_is_refused(tmp_path):
         run("--dataroot", data, "--preset", "style-64")
     with pytest.raises(BadInput, match="should hold trainA"):
         run("--dataroot", tmp_path)
-    with pytest.raises(BadConfig, match="unknown pairing 'own'"):
+    with pytest.raises(BadConfig, match="pairing must be unpaired or paired, got 'own'"):
         run("--dataroot", data, "--set", "pairing=own")

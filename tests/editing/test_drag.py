@@ -229,7 +229,7 @@ def test_what_does_not_fit_is_refused():
         drag(ws.repeat(2, 1, 1), G, [[1, 2]], [[3, 4]])
     with pytest.raises(BadMask, match="drag"):
         drag(ws, G, [[1, 2]], [[3, 4]], mask=torch.full((1, 1, 64, 64), 7.0))
-    with pytest.raises(BadConfig, match="positive"):
+    with pytest.raises(BadConfig, match="radius must be a number above 0"):
         DragConfig(radius=0)
 
 
@@ -246,9 +246,9 @@ def a_step(**fields):
         ({"points": "ab"}, r"\[\[x, y\], …\]"),
         ({"points": [[0.1, 2]]}, "sides of the crop"),
         ({"targets": [[0.1, float("nan")]]}, "sides of the crop"),
-        ({"rows": 0}, "1 to 100"),
-        ({"rows": True}, "1 to 100"),
-        ({"offset": 3}, "offset is text"),
+        ({"rows": 0}, "from 1 to 100"),
+        ({"rows": True}, "from 1 to 100"),
+        ({"offset": 3}, "offset must be text"),
         ({"offset": "kitten!"}, "drag's offset is base64"),
         ({"offset": ""}, "no numbers"),
         ({"offset": "A" * 400_000}, "drag's offset is base64"),

@@ -119,7 +119,7 @@ def test_what_does_not_fit_is_said():
         Move(direction="smile").apply(latents(G), EditContext(G, lambda name: smile))
     with pytest.raises(BadConfig, match="meant for space 'w'"):
         Move(direction="smile", space="w").apply(latents(G), EditContext(G, lambda name: smile))
-    with pytest.raises(BadConfig, match="space of a move"):
+    with pytest.raises(BadConfig, match="space must be w, "):
         Move(direction="smile", space="z")
     with pytest.raises(BadConfig, match="no common measure"):
         project_out(smile, [Direction("w", torch.ones(1, 8))])

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
-import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from ganvas.errors import BadConfig
-from ganvas.fields import check_known
+from ganvas.fields import check_known, check_settings, fields_of, from_values
 
 S = TypeVar("S", bound="BaseTrainConfig")
 
@@ -30,11 +28,7 @@ class BaseTrainConfig:
     may_change: ClassVar[frozenset[str]] = frozenset({"total_kimg", "minutes", "save_minutes", "snapshot_kimg"})
 
     def __post_init__(self) -> None:
-        for name, hint in hints(type(self)).items():
-            if typing.get_origin(hint) is tuple:
-                object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON turns tuples into lists
-            if typing.get_origin(hint) is Literal:
-                check_known(getattr(self, name), typing.get_args(hint), what=name)
+        check_settings(self, whole_floats=True)
         for name in self.groups:
             object.__setattr__(self, name, _plain(getattr(self, name)))
 
@@ -49,18 +43,7 @@ class BaseTrainConfig:
         Raises:
             BadConfig: names that do not exist, or values that do not fit.
         """
-        for name in values:
-            check_known(name, hints(cls), what=f"setting in {who}")
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise BadConfig(f"{who} has a setting of the wrong kind: {error}") from error
-
-
-def hints(cls: type[BaseTrainConfig]) -> dict[str, Any]:
-    """The type of every field."""
-    known = typing.get_type_hints(cls)
-    return {field.name: known[field.name] for field in dataclasses.fields(cls)}
+        return from_values(cls, values, what=f"setting in {who}")
 
 
 def refuse(config: BaseTrainConfig, name: str, wrong: bool, want: str) -> None:
@@ -71,30 +54,6 @@ def refuse(config: BaseTrainConfig, name: str, wrong: bool, want: str) -> None:
     """
     if wrong:
         raise BadConfig(f"{name} must be {want}, got {getattr(config, name)!r}")
-
-
-def check_ranges(
-    config: BaseTrainConfig,
-    *,
-    positive: Sequence[str],
-    not_negative: Sequence[str],
-    shares: Sequence[str],
-    maybe_positive: Sequence[str],
-) -> None:
-    """The ranges that every kind of run has, by fields' names; `maybe_positive` may also be None.
-
-    Raises:
-        BadConfig: a value out of its range.
-    """
-    for name in positive:
-        refuse(config, name, not getattr(config, name) > 0, "more than 0")
-    for name in not_negative:
-        refuse(config, name, not getattr(config, name) >= 0, "0 or more")
-    for name in shares:
-        refuse(config, name, not 0 <= getattr(config, name) <= 1, "from 0 to 1")
-    for name in maybe_positive:
-        value = getattr(config, name)
-        refuse(config, name, value is not None and not value > 0, "more than 0, or none")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -118,54 +77,9 @@ def apply_settings(config: S, settings: Mapping[str, str]) -> S:
             check_known(name, config.groups, what=f"group of settings in {key!r}:")
             changes[name] = {**changes.get(name, getattr(config, name)), inner: _json_or_text(text)}
         else:
-            check_known(name, hints(type(config)), what="setting")
-            changes[name] = _parse(name, text, hints(type(config))[name])
+            check_known(name, fields_of(type(config)), what="setting")
+            changes[name] = fields_of(type(config))[name].parse(text)
     return dataclasses.replace(config, **changes)
-
-
-def _parse(name: str, text: str, hint: Any) -> Any:
-    """`text` as the type of the field; unions are tried in order, none first."""
-    if hint is str:
-        return text
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if type(None) in kinds and text.lower() in ("none", ""):
-        return None
-    for kind in kinds:
-        try:
-            return _as(kind, text)
-        except (ValueError, TypeError):
-            continue
-    raise BadConfig(f"{name} expects {_words(hint)}, got {text!r}")
-
-
-def _as(kind: Any, text: str) -> Any:
-    origin = typing.get_origin(kind)
-    if origin is Literal:
-        return text  # the config checks it against its words
-    if origin is tuple:
-        return tuple(typing.get_args(kind)[0](part) for part in text.replace(" ", "").split(",") if part)
-    if kind is bool:
-        return (
-            {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
-            if (text.lower() in ("true", "yes", "1", "false", "no", "0"))
-            else _fail()
-        )
-    if kind in (int, float):
-        return kind(text)
-    if origin in (Mapping, typing.get_origin(Mapping[str, Any])):
-        value = json.loads(text)
-        return value if isinstance(value, dict) else _fail()
-    return _fail()
-
-
-def _fail() -> Any:
-    raise ValueError
-
-
-def _words(hint: Any) -> str:
-    names = {bool: "true or false", int: "a whole number", float: "a number", type(None): "none"}
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    return " or ".join(names.get(kind, "names with commas between, or JSON") for kind in kinds)
 
 
 def _json_or_text(text: str) -> Any:

@@ -7,11 +7,12 @@ here, with the reason, before a network is built.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from ganvas.errors import BadConfig
-from ganvas.training.engine.config_base import BaseTrainConfig, check_ranges, refuse
+from ganvas.fields import setting
+from ganvas.training.engine.config_base import BaseTrainConfig, refuse
 
 GeneratorFamily = Literal["mlp", "dcgan", "fastgan", "stylegan2", "stylegan3", "r3gan", "own"]
 LossName = Literal["ns", "minimax", "lsgan", "hinge", "wgan", "rpgan", "ragan"]
@@ -31,116 +32,105 @@ class TrainConfig(BaseTrainConfig):
     may_change: ClassVar[frozenset[str]] = BaseTrainConfig.may_change | {"metrics", "metrics_num"}
 
     # Networks. Fields of the family's config; resolution, channels and labels follow from the data.
-    family: GeneratorFamily = "stylegan2"  # "own": generator and discriminator are handed to `ganvas.train`
-    generator: Mapping[str, Any] = field(default_factory=dict)
-    discriminator: Mapping[str, Any] = field(default_factory=dict)
+    family: GeneratorFamily = setting(
+        "stylegan2", help='"own": generator and discriminator are handed to `ganvas.train`'
+    )
+    generator: Mapping[str, Any] = setting(factory=dict, help="fields of the generator's own config")
+    discriminator: Mapping[str, Any] = setting(factory=dict, help="fields of the discriminator's own config")
 
     # Data.
-    resolution: int | None = None  # side in pixels; None = that of the pictures
-    mirror: bool = False  # show every picture mirrored, too; wrong for anything with writing
-    labels: str = "none"  # "none", "auto" (what comes with the pictures), "folders", or "FILE.csv:COLUMN"
+    resolution: int | None = setting(None, gt=0, unit="px", help="side in pixels; none = that of the pictures")
+    mirror: bool = setting(False, help="show every picture mirrored, too; wrong for anything with writing")
+    labels: str = setting("none", help='"none", "auto" (what comes with the pictures), "folders", or "FILE.csv:COLUMN"')
 
     # Length. Whichever is reached first; training time counts over all resumes.
-    total_kimg: float = 1000  # thousand real pictures shown
-    minutes: float | None = None
-    batch_size: int = 16  # over all devices together
-    micro_batch: int | None = None  # at most this many at once on one device; None = as many as the batch gives it
+    total_kimg: float = setting(1000, gt=0, unit="kimg", help="thousand real pictures shown")
+    minutes: float | None = setting(
+        None, gt=0, unit="minutes", help="stop after so much training time, over all resumes"
+    )
+    batch_size: int = setting(16, gt=0, help="pictures a step, over all devices together")
+    micro_batch: int | None = setting(None, gt=0, help="at most so many at once on a device; none = all of its share")
 
     # Loss.
-    loss: LossName = "ns"
-    real_target: float = 1.0  # below 1 = one-sided label smoothing; under hinge, margins are drawn from there to 1
-    d_steps: int = 1  # steps of the discriminator for each of the generator
-    reconstruction: float = 1.0  # weight of the rebuilt pictures (family fastgan only)
+    loss: LossName = setting("ns", help="of discriminator and generator")
+    real_target: float = setting(
+        1.0, gt=0.5, le=1, help="below 1 = one-sided label smoothing; under hinge, margins from there to 1"
+    )
+    d_steps: int = setting(1, gt=0, help="steps of the discriminator for each of the generator")
+    reconstruction: float = setting(1.0, ge=0, help="weight of the rebuilt pictures (family fastgan only)")
 
     # Penalties: 0 = off. `*_every` = lazily, each n-th step, n times as strong.
-    r1_gamma: float = 0.0
-    r2_gamma: float = 0.0
-    gamma_end: float | None = None  # both gammas go there along the schedule, in proportion; None = they stay
-    gradient_penalty: float = 0.0  # of WGAN-GP, weight λ
-    penalty_every: int = 16
-    path_length: float = 0.0  # weight; StyleGAN2 only
-    path_every: int = 4
+    r1_gamma: float = setting(0.0, ge=0, help="weight of the gradient penalty on real pictures; 0 = off")
+    r2_gamma: float = setting(0.0, ge=0, help="weight of the gradient penalty on generated pictures; 0 = off")
+    gamma_end: float | None = setting(None, gt=0, help="both gammas go there along the schedule; none = they stay")
+    gradient_penalty: float = setting(0.0, ge=0, help="weight λ of WGAN-GP; 0 = off")
+    penalty_every: int = setting(16, gt=0, help="gradient penalties at each n-th step, n times as strong")
+    path_length: float = setting(0.0, ge=0, help="weight of path length regularization; StyleGAN2 only")
+    path_every: int = setting(4, gt=0, help="path length at each n-th step, n times as strong")
 
     # Augmentation.
-    augment: Augmentation = "ada"
-    augment_groups: tuple[str, ...] = ("geometry", "colour")  # of ADA, fixed and ramp
-    augment_policy: tuple[str, ...] = ("colour", "translation", "cutout")  # of DiffAugment
-    augment_p: float = 0.3  # of "fixed"; where "ramp" ends
-    ada_target: float = 0.6
-    ada_kimg: float = 500
-    ada_p_max: float = 0.8
+    augment: Augmentation = setting("ada", help="of what the discriminator sees")
+    augment_groups: tuple[str, ...] = setting(("geometry", "colour"), help="of ADA, fixed and ramp")
+    augment_policy: tuple[str, ...] = setting(("colour", "translation", "cutout"), help="of DiffAugment")
+    augment_p: float = setting(0.3, ge=0, le=1, help='probability of "fixed"; where "ramp" ends')
+    ada_target: float = setting(0.6, gt=-1, lt=1, help="share of real pictures called real that ADA aims for")
+    ada_kimg: float = setting(500, gt=0, unit="kimg", help="over so many pictures p rises from 0 to 1")
+    ada_p_max: float = setting(0.8, ge=0, le=1, help="p goes no higher")
 
     # Average of the generator's weights.
-    ema: Average = "half-life"
-    ema_kimg: float = 5.0  # half-life, in thousand pictures; along the schedule from 0 where `schedule` is cosine
-    ema_ramp: float | None = 0.05  # at most this share of the pictures seen so far; None = no ramp-up
-    ema_sigmas: tuple[float, ...] = (0.05, 0.10)  # relative widths of power-function averages
+    ema: Average = setting("half-life", help="how the generator's weights are averaged")
+    ema_kimg: float = setting(5.0, ge=0, unit="kimg", help="half-life; along the schedule from 0 where that is cosine")
+    ema_ramp: float | None = setting(
+        0.05, gt=0, help="at most this share of the pictures seen so far; none = no ramp-up"
+    )
+    ema_sigmas: tuple[float, ...] = setting((0.05, 0.10), help="relative widths of power-function averages")
 
     # Optimiser: Adam.
-    g_lr: float = 0.0025
-    d_lr: float = 0.0025
-    beta1: float = 0.0
-    beta2: float = 0.99
-    schedule: Schedule = "constant"
-    schedule_kimg: float | None = None  # how long the cosine takes; None = half of total_kimg
-    lr_end: float = 1.0  # where the cosine leaves the learning rates, as a share
-    beta2_end: float | None = None  # where it leaves beta2
+    g_lr: float = setting(0.0025, gt=0, help="learning rate of the generator")
+    d_lr: float = setting(0.0025, gt=0, help="learning rate of the discriminator")
+    beta1: float = setting(0.0, ge=0, le=1, help="of Adam")
+    beta2: float = setting(0.99, ge=0, le=1, help="of Adam")
+    schedule: Schedule = setting("constant", help="of the learning rates")
+    schedule_kimg: float | None = setting(
+        None, gt=0, unit="kimg", help="how long the cosine takes; none = half of total_kimg"
+    )
+    lr_end: float = setting(1.0, gt=0, help="where the cosine leaves the learning rates, as a share")
+    beta2_end: float | None = setting(None, gt=0, help="where it leaves beta2")
 
     # Style-based generators.
-    mixing: float = 0.0  # probability of two styles in one picture
-    w_avg_beta: float = 0.998
+    mixing: float = setting(0.0, ge=0, le=1, help="probability of two styles in one picture")
+    w_avg_beta: float = setting(0.998, ge=0, le=1, help="how slowly the mean latent follows")
 
     # Transfer.
-    freeze_d: int = 0  # so many layers of the discriminator, from the picture on, keep what they know
+    freeze_d: int = setting(
+        0, ge=0, help="so many layers of the discriminator, from the picture on, keep what they know"
+    )
 
     # Machine.
-    precision: TrainPrecision = "fast"  # "exact" = float32; "fast" = bfloat16 where this machine was measured to gain
-    compile: bool = False  # torch.compile for the generator; worth it on long runs on a GPU
+    precision: TrainPrecision = setting("fast", help='"fast" = bfloat16 where this machine was measured to gain')
+    compile: bool = setting(False, help="torch.compile for the generator; worth it on long runs on a GPU")
 
     # How often.
-    tick_kimg: float = 1.0  # a line in the log, and the watchdog's look
-    save_minutes: float = 2.0  # the state from which the run can go on
-    snapshot_kimg: float = 20.0  # weights, a sheet of pictures, figures
-    metrics: Metrics = "none"
-    metrics_num: int = 2000  # fakes for each Fréchet distance
-    watchdog: bool = True
+    tick_kimg: float = setting(1.0, gt=0, unit="kimg", help="a line in the log, and the watchdog's look")
+    save_minutes: float = setting(
+        2.0, ge=0, unit="minutes", help="how often the state is saved, from which the run can go on"
+    )
+    snapshot_kimg: float = setting(20.0, gt=0, unit="kimg", help="weights, a sheet of pictures, metrics")
+    metrics: Metrics = setting("none", help="measured at each snapshot; fd = Fréchet distance")
+    metrics_num: int = setting(2000, gt=0, help="fakes for each Fréchet distance")
+    watchdog: bool = setting(True, help="notice a run that fails: step back once with a remedy, then stop")
 
-    seed: int = 0
+    seed: int = setting(0, ge=0, help="of everything random")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_numbers(self)
+        micro = self.micro_batch
+        refuse(self, "micro_batch", micro is not None and self.batch_size % micro != 0, "a divisor of batch_size")
         _check_together(self)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What is refused
-
-
-_POSITIVE: tuple[str, ...] = (
-    *("total_kimg", "batch_size", "d_steps", "penalty_every", "path_every", "ada_kimg", "tick_kimg"),
-    *("snapshot_kimg", "metrics_num", "g_lr", "d_lr", "lr_end"),
-)
-_NOT_NEGATIVE: tuple[str, ...] = (
-    *("r1_gamma", "r2_gamma", "gradient_penalty", "path_length", "ema_kimg", "freeze_d", "save_minutes"),
-    *("reconstruction", "seed"),
-)
-_SHARES = ("augment_p", "ada_p_max", "mixing", "beta1", "beta2", "w_avg_beta")
-_MAYBE_POSITIVE = ("resolution", "minutes", "micro_batch", "schedule_kimg", "ema_ramp", "gamma_end", "beta2_end")
-
-
-def _check_numbers(config: TrainConfig) -> None:
-    check_ranges(
-        config,
-        positive=_POSITIVE,
-        not_negative=_NOT_NEGATIVE,
-        shares=_SHARES,
-        maybe_positive=_MAYBE_POSITIVE,
-    )
-    refuse(config, "ada_target", not -1 < config.ada_target < 1, "between -1 and 1")
-    refuse(config, "real_target", not 0.5 < config.real_target <= 1, "above 0.5, at most 1")
-    micro = config.micro_batch
-    refuse(config, "micro_batch", micro is not None and config.batch_size % micro != 0, "a divisor of batch_size")
 
 
 def _check_together(config: TrainConfig) -> None:

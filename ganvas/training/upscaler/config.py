@@ -10,11 +10,12 @@ replaced by Real-ESRGAN's U-Net, and VGG's features by those of EfficientNet-Lit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from ganvas.errors import BadConfig
-from ganvas.training.engine.config_base import BaseTrainConfig, check_ranges, refuse
+from ganvas.fields import setting
+from ganvas.training.engine.config_base import BaseTrainConfig, refuse
 from ganvas.training.generator.config import Schedule, TrainPrecision
 
 UpscalerFamily = Literal["srvgg", "rrdbnet"]
@@ -31,59 +32,79 @@ class UpscalerConfig(BaseTrainConfig):
     groups: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
 
     # Networks. Fields of the family's config; the scale comes from below.
-    family: UpscalerFamily = "srvgg"
-    generator: Mapping[str, Any] = field(default_factory=lambda: {"num_feat": 32, "num_conv": 16, "act": "leakyrelu"})
-    discriminator: Mapping[str, Any] = field(default_factory=dict)  # of the U-Net
-    scale: int = 4
+    family: UpscalerFamily = setting("srvgg", help="of networks")
+    generator: Mapping[str, Any] = setting(
+        factory=lambda: {"num_feat": 32, "num_conv": 16, "act": "leakyrelu"},
+        help="fields of the generator's own config",
+    )
+    discriminator: Mapping[str, Any] = setting(factory=dict, help="of the U-Net")
+    scale: int = setting(4, gt=0, help="times as wide and high")
 
     # Training pairs.
-    low_px: int = 32  # side of the small picture
-    degradation: Degradation = "bicubic"  # or "real": blur, noise, JPEG, twice
-    kernel_px: tuple[int, int] = (7, 21)  # of "real"; smaller crops want smaller kernels
-    candidates: int = 1  # of so many crops, the one with most detail is taken
-    kept_back: int = 4  # photos that are only measured with; at most a quarter of all
+    low_px: int = setting(32, gt=0, unit="px", help="side of the small picture")
+    degradation: Degradation = setting("bicubic", help='how photos are made small; "real": blur, noise, JPEG, twice')
+    kernel_px: tuple[int, int] = setting(
+        (7, 21), unit="px", help='of the blur of "real", smallest and largest; smaller crops want smaller kernels'
+    )
+    candidates: int = setting(1, gt=0, help="of so many crops the one with most detail is taken")
+    kept_back: int = setting(4, ge=0, help="photos that are only measured with; at most a quarter of all")
 
     # Length: thousand pairs shown. Whichever is reached first; training time counts over all resumes.
-    total_kimg: float = 250
-    pixel_kimg: float | None = None  # so long the pixel loss alone; then the discriminator joins. None = always
-    minutes: float | None = None
-    batch_size: int = 8
+    total_kimg: float = setting(250, gt=0, unit="kimg", help="thousand pairs shown")
+    pixel_kimg: float | None = setting(
+        None, ge=0, unit="kimg", help="the discriminator joins after so long; none = never"
+    )
+    minutes: float | None = setting(
+        None, gt=0, unit="minutes", help="stop after so much training time, over all resumes"
+    )
+    batch_size: int = setting(8, gt=0, help="pictures in a step")
 
     # Losses.
-    pixel: PixelLoss = "l1"
-    pixel_weight: float = 1.0  # once the discriminator has joined; before, it is alone and 1
-    gan: GanLoss = "none"
-    gan_weight: float = 0.1
-    perceptual_weight: float = 0.0  # of EfficientNet-Lite0's features, once the discriminator has joined
+    pixel: PixelLoss = setting("l1", help="distance of pixels")
+    pixel_weight: float = setting(
+        1.0, ge=0, help="of the pixel loss once the discriminator has joined; before, it is 1"
+    )
+    gan: GanLoss = setting("none", help="the discriminator's loss")
+    gan_weight: float = setting(0.1, ge=0, help="weight of the discriminator's loss")
+    perceptual_weight: float = setting(
+        0.0, ge=0, help="of EfficientNet-Lite0's features, once the discriminator has joined"
+    )
 
     # Average of the weights.
-    ema_kimg: float = 10.0  # half-life, in thousand pairs
-    ema_ramp: float | None = 0.05  # at most this share of the pairs seen so far; None = no ramp-up
+    ema_kimg: float = setting(10.0, ge=0, unit="kimg", help="half-life, in thousand pairs")
+    ema_ramp: float | None = setting(0.05, gt=0, help="at most this share of the pairs seen so far; none = no ramp-up")
 
     # Optimiser: Adam.
-    lr: float = 5e-4  # of the pixel loss alone
-    gan_lr: float = 1e-4  # of the generator once the discriminator has joined
-    d_lr: float = 1e-4
-    beta1: float = 0.9
-    beta2: float = 0.99
-    schedule: Schedule = "cosine"  # of each stage
-    schedule_kimg: float | None = None  # where the last cosine ends; None = total_kimg when the run begins
-    lr_end: float = 0.02  # where the cosine leaves the learning rates, as a share
+    lr: float = setting(5e-4, gt=0, help="learning rate of the pixel loss alone")
+    gan_lr: float = setting(1e-4, gt=0, help="learning rate of the generator once the discriminator has joined")
+    d_lr: float = setting(1e-4, gt=0, help="learning rate of the discriminator")
+    beta1: float = setting(0.9, ge=0, le=1, help="of Adam")
+    beta2: float = setting(0.99, ge=0, le=1, help="of Adam")
+    schedule: Schedule = setting("cosine", help="of each stage")
+    schedule_kimg: float | None = setting(
+        None, gt=0, unit="kimg", help="where the last cosine ends; none = total_kimg when the run begins"
+    )
+    lr_end: float = setting(0.02, gt=0, help="where the cosine leaves the learning rates, as a share")
 
     # Machine.
-    precision: TrainPrecision = "fast"  # "exact" = float32; "fast" = bfloat16 where this machine was measured to gain
+    precision: TrainPrecision = setting("fast", help='"fast" = bfloat16 where this machine was measured to gain')
 
     # How often.
-    tick_kimg: float = 1.0  # a line in the log, and the watchdog's look
-    save_minutes: float = 2.0  # the state from which the run can go on
-    snapshot_kimg: float = 20.0  # weights, a sheet of pictures, PSNR and SSIM
-    watchdog: bool = True
+    tick_kimg: float = setting(1.0, gt=0, unit="kimg", help="a line in the log, and the watchdog's look")
+    save_minutes: float = setting(
+        2.0, ge=0, unit="minutes", help="how often the state is saved, from which the run can go on"
+    )
+    snapshot_kimg: float = setting(20.0, gt=0, unit="kimg", help="weights, a sheet of pictures, PSNR and SSIM")
+    watchdog: bool = setting(True, help="notice a run that fails: step back once with a remedy, then stop")
 
-    seed: int = 0
+    seed: int = setting(0, ge=0, help="of everything random")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_numbers(self)
+        odd = self.gan != "none" and self.low_px * self.scale % 8 != 0
+        refuse(
+            self, "low_px", odd, "such that low_px · scale is a multiple of 8, which the discriminator halves thrice"
+        )
         if self.gan == "none" and self.pixel_kimg is not None:
             raise BadConfig("pixel_kimg says when the discriminator joins; without one (gan=none) it must be none")
         if self.gan != "none" and self.pixel_kimg is None:
@@ -98,23 +119,3 @@ class UpscalerConfig(BaseTrainConfig):
         end = self.total_kimg if self.schedule_kimg is None else self.schedule_kimg
         first = end if self.pixel_kimg is None else self.pixel_kimg
         return first, max(end - first, 0.0)
-
-
-_POSITIVE: tuple[str, ...] = (
-    *("scale", "low_px", "candidates", "total_kimg", "batch_size", "lr", "gan_lr", "d_lr", "lr_end"),
-    *("tick_kimg", "snapshot_kimg"),
-)
-_NOT_NEGATIVE = ("kept_back", "pixel_weight", "gan_weight", "perceptual_weight", "ema_kimg", "save_minutes", "seed")
-
-
-def _check_numbers(config: UpscalerConfig) -> None:
-    check_ranges(
-        config,
-        positive=_POSITIVE,
-        not_negative=_NOT_NEGATIVE,
-        shares=("beta1", "beta2"),
-        maybe_positive=("minutes", "schedule_kimg", "ema_ramp"),
-    )
-    refuse(config, "pixel_kimg", config.pixel_kimg is not None and config.pixel_kimg < 0, "0 or more, or none")
-    odd = config.gan != "none" and config.low_px * config.scale % 8 != 0
-    refuse(config, "low_px", odd, "such that low_px · scale is a multiple of 8, which the discriminator halves thrice")

@@ -316,7 +316,7 @@ def test_training_leaves_the_callers_randomness_alone():
     [
         ({"pairing": "both"}, "pairing"),
         ({"direction": "there"}, "direction"),
-        ({"cycle": -1.0}, "cycle must be 0 or more"),
+        ({"cycle": -1.0}, "cycle must be a number of at least 0"),
         ({"load_px": 8}, "load_px must be at least 16"),
         ({"decay_from": 1.5}, "from 0 to 1"),
         ({"generator": {"in_channels": 1}}, "trained on colour"),

@@ -329,8 +329,8 @@ def test_settings_go_to_json_and_back_and_take_text():
         ({"gan": "ns"}, "pixel_kimg"),
         ({"pixel_kimg": 5}, "must be none"),
         ({"low_px": 7, "scale": 2, **GAN}, "multiple of 8"),
-        ({"lr": 0}, "lr must be more than 0"),
-        ({"degradation": "rain"}, "unknown degradation"),
+        ({"lr": 0}, "lr must be a number above 0"),
+        ({"degradation": "rain"}, "degradation must be bicubic or real"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(fields, words):
