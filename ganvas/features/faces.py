@@ -8,7 +8,7 @@ first, the landmarks are the mean of the face and its mirror image, and a photo 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -37,12 +37,14 @@ class Face:
     `box` is (x0, y0, x1, y1) and `points` [5, 2] are (x, y): the eye on the left of the picture, the one on the right,
     the nose, the mouth corner on the left, the one on the right; all in pixels from the photo's top left corner.
     `score` is 0 … 1. `turn_deg` says by how much the photo had to be turned before the face was seen: 0, 90, 180, 270.
+    `number` is its place among those that `find_faces` found in the photo: 1 = the largest.
     """
 
     box: tuple[float, float, float, float]
     points: Tensor
     score: float
     turn_deg: int = 0
+    number: int | None = None
 
     @property
     def size_px(self) -> float:
@@ -227,7 +229,8 @@ class FaceFinder:
 
 def find_faces(img: Tensor, *, finder: FaceFinder | None = None) -> list[Face]:
     """All faces of a photo [1, 3, H, W] in [-1, 1], largest first; see `FaceFinder.find`."""
-    return (finder or FaceFinder()).find(img)
+    faces = (finder or FaceFinder()).find(img)
+    return [replace(face, number=number) for number, face in enumerate(faces, start=1)]
 
 
 def choose_face(faces: list[Face], number: int | None = None) -> Face:
