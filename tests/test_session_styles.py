@@ -14,10 +14,7 @@ def test_a_direction_of_style_channels_paints_what_its_twin_in_w_paints(session,
     shift = styles_of(ws + step, generator) - styles_of(ws, generator)
     total = style_slices(generator)[-1][1].stop
     assert shift.shape == (1, total)
-    session.directions = {
-        "w": Direction("w", step),
-        "s": Direction("s", shift, space="s"),
-    }
+    session.directions.update(w=Direction("w", step), s=Direction("s", shift, space="s"))
     pictures = []
     for name in "ws":
         session.set(name, 1.0)
@@ -34,10 +31,10 @@ def test_what_is_painted_while_a_drag_runs_is_what_it_was_before(session, genera
     """A drag paints with shifted styles; previews of the same session meanwhile are shifted once, not twice."""
     total = style_slices(generator)[-1][1].stop
     shift = torch.randn(1, total, generator=torch.Generator().manual_seed(6)) * 0.3
-    session.directions = {"s": Direction("s", shift, space="s")}
+    session.directions.update(s=Direction("s", shift, space="s"))
     session.set("s", 1.0)
     before, seen = session.preview(resolution=32), []
-    session._image_cache.clear()
+    session.renderer.tuned._image_cache.clear()
     config = DragConfig(steps=1, stop_px=0.01, feature_px=16)
     session.drag([[40, 30]], [[44, 30]], config=config, on_step=lambda *at: seen.append(at[2]))
     assert torch.allclose(seen[0], before, atol=1e-6)

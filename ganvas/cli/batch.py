@@ -113,12 +113,12 @@ class Editor:
         session = open_session(
             photo,
             model=self.generator,
+            name=self.settings.model,
             effort=self.settings.effort,
             face=self.settings.face,
             extractor=self.extractor,
             on_step=on_step,
         )
-        session.set_model_name(self.settings.model)
         session.replay(self.recipe)
         check_fits(target, *session.result_size)
         target.parent.mkdir(parents=True, exist_ok=True)

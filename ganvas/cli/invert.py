@@ -87,9 +87,9 @@ def _save_pair(session: Session, picture: Path) -> None:
 
     from ganvas.images.files import write_image
     from ganvas.images.photo import Photo
+    from ganvas.inversion.alignment import cut_square
 
     reconstruction = session.crop_picture()
-    square = session.crop.cut(session.photo.img, resolution=reconstruction.shape[3])
-    square = square if reconstruction.shape[1] == 3 else square.mean(dim=1, keepdim=True)
+    square = cut_square(session.photo, session.crop, session.generator)
     write_image(Photo(img=torch.cat([square, reconstruction], dim=3).expand(-1, 3, -1, -1)), picture)
     typer.echo(f"saved: {picture}")

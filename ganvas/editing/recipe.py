@@ -201,3 +201,8 @@ def post_steps_of(recipe: Recipe) -> list[PostStep]:
     if any(region_of(step) is not None for step in steps):
         raise BadConfig("upscale and translate are of the whole photo: take the region out of that step")
     return [unwrap_step(step) for step in steps]
+
+
+def latent_steps_of(recipe: Recipe) -> list[LatentStep]:
+    """The steps of a recipe that are painted: all but `post_steps_of`."""
+    return [step for step in recipe.steps if not isinstance(unwrap_step(step), (Upscale, Translate))]

@@ -208,6 +208,35 @@ class InRegion:
         return self.step.apply(ws, context)
 
 
+def region_in_crop(
+    shape: Region | Tensor | Iterable[Stroke], crop: Crop, *, photo_size: tuple[int, int], feather_px: float | None
+) -> Region:
+    """A shape drawn on the photo as a region of the crop.
+
+    Args:
+        shape: strokes of a brush in pixels of the photo; a mask [1, 1, H, W] of the photo in [0, 1]; a Region.
+        crop: the square that the generator paints.
+        photo_size: (width, height).
+        feather_px: how soft the edges are, in pixels of the photo; None = DEFAULT_FEATHER. A Region has its own.
+
+    Raises:
+        BadMask: it does not fit, or nothing of it lies in the crop.
+    """
+    if feather_px is not None and not feather_px >= 0:
+        raise BadMask(f"feather_px is 0 or more pixels of the photo, got {feather_px}")
+    softness = DEFAULT_FEATHER if feather_px is None else round(min(feather_px / crop.side, 1.0), 5)
+    if isinstance(shape, Tensor):
+        check_mask(shape, who="set_region", width=photo_size[0], height=photo_size[1])
+        region = Region.of_mask(crop.cut_mask(shape, resolution=BITMAP_PX), feather=softness)
+    elif isinstance(shape, Region):
+        region = shape
+    else:
+        region = Region(strokes=tuple(stroke.to_crop_coords(crop) for stroke in shape), feather=softness)
+    if not region.mask(BITMAP_PX).any():
+        raise BadMask("nothing of this region lies in the square that the model sees, so no step could show in it")
+    return region
+
+
 def region_of(step: Any) -> Region | None:
     """Where a step applies; None = everywhere."""
     return step.region if isinstance(step, InRegion) else None

@@ -1,9 +1,17 @@
-"""The search for the amount of a slider: as little as reaches a goal."""
+"""The search for the amount of a slider: as little as reaches a goal in the finished photo."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import torch
+
+from ganvas.editing.recipe import Recipe
+from ganvas.editing.regions import Region
+from ganvas.errors import BadConfig
+from ganvas.features.face_networks import score_faces
+from ganvas.session.renderer import Renderer
 
 AUTO_STEPS, BISECTION_STEPS = 7, 3  # of the search for an amount
 
@@ -19,6 +27,47 @@ class AutoTarget:
 
 # Goals of the small scorer that put the network which taught it beyond .8 and below .2 (docs/editing.md has how often).
 AUTO_TARGETS = {"smile": AutoTarget("smile", high=0.98, low=0.01)}
+
+
+@torch.no_grad()
+def find_amount(
+    renderer: Renderer,
+    recipe: Recipe,
+    name: str,
+    *,
+    upward: bool,
+    aligned: bool,
+    keep: tuple[str, ...] = (),
+    region: Region | None = None,
+) -> float:
+    """The amount at which a slider's effect is there, by its scorer.
+
+    Measured is the pasted-back preview: pasting back weakens mild edits, so it must be in the measurement.
+
+    Args:
+        renderer: of the photo.
+        recipe: what was done to it before.
+        name: of the direction.
+        upward: more of the attribute, or less.
+        aligned: does the crop show a face as the scorers know it?
+        keep, region: see `Session.set`.
+
+    Raises:
+        BadConfig: an unknown direction, or one without a scorer.
+    """
+    direction = renderer.direction(name)
+    if name not in AUTO_TARGETS or not aligned:
+        known = ", ".join(AUTO_TARGETS) if aligned else "none for this generator"
+        raise BadConfig(f"direction {name!r} has no scorer for 'auto'; directions that have one: {known}")
+    target = AUTO_TARGETS[name]
+
+    def effect(amount: float) -> float:
+        img = renderer.preview(recipe.with_move(name, amount, keep=keep, region=region))
+        score = score_faces(img, target.attribute).item()
+        return score if upward else 1 - score
+
+    goal = target.high if upward else 1 - target.low
+    return find_smallest_amount(effect, goal, direction.high if upward else direction.low)
 
 
 def find_smallest_amount(effect: Callable[[float], float], goal: float, limit: float) -> float:

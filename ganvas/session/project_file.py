@@ -27,11 +27,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors, save as save_tensors
 from torch import Tensor
 
+from ganvas.checks import check_ws
 from ganvas.editing.recipe import Recipe
 from ganvas.errors import BadImage
+from ganvas.features.efficientnet import EfficientNetLite0
+from ganvas.images.files import read_image
 from ganvas.images.png16 import PNG_SIGNATURE, png_chunk, png_chunks
 from ganvas.inversion.result import Inversion
-from ganvas.session.session import SeedSession, Session
+from ganvas.session.finishing import NetworkLoader
+from ganvas.session.open import open_seed, open_session
+from ganvas.session.renderer import SeedRenderer
+from ganvas.session.session import Session
+from ganvas.weights.load import load
 
 _FORMAT = "ganvas-session-1"
 PNG_CHUNK = b"gaNS"
@@ -79,7 +86,7 @@ def build_project_file(session: Session, *, original: bytes | None, name: str, f
         "format": _FORMAT,
         "name": name,
         "face": face,
-        "seed": isinstance(session, SeedSession),
+        "seed": isinstance(session.renderer, SeedRenderer),
         "at": at,
         "history": [json.loads(recipe.to_json()) for recipe in history],
         "inversion": {fact: getattr(inversion, fact) for fact in _FACTS},
@@ -96,6 +103,45 @@ def build_project_file(session: Session, *, original: bytes | None, name: str, f
         if original is not None:
             members.writestr(_member(ORIGINAL), original)
     return file.getvalue()
+
+
+def resume_project(
+    project: ProjectFile,
+    generator: Any,
+    *,
+    name: str,
+    max_pixels: int,
+    extractor: EfficientNetLite0 | None = None,
+    network: NetworkLoader = load,
+) -> Session:
+    """The session that was saved: nothing is searched, the whole history is there.
+
+    Args:
+        project: from `read_project_file`.
+        generator: the one it was edited with.
+        name: what the recipe calls it.
+        max_pixels: of the original; see `read_image`.
+        extractor, network: see `open_session`.
+
+    Raises:
+        BadConfig, BadLatent: another generator, or a step that does not fit. BadImage: the original cannot be read.
+    """
+    if project.original is None:
+        seed, psi = project.recipe.seed, project.recipe.truncation_psi
+        session = open_seed(seed, model=generator, name=name, truncation_psi=psi, network=network)
+    else:
+        check_ws(project.inversion.ws, who="this editing", num_ws=generator.num_ws, w_dim=generator.w_dim)
+        session = open_session(
+            read_image(project.original, max_pixels=max_pixels),
+            model=generator,
+            name=name,
+            effort=project.history[0].effort,
+            inversion=project.inversion,
+            extractor=extractor,
+            network=network,
+        )
+    session.restore(project.history, project.at)
+    return session
 
 
 def trim_history(history: Sequence[Recipe], at: int) -> tuple[list[Recipe], int]:

@@ -55,14 +55,14 @@ def run_batch(
                 session = open_session(
                     photo,
                     model=G,
+                    name=name,
                     effort=effort,
                     face=face,
                     finder=studio.registry.finder(),
                     extractor=extractor,
+                    network=studio.network,
                     on_step=on_step,
                 )
-                session.set_model_name(name or "")
-                session.network = studio.network
                 session.replay(recipe)
                 kind, suffix = OUTPUT_FORMATS.get(photo.format or "", ("PNG", ".png"))
                 edited = session.render(on_step=on_step)

@@ -17,12 +17,11 @@ from ganvas.editing.recipe import Recipe
 from ganvas.features.faces import Face
 from ganvas.images.crop import Crop
 from ganvas.images.photo import Photo
-from ganvas.session.project_file import ProjectFile, build_project_file
+from ganvas.session.project_file import ProjectFile, build_project_file, strip_project_file
 from ganvas.session.session import Session
 from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job
 from ganvas.web.pictures import downscale_to_fit, encode_jpeg
-from ganvas.web.views import build_state
 from ganvas.web.watchers import EventQueue
 
 MAX_CACHED_VIEWS = 4
@@ -44,11 +43,18 @@ class OpenPhoto:
     its file, in the studio's own folder, for pictures that are saved with their editing.
     """
 
-    def __init__(self, photo: Photo, *, model: str, faces: Sequence[Face] = (), needs_face: bool = False):
+    def __init__(
+        self,
+        photo: Photo,
+        *,
+        model: str,
+        name: str = "photo",
+        faces: Sequence[Face] = (),
+        needs_face: bool = False,
+    ):
         self.id = secrets.token_urlsafe(24)
         self.photo: Photo | None = photo
-        self.model, self.faces, self.needs_face = model, tuple(faces), needs_face
-        self.name = "photo"
+        self.model, self.name, self.faces, self.needs_face = model, name, tuple(faces), needs_face
         self.original: Path | None = None
         self.session: Session | None = None
         self.state = "faces"
@@ -103,8 +109,16 @@ class OpenPhoto:
         for queue in list(self.listeners):
             queue.send(({"type": "closed"}, None))
 
+    def keep_original(self, folder: Path, data: bytes | None) -> None:
+        """Write the photo's file, for pictures that are saved with their editing; None = there is no such file."""
+        if self.original is not None:
+            self.original.unlink(missing_ok=True)
+        self.original = None if data is None else folder / f"{self.id}.original"
+        if self.original is not None and data is not None:
+            self.original.write_bytes(strip_project_file(data))
+
     def to_project_file(self) -> bytes:
-        """The session as a file; see keepsake.py."""
+        """The session as a file; see project_file.py."""
         original = None if self.original is None else self.original.read_bytes()
         return build_project_file(self.require_session(), original=original, name=self.name, face=self.face)
 
@@ -135,22 +149,11 @@ class OpenPhoto:
         """A job of this desk moved on."""
         self.send({"type": "job", **job.as_data()})
 
-    def send_state(self) -> None:
-        """What `build_state` says now."""
-        if self.listeners:
-            self.send({"type": "state", **build_state(self)})
-
     def send_preview(self, img: Tensor, *, job: str | None = None, seq: int | None = None, **more: Any) -> None:
         """A picture while something moves."""
         if self.listeners:
             head = {"type": "preview", "w": img.shape[3], "h": img.shape[2], "job": job, "seq": seq, **more}
             self.send(head, encode_jpeg(img.detach().float().clamp(-1, 1)))
-
-    def mark_changed(self) -> None:
-        """What "after" shows is another picture now."""
-        self.version += 1
-        self.result = None
-        self.send_state()
 
 
 def make_temp_folder() -> tempfile.TemporaryDirectory[str]:

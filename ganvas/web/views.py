@@ -1,11 +1,11 @@
-"""An open photo as JSON: state, history, steps."""
+"""An open photo as JSON: state, history, steps; and news of it to everybody who watches."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ganvas.editing.move import Move
 from ganvas.editing.recipe import Recipe, step_to_data
@@ -16,9 +16,7 @@ from ganvas.images.crop import Crop
 from ganvas.session.auto_amount import AUTO_TARGETS
 from ganvas.session.session import Session
 from ganvas.web.jobs import json_safe
-
-if TYPE_CHECKING:
-    from ganvas.web.open_photo import OpenPhoto
+from ganvas.web.open_photo import OpenPhoto
 
 
 def build_state(open_photo: OpenPhoto) -> dict[str, Any]:
@@ -39,6 +37,19 @@ def build_state(open_photo: OpenPhoto) -> dict[str, Any]:
         "resumable": open_photo.project is not None,
     }
     return plain | (_empty_session_state(open_photo.crop) if session is None else _session_state(session))
+
+
+def send_state(open_photo: OpenPhoto) -> None:
+    """What `build_state` says now, to everybody who watches."""
+    if open_photo.listeners:
+        open_photo.send({"type": "state", **build_state(open_photo)})
+
+
+def mark_changed(open_photo: OpenPhoto) -> None:
+    """What "after" shows is another picture now."""
+    open_photo.version += 1
+    open_photo.result = None
+    send_state(open_photo)
 
 
 def _empty_session_state(crop: Crop | None) -> dict[str, Any]:

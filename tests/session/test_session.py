@@ -19,7 +19,7 @@ from ganvas.images.photo import Photo
 from ganvas.inversion.result import Inversion
 from ganvas.session.auto_amount import AUTO_TARGETS, find_smallest_amount
 from ganvas.session.open import open_session
-from ganvas.session.session import MAX_CACHED_IMAGES
+from ganvas.session.tuned_generator import MAX_CACHED_IMAGES, TunedGenerator
 from ganvas.weights.catalogue import store
 from ganvas.weights.checkpoint import fingerprint
 
@@ -131,7 +131,7 @@ def test_the_preview_shows_what_the_render_will_show(session, photo):
     session.set("smile", 2)
     after = session.render()
     change = session.crop.cut(after.img, resolution=16) - session.crop.cut(photo.img, resolution=16)
-    early = session.preview(resolution=16) - session._target(16)
+    early = session.preview(resolution=16) - session.renderer._target(16)
     assert change.abs().mean() > 0.01
     assert torch.corrcoef(torch.stack([change.flatten(), early.flatten()]))[0, 1] > 0.9
 
@@ -221,13 +221,12 @@ def test_the_guard_lowers_the_share_of_a_tuning_that_breaks_the_edit(session):
         def features(self, img):
             return [img]
 
-    session.extractor = Eyes()
-    original = session.inversion.ws
-    session._strain = lambda edited, share: 1.0 if torch.equal(edited.ws, original) else 6 * share
-    assert session._share(EditedLatents(original)) == 1
-    assert session._share(EditedLatents(original + 1)) == 0.25  # 6 · 0.25 = 1.5 is the first below 1.6
-    session._strain = lambda ws, share: 1.0
-    assert session._share(EditedLatents(original + 1)) == 0.5  # what an edit that breaks nothing keeps
+    tuned, original = TunedGenerator(session.generator, session.inversion, Eyes()), session.inversion.ws
+    tuned._strain = lambda edited, share: 1.0 if torch.equal(edited.ws, original) else 6 * share
+    assert tuned.share(EditedLatents(original)) == 1
+    assert tuned.share(EditedLatents(original + 1)) == 0.25  # 6 · 0.25 = 1.5 is the first below 1.6
+    tuned._strain = lambda ws, share: 1.0
+    assert tuned.share(EditedLatents(original + 1)) == 0.5  # what an edit that breaks nothing keeps
 
 
 def test_the_smallest_amount_that_reaches_is_found():
@@ -262,7 +261,7 @@ def test_a_slider_in_a_region_leaves_everything_outside_bit_for_bit(session, pho
     assert changed.any()
     assert 35 - 12 <= columns.min() and columns.max() <= 35 + 12  # radius, 3/2 of the feather, a pixel of the crop
     assert 30 - 12 <= rows.min() and rows.max() <= 30 + 12
-    preview = session.preview(resolution=32) != session._target(32)
+    preview = session.preview(resolution=32) != session.renderer._target(32)
     assert preview.any() and not preview[:, :, :, 20:].any()
 
 

@@ -325,7 +325,7 @@ def test_what_we_did_not_foresee_is_told_without_details(studio, monkeypatch):
     def broken(*args, **more):
         raise RuntimeError("secret /home/somebody/model.py")
 
-    monkeypatch.setattr(studio.inside, "open_photo", broken)
+    monkeypatch.setattr("ganvas.web.routes.sessions.open_upload", broken)
     answer = studio.http.post("/api/sessions", files={"photo": png()})
     assert answer.status_code == 500
     assert answer.json()["error"]["kind"] == "Internal"

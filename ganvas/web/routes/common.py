@@ -13,6 +13,7 @@ from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job
 from ganvas.web.open_photo import OpenPhoto
 from ganvas.web.studio import Studio
+from ganvas.web.views import build_state, mark_changed
 
 _T = TypeVar("_T")
 EFFORT_NAMES = ("fast", "standard", "best")
@@ -50,6 +51,20 @@ def require_idle_session(studio: Studio, open_photo: OpenPhoto) -> Session:
     if busy:
         raise NotReady(f"this photo is being worked at ({busy[0]}): wait for that job, or cancel it")
     return session
+
+
+async def apply_change(studio: Studio, open_photo: OpenPhoto, change: Callable[[], Any]) -> dict[str, Any]:
+    """A quick change of the session, done on the device's thread; the answer is the new state."""
+    await run_on_device(studio, change)
+    mark_changed(open_photo)
+    return build_state(open_photo)
+
+
+def start_photo_job(
+    studio: Studio, open_photo: OpenPhoto, kind: str, work: Callable[[Job], dict[str, Any]]
+) -> dict[str, Any]:
+    """Queue something long at an open photo; the answer is the job, and whoever watches the photo hears of it."""
+    return describe_job(studio.jobs.start(Job(kind, work, owner=open_photo.id, on_update=open_photo.send_job)))
 
 
 def describe_job(job: Job) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from ganvas.web.pictures import downscale_to_fit, encode_jpeg
 from ganvas.web.routes.common import StudioDep, describe_job, run_on_device
 from ganvas.web.routes.sessions import RequestBody
 from ganvas.web.studio import Studio
+from ganvas.web.views import send_state
 from ganvas.weights.catalogue import store
 from ganvas.weights.checkpoint import fingerprint
 
@@ -251,5 +252,5 @@ def _save_directions(studio: Studio, model: str, selected: Sequence[Direction], 
     add_directions(selected, path, licence="as the generator's", origin=origin)
     for open_photo in list(studio.open_photos.values()):
         if open_photo.session is not None and open_photo.session.recipe.fingerprint == selected[0].fingerprint:
-            open_photo.session.directions = directions_of(selected[0].fingerprint)
-            open_photo.send_state()
+            open_photo.session.reload_directions()
+            send_state(open_photo)

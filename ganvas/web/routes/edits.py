@@ -16,9 +16,16 @@ from ganvas.errors import BadConfig
 from ganvas.images.encode import encode_image
 from ganvas.session.project_file import embed_in_png
 from ganvas.web.jobs import Job
-from ganvas.web.routes.common import OpenPhotoDep, StudioDep, describe_job, require_idle_session, run_on_device
+from ganvas.web.routes.common import (
+    OpenPhotoDep,
+    StudioDep,
+    apply_change,
+    require_idle_session,
+    run_on_device,
+    start_photo_job,
+)
 from ganvas.web.routes.sessions import RequestBody, download_name
-from ganvas.web.views import build_state
+from ganvas.web.views import mark_changed
 
 router = APIRouter(prefix="/api/sessions/{id}", tags=["editing"])
 FORMATS = {"png": ("PNG", "image/png"), "jpeg": ("JPEG", "image/jpeg"), "webp": ("WEBP", "image/webp")}
@@ -55,13 +62,11 @@ async def set_slider(body: SliderRequest, open_photo: OpenPhotoDep, studio: Stud
         def work(job: Job) -> dict[str, Any]:
             job.message = f"looking for the amount of {body.direction}"
             amount = session.set(body.direction, body.amount, keep=body.keep)
-            open_photo.mark_changed()
+            mark_changed(open_photo)
             return {"direction": body.direction, "amount": amount}
 
-        return describe_job(studio.jobs.start(Job("auto", work, owner=open_photo.id, on_update=open_photo.send_job)))
-    await run_on_device(studio, lambda: session.set(body.direction, body.amount, keep=body.keep))
-    open_photo.mark_changed()
-    return build_state(open_photo)
+        return start_photo_job(studio, open_photo, "auto", work)
+    return await apply_change(studio, open_photo, lambda: session.set(body.direction, body.amount, keep=body.keep))
 
 
 @router.post("/do")
@@ -72,34 +77,26 @@ async def do(body: dict[str, Any], open_photo: OpenPhotoDep, studio: StudioDep) 
     it out.
     """
     session, step = require_idle_session(studio, open_photo), step_from_data(body)
-    await run_on_device(studio, lambda: session.put(step))
-    open_photo.mark_changed()
-    return build_state(open_photo)
+    return await apply_change(studio, open_photo, lambda: session.put(step))
 
 
 @router.post("/undo")
 async def undo(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Take the last change back."""
-    await run_on_device(studio, require_idle_session(studio, open_photo).undo)
-    open_photo.mark_changed()
-    return build_state(open_photo)
+    return await apply_change(studio, open_photo, require_idle_session(studio, open_photo).undo)
 
 
 @router.post("/redo")
 async def redo(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Do again what was taken back."""
-    await run_on_device(studio, require_idle_session(studio, open_photo).redo)
-    open_photo.mark_changed()
-    return build_state(open_photo)
+    return await apply_change(studio, open_photo, require_idle_session(studio, open_photo).redo)
 
 
 @router.post("/goto")
 async def goto(body: GotoRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Go to an entry of the history."""
     session = require_idle_session(studio, open_photo)
-    await run_on_device(studio, lambda: session.goto(body.at))
-    open_photo.mark_changed()
-    return build_state(open_photo)
+    return await apply_change(studio, open_photo, lambda: session.goto(body.at))
 
 
 @router.get("/recipe")
@@ -113,9 +110,7 @@ def recipe(open_photo: OpenPhotoDep) -> dict[str, Any]:
 async def replay(body: dict[str, Any], open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Apply another recipe's steps to this photo."""
     session, recipe = require_idle_session(studio, open_photo), Recipe.from_json(json.dumps(body))
-    await run_on_device(studio, lambda: session.replay(recipe))
-    open_photo.mark_changed()
-    return build_state(open_photo)
+    return await apply_change(studio, open_photo, lambda: session.replay(recipe))
 
 
 @router.post("/render")
@@ -143,7 +138,7 @@ async def render(body: RenderRequest, open_photo: OpenPhotoDep, studio: StudioDe
         size = {"bytes": len(data), "width": picture.width, "height": picture.height}
         return size | {"name": open_photo.result[2], "editing": carries}
 
-    return describe_job(studio.jobs.start(Job("render", work, owner=open_photo.id, on_update=open_photo.send_job)))
+    return start_photo_job(studio, open_photo, "render", work)
 
 
 @router.get("/result")

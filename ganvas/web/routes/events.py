@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ganvas.editing.recipe import step_from_data
 from ganvas.errors import BadConfig
-from ganvas.session.session import CROP_PREVIEW_PX
+from ganvas.session.tuned_generator import CROP_PREVIEW_PX
 from ganvas.web.errors import error_as_data
 from ganvas.web.open_photo import OpenPhoto, ShownPreview
 from ganvas.web.routes.common import require_idle_session

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from ganvas.editing.recipe import Recipe
 from ganvas.images.crop import Crop
 from ganvas.web.open_photo import OpenPhoto
+from ganvas.web.opening import open_generated, open_upload, start_inversion, start_resuming
 from ganvas.web.pictures import encode_jpeg
 from ganvas.web.routes.common import EFFORT_NAMES, OpenPhotoDep, StudioDep, describe_job, run_on_device
 from ganvas.web.studio import Studio
@@ -71,12 +72,12 @@ async def open_session(request: Request, studio: StudioDep) -> dict[str, Any]:
         model = form.text("model") or None
         effort, face = form.text("effort"), form.whole("face")
         recipe = _parse_recipe(form.json("recipe"))
-    open_photo = await run_on_device(studio, lambda: studio.open_photo(data, name=name, model=model))
+    open_photo = await run_on_device(studio, lambda: open_upload(studio, data, name=name, model=model))
     if effort is None:
         return build_state(open_photo)
     try:
-        job = studio.start_inversion(
-            open_photo, face=face, effort=_check_effort(effort), crop=None, model=None, recipe=recipe
+        job = start_inversion(
+            studio, open_photo, face=face, effort=_check_effort(effort), crop=None, model=None, recipe=recipe
         )
     except BaseException:
         studio.close_photo(open_photo)
@@ -91,8 +92,8 @@ async def _from_seed(request: Request, studio: Studio) -> dict[str, Any]:
         raise HTTPException(422, f'a session from a seed is {{"seed": 3}}: {str(error).splitlines()[0]}') from None
     open_photo = await run_on_device(
         studio,
-        lambda: studio.open_seed(
-            seed_request.seed, model=seed_request.model, truncation_psi=seed_request.truncation_psi
+        lambda: open_generated(
+            studio, seed_request.seed, model=seed_request.model, truncation_psi=seed_request.truncation_psi
         ),
     )
     return build_state(open_photo)
@@ -115,10 +116,11 @@ def close(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
 async def invert(body: InvertRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Bring the photo into the model, or take up the editing that its file carries. A job."""
     if body.resume:
-        return describe_job(studio.start_resuming(open_photo))
+        return describe_job(start_resuming(studio, open_photo))
     crop = None if body.crop is None else Crop(**body.crop.model_dump())
     return describe_job(
-        studio.start_inversion(
+        start_inversion(
+            studio,
             open_photo,
             face=body.face,
             effort=_check_effort(body.effort),

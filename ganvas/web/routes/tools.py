@@ -17,7 +17,7 @@ from ganvas.editing.drag import MAX_POINTS, DragConfig
 from ganvas.editing.post_steps import RESAMPLE_ONLY, Translate, Upscale
 from ganvas.editing.regions import BITMAP_PX, Region, Stroke
 from ganvas.editing.style import check_style_name, list_styles, save_style
-from ganvas.errors import BadMask, NoFace, Stopped
+from ganvas.errors import BadConfig, BadMask, NoFace, Stopped
 from ganvas.images.encode import encode_image
 from ganvas.images.files import read_image
 from ganvas.images.masks import mask_from_lightness
@@ -27,11 +27,19 @@ from ganvas.session.session import Session
 from ganvas.training.style.teach import StyleConfig, StyleProgress, teach_style
 from ganvas.web.jobs import Job
 from ganvas.web.open_photo import OpenPhoto
-from ganvas.web.routes.common import OpenPhotoDep, StudioDep, describe_job, require_idle_session, run_on_device
+from ganvas.web.routes.common import (
+    OpenPhotoDep,
+    StudioDep,
+    apply_change,
+    describe_job,
+    require_idle_session,
+    run_on_device,
+    start_photo_job,
+)
 from ganvas.web.routes.sessions import RequestBody
-from ganvas.web.studio import Studio, finish
+from ganvas.web.studio import Studio
 from ganvas.web.uploads import reading_form
-from ganvas.web.views import build_state
+from ganvas.web.views import mark_changed
 
 router = APIRouter(prefix="/api", tags=["tools"])
 MASK_PIXELS = 40_000_000
@@ -83,18 +91,14 @@ async def set_region(request: Request, open_photo: OpenPhotoDep, studio: StudioD
         else:
             session.set_region(region, feather_px=feather_px)
 
-    await run_on_device(studio, work)
-    open_photo.mark_changed()
-    return build_state(open_photo)
+    return await apply_change(studio, open_photo, work)
 
 
 @router.delete("/sessions/{id}/region")
 async def clear_region(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Edits that follow apply everywhere again; those that were limited stay so."""
     session = require_idle_session(studio, open_photo)
-    await run_on_device(studio, lambda: session.set_region(None))
-    open_photo.mark_changed()
-    return build_state(open_photo)
+    return await apply_change(studio, open_photo, lambda: session.set_region(None))
 
 
 @router.get("/sessions/{id}/region.png")
@@ -179,11 +183,11 @@ async def drag(body: DragRequest, open_photo: OpenPhotoDep, studio: StudioDep) -
             return False
 
         result = session.drag(body.points, body.targets, config=config, on_step=on_step)
-        open_photo.mark_changed()
+        mark_changed(open_photo)
         arrived = {"arrived": result.arrived, "steps": result.steps, "distance_px": round(result.distance_px, 2)}
         return arrived | {"points": _round_points(result.points)}
 
-    return describe_job(studio.jobs.start(Job("drag", work, owner=open_photo.id, on_update=open_photo.send_job)))
+    return start_photo_job(studio, open_photo, "drag", work)
 
 
 def _check_points(body: DragRequest) -> None:
@@ -210,10 +214,10 @@ async def mix_photo(request: Request, open_photo: OpenPhotoDep, studio: StudioDe
         job.message = "finding the other picture in the model"
         other = read_image(data, max_pixels=studio.config.upload_pixels)
         step = session.mix(other, part=part, strength=1.0 if strength is None else strength, on_step=job.step)
-        open_photo.mark_changed()
+        mark_changed(open_photo)
         return {"step": "mix", "part": step.part, "strength": step.strength}
 
-    return describe_job(studio.jobs.start(Job("mix", work, owner=open_photo.id, on_update=open_photo.send_job)))
+    return start_photo_job(studio, open_photo, "mix", work)
 
 
 class UpscaleRequest(RequestBody):
@@ -253,9 +257,28 @@ def _start_post_step(studio: Studio, open_photo: OpenPhoto, step: Upscale | Tran
 
     def work(job: Job) -> dict[str, Any]:
         job.message = f"{step.name} with {step.model}"
-        return finish(open_photo, step, job, most_pixels=studio.config.result_pixels)
+        return _render_post_step(open_photo, step, job, most_pixels=studio.config.result_pixels)
 
-    return describe_job(studio.jobs.start(Job(step.name, work, owner=open_photo.id, on_update=open_photo.send_job)))
+    return start_photo_job(studio, open_photo, step.name, work)
+
+
+def _render_post_step(
+    open_photo: OpenPhoto, step: Upscale | Translate, job: Job, *, most_pixels: int
+) -> dict[str, Any]:
+    """The step with its work done at once: what is saved later is at hand. Stopped half-way, nothing was done."""
+    session = open_photo.require_session()
+    before = session.history, session.at
+    session.put(step)
+    try:
+        width, height = session.result_size
+        if width * height > most_pixels:
+            raise BadConfig(f"the result would have {width} x {height} pixels; up to {most_pixels:,} are made here")
+        session.render(on_step=job.step)
+    except BaseException:
+        session.restore(*before)
+        raise
+    mark_changed(open_photo)
+    return {"width": width, "height": height}
 
 
 @router.get("/styles")

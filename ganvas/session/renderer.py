@@ -1,0 +1,258 @@
+"""Recipe in, photo out: everything that turns the steps of a recipe into pixels, and no history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganvas.editing.blend import Change, blend_change, colour_drift, lay_over, paste_change
+from ganvas.editing.directions import Direction
+from ganvas.editing.drag import latent_spread
+from ganvas.editing.post_steps import RESAMPLE_ONLY, PostStep
+from ganvas.editing.recipe import Recipe, latent_steps_of, post_steps_of
+from ganvas.editing.regions import RegionCell, blend_cells, partition_steps
+from ganvas.editing.step import EditContext, EditedLatents, LatentStep, run_steps
+from ganvas.editing.style import Style, find_style
+from ganvas.errors import BadConfig
+from ganvas.features.efficientnet import EfficientNetLite0
+from ganvas.images.crop import Crop
+from ganvas.images.masks import superellipse
+from ganvas.images.photo import Photo
+from ganvas.inversion.loss import to_rgb
+from ganvas.inversion.result import Inversion
+from ganvas.session.finishing import NetworkLoader, OnFinishStep, apply_post_steps, size_after, translate_preview
+from ganvas.session.tuned_generator import CROP_PREVIEW_PX, TunedGenerator
+from ganvas.weights.load import load
+
+MAX_CACHED_CROPS = 3  # sizes at which the photo's own crop is kept
+
+
+class Part(NamedTuple):
+    """A cell of the picture with what is painted in it; see `ganvas.editing.regions`."""
+
+    cell: RegionCell
+    edited: EditedLatents
+
+
+class Renderer:
+    """Paints recipes into one photo; neither the photo nor the generator is ever changed.
+
+    Args:
+        photo: the original.
+        generator: any that keeps the protocol.
+        crop: the square of the photo that the generator paints.
+        inversion: where that square lies in latent space.
+        directions: the sliders, by name.
+        model: what messages call the generator.
+        extractor: for the guard of the tuning, see `TunedGenerator`; None = no guard.
+        network: names in finishing steps → networks.
+    """
+
+    def __init__(
+        self,
+        photo: Photo,
+        generator: Any,
+        crop: Crop,
+        inversion: Inversion,
+        *,
+        directions: dict[str, Direction],
+        model: str,
+        extractor: EfficientNetLite0 | None = None,
+        network: NetworkLoader = load,
+    ):
+        self.photo, self.generator, self.crop, self.inversion = photo, generator, crop, inversion
+        self.directions, self.model, self.network = directions, model, network
+        self.tuned = TunedGenerator(generator, inversion, extractor)
+        self._finished: Photo | None = None  # what was rendered last, where finishing took long
+        self._screen_cache: dict[float, Photo] = {}  # share of the size → the photo made smaller
+        self._crop_cache: dict[int, Tensor] = {}  # size → the photo's own crop
+        self._drift_cache: tuple[Tensor, Tensor] | None = None  # picture of the photo, and its drift from it
+        self._styles: dict[str, Style] = {}  # those that were asked for, by name
+
+    # -- what steps come to
+
+    def check(self, recipe: Recipe) -> None:
+        """Do all steps fit this generator?
+
+        Raises:
+            BadConfig, BadLatent: one that does not, or that needs a direction or style that is not there.
+        """
+        self._parts(recipe)
+
+    def check_post_step(self, step: PostStep) -> None:
+        """Is the network of a finishing step there? Says so before the photo is saved."""
+        if step.model != RESAMPLE_ONLY:
+            self.network(step.model)
+
+    def edit_latents(self, steps: Iterable[LatentStep]) -> EditedLatents:
+        """What the photo's latents become, and what they are to be painted with."""
+        return run_steps(steps, self.inversion.ws, EditContext(self.generator, self.direction, style=self.style))
+
+    def direction(self, name: str) -> Direction:
+        """A slider by its name.
+
+        Raises:
+            BadConfig: there is none of that name.
+        """
+        if name not in self.directions:
+            known = ", ".join(sorted(self.directions)) or "none; learn one with 'ganvas directions learn'"
+            raise BadConfig(f"unknown direction {name!r} for {self.model}; known: {known}")
+        return self.directions[name]
+
+    def style(self, name: str, fingerprint: str = "") -> Style:
+        """A taught style by name and fingerprint ("" = any); see `find_style`."""
+        if name not in self._styles or fingerprint not in ("", self._styles[name].fingerprint):
+            self._styles[name] = find_style(name, fingerprint, parent=self.inversion.fingerprint)
+        return self._styles[name]
+
+    @cached_property
+    def spread(self) -> Tensor:
+        """Of natural latents; see `latent_spread`."""
+        return latent_spread(self.generator)
+
+    def _parts(self, recipe: Recipe) -> tuple[Part, ...]:
+        """What is painted where. The first part is the one outside all regions."""
+        return tuple(Part(cell, self.edit_latents(cell.steps)) for cell in partition_steps(recipe.steps))
+
+    # -- pictures of a recipe
+
+    @torch.no_grad()
+    def render(self, recipe: Recipe, *, on_step: OnFinishStep | None = None) -> Photo:
+        """The whole photo with its changes, in full quality; see `Session.render`."""
+        finished = self._find_finished(recipe)
+        if finished is not None:
+            return finished
+        self._finished = None
+        steps = post_steps_of(recipe)
+        photo = apply_post_steps(self.paint(recipe), steps, self.network, on_step)
+        photo = replace(photo, recipe=recipe.to_json())
+        if steps:  # those take long; all else is quick
+            self._finished = photo
+        return photo
+
+    def paint(self, recipe: Recipe) -> Photo:
+        """The photo before its finishing steps."""
+        if not latent_steps_of(recipe):
+            return self.photo.with_img(self.photo.img)
+        change = self._change(self._parts(recipe), self.generator.img_resolution, precision="exact")
+        return paste_change(self.photo, self.crop, change)
+
+    @torch.no_grad()
+    def render_crop(self, recipe: Recipe) -> Photo:
+        """The edited square alone, at the generator's size, as the generator paints it: nothing is pasted back."""
+        parts = self._parts(recipe)
+        img = self._collage(parts, self._min_share(parts), self.generator.img_resolution, precision="exact")
+        return Photo(img=to_rgb(img), recipe=recipe.to_json())
+
+    @torch.no_grad()
+    def crop_picture(self) -> Tensor:
+        """What the generator makes of the photo without any edit, [1, C, R, R]."""
+        return self.tuned.synthesize(self.tuned.unedited, 1.0)
+
+    @torch.no_grad()
+    def preview(self, recipe: Recipe, *, resolution: int = CROP_PREVIEW_PX, share: float | None = None) -> Tensor:
+        """The edited crop, quickly: [1, 3, resolution, resolution]; see `Session.preview`."""
+        return self._preview_pasted_back(self._parts(recipe), resolution, share)
+
+    @torch.no_grad()
+    def preview_photo(self, recipe: Recipe, *, longest_px: int) -> Tensor:
+        """The whole photo with its changes at the size of a screen, quickly: [1, 3, H, W]."""
+        finished = self._find_finished(recipe)
+        if finished is not None:
+            return _resize_by_area(finished.img, min(1.0, longest_px / max(finished.size)))
+        return translate_preview(self._paint_preview(recipe, longest_px), post_steps_of(recipe), self.network)
+
+    @torch.no_grad()
+    def share_of(self, recipe: Recipe) -> float:
+        """With how much of its tuning the generator paints a recipe: what the guard finds that the edit bears."""
+        return self._min_share(self._parts(recipe))
+
+    def result_size(self, recipe: Recipe) -> tuple[int, int]:
+        """(width, height) of what `render` gives."""
+        return size_after(self.photo.size, post_steps_of(recipe))
+
+    def _find_finished(self, recipe: Recipe) -> Photo | None:
+        """The rendered photo, where its finishing steps were done last."""
+        return self._finished if self._finished is not None and self._finished.recipe == recipe.to_json() else None
+
+    def _paint_preview(self, recipe: Recipe, longest_px: int) -> Tensor:
+        share = min(1.0, longest_px / max(self.photo.size))
+        if share not in self._screen_cache:
+            self._screen_cache.clear()
+            self._screen_cache[share] = Photo(img=_resize_by_area(self.photo.img, share))
+        small, crop = self._screen_cache[share], self.crop.rescale(share)
+        if not latent_steps_of(recipe):
+            return small.img
+        whole = self.generator.img_resolution
+        size = max(1, whole // max(1, int(whole / crop.side)))
+        return paste_change(small, crop, self._change(self._parts(recipe), size, precision="fast")).img
+
+    def _preview_pasted_back(self, parts: Sequence[Part], resolution: int, share: float | None) -> Tensor:
+        return lay_over(self._target(resolution), self._change(parts, resolution, precision="fast", share=share))
+
+    # -- the change that goes back into the photo
+
+    def _change(self, parts: Sequence[Part], size: int, *, precision: str, share: float | None = None) -> Change:
+        """What goes back into the photo, by the generator with as much of its tuning as the edit bears."""
+        share = self._min_share(parts) if share is None else share
+        before = self.tuned.picture(self.tuned.unedited, share, size, precision=precision)
+        after = self._collage(parts, share, size, precision=precision)
+        mask = superellipse(size) * self._reach(parts, size)
+        drift = self._drift(before) if precision == "fast" else None  # a render's large one is asked for once
+        return blend_change(self._target(size), before, after, mask, drift=drift)
+
+    def _collage(self, parts: Sequence[Part], share: float, size: int, *, precision: str) -> Tensor:
+        return blend_cells(
+            [(self.tuned.picture(part.edited, share, size, precision=precision), part.cell) for part in parts]
+        )
+
+    def _min_share(self, parts: Sequence[Part]) -> float:
+        return min(self.tuned.share(part.edited) for part in parts)
+
+    def _reach(self, parts: Sequence[Part], size: int) -> Tensor | float:
+        """Where a change may show: everywhere but where the picture is left as it was found."""
+        unchanged = [part.cell.weight(size) for part in parts if part.edited.key == self.tuned.unedited.key]
+        return 1 - sum(unchanged) if len(parts) > 1 else 1
+
+    def _target(self, size: int) -> Tensor:
+        """The photo's own crop; the last few sizes are kept, since cutting it out of a large photo takes long."""
+        target = self._crop_cache.pop(size, None)
+        if target is None:
+            target = self.crop.cut(self.photo.img, resolution=size)
+        self._crop_cache[size] = target
+        if len(self._crop_cache) > MAX_CACHED_CROPS:
+            del self._crop_cache[next(iter(self._crop_cache))]
+        return target
+
+    def _drift(self, before: Tensor) -> Tensor:
+        """Of the photo's crop from a picture of it; the last one is kept, since a slider asks for it at every move."""
+        if self._drift_cache is None or self._drift_cache[0] is not before:
+            self._drift_cache = before, colour_drift(self._target(before.shape[3]), before)
+        return self._drift_cache[1]
+
+
+class SeedRenderer(Renderer):
+    """A picture of the generator's own: there is no photo to keep, so what the generator paints is the result."""
+
+    def paint(self, recipe: Recipe) -> Photo:
+        """As the generator paints it, all of it."""
+        return self.render_crop(recipe)
+
+    def _paint_preview(self, recipe: Recipe, longest_px: int) -> Tensor:
+        return self.preview(recipe, resolution=min(longest_px, self.generator.img_resolution))
+
+    def _preview_pasted_back(self, parts: Sequence[Part], resolution: int, share: float | None) -> Tensor:
+        return to_rgb(self._collage(parts, 1.0, resolution, precision="fast"))
+
+
+def _resize_by_area(img: Tensor, share: float) -> Tensor:
+    """The picture made smaller by area; share 1 = as it is."""
+    if share == 1:
+        return img
+    return F.interpolate(img, [max(1, round(side * share)) for side in img.shape[2:]], mode="area")
