@@ -5,6 +5,8 @@ import io
 import pytest
 from PIL import Image
 
+from ganvas.editing.direction_files import list_directions
+
 
 def run(studio, path, **body):
     answer = studio.http.post(f"/api/directions/{path}", json=body)
@@ -53,6 +55,33 @@ def test_marks_become_a_slider_with_what_else_it_moves(studio):
     assert "hat" in [d["name"] for d in studio.seed()["directions"]]
 
 
+def test_a_face_score_becomes_a_slider(studio, monkeypatch):
+    monkeypatch.setattr("ganvas.editing.discovery.samples.EFFECT_SEEDS", 3)
+    choice = studio.http.get("/api/directions/scorers").json()
+    assert "skin_light" in choice["scorers"] and choice["spaces"] == ["w", "w+", "s"]
+    known = {"scorer": "skin_light", "samples": 60, "space": "w+", "keep": ["hair_light"]}
+    job = run(studio, "learn", model="runs/tiny", name="paler", **known)
+    assert job["state"] == "done", job
+    result = job["result"]
+    assert result["used"] == 60 and result["auc"] is None and result["r2"] <= 1
+    low, high = result["range"]
+    assert low < 0 < high
+    assert studio.http.get(result["sheet"]).status_code == 200
+    learnt = next(direction for _, direction in list_directions() if direction.name == "paler")
+    assert (learnt.space, learnt.facts["keep"]) == ("w+", ["hair_light"])
+    assert learnt.facts["range"] == "measured on 3 seeds by skin_light"
+
+
+def test_marks_teach_style_channels_too(studio):
+    marks = {"like": list(range(8)), "dislike": list(range(8, 16))}
+    job = run(studio, "learn", model="runs/tiny", name="ring", space="s", **marks)
+    assert job["state"] == "done" and 0 <= job["result"]["auc"] <= 1
+    job = run(studio, "learn", model="runs/tiny", name="ring", space="w+", **marks)
+    assert job["state"] == "failed" and "rows of ws are the same" in job["error"]["message"]
+    job = run(studio, "learn", model="runs/tiny", name="ring", space="s", keep=["age"], **marks)
+    assert job["state"] == "failed" and "nothing is known about 'age'" in job["error"]["message"]
+
+
 def test_marks_that_teach_nothing_are_refused(studio):
     def refused(**body):
         return studio.http.post("/api/directions/learn", json={"model": "runs/tiny", "name": "hat"} | body).status_code
@@ -60,4 +89,7 @@ def test_marks_that_teach_nothing_are_refused(studio):
     assert refused(like=[1], dislike=[]) == 422
     assert refused(like=[1, 2], dislike=[2, 3]) == 422
     assert refused(like=[1], dislike=[2], name="a/b") == 422
+    assert refused(like=[1], dislike=[2], space="v") == 422
+    assert refused(scorer="smiel") == 422
+    assert refused(like=[1], dislike=[2], scorer="smile") == 422
     assert run(studio, "learn", model="runs/tiny", name="few", like=[1], dislike=[2])["state"] == "failed"

@@ -6,7 +6,8 @@ samples of the generator. With a scorer the rows, the unit and the range of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,7 +42,7 @@ from ganvas.weights.checkpoint import fingerprint
 
 EFFECT_SEEDS = 12  # pictures on which rows, unit and range of a learnt direction are measured
 RANGE_AMOUNTS = tuple(float(a) for a in range(-5, 6))  # tried when a range is measured
-SCORED_AT_ONCE = 50  # samples between two reports of progress
+SCORED_AT_ONCE = 10  # samples between two reports of progress
 NATURAL_SAMPLES = 2000  # that likes are compared with when single channels are ranked
 
 
@@ -161,9 +162,16 @@ class DirectionLearner:
         )
         return replace(direction, layers=best_layers(effects)), effects
 
-    def calibrate(self, direction: Direction, scorer: str) -> Direction:
-        """Unit and range of a direction by what a face scorer sees, on pictures that were not learnt from."""
-        G, px, score, ws = self.generator, self._resolution, face_scorer(scorer), self._effect_ws()
+    def calibrate(self, direction: Direction, scorer: str, *, on_step: OnMeasureStep | None = None) -> Direction:
+        """Unit and range of a direction by what a face scorer sees, on pictures that were not learnt from.
+
+        Args:
+            direction: of this generator.
+            scorer: of `FACE_SCORES`.
+            on_step: called with (pictures scored, pictures in all).
+        """
+        G, px, ws = self.generator, self._resolution, self._effect_ws()
+        score = _report_each(face_scorer(scorer), EFFECT_SEEDS * (3 + len(RANGE_AMOUNTS)), on_step)
         direction = calibrate(G, score, ws, direction, resolution=px)
         response = measure_response(G, combine_scorers({scorer: score}), ws, direction, RANGE_AMOUNTS, resolution=px)
         low, high = find_valid_range(response, scorer)
@@ -221,3 +229,18 @@ class DirectionLearner:
         likes = x[y > (y.min() + y.max()) / 2]
         ranking = rank_channels(likes, self._features(self._samples(NATURAL_SAMPLES)))
         return channel_direction(ranking, name=self.name, channels=count)
+
+
+def _report_each(
+    score: Callable[[Tensor], Tensor], total: int, on_step: OnMeasureStep | None
+) -> Callable[[Tensor], Tensor]:
+    """The same score, which says after each picture how many there were."""
+    done = itertools.count(1)
+
+    def score_and_report(img: Tensor) -> Tensor:
+        scores = score(img)
+        if on_step is not None:
+            on_step(next(done), total)
+        return scores
+
+    return score_and_report

@@ -15,25 +15,25 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 from torch import Tensor
 
-from ganvas.editing.direction_files import directions_of
-from ganvas.editing.directions import Direction, add_directions
+from ganvas.editing.direction_files import directions_of, keep_directions
+from ganvas.editing.directions import SPACES, Direction
 from ganvas.editing.discovery.calibration import direction_sheet
 from ganvas.editing.discovery.leakage import measure_leakage
 from ganvas.editing.discovery.pca import pca
-from ganvas.editing.discovery.regression import learn_direction
+from ganvas.editing.discovery.samples import DirectionLearner
 from ganvas.editing.discovery.sefa import sefa
 from ganvas.errors import BadConfig, FetchError
-from ganvas.features.face_scores import DEFAULT_FACE_SCORES, FaceScorer
+from ganvas.features.face_scores import DEFAULT_FACE_SCORES, FACE_SCORES, FaceScorer
+from ganvas.fields import check_known
 from ganvas.images.contact_sheet import make_captioned_grid
-from ganvas.inversion.alignment import is_aligned
-from ganvas.models.seeds import latents_from_seeds
+from ganvas.models.protocol import paints_faces
+from ganvas.models.seeds import map_seeds
 from ganvas.web.jobs import Job
 from ganvas.web.pictures import downscale_to_fit, encode_jpeg
 from ganvas.web.routes.common import StudioDep, describe_job, run_on_device
 from ganvas.web.routes.sessions import RequestBody
 from ganvas.web.studio import Studio
 from ganvas.web.views import send_state
-from ganvas.weights.catalogue import store
 from ganvas.weights.checkpoint import fingerprint
 
 router = APIRouter(prefix="/api", tags=["directions"])
@@ -61,12 +61,15 @@ class KeepDirectionsRequest(RequestBody):
 
 
 class LearnDirectionRequest(RequestBody):
-    """Seeds that have it and seeds that have it not."""
+    """What is known: seeds that have it and seeds that have it not, or a face score of samples."""
 
     model: str
     name: str
-    like: list[int] = Field(max_length=2000)
-    dislike: list[int] = Field(max_length=2000)
+    like: list[int] = Field([], max_length=2000)
+    dislike: list[int] = Field([], max_length=2000)
+    scorer: str = ""
+    samples: int = Field(2000, ge=10, le=20_000)
+    space: str = "w"
     keep: list[str] = []
 
 
@@ -118,40 +121,40 @@ async def keep(body: KeepDirectionsRequest, studio: StudioDep) -> dict[str, Any]
     return {"saved": [one.name for one in chosen]}
 
 
+@router.get("/directions/scorers")
+def scorers() -> dict[str, tuple[str, ...]]:
+    """What a slider can be learnt from without marks (scores of aligned faces), and the spaces to learn it in."""
+    return {"scorers": FACE_SCORES, "spaces": SPACES}
+
+
 @router.post("/directions/learn")
 async def learn(body: LearnDirectionRequest, studio: StudioDep) -> dict[str, Any]:
-    """Learn a slider from marked seeds. A job: how well held-out marks are foretold, and what else moves."""
+    """Learn a slider from marked seeds, or from a face score. A job: how well held-out samples are foretold, and what
+    else moves."""
     _check_name(body.name)
-    if both := sorted(set(body.like) & set(body.dislike)):
-        raise BadConfig(f"seed {both[0]} is marked both ways")
-    if not body.like or not body.dislike:
-        raise BadConfig("both kinds of marks are needed: pictures that have it and pictures that have it not")
+    check_known(body.space, SPACES, what="space of a direction")
+    _check_marks(body)
     studio.registry.find(body.model, task="generate")
 
     def work(job: Job) -> dict[str, Any]:
         G = studio.registry.get(body.model, task="generate")
         known_directions = directions_of(fingerprint(G))
-        for other in body.keep:
-            if other not in known_directions or known_directions[other].space != "w":
-                there = ", ".join(n for n, d in known_directions.items() if d.space == "w") or "none"
-                raise BadConfig(f"{other!r} cannot be held: no direction in space 'w' has that name; there: {there}")
-        w = _latents(G, [*body.like, *body.dislike]).mean(dim=1)
-        marks = torch.cat([torch.ones(len(body.like)), torch.zeros(len(body.dislike))])
-        direction = learn_direction(
-            w, marks, name=body.name, keep=[known_directions[other].vector[0] for other in body.keep]
-        )
-        direction = replace(direction, fingerprint=fingerprint(G), facts={**direction.facts, "keep": body.keep})
+        direction = _learn_direction(G, body, job)
         job.step(1, 4)
         _write_sheet(studio, job, G, [direction], seed=0)
         leakage = _measure_leakage(G, direction, known_directions)
         job.step(3, 4)
-        _save_directions(studio, body.model, [direction], "marks in the studio")
+        _save_directions(
+            studio, body.model, [direction], "marks in the studio" if body.like else "a score in the studio"
+        )
+        measured = {"r2": direction.facts.get("r2"), "range": [direction.low, direction.high]} if body.scorer else {}
         return {
             "name": body.name,
             "auc": direction.facts.get("auc"),
-            "used": int(direction.facts.get("samples", len(marks))),
+            "used": int(direction.facts["samples"]),
             "leakage": leakage,
             "sheet": f"/api/directions/{job.id}/sheet.jpg",
+            **measured,
         }
 
     return describe_job(studio.jobs.start(Job("learn", work)))
@@ -186,14 +189,39 @@ def _check_name(name: str) -> None:
         raise BadConfig(f"a direction's name has up to 64 letters, digits, - and _, got {name[:80]!r}")
 
 
-@torch.no_grad()
+def _check_marks(body: LearnDirectionRequest) -> None:
+    """One way of saying what is known, and a whole one."""
+    if body.scorer:
+        check_known(body.scorer, FACE_SCORES, what="face scorer")
+        if body.like or body.dislike:
+            raise BadConfig("say what is known in one way: marks or a scorer")
+        return
+    if both := sorted(set(body.like) & set(body.dislike)):
+        raise BadConfig(f"seed {both[0]} is marked both ways")
+    if not body.like or not body.dislike:
+        raise BadConfig("both kinds of marks are needed: pictures that have it and pictures that have it not")
+
+
+def _learn_direction(G: Any, body: LearnDirectionRequest, job: Job) -> Direction:
+    trunc = 1.0 if body.scorer else TRUNC  # marks are of the pictures that the page shows; scorers see all there is
+    learner = DirectionLearner(generator=G, name=body.name, space=body.space, trunc=trunc, label=_first_class(G))
+    if body.scorer:
+        samples = learner.from_scorer(body.scorer, keep=body.keep, count=body.samples, on_step=job.step)
+        direction = learner.learn(samples, keep=body.keep)
+        return learner.calibrate(direction, body.scorer, on_step=job.step)
+    ws = learner.map_seeds([*body.like, *body.dislike])
+    return learner.learn(learner.from_marks(ws[: len(body.like)], ws[len(body.like) :]), keep=body.keep)
+
+
+def _first_class(G: Any) -> int | None:
+    return 0 if G.c_dim else None
+
+
 def _latents(G: Any, seeds: Sequence[int]) -> Tensor:
-    z = latents_from_seeds(seeds, G.z_dim, device=G.device)
-    c = None if G.c_dim == 0 else torch.eye(G.c_dim)[:1].expand(len(z), -1)
-    ws: Tensor = G.mapping(z, c, truncation_psi=TRUNC)
-    return ws
+    return map_seeds(G, list(seeds), trunc=TRUNC, label=_first_class(G))
 
 
+@torch.no_grad()
 def _render_samples(studio: Studio, name: str, seeds: list[int], size: int) -> bytes:
     cache: OrderedDict[tuple[str, int, int], Tensor] = studio.samples
     G = studio.registry.get(name, task="generate")
@@ -229,7 +257,7 @@ def _write_sheet(studio: Studio, job: Job, G: Any, selected: Sequence[Direction]
 
 def _measure_leakage(G: Any, direction: Direction, known_directions: dict[str, Direction]) -> list[dict[str, Any]]:
     """What else moves: as face scorers see it where it knows faces, else by the angle to other directions."""
-    if is_aligned(G, "auto"):
+    if paints_faces(G.family, G.facts):
         try:
             face_scorer = FaceScorer([name for name in DEFAULT_FACE_SCORES if name != direction.name])
             leakage = measure_leakage(G, face_scorer, _latents(G, range(LEAKAGE_SEEDS)), [direction])
@@ -237,8 +265,12 @@ def _measure_leakage(G: Any, direction: Direction, known_directions: dict[str, D
             return [{"name": n, "change": round(v, 3)} for n, v in moved.items() if v == v]
         except FetchError:
             pass
-    mine = direction.vector[0]
-    others = {n: d.vector[0] for n, d in known_directions.items() if d.space == "w" and n != direction.name}
+    mine = direction.vector.flatten()
+    others = {
+        name: other.vector.flatten()
+        for name, other in known_directions.items()
+        if other.space == direction.space and other.vector.shape == direction.vector.shape and name != direction.name
+    }
     return [
         {"name": n, "change": round(float(torch.cosine_similarity(mine, v, dim=0)), 3), "angle": True}
         for n, v in others.items()
@@ -247,9 +279,7 @@ def _measure_leakage(G: Any, direction: Direction, known_directions: dict[str, D
 
 def _save_directions(studio: Studio, model: str, selected: Sequence[Direction], origin: str) -> None:
     """Into the user's folder; sessions of this generator have the new sliders at once."""
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", model.rsplit("/", 1)[-1])
-    path = store.home() / "directions" / f"{name}-{selected[0].fingerprint[:12]}.safetensors"
-    add_directions(selected, path, licence="as the generator's", origin=origin)
+    keep_directions(selected, model.rsplit("/", 1)[-1], licence="as the generator's", origin=origin)
     for open_photo in list(studio.open_photos.values()):
         if open_photo.session is not None and open_photo.session.recipe.fingerprint == selected[0].fingerprint:
             open_photo.session.reload_directions()
