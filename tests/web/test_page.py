@@ -378,6 +378,18 @@ def test_a_slider_is_learnt_from_likes(page):
     expect(page.get_by_role("table", name="What else it moves")).to_contain_text("Smile")
 
 
+def test_a_slider_is_learnt_from_a_face_score(page, monkeypatch):
+    monkeypatch.setattr("ganvas.editing.discovery.samples.EFFECT_SEEDS", 3)
+    page.get_by_role("navigation").get_by_role("button", name="Directions").click()
+    page.get_by_role("radio", name="By a face score").check(force=True)
+    page.get_by_role("combobox", name="Score").select_option(label="Lighter skin")
+    page.get_by_role("textbox", name="Name of the slider").fill("paler")
+    page.get_by_role("spinbutton", name="Pictures to score").fill("60")
+    page.get_by_role("combobox", name="Space").select_option(label="W+: each layer its own way")
+    page.get_by_role("button", name="Learn", exact=True).click()
+    expect(page.get_by_role("article").get_by_text("R²")).to_be_visible()
+
+
 @pytest.fixture
 def runs_go(workplace):
     """Runs of a test are gone after it: the newest generator is what the page offers first."""

@@ -1,7 +1,7 @@
-// Directions: look for what a generator can change, or teach it by marking what one likes.
+// Directions: look for what a generator can change, or teach it by marking what one likes, or by a face score.
 
-import { post, url } from "../api.js";
-import { el, field, fill, freshId, icon, iconButton, nameField, segments } from "../dom.js";
+import { get, post, url } from "../api.js";
+import { el, field, fill, freshId, icon, iconButton, nameField, segments, select } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { follow } from "../jobs.js";
 import { state, update, watch } from "../state.js";
@@ -16,8 +16,8 @@ const LEAST = 8; // marks of each kind that learning takes
 export function directionsArea() {
   const chosen = { model: null };
   const model = el("select", { id: "directions-model", onchange: () => ((chosen.model = model.value), parts.forEach((part) => part.model())) });
-  const parts = [findPart(chosen), markPart(chosen)];
-  const tabs = segments(t("directions.how"), [["find", t("directions.find")], ["mark", t("directions.mark")]], "find", (value) => show(value));
+  const parts = [findPart(chosen), markPart(chosen), scorePart(chosen)];
+  const tabs = segments(t("directions.how"), [["find", t("directions.find")], ["mark", t("directions.mark")], ["score", t("directions.score")]], "find", (value) => show(value));
   const show = (value) => parts.forEach((part) => (part.node.hidden = part.name !== value));
   const none = el("div", { class: "empty" }, icon("models"), el("p", {}, t("directions.none")), el("button", { type: "button", onclick: () => update({ area: "models" }) }, t("start.models")));
   const body = el("div", {}, el("div", { class: "row toolbar" }, el("div", { class: "field" }, el("label", { for: "directions-model" }, t("model")), model), tabs), parts.map((part) => part.node));
@@ -100,6 +100,7 @@ function markPart(chosen) {
   const tally = el("p", { class: "tally", role: "status" });
   const name = nameField({ id: "learn-name", required: true });
   const keep = el("input", { type: "text", id: "learn-keep", placeholder: "age, smile" });
+  const space = spaceSelect(["w", "s"]);
   const learn = el("button", { type: "button", class: "primary" }, icon("wand"), t("directions.learn"));
   const result = el("div", { class: "learnt" });
   const count = (kind) => [...marks.values()].filter((one) => one === kind).length;
@@ -112,9 +113,11 @@ function markPart(chosen) {
     first = Math.max(0, first + by);
     fill(grid, Array.from({ length: A_PAGE }, (_, i) => sample(chosen.model, first + i, marks, showTally)));
   };
-  learn.addEventListener("click", () => name.reportValidity() && learnFrom(chosen.model, marks, name.value.trim(), keep.value, learn, result));
+  const seeds = (kind) => [...marks].filter(([, mark]) => mark === kind).map(([seed]) => seed);
+  const known = () => ({ like: seeds("like"), dislike: seeds("dislike"), space: space.value });
+  learn.addEventListener("click", () => name.reportValidity() && learnFrom(chosen.model, name, keep, known(), learn, result));
   const pages = el("div", { class: "row" }, iconButton("back", t("directions.earlier"), () => turn(-A_PAGE)), el("button", { type: "button", onclick: () => turn(A_PAGE) }, t("directions.next")), el("span", { class: "spring" }), tally);
-  const form = el("div", { class: "row toolbar" }, field(t("directions.called"), name), field(t("directions.hold"), keep), learn);
+  const form = el("div", { class: "row toolbar" }, field(t("directions.called"), name), field(t("directions.hold"), keep), field(t("directions.space"), space), learn);
   const node = el("section", {}, el("p", { class: "hint" }, t("directions.mark.hint")), grid, pages, form, result);
   const model = () => {
     marks.clear();
@@ -153,21 +156,49 @@ function sample(model, seed, marks, changed) {
   return button;
 }
 
-async function learnFrom(model, marks, name, keep, button, result) {
-  const seeds = (kind) => [...marks].filter(([, mark]) => mark === kind).map(([seed]) => seed);
-  const others = keep.split(",").map((one) => one.trim()).filter(Boolean);
+// By a face score.
+
+function scorePart(chosen) {
+  const scorer = el("select");
+  const name = nameField({ required: true });
+  const keep = el("input", { type: "text", placeholder: "age, gender" });
+  const samples = el("input", { type: "number", min: 10, max: 20000, value: 2000, class: "short" });
+  const space = spaceSelect(["w", "w+", "s"]);
+  const learn = el("button", { type: "submit", class: "primary" }, icon("wand"), t("directions.learn"));
+  const result = el("div", { class: "learnt" });
+  const submit = (event) => {
+    event.preventDefault();
+    learnFrom(chosen.model, name, keep, { scorer: scorer.value, samples: Number(samples.value), space: space.value }, learn, result);
+  };
+  const fields = [field(t("directions.scorer"), scorer), field(t("directions.called"), name), field(t("directions.hold"), keep), field(t("directions.look"), samples), field(t("directions.space"), space)];
+  const node = el("section", {}, el("p", { class: "hint" }, t("directions.score.hint")), el("form", { class: "row toolbar", onsubmit: submit }, fields, learn), result);
+  get("/api/directions/scorers").then(({ scorers }) => fill(scorer, scorers.map((one) => el("option", { value: one }, directionName(one)))), complain);
+  return { name: "score", node, model: () => fill(result) };
+}
+
+/** How a slider may move a picture. */
+const spaceSelect = (spaces) => select(spaces.map((one) => [one, t(`directions.space.${one}`)]), "w");
+
+async function learnFrom(model, name, keep, known, button, result) {
+  const others = keep.value.split(",").map((one) => one.trim()).filter(Boolean);
   button.disabled = true;
   fill(result, el("progress", { "aria-label": t("job.learn") }));
   try {
-    const job = await post("/api/directions/learn", { model, name, like: seeds("like"), dislike: seeds("dislike"), keep: others });
+    const job = await post("/api/directions/learn", { model, name: name.value.trim(), keep: others, ...known });
     fill(result, cardOf(await follow(job)));
-    toast(t("directions.saved", { names: name }), String(t("directions.saved.hint")));
+    toast(t("directions.saved", { names: name.value.trim() }), String(t("directions.saved.hint")));
   } catch (error) {
     fill(result);
     complain(error);
   } finally {
     button.disabled = false;
   }
+}
+
+/** How well samples that were held out are foretold: by R² of scores, by AUC of yes and no. */
+function qualityOf({ auc, r2 }) {
+  const [kind, value] = typeof r2 === "number" ? ["R²", r2] : ["AUC", auc];
+  return el("span", { class: "number", title: t(kind === "AUC" ? "directions.auc.hint" : "directions.r2.hint") }, `${kind} ${Number(value).toFixed(2)}`);
 }
 
 /** How well it was learnt, and what else it moves. */
@@ -181,7 +212,7 @@ function cardOf(found) {
   return el(
     "article",
     { class: "card" },
-    el("div", { class: "card-head" }, el("h2", {}, found.name), el("span", { class: "spring" }), found.auc !== undefined && el("span", { class: "number", title: t("directions.auc.hint") }, `AUC ${Number(found.auc).toFixed(2)}`)),
+    el("div", { class: "card-head" }, el("h2", {}, found.name), el("span", { class: "spring" }), qualityOf(found)),
     found.sheet && el("img", { class: "sheet", src: url(found.sheet), alt: t("directions.sheet") }),
     rows.length > 0 && [el("h3", { id }, t("directions.leakage")), el("table", { class: "leakage", "aria-labelledby": id }, el("tbody", {}, rows)), el("p", { class: "hint" }, t(found.leakage[0].angle ? "directions.leakage.angle" : "directions.leakage.hint"))],
   );
