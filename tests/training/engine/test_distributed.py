@@ -36,12 +36,12 @@ from ganvas.training.generator.train import train
 train(tiny.pictures(), config=tiny.config(**CHANGES), folder=sys.argv[1], device="cpu")
 """
 
-# What was registered first runs last at the end, so this looks when `join`'s own parting is done.
+# What was registered first runs last at the end, so this looks when `init_distributed`'s own parting is done.
 FAILING_CHILD = """
 import atexit, sys, torch.distributed as dist
 atexit.register(lambda: print("still joined" if dist.is_initialized() else "parted"))
-from ganvas.training.engine.distributed import join
-assert join("cpu").size == 2 and dist.is_initialized()
+from ganvas.training.engine.distributed import init_distributed
+assert init_distributed("cpu").size == 2 and dist.is_initialized()
 raise ValueError("planted")
 """
 
