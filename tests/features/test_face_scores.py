@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ganvas.errors import BadConfig
+from ganvas.errors import BadConfig, FetchError
 from ganvas.features.colour_scores import compute_colour_scores
 from ganvas.features.face_networks import score_faces
 from ganvas.features.face_scores import FACE_SCORES, FaceScorer, face_scorer
@@ -31,7 +31,11 @@ def test_colours_and_poses_come_from_where_they_are_measured(img):
 
 
 def test_no_weights_are_asked_for_before_a_pose_is(img):
-    FaceScorer([name for name in FACE_SCORES if name not in ("yaw", "pitch", "roll")])(img)
+    names = [name for name in FACE_SCORES if name not in ("yaw", "pitch", "roll")]
+    scores = FaceScorer(names)(img)
+    assert list(scores) == names and all(score.isfinite().all() for score in scores.values())
+    with pytest.raises(FetchError, match="not on this computer"):  # in this test's empty store
+        FaceScorer(["yaw"])(img)
 
 
 def test_unknown_names_are_told():

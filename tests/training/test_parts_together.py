@@ -63,8 +63,15 @@ def test_the_snippets_of_the_page_run():
         "nimg": 2,
         "real_logits": torch.ones(2),
     }
-    for code in blocks()[1:]:
-        exec(code, dict(names))
+    penalties, change, average = (dict(names) for _ in range(3))
+    for code, left in zip(blocks()[1:], (penalties, change, average), strict=True):
+        exec(code, left)
+    assert penalties["penalty"].shape == (2,) and (penalties["penalty"] >= 0).all()
+    assert any(p.grad is not None and p.grad.any() for p in D.parameters())
+    for img in (change["real"], change["fake"]):
+        assert img.shape == (2, 3, px, px) and img.isfinite().all()
+    assert not torch.equal(change["real"], names["real"]) and not change["controller"].leaking
+    assert average["softer"](names["z"]).shape == (2, 3, px, px)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)

@@ -41,10 +41,18 @@ def test_what_does_not_fit_is_refused_with_the_reason(changes, words):
         TrainConfig(**changes)
 
 
-def test_what_fits_is_taken():
-    TrainConfig(family="dcgan", r1_gamma=1.0, discriminator={"norm": "none"})
-    TrainConfig(family="dcgan", loss="wgan", discriminator={"norm": "spectral"}, augment="diffaug")
-    TrainConfig(family="fastgan", loss="wgan", augment="diffaug")
+FITS = [
+    {"family": "dcgan", "r1_gamma": 1.0, "discriminator": {"norm": "none"}},
+    {"family": "dcgan", "loss": "wgan", "discriminator": {"norm": "spectral"}, "augment": "diffaug"},
+    {"family": "fastgan", "loss": "wgan", "augment": "diffaug"},
+]
+
+
+@pytest.mark.parametrize("changes", FITS, ids=lambda changes: changes["family"])
+def test_what_fits_is_taken(changes):
+    config = dataclasses.asdict(TrainConfig(**changes))
+    assert {name: config[name] for name in changes} == changes
+    assert TrainConfig(**config) == TrainConfig(**changes)
 
 
 def test_settings_as_typed():
