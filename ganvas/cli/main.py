@@ -17,6 +17,7 @@ from ganvas.cli.dataset import dataset
 from ganvas.cli.demo import demo
 from ganvas.cli.directions import directions
 from ganvas.cli.edit import edit
+from ganvas.cli.encoder import encoder
 from ganvas.cli.evaluate import evaluate
 from ganvas.cli.generate import generate
 from ganvas.cli.interpolate import interpolate
@@ -80,6 +81,7 @@ app.command()(studio)
 app.add_typer(models)
 app.add_typer(directions)
 app.add_typer(dataset)
+app.add_typer(encoder)
 
 
 def main() -> None:

@@ -31,6 +31,16 @@ def low_pass(img: Tensor) -> Tensor:
     return F.interpolate(coarse, img.shape[-2:], mode="bilinear", align_corners=False)
 
 
+def synthesize_cheaply(generator: Any, ws: Tensor, px: int, *, precision: str) -> Tensor:
+    """The picture [N, C, px, px] by an early exit where the family has one, else averaged down; never enlarged."""
+    if px >= generator.img_resolution:
+        return generator.synthesis(ws, precision=precision)
+    try:
+        return generator.synthesis(ws, resolution=px, precision=precision)
+    except BadConfig:  # a family of one size
+        return generator.synthesize_downscaled(ws, px, precision=precision)
+
+
 class EarlyExit:
     """Call it with (generator, ws) for a picture [1, C, px, px].
 
@@ -67,7 +77,4 @@ class EarlyExit:
     def _cheap(self, generator: Any, ws: Tensor) -> Tensor:
         if self._head is not None:
             return generator.synthesize_with_head(ws, self._head, precision=self.precision)
-        try:
-            return generator.synthesis(ws, resolution=self.px, precision=self.precision)
-        except BadConfig:  # a family of one size
-            return generator.synthesize_downscaled(ws, self.px, precision=self.precision)
+        return synthesize_cheaply(generator, ws, self.px, precision=self.precision)
