@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.errors import BadConfig, BadImage, GanvasError
-from ganvas.fields import check_known
+from ganvas.fields import check_known, check_settings, setting
 from ganvas.images.batch_paths import Task, check_fits, target_for
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
@@ -46,15 +46,15 @@ _OnStep = Callable[[int, int], Any]
 class TranslateConfig:
     """How a picture is translated."""
 
-    strength: float = 1.0  # 0 = the picture as it was, 1 = the network's
-    tile: int = 0  # pictures longer than this on a side run in strips of about tile² pixels; 0 = as free memory allows
-    precision: str = "exact"  # or "fast"
+    strength: float = setting(1.0, ge=0, le=1, help="0 = the picture as it was, 1 = the network's")
+    tile: int = setting(
+        0, ge=0, unit="px", help="longer pictures run in strips of about tile² pixels; 0 = as free memory allows"
+    )
+    precision: str = setting("exact", choices=PRECISIONS, help="of the arithmetic")
 
     def __post_init__(self) -> None:
-        check_known(self.precision, PRECISIONS, what="precision")
-        if not 0 <= self.strength <= 1:
-            raise BadConfig(f"strength is from 0 (the picture as it was) to 1 (the network's), got {self.strength}")
-        if self.tile < 0 or (self.tile and self.tile < 8):
+        check_settings(self, who="translate", whole_floats=True)
+        if 0 < self.tile < 8:
             raise BadConfig(f"tile is 0 (as memory allows) or 8 pixels and more, got {self.tile}")
 
 

@@ -220,7 +220,7 @@ def test_fast_is_near():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"strength": 1.5}, "strength is from 0"),
+        ({"strength": 1.5}, "strength must be a number from 0 to 1"),
         ({"tile": 3}, "8 pixels and more"),
         ({"precision": "half"}, "precision"),
         ({"direction": "there"}, "direction"),

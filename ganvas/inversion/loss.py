@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.features.efficientnet import EfficientNetLite0, feature_distance
+from ganvas.fields import check_settings, setting
 from ganvas.ops.psnr_ssim import psnr_rgb, ssim_rgb
 from ganvas.ops.resample import downscale
 
@@ -26,12 +27,15 @@ MIN_FEATURES_PX = 32  # below, features say little
 class ReconstructionLossConfig:
     """The weights of the parts."""
 
-    pixels: float = 1.0  # mean absolute difference, the middle of the picture counting more
-    coarse: float = 2.0  # mean squared difference at 64 px, and again at 32 px
-    features: float = 0.5
-    edges: float = 0.5  # differences of neighbours, only where there are no features
-    identity: float = 0.5
-    centre: float = 0.8  # how much more the middle counts: weight 1 − centre + centre · bell
+    pixels: float = setting(1.0, help="mean absolute difference, the middle of the picture counting more")
+    coarse: float = setting(2.0, help="mean squared difference at 64 px, and again at 32 px")
+    features: float = setting(0.5, help="perceptual distance")
+    edges: float = setting(0.5, help="differences of neighbours, only where there are no features")
+    identity: float = setting(0.5, help="distance of faces' identities")
+    centre: float = setting(0.8, help="how much more the middle counts: weight 1 − centre + centre · bell")
+
+    def __post_init__(self) -> None:
+        check_settings(self, who="loss", whole_floats=True)
 
 
 class ReconstructionLoss:

@@ -24,7 +24,7 @@ from torch import Tensor
 from ganvas.checks import check_img, check_labels
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.features.efficientnet import EfficientNetLite0
-from ganvas.fields import check_known
+from ganvas.fields import check_known, check_settings, setting
 from ganvas.inversion.early_exit import EarlyExit
 from ganvas.inversion.latent_space import LatentSpace, latent_space
 from ganvas.inversion.loss import Embedder, ReconstructionLoss, ReconstructionLossConfig, reconstruction_metrics
@@ -48,19 +48,21 @@ CANDIDATES, COARSE_PX = 32, 32  # random pictures to start from, where latents a
 class InversionStage:
     """One part of the search."""
 
-    kind: str  # "w": one latent for all rows; "w+": one a row; "tune": the weights that paint
-    px: int  # the size compared, at most the generator's own
-    steps: int
-    lr: float  # in standard deviations of the latent; for tuning, of each tensor's own entries
-    every: int = 25  # steps between two anchors of the early exit
-    precision: str = "fast"  # of the arithmetic: see `synthesis`
-    fine: float = 0.5  # share of fine detail that an anchor adds: 1 is right for up to 200 steps, 0.5 for any number
-    cost: float = 1.0  # of a step, beside those of other stages: how a time limit is shared out
+    kind: str = setting(
+        choices=KINDS, help='"w": one latent for all rows; "w+": one a row; "tune": the weights that paint'
+    )
+    px: int = setting(ge=1, unit="px", help="the size compared, at most the generator's own")
+    steps: int = setting(ge=1, help="how many")
+    lr: float = setting(gt=0, help="in standard deviations of the latent; for tuning, of each tensor's own entries")
+    every: int = setting(25, ge=1, unit="steps", help="between two anchors of the early exit")
+    precision: str = setting("fast", help="of the arithmetic: see `synthesis`")
+    fine: float = setting(
+        0.5, help="share of fine detail that an anchor adds: 1 is right for up to 200 steps, 0.5 for any number"
+    )
+    cost: float = setting(1.0, gt=0, help="of a step, beside those of other stages: how a time limit is shared out")
 
     def __post_init__(self) -> None:
-        check_known(self.kind, KINDS, what="kind of stage")
-        if min(self.px, self.steps, self.every) < 1 or self.lr <= 0 or self.cost <= 0:
-            raise BadConfig(f"px, steps, every, lr and cost of a stage must be positive, got {self}")
+        check_settings(self, who="stage", whole_floats=True)
 
 
 # Measured on portraits with `faces`: one w a layer (W+) before the tuning gained nothing over more tuning, and a latent

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.errors import BadConfig, BadImage
-from ganvas.fields import check_known
+from ganvas.fields import check_settings, setting
 from ganvas.images.photo import Photo
 from ganvas.images.transparency import fill_transparent_colours
 from ganvas.models.protocol import PRECISIONS, Upscaler
@@ -35,23 +35,19 @@ ALPHA_TOLERANCE = 1 / 512  # alpha this near to 0 or 1 is 0 or 1
 class UpscaleConfig:
     """How a picture is made larger."""
 
-    scale: float | None = None  # of width and height; None = the network's own
-    strength: float = 1.0  # 0 = resampling alone, 1 = the network's picture
-    tile: int = 0  # side of a tile in input pixels; 0 = as free memory allows
-    tile_pad: int | None = None  # what the network sees around a tile, in input pixels; None = as much as matters
-    lock_colours: bool = True  # broad colours stay those of the input
-    precision: str = "exact"  # or "fast"
+    scale: float | None = setting(None, ge=1, le=MAX_SCALE, help="of width and height; none = the network's own")
+    strength: float = setting(1.0, ge=0, le=1, help="0 = resampling alone, 1 = the network's picture")
+    tile: int = setting(0, ge=0, unit="px", help="side of a tile of the input; 0 = as free memory allows")
+    tile_pad: int | None = setting(
+        None, ge=0, unit="px", help="what the network sees around a tile of the input; none = as much as matters"
+    )
+    lock_colours: bool = setting(True, help="broad colours stay those of the input")
+    precision: str = setting("exact", choices=PRECISIONS, help="of the arithmetic")
 
     def __post_init__(self) -> None:
-        check_known(self.precision, PRECISIONS, what="precision")
-        if self.scale is not None and not 1 <= self.scale <= MAX_SCALE:
-            raise BadConfig(f"a picture is made 1 to {MAX_SCALE:g} times larger, got scale {self.scale}")
-        if not 0 <= self.strength <= 1:
-            raise BadConfig(f"strength is from 0 (resampling alone) to 1 (the network's picture), got {self.strength}")
-        if self.tile < 0 or (self.tile and self.tile < 8):
+        check_settings(self, who="upscale", whole_floats=True)
+        if 0 < self.tile < 8:
             raise BadConfig(f"tile is 0 (as memory allows) or 8 input pixels and more, got {self.tile}")
-        if self.tile_pad is not None and self.tile_pad < 0:
-            raise BadConfig(f"tile_pad is 0 or more pixels, got {self.tile_pad}")
 
 
 def upscale(

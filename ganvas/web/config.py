@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ganvas.errors import BadConfig
+from ganvas.fields import check_settings, setting
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 MEBI = 2**20
@@ -16,30 +17,31 @@ MEBI = 2**20
 class StudioConfig:
     """Address, secrets and limits of a studio. The defaults are for one person at one computer."""
 
-    host: str = "127.0.0.1"  # the address to listen on
-    port: int = 7860
-    token: str | None = None  # what callers must show; needed for any address but this computer's own
-    names: tuple[str, ...] = ()  # further names under which the studio may be asked for
-    model: str | None = None  # the generator that is offered first: a catalogue name, or a file
-    data_root: Path = Path()  # training pictures are looked for here and below, nowhere else
-    runs: Path = Path("runs")  # where training runs are
+    host: str = setting("127.0.0.1", help="address to listen on; any but this computer's own needs a token")
+    port: int = setting(7860, ge=0, le=65535, help="0 = any free one")
+    token: str | None = setting(None, help="what callers must show, 16 characters or more")
+    names: tuple[str, ...] = setting((), help="further names under which the studio may be asked for")
+    model: str | None = setting(None, help="the generator offered first: a catalogue name, or a file")
+    data_root: Path = setting(Path(), help="training pictures are taken from here and below, nowhere else")
+    runs: Path = setting(Path("runs"), help="where training runs are")
 
-    upload_bytes: int = 64 * MEBI  # of one file
-    upload_pixels: int = 40_000_000  # of one photo
-    pixels_in_all: int = 120_000_000  # of all photos that are open
-    result_pixels: int = 64_000_000  # of an enlarged photo
-    sessions: int = 8  # open at once
-    idle_sec: float = 3600.0  # without a request; then a session is closed
-    vanish_sec: float = 30.0  # without a connection, after there was one; then its jobs are stopped
-    uploads: int = 4  # read at once
-    waiting_uploads: int = 16  # that may wait for their turn
-    upload_sec: float = 120.0  # for one upload to arrive
-    waiting_jobs: int = 16  # that may wait for the device
-    batch_photos: int = 200  # in one batch
+    upload_bytes: int = setting(64 * MEBI, unit="bytes", help="of one file")
+    upload_pixels: int = setting(40_000_000, unit="pixels", help="of one photo")
+    pixels_in_all: int = setting(120_000_000, unit="pixels", help="of all photos that are open")
+    result_pixels: int = setting(64_000_000, unit="pixels", help="of an enlarged photo")
+    sessions: int = setting(8, help="photos open at once")
+    idle_sec: float = setting(3600.0, unit="seconds", help="without a request; then a session is closed")
+    vanish_sec: float = setting(
+        30.0, unit="seconds", help="without a connection, after there was one; then its jobs are stopped"
+    )
+    uploads: int = setting(4, help="read at once")
+    waiting_uploads: int = setting(16, help="that may wait for their turn")
+    upload_sec: float = setting(120.0, unit="seconds", help="for one upload to arrive")
+    waiting_jobs: int = setting(16, help="that may wait for the device")
+    batch_photos: int = setting(200, help="in one batch")
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise BadConfig(f"a port is a number from 1 to 65535, or 0 for any free one; got {self.port}")
+        check_settings(self, who="studio", whole_floats=True)
         if self.token is not None and len(self.token) < 16:
             raise BadConfig("a token has 16 characters or more, so that it cannot be guessed")
         if not self.local and self.token is None:

@@ -179,7 +179,7 @@ def test_what_does_not_fit_is_refused():
         invert(torch.zeros(1, 3, 32, 32), G, effort="heroic")
     with pytest.raises(BadConfig, match="kind"):
         InversionStage(kind="z", px=8, steps=1, lr=1)
-    with pytest.raises(BadConfig, match="positive"):
+    with pytest.raises(BadConfig, match="steps must be a whole number of at least 1"):
         InversionStage(kind="w", px=8, steps=0, lr=1)
 
 

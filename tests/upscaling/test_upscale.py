@@ -202,11 +202,11 @@ def test_progress_can_stop_the_work():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"scale": 0.5}, "1 to 64 times larger"),
-        ({"strength": 1.5}, "strength is from 0"),
+        ({"scale": 0.5}, "scale must be a number from 1 to 64"),
+        ({"strength": 1.5}, "strength must be a number from 0 to 1"),
         ({"tile": 3}, "tile is 0"),
-        ({"tile_pad": -1}, "tile_pad is 0 or more"),
-        ({"precision": "half"}, "known: exact, fast"),
+        ({"tile_pad": -1}, "tile_pad must be a whole number of at least 0"),
+        ({"precision": "half"}, "precision must be exact or fast"),
         ({"denoise": 0.5}, "has no such twin"),
     ],
 )

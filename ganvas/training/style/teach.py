@@ -32,6 +32,7 @@ from ganvas.editing.layers import COLOUR_PX, rows_of
 from ganvas.editing.style import Style, check_style_name
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.features.efficientnet import EfficientNetLite0
+from ganvas.fields import check_settings, setting
 from ganvas.inversion.alignment import latent_stages
 from ganvas.inversion.loss import ReconstructionLoss, ReconstructionLossConfig
 from ganvas.inversion.optimise import invert
@@ -51,29 +52,26 @@ MAX_BAD_STEPS = 5  # so many in a row that are not finite end the teaching
 class StyleConfig:
     """How a style is taught."""
 
-    steps: int = 120
-    lr: float = 0.006  # a step, in standard deviations of each tensor's own entries
-    px: int = 256  # the size compared, at most the generator's own
-    # Layers that paint below this size stay: they say where things are, and whose face it is. None = 64, or half of a
-    # generator below 128 px. Lower: more of the example, less of the person.
-    from_px: int | None = None
-    keep_colour: bool = False  # learn brightness, lines and texture only; colours stay the picture's own
-    mixing: float = 0.8  # share of steps in which the late rows are another face's
-    features: float = 1.0  # weight of the perceptual distance; 0 = off
-    pixels: float = 0.5  # of the mean difference of pixels
-    coarse: float = 1.0  # of the squared difference at 64 and 32 px
-    detail: float = 0.5  # weight of all this in a piece of the whole picture, where that is larger than px
-    structure: float = 3.0  # weight of other faces' own features; 0 = off
-    structure_every: int = 2  # steps
-    effort: str = "standard"  # of the inversion of the example
-    seed: int = 0
+    steps: int = setting(120, ge=1, help="how many")
+    lr: float = setting(0.006, gt=0, unit="standard deviations of each tensor's own entries", help="length of a step")
+    px: int = setting(256, ge=1, unit="px", help="the size compared, at most the generator's own")
+    # Layers below from_px say where things are, and whose face it is. Lower: more of the example, less of the person.
+    from_px: int | None = setting(
+        None, ge=0, unit="px", help="layers that paint below stay; none = 64, or half of a generator below 128 px"
+    )
+    keep_colour: bool = setting(False, help="learn brightness, lines and texture only; colours stay the picture's own")
+    mixing: float = setting(0.8, ge=0, le=1, help="share of steps in which the late rows are another face's")
+    features: float = setting(1.0, ge=0, help="weight of the perceptual distance; 0 = off")
+    pixels: float = setting(0.5, ge=0, help="weight of the mean difference of pixels")
+    coarse: float = setting(1.0, ge=0, help="weight of the squared difference at 64 and 32 px")
+    detail: float = setting(0.5, ge=0, help="weight of all this in a piece of the whole picture, where it is above px")
+    structure: float = setting(3.0, ge=0, help="weight of other faces' own features; 0 = off")
+    structure_every: int = setting(2, ge=1, unit="steps", help="how often")
+    effort: str = setting("standard", help="of the inversion of the example")
+    seed: int = setting(0, help="of everything random")
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.px, self.from_px or 1, self.structure_every) < 1 or not self.lr > 0:
-            raise BadConfig(f"steps, px, from_px, structure_every and lr of a style must be positive, got {self}")
-        weights = self.features, self.pixels, self.coarse, self.detail, self.structure
-        if not 0 <= self.mixing <= 1 or min(weights) < 0:
-            raise BadConfig(f"mixing is a share from 0 to 1, and weights are 0 or more, got {self}")
+        check_settings(self, who="style", whole_floats=True)
 
 
 @dataclass(frozen=True, kw_only=True)
