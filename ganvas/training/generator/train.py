@@ -153,7 +153,7 @@ class GeneratorLoop(Loop):
         """What to try when the same trouble came back after its remedy."""
         return _ADVICE[finding.trouble]
 
-    def less_memory(self) -> str:
+    def out_of_memory_advice(self) -> str:
         """The same training in smaller portions, or smaller pictures."""
         return _less_memory(self.config, self.world)
 

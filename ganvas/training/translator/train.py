@@ -165,7 +165,7 @@ class TranslatorLoop(Loop):
         """What to try when the same trouble came back after its remedy."""
         return _ADVICE.get(finding.trouble, "Look at the sheets and the curves.")
 
-    def less_memory(self) -> str:
+    def out_of_memory_advice(self) -> str:
         """The same training with smaller batches, or smaller pictures."""
         half = max(self.config.batch_size // 2, 1)
         return (

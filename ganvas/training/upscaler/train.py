@@ -148,7 +148,7 @@ class UpscalerLoop(Loop):
         slower = "Try lower learning rates (lr, gan_lr, d_lr)"
         return f"{slower} or a smaller gan_weight." if self.config.gan != "none" else f"{slower} or precision=exact."
 
-    def less_memory(self) -> str:
+    def out_of_memory_advice(self) -> str:
         """What to say when memory ran out."""
         config = self.config
         return (

@@ -112,7 +112,7 @@ def test_one_pass_over_reals_and_fakes_teaches_what_two_passes_teach(monkeypatch
         calls.append(len(real))
         return pair.discriminate(Images(real), c), pair.discriminate(Images(fake), c)
 
-    monkeypatch.setattr(GANPair, "judge_together", apart)
+    monkeypatch.setattr(GANPair, "discriminate_together", apart)
     twice = train(tiny.pictures(), config=config, device="cpu")
     assert calls == [4] * 6, "every step of the discriminator went through it"
     for one, two in zip(together.log, twice.log, strict=True):
