@@ -1,7 +1,10 @@
 """The floor plan of the design, as a test: a room imports only from floors below its own."""
 
 import ast
+import graphlib
 from pathlib import Path
+
+import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ganvas"
 FLOORS = {
@@ -58,6 +61,38 @@ def test_every_room_has_a_floor():
 
 def test_imports_lean_one_way():
     assert leaning(PACKAGE) == []
+
+
+def graph_of(package: Path) -> dict[str, set[str]]:
+    """Which file imports which, by dotted name; an import inside a function counts like any other."""
+    files = {
+        ".".join(file.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__"): file
+        for file in package.rglob("*.py")
+    }
+    graph = {}
+    for name, file in files.items():
+        wanted = set()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                inside = {f"{node.module}.{alias.name}" for alias in node.names} & files.keys()
+                wanted |= inside or {node.module}
+            elif isinstance(node, ast.Import):
+                wanted |= {alias.name for alias in node.names}
+        graph[name] = (wanted & files.keys()) - {name, package.name}
+    return graph
+
+
+def test_files_import_one_way():
+    graphlib.TopologicalSorter(graph_of(PACKAGE)).prepare()  # raises a CycleError that names the circle
+
+
+def test_a_hidden_circle_is_caught(tmp_path):
+    package = tmp_path / "ganvas"
+    package.mkdir()
+    (package / "strips.py").write_text("def f():\n    from ganvas.net import Net\n")
+    (package / "net.py").write_text("from ganvas.strips import f\n")
+    with pytest.raises(graphlib.CycleError, match=r"ganvas\.net"):
+        graphlib.TopologicalSorter(graph_of(package)).prepare()
 
 
 def test_a_planted_violation_is_caught(tmp_path):

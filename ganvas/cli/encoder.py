@@ -21,8 +21,8 @@ encoder = typer.Typer(
 )
 
 
-@encoder.command()
-def learn(
+@encoder.command("learn")
+def learn_encoder(
     model: Annotated[str, typer.Argument(help="A catalogue name, or the path of any generator.")],
     samples: Annotated[int, typer.Option(min=20, help="Pictures to learn from.")] = 4000,
     label: ClassOption = None,
@@ -60,7 +60,7 @@ def learn(
 
 
 @encoder.command("list")
-def list_() -> None:
+def list_encoders() -> None:
     """Show the encoders on this computer: what ships with ganvas, and your own.
 
     Example: [bold]ganvas encoder list[/bold]

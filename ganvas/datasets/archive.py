@@ -15,8 +15,8 @@ from typing import IO
 
 from ganvas.datasets.folder import (
     DATASET_JSON,
-    IMAGE_SUFFIXES,
     MAX_PICTURE_BYTES,
+    TRAINING_IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,
     Item,
     check_bytes,
@@ -52,10 +52,10 @@ class Archive:
         self.items = tuple(
             Item(name, wanted[name].file_size, wanted[name].CRC)
             for name, kind in kinds.items()
-            if kind in IMAGE_SUFFIXES
+            if kind in TRAINING_IMAGE_SUFFIXES
         )
         self.films = tuple(name for name, kind in kinds.items() if kind in VIDEO_SUFFIXES)
-        known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+        known = TRAINING_IMAGE_SUFFIXES | VIDEO_SUFFIXES
         self.others = tuple(name for name, kind in kinds.items() if kind not in known and name != DATASET_JSON)
 
     def _check_members(self, listed: list[zipfile.ZipInfo]) -> None:

@@ -11,7 +11,7 @@ from typing import IO, Protocol
 
 from ganvas.errors import BadImage, BadInput
 
-IMAGE_SUFFIXES = frozenset(
+TRAINING_IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif")
 )
 VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"))
@@ -63,7 +63,7 @@ class Folder:
         items, films, others = [], [], []
         for name, status in _files(self.path):
             kind = Path(name).suffix.lower()
-            if kind in IMAGE_SUFFIXES:
+            if kind in TRAINING_IMAGE_SUFFIXES:
                 items.append(Item(name, status.st_size, status.st_mtime_ns))
             elif kind in VIDEO_SUFFIXES:
                 films.append(name)

@@ -71,6 +71,11 @@ class Direction:
         if self.space == "w" and self.vector.ndim == 2 and len(self.vector) > 1:
             object.__setattr__(self, "space", "w+")  # as files from before there were spaces mean it
 
+    @property
+    def card(self) -> dict[str, Any]:
+        """All but name, vector and generator, as plain data."""
+        return {name: getattr(self, name) for name in ("space", "layers", "low", "high", "group", "facts")}
+
 
 def move_along_direction(
     ws: Tensor, direction: Direction, amount: float, *, layers: Iterable[int] | None = None
@@ -227,23 +232,12 @@ def save_directions(directions: Sequence[Direction], path: Path | str, *, licenc
     """
     if len({d.fingerprint for d in directions}) != 1 or len({d.name for d in directions}) != len(directions):
         raise BadConfig("one file holds directions of one generator, each with a name of its own")
-    cards = {
-        d.name: {
-            "space": d.space,
-            "layers": d.layers,
-            "low": d.low,
-            "high": d.high,
-            "group": d.group,
-            "facts": d.facts,
-        }
-        for d in directions
-    }
     header = {
         "format": _FORMAT,
         "fingerprint": directions[0].fingerprint,
         "licence": licence,
         "origin": origin,
-        "directions": json.dumps(cards),
+        "directions": json.dumps({d.name: d.card for d in directions}),
     }
     tensors = {d.name: d.vector.contiguous() for d in directions}
     write_atomically(Path(path), lambda part: save_file(tensors, part, header))

@@ -20,7 +20,7 @@ from torch import Tensor
 from ganvas.editing.layers import PARTS, check_layers, rows_of
 from ganvas.errors import BadConfig, BadLatent
 from ganvas.fields import check_settings, setting
-from ganvas.models.seeds import latents_from_seeds
+from ganvas.models.seeds import latents_from_seeds, one_hot
 
 if TYPE_CHECKING:
     from ganvas.editing.step import EditContext
@@ -72,16 +72,9 @@ class Mix:
         if self.seed is None:
             return _to_ws(decode_latent(self.latent), generator)
         z = latents_from_seeds([self.seed], generator.z_dim, device=generator.device)
-        c = _one_hot(self.label, generator)
+        c = one_hot(generator, self.label, device=generator.device)
         ws: Tensor = generator.mapping(z, c, truncation_psi=self.truncation_psi)
         return ws
-
-
-def _one_hot(label: int | None, generator: Any) -> Tensor | None:
-    if (label is None) != (generator.c_dim == 0) or (label is not None and label >= generator.c_dim):
-        has = f"classes 0 to {generator.c_dim - 1}" if generator.c_dim else "no classes"
-        raise BadConfig(f"this generator has {has}, the mix names {'none' if label is None else label}")
-    return None if label is None else torch.eye(generator.c_dim, device=generator.device)[[label]]
 
 
 def _to_ws(flat: Tensor, generator: Any) -> Tensor:
@@ -103,7 +96,7 @@ def encode_latent(ws: Tensor) -> str:
         BadLatent: another shape, more than one picture, or numbers that float16 cannot hold.
     """
     if ws.ndim != 3 or len(ws) != 1:
-        raise BadLatent(f"latent_text expects ws of one picture, [1, num_ws, w_dim], got {list(ws.shape)}")
+        raise BadLatent(f"encode_latent expects ws of one picture, [1, num_ws, w_dim], got {list(ws.shape)}")
     rows = ws[0, :1] if (ws == ws[:, :1]).all() else ws[0]
     half = rows.detach().cpu().half().numpy().astype("<f2")
     if not np.isfinite(half).all():

@@ -31,6 +31,7 @@ from ganvas.inversion.early_exit import synthesize_cheaply
 from ganvas.inversion.latent_space import LatentSpace, latent_space
 from ganvas.inversion.loss import MIN_FEATURES_PX, to_rgb
 from ganvas.models.protocol import paints_faces
+from ganvas.models.seeds import one_hot
 from ganvas.ops.home import home
 from ganvas.ops.resample import downscale
 from ganvas.weights.checkpoint import fingerprint, write_atomically
@@ -43,7 +44,11 @@ _FORMAT = "ganvas-encoder-1"
 _TENSORS = ("weight", "centre", "start", "certainty", "basis")
 
 ENCODER_PX = 128  # the picture that is looked at, at most
-PARTS = ("features", "colours", "face")  # what is looked at: EfficientNet-Lite0, plain pixels, the face scorer's body
+ENCODER_PARTS = (
+    "features",
+    "colours",
+    "face",
+)  # what is looked at: EfficientNet-Lite0, plain pixels, the face scorer's body
 _TAPS, _POOL_PX, _COLOURS_PX = (5, 11), 8, 16
 _COLOURS_WEIGHT, _FACE_WEIGHT = 0.3, 3.0
 
@@ -65,7 +70,7 @@ class LatentEncoder:
     start: Tensor  # [K] mean of the coordinates
     certainty: Tensor  # [K] R² of each coordinate on held-out samples, 0 … 1
     basis: Tensor  # [D, K] what a coordinate of 1 adds to the latent before its last leaky ReLU (or to z)
-    parts: tuple[str, ...]  # of PARTS
+    parts: tuple[str, ...]  # of ENCODER_PARTS
     px: int
     fingerprint: str
     label: int | None = None  # of a conditional generator
@@ -78,8 +83,8 @@ class LatentEncoder:
 
     def predict(self, img: Tensor, *, extractor: EfficientNetLite0 | None = None) -> Tensor:
         """img [N, C, S, S] in [-1, 1] → coordinates [N, K], in standard deviations; with gradients."""
-        seen = look_at(img, parts=self.parts, px=self.px, extractor=extractor)
-        return (seen - self.centre) @ self.weight.T + self.start
+        features = look_at(img, parts=self.parts, px=self.px, extractor=extractor)
+        return (features - self.centre) @ self.weight.T + self.start
 
     def embed(self, img: Tensor, *, extractor: EfficientNetLite0 | None = None) -> Tensor:
         """As `predict`, each coordinate scaled by how sure it is: distances of these say whether people are alike."""
@@ -108,8 +113,8 @@ class LatentEncoder:
         goal = self.predict(img, extractor=extractor)
         guess = goal.clamp(-MAX_GUESS, MAX_GUESS)
         for _ in range(FEEDBACK_STEPS):
-            made = synthesize_cheaply(generator, space.to_ws((guess @ axes)[:, None]), self.px, precision="fast")
-            missing = goal - self.predict(made.float().clamp(-1, 1), extractor=extractor)
+            painted = synthesize_cheaply(generator, space.to_ws((guess @ axes)[:, None]), self.px, precision="fast")
+            missing = goal - self.predict(painted.float().clamp(-1, 1), extractor=extractor)
             guess = (guess + FEEDBACK * missing).clamp(-MAX_CORRECTED, MAX_CORRECTED)
         return (guess @ axes)[:, None]
 
@@ -140,7 +145,7 @@ class LatentEncoder:
             tensors = {name: state[name].float() for name in _TENSORS}
             card = json.loads(contents.header["card"])
             parts, px, label = tuple(card["parts"]), int(card["px"]), card["label"]
-            if not all(t.isfinite().all() for t in tensors.values()) or not set(parts) <= set(PARTS):
+            if not all(t.isfinite().all() for t in tensors.values()) or not set(parts) <= set(ENCODER_PARTS):
                 raise ValueError("numbers that are not finite, or parts that are not known")
             name = contents.header["fingerprint"]
             return cls(**tensors, parts=parts, px=px, label=label, fingerprint=name, facts=card["facts"])
@@ -158,25 +163,25 @@ def look_at(img: Tensor, *, parts: tuple[str, ...], px: int, extractor: Efficien
 
     Args:
         img: [N, C, S, S] in [-1, 1]; larger ones are averaged down to `px`.
-        parts: of PARTS, in that order: where things lie in the picture (Lite0, channels scaled to unit length),
+        parts: of ENCODER_PARTS, in that order: where things lie in the picture (Lite0, channels scaled to unit length),
             colours, and what the face scorer's network sees in the middle of an aligned face.
         px: the size that is looked at.
         extractor: for the part "features".
     """
     img = downscale(to_rgb(img), px)
-    seen = []
+    features = []
     if "features" in parts:
         if extractor is None:
             raise BadConfig("this encoder looks through EfficientNet-Lite0: 'ganvas models fetch efficientnet-lite0'")
         maps = extractor.features(img, taps=_TAPS)
-        seen += [F.adaptive_avg_pool2d(F.normalize(x, dim=1), _POOL_PX).flatten(1) for x in maps]
+        features += [F.adaptive_avg_pool2d(F.normalize(x, dim=1), _POOL_PX).flatten(1) for x in maps]
     if "colours" in parts:
-        seen.append(_COLOURS_WEIGHT * F.adaptive_avg_pool2d(img, _COLOURS_PX).flatten(1))
+        features.append(_COLOURS_WEIGHT * F.adaptive_avg_pool2d(img, _COLOURS_PX).flatten(1))
     if "face" in parts:
         net = load_face_score_net().to(img.device)
         h = F.adaptive_avg_pool2d(net.body(crop_face(img)), 2).flatten(1)
-        seen.append(_FACE_WEIGHT * F.normalize(h, dim=1))
-    return torch.cat(seen, dim=1)
+        features.append(_FACE_WEIGHT * F.normalize(h, dim=1))
+    return torch.cat(features, dim=1)
 
 
 @torch.no_grad()
@@ -211,27 +216,27 @@ def fit_encoder(
     """
     if samples < MIN_SAMPLES:
         raise BadConfig(f"an encoder is learnt from at least {MIN_SAMPLES} samples, got {samples}")
-    c = one_label(generator, label)
+    c = one_hot(generator, label, device=generator.device)
     space = latent_space(generator, c)
     px = min(ENCODER_PX, generator.img_resolution)
     parts = _parts_for(generator, px, extractor)
-    seen, v = _sample(generator, space, c, samples, parts, px, extractor, seed, max_sec, on_step)
-    weight, centre, start, certainty, ridge = fit_ridge(seen, v)
-    told = certainty > MIN_CERTAINTY
-    if not told.any():
-        told = certainty == certainty.max()
+    features, v = _sample(generator, space, c, samples, parts, px, extractor, seed, max_sec, on_step)
+    weight, centre, start, certainty, ridge = fit_ridge(features, v)
+    usable = certainty > MIN_CERTAINTY
+    if not usable.any():
+        usable = certainty == certainty.max()
     facts = {
-        "samples": len(seen),
+        "samples": len(features),
         "ridge": ridge,
-        "axes": int(told.sum()),
-        "r2": round(float(certainty[told].mean()), 3),
+        "axes": int(usable.sum()),
+        "r2": round(float(certainty[usable].mean()), 3),
     }
     return LatentEncoder(
-        weight=weight[told],
+        weight=weight[usable],
         centre=centre,
-        start=start[told],
-        certainty=certainty[told].clamp(0, 1),
-        basis=space.axes[:, told],
+        start=start[usable],
+        certainty=certainty[usable].clamp(0, 1),
+        basis=space.axes[:, usable],
         parts=parts,
         px=px,
         fingerprint=fingerprint(generator),
@@ -240,29 +245,14 @@ def fit_encoder(
     )
 
 
-def one_label(generator: Any, label: int | None) -> Tensor | None:
-    """[1, c_dim] of a class, None for a generator without classes.
-
-    Raises:
-        BadConfig: a class that does not exist, or none where there are some.
-    """
-    if generator.c_dim == 0:
-        if label is not None:
-            raise BadConfig("this generator has no classes: leave the label out")
-        return None
-    if label is None or not 0 <= label < generator.c_dim:
-        raise BadConfig(f"this generator has classes 0 to {generator.c_dim - 1}: choose one")
-    return torch.eye(generator.c_dim, device=generator.device)[[label]]
-
-
 def _parts_for(generator: Any, px: int, extractor: EfficientNetLite0 | None) -> tuple[str, ...]:
-    """What can be looked at for this generator, in the order of PARTS."""
+    """What can be looked at for this generator, in the order of ENCODER_PARTS."""
     possible = {
         "features": extractor is not None and px >= MIN_FEATURES_PX,
         "colours": True,
         "face": paints_faces(generator.family, generator.facts),
     }
-    return tuple(part for part in PARTS if possible[part])
+    return tuple(part for part in ENCODER_PARTS if possible[part])
 
 
 def _sample(
@@ -279,7 +269,7 @@ def _sample(
 ) -> tuple[Tensor, Tensor]:
     """Features [N, F] (float16) of samples whose light and colours were shaken, and their v [N, D']."""
     random, started = torch.Generator().manual_seed(seed), time.monotonic()
-    seen, latents = [], []
+    features, latents = [], []
     for first in range(0, samples, AT_ONCE):
         count = min(AT_ONCE, samples - first)
         z = torch.randn(count, generator.z_dim, generator=random).to(generator.device)
@@ -288,13 +278,13 @@ def _sample(
         img = (
             downscale(synthesize_cheaply(generator, space.to_ws(v), 2 * px, precision="fast"), px).float().clamp(-1, 1)
         )
-        seen.append(look_at(_shake_light(img, random), parts=parts, px=px, extractor=extractor).half())
+        features.append(look_at(_shake_light(img, random), parts=parts, px=px, extractor=extractor).half())
         latents.append(v[:, 0])
         stopped = on_step is not None and on_step(first + count, samples, img[:1])
         late = max_sec is not None and time.monotonic() - started > max_sec
         if (stopped or late) and first + count >= MIN_SAMPLES:
             break
-    return torch.cat(seen), torch.cat(latents)
+    return torch.cat(features), torch.cat(latents)
 
 
 def _shake_light(img: Tensor, random: torch.Generator) -> Tensor:

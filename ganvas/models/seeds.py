@@ -24,17 +24,22 @@ def map_seeds(G: Any, seeds: list[int], *, trunc: float, label: int | None) -> T
 def map_z(G: Any, z: Tensor, *, trunc: float, label: int | None) -> Tensor:
     """ws [N, num_ws, w_dim] of z [N, z_dim]; errors as `map_seeds`."""
     with torch.no_grad():
-        return G.mapping(z, _one_hot(G, label, len(z)), truncation_psi=trunc)
+        return G.mapping(z, one_hot(G, label, len(z)), truncation_psi=trunc)
 
 
-def _one_hot(G: Any, label: int | None, count: int) -> Tensor | None:
-    if G.c_dim == 0:
+def one_hot(generator: Any, label: int | None, count: int = 1, *, device: torch.device | str = "cpu") -> Tensor | None:
+    """A class as a generator takes it: [count, c_dim]; None where there are no classes.
+
+    Raises:
+        BadConfig: a class where there are none, none where there are some, or one that does not exist.
+    """
+    if generator.c_dim == 0:
         if label is not None:
-            raise BadConfig("this generator has no classes: leave --class out")
+            raise BadConfig(f"this generator has no classes: leave the label {label} out (--class)")
         return None
-    if label is None or not 0 <= label < G.c_dim:
-        raise BadConfig(f"this generator has classes 0 to {G.c_dim - 1}: choose one with --class")
-    return torch.eye(G.c_dim)[label].expand(count, -1)
+    if label is None or not 0 <= label < generator.c_dim:
+        raise BadConfig(f"this generator has classes 0 to {generator.c_dim - 1}: choose one (--class), got {label}")
+    return torch.eye(generator.c_dim, device=device)[label].expand(count, -1)
 
 
 def latents_from_seeds(seeds: Iterable[int], z_dim: int, *, device: torch.device | str = "cpu") -> Tensor:

@@ -106,7 +106,7 @@ def test_wrong_usage_is_status_2_with_an_example(model):
     [
         (["generate", "--model", "fcaes"], "fcaes"),
         (["generate", "--noise-mode", "loud"], "unknown noise_mode 'loud'; known: const, none, random"),
-        (["generate", "--class", "1"], "leave --class out"),
+        (["generate", "--class", "1"], "has no classes"),
         (["generate", "--precision", "low"], "unknown precision 'low'"),
         (["mix", "--layers", "99"], "layers 0 to 5"),
         (["interpolate", "--output", "walk.avi"], "walk.avi"),

@@ -68,17 +68,7 @@ class DirectionReport:
         """The same for programs."""
         plain: dict[str, Any] = {
             "samples": self.samples,
-            "directions": {
-                d.name: {
-                    "space": d.space,
-                    "layers": d.layers,
-                    "low": d.low,
-                    "high": d.high,
-                    "group": d.group,
-                    "facts": d.facts,
-                }
-                for d in self.directions
-            },
+            "directions": {d.name: d.card for d in self.directions},
             "responses": [asdict(r) for r in self.responses],
         }
         if self.leakage is not None:

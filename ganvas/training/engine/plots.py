@@ -21,7 +21,7 @@ from ganvas.images.animation import write_animation
 from ganvas.images.contact_sheet import grid
 from ganvas.images.files import write_image
 from ganvas.images.tensors import from_pixels
-from ganvas.models.seeds import latents_from_seeds
+from ganvas.models.seeds import latents_from_seeds, one_hot
 from ganvas.training.engine.line_chart import Curve, Panel, draw_panels
 from ganvas.weights.checkpoint import write_atomically
 
@@ -90,14 +90,11 @@ def write_walk(
 
 def _walk_latents(G: Any, z: Tensor, frames: int, label: int) -> Tensor:
     """[frames, num_ws, w_dim]: through W where there is a mapping network, else along the sphere of z."""
+    c = one_hot(G, label if G.c_dim else None, device=z.device)
     if G.num_ws > 1:
-        return latent_walk(G.mapping(z, _one_hot(G, label, len(z), z)), frames=frames)
+        return latent_walk(G.mapping(z, None if c is None else c.expand(len(z), -1)), frames=frames)
     path = latent_walk(z[:, None], frames=frames, on_sphere=True)[:, 0]
-    return G.mapping(path, _one_hot(G, label, frames, z))
-
-
-def _one_hot(G: Any, label: int, count: int, like: Tensor) -> Tensor | None:
-    return torch.eye(G.c_dim).to(like)[label].expand(count, -1) if G.c_dim else None
+    return G.mapping(path, None if c is None else c.expand(frames, -1))
 
 
 def _frames(G: Any, ws: Tensor, largest_px: int) -> Iterator[Tensor]:

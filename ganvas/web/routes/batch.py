@@ -52,7 +52,7 @@ async def batch(request: Request, studio: StudioDep) -> dict[str, Any]:
 
 
 @router.get("/{id}/result.zip")
-def result(id: str, studio: StudioDep) -> FileResponse:
+def batch_result(id: str, studio: StudioDep) -> FileResponse:
     """The edited photos and the recipe."""
     job = studio.jobs.find(id)
     file = batch_folder(studio, job.id) / RESULT

@@ -19,7 +19,7 @@ from ganvas.weights.pickles.records import PLACEHOLDER_TENSOR, Deferred, Global,
 from ganvas.weights.pickles.tensors import Storage
 
 
-class PickleReader(Protocol):
+class ReaderProtocol(Protocol):
     """What the functions below need of whoever reads the pickle: `ganvas.weights.pickles.unpickle` has the one."""
 
     limits: ReadLimits
@@ -34,7 +34,7 @@ class PickleReader(Protocol):
     def read_nested(self, data: memoryview) -> Any: ...
 
 
-def as_dict(reader: PickleReader, *args: Any) -> dict[Any, Any]:
+def as_dict(reader: ReaderProtocol, *args: Any) -> dict[Any, Any]:
     """dict(), OrderedDict(pairs), defaultdict(type, items): all are a dict here."""
     result: dict[Any, Any] = {}
     for source in args:
@@ -48,18 +48,18 @@ def as_dict(reader: PickleReader, *args: Any) -> dict[Any, Any]:
     return result
 
 
-def _as_set(reader: PickleReader, items: Any = ()) -> set[Any]:
+def _as_set(reader: ReaderProtocol, items: Any = ()) -> set[Any]:
     if not isinstance(items, (list, tuple)):
         raise reader.limits.broken_error("a set is made from something else than a list")
     reader.limits.step(len(items))
     return set(map(reader.key, items))
 
 
-def _as_frozenset(reader: PickleReader, items: Any = ()) -> frozenset[Any]:
+def _as_frozenset(reader: ReaderProtocol, items: Any = ()) -> frozenset[Any]:
     return frozenset(_as_set(reader, items))
 
 
-def as_bytes(reader: PickleReader, text: Any = "", encoding: Any = "latin1") -> bytes:
+def as_bytes(reader: ReaderProtocol, text: Any = "", encoding: Any = "latin1") -> bytes:
     """How protocols 0 to 2 write bytes: as text in latin-1."""
     if isinstance(text, (bytes, memoryview)):
         reader.limits.copy(len(text))
@@ -70,7 +70,7 @@ def as_bytes(reader: PickleReader, text: Any = "", encoding: Any = "latin1") -> 
     return text.encode("latin-1")
 
 
-def _as_numbers(reader: PickleReader, *items: Any) -> tuple[Any, ...]:
+def _as_numbers(reader: ReaderProtocol, *items: Any) -> tuple[Any, ...]:
     """torch.Size."""
     if len(items) == 1 and isinstance(items[0], (tuple, list)):
         items = tuple(items[0])
@@ -78,19 +78,19 @@ def _as_numbers(reader: PickleReader, *items: Any) -> tuple[Any, ...]:
     return items
 
 
-def _as_text(reader: PickleReader, *parts: Any) -> str:
+def _as_text(reader: ReaderProtocol, *parts: Any) -> str:
     """torch.device('cuda', 0), PosixPath('a', 'b'): only their text is kept."""
     return "/".join(str(part)[:200] for part in parts[:20] if isinstance(part, (str, int)))
 
 
-def _nested_file(reader: PickleReader, raw: Any) -> Any:
+def _nested_file(reader: ReaderProtocol, raw: Any) -> Any:
     """A whole torch file as bytes inside the pickle. torch's own function would unpickle it without any check."""
     if not isinstance(raw, (bytes, memoryview)):
         raise reader.limits.broken_error("a nested file that is no bytes")
     return reader.read_nested(memoryview(bytearray(raw)) if isinstance(raw, bytes) else raw)  # torch wants it writable
 
 
-def _tensor(reader: PickleReader, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Any:
+def _tensor(reader: ReaderProtocol, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Any:
     if not isinstance(storage, Storage):
         raise reader.limits.broken_error("a tensor without a storage")
     if storage.data is None:
@@ -99,7 +99,7 @@ def _tensor(reader: PickleReader, storage: Any, offset: Any, size: Any, stride: 
 
 
 def _tensor_of_dtype(
-    reader: PickleReader,
+    reader: ReaderProtocol,
     storage: Any,
     offset: Any,
     size: Any,
@@ -118,43 +118,43 @@ def _tensor_of_dtype(
     return tensors.tensor(typed, offset, size, stride, reader.limits)
 
 
-def _parameter(reader: PickleReader, tensor: Any, *_: Any) -> Any:
+def _parameter(reader: ReaderProtocol, tensor: Any, *_: Any) -> Any:
     if not isinstance(tensor, torch.Tensor) and tensor is not PLACEHOLDER_TENSOR:
         raise reader.limits.broken_error("a parameter without a tensor")
     return tensor
 
 
-def _tensor_with_attributes(reader: PickleReader, function: Any, _type: Any, args: Any, _state: Any) -> Any:
+def _tensor_with_attributes(reader: ReaderProtocol, function: Any, _type: Any, args: Any, _state: Any) -> Any:
     return reader.call(function, args)
 
 
-def _persistent_object(reader: PickleReader, meta: Any) -> Record:
+def _persistent_object(reader: ReaderProtocol, meta: Any) -> Record:
     """NVIDIA's networks carry their source code and ask to run it. Only name and state are taken."""
     if not isinstance(meta, dict) or not isinstance(meta.get("class_name"), str) or "state" not in meta:
         raise reader.limits.broken_error("a network without class name or state")
     return Record(meta["class_name"], state=meta["state"])
 
 
-def _deferred_dtype(reader: PickleReader, code: Any, *_: Any) -> Deferred:
+def _deferred_dtype(reader: ReaderProtocol, code: Any, *_: Any) -> Deferred:
     return Deferred("dtype", code=code)
 
 
-def _deferred_array(reader: PickleReader, *_: Any) -> Deferred:
+def _deferred_array(reader: ReaderProtocol, *_: Any) -> Deferred:
     return Deferred("array")
 
 
-def _array_from_buffer(reader: PickleReader, raw: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+def _array_from_buffer(reader: ReaderProtocol, raw: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     """numpy.core.numeric._frombuffer, of protocol 5."""
     return tensors.array(_raw(reader, raw), _dtype(reader, dtype), shape, order == "F", reader.limits)
 
 
-def _scalar(reader: PickleReader, dtype: Any, raw: Any = b"") -> Any:
+def _scalar(reader: ReaderProtocol, dtype: Any, raw: Any = b"") -> Any:
     """A numpy number becomes a number of Python."""
     known = _dtype(reader, dtype)
     return tensors.array(_raw(reader, raw), known, (), False, reader.limits).item()
 
 
-def complete_deferred(reader: PickleReader, deferred: Deferred, state: Any) -> Any:
+def complete_deferred(reader: ReaderProtocol, deferred: Deferred, state: Any) -> Any:
     """BUILD for numpy: a dtype learns its byte order, an array its shape and numbers."""
     if not isinstance(state, tuple):
         raise reader.limits.broken_error(f"the state of a {deferred.kind} is no tuple")
@@ -167,7 +167,7 @@ def complete_deferred(reader: PickleReader, deferred: Deferred, state: Any) -> A
     return done
 
 
-def _array(reader: PickleReader, state: tuple[Any, ...]) -> np.ndarray:
+def _array(reader: ReaderProtocol, state: tuple[Any, ...]) -> np.ndarray:
     """(version,) shape, dtype, fortran order, numbers: what ndarray.__reduce__ writes."""
     if len(state) not in (4, 5):
         raise reader.limits.broken_error("the state of an array has a wrong length")
@@ -177,13 +177,13 @@ def _array(reader: PickleReader, state: tuple[Any, ...]) -> np.ndarray:
     return tensors.array(_raw(reader, raw), _dtype(reader, dtype), shape, bool(fortran), reader.limits)
 
 
-def _dtype(reader: PickleReader, deferred: Any) -> np.dtype:
+def _dtype(reader: ReaderProtocol, deferred: Any) -> np.dtype:
     if not isinstance(deferred, Deferred) or deferred.kind != "dtype":
         raise reader.limits.broken_error("an array without a type")
     return tensors.numpy_dtype(deferred.code, deferred.order, reader.limits)
 
 
-def _raw(reader: PickleReader, raw: Any) -> memoryview:
+def _raw(reader: ReaderProtocol, raw: Any) -> memoryview:
     if isinstance(raw, str):
         raw = as_bytes(reader, raw)
     if not isinstance(raw, (bytes, memoryview)):
