@@ -81,7 +81,7 @@ def test_readers_are_modules_with_the_agreed_functions():
     for reader in READERS:
         assert callable(reader.fits)
         assert callable(reader.read)
-        assert reader.__name__.startswith("ganvas.weights.from_")
+        assert reader.__name__.startswith("ganvas.weights.readers.")
 
 
 def test_a_reader_that_stumbles_is_a_weights_error(tmp_path, monkeypatch):
