@@ -57,7 +57,7 @@ def open_session(
         align: "faces" cuts a face as FFHQ's are, "centre" the middle square of the photo, "auto" chooses by the model.
         inversion: one that was found before for this photo and face, or its file: nothing is searched then.
         seed: of the inversion.
-        max_sec: stop the search after this long and go on with what was inversion.
+        max_sec: stop the search after this long and use what was found.
         on_step: called with (step, steps in all, picture so far); returning True stops the search.
         finder: a FaceFinder to use; None = one with the catalogue's weights.
         extractor: EfficientNet-Lite0; None = the catalogue's, where it is on this computer.
