@@ -45,7 +45,7 @@ def open_session(
     extractor: EfficientNetLite0 | None = None,
     network: NetworkLoader = load,
 ) -> Session:
-    """Put a photo on the bench.
+    """Open a photo to edit it.
 
     Args:
         photo: a Photo, or a file.
@@ -109,7 +109,7 @@ def open_seed(
     truncation_psi: float = 0.7,
     network: NetworkLoader = load,
 ) -> Session:
-    """Put a picture from a seed on the bench, instead of a photo.
+    """Open a picture from a seed, instead of a photo.
 
     Args:
         seed: as everybody's galleries mean it.

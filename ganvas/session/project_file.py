@@ -1,4 +1,4 @@
-"""A session as a file: the original, what was found in the model, and all that was done to it, to be taken up again.
+"""A session as a file: the original, what was found in the model, and all that was done to it, to resume it later.
 
 A saved picture holds the edited pixels; to go on editing, or to go back, one needs those from before. So a PNG that is
 saved with its editing carries all of it in a private chunk of its own ("gaNS": tools that change the pixels drop it, as
@@ -170,13 +170,13 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 
 def embed_in_png(file: bytes, project: bytes) -> bytes:
-    """A PNG with a keepsake in it, before its last chunk."""
+    """A PNG with a project file in it, before its last chunk."""
     end = file.rindex(b"IEND") - 4
     return file[:end] + png_chunk(PNG_CHUNK, project) + file[end:]
 
 
 def strip_project_file(data: bytes) -> bytes:
-    """The same file without one: what is edited anew as a picture does not carry its past along for ever."""
+    """The same file without one: what is edited again as a picture does not carry its past along for ever."""
     if not data.startswith(PNG_SIGNATURE) or PNG_CHUNK not in data:
         return data
     chunks = [png_chunk(name, body) for name, body in png_chunks(data) if name != PNG_CHUNK]
@@ -219,7 +219,7 @@ def _parse(file: bytes, upload_bytes: int) -> ProjectFile:
         history, at = _history(card)
         face = card["face"]
         if not (face is None or (isinstance(face, int) and 0 <= face < 1000)) or not isinstance(card["name"], str):
-            raise ValueError("its face or name is none")
+            raise ValueError("invalid face or name")
         if bool(card["seed"]) != (ORIGINAL not in members):
             raise ValueError("it has no original")
         inversion = _inversion(card["inversion"], members[TENSORS])
@@ -250,7 +250,7 @@ def _members(file: bytes, upload_bytes: int) -> dict[str, bytes]:
 def _history(card: dict[str, Any]) -> tuple[tuple[Recipe, ...], int]:
     entries, at = card["history"], card["at"]
     if not isinstance(entries, list) or not 0 < len(entries) <= MAX_HISTORY_ENTRIES:
-        raise ValueError("its history is none")
+        raise ValueError("invalid history")
     history = tuple(Recipe.from_json(json.dumps(recipe)) for recipe in entries)
     if isinstance(at, bool) or not isinstance(at, int) or not 0 <= at < len(history):
         raise ValueError("its history has no such place")

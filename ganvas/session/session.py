@@ -1,4 +1,4 @@
-"""One photo on the bench: open it, change it, go back, and get the photo again.
+"""Edit one photo: open it, change it, go back, and get the photo again.
 
     session = open_session("me.jpg", model="faces")
     session.set("smile", 1.5)

@@ -1,4 +1,4 @@
-"""One photo at one user's desk: the session, who watches it, and what it says about itself."""
+"""One photo that a user has opened: its session, its pictures for the screen, and who watches it."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class OpenPhoto:
             queue.send((message, picture))
 
     def send_job(self, job: Job) -> None:
-        """A job of this desk moved on."""
+        """A job of this photo moved on."""
         self.send({"type": "job", **job.as_data()})
 
     def send_preview(self, img: Tensor, *, job: str | None = None, seq: int | None = None, **more: Any) -> None:

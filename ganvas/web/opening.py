@@ -142,7 +142,7 @@ def start_resuming(studio: Studio, open_photo: OpenPhoto) -> Job:
     """
     project = open_photo.project
     if project is None or open_photo.state == "inverting":
-        raise NotReady("this file carries no editing that could be taken up, or it is being opened already")
+        raise NotReady("this file contains no saved edits, or it is being opened already")
     name = _generator_of(studio, project)
 
     def work(job: Job) -> None:
@@ -227,7 +227,7 @@ def _choose_face(studio: Studio, open_photo: OpenPhoto, face: int | None) -> Fac
 
 
 def _generator_of(studio: Studio, project: ProjectFile) -> str:
-    """By the name in its recipe; whether it is the same model is told by the fingerprint when it is read."""
+    """By the name in its recipe; the fingerprint says whether it is the same model when it is read."""
     known = studio.registry.models()
     name = project.recipe.model if project.recipe.model in known else studio.registry.default_generator()
     if name is None or not known[name].here:

@@ -22,7 +22,7 @@ from ganvas.web.open_photo import OpenPhoto, make_temp_folder
 from ganvas.web.training_runs import TrainingRuns
 from ganvas.web.uploads import Uploads
 
-EVICTABLE_AFTER_SEC = 60.0  # without a request; a desk that is older may have to go when all are taken
+EVICTABLE_AFTER_SEC = 60.0  # without a request; a photo that waits longer may be closed when there are too many
 
 
 class Studio:
@@ -52,10 +52,10 @@ class Studio:
             self.close_photo(open_photo)
         self._folder.cleanup()
 
-    # -- desks
+    # -- open photos
 
     def find(self, id: str) -> OpenPhoto:
-        """A desk by its id, which is known to its user alone.
+        """An open photo by its id, which is known to its user alone.
 
         Raises:
             HTTPException: 404.
@@ -67,7 +67,7 @@ class Studio:
         return open_photo
 
     def ensure_capacity(self) -> None:
-        """Is there a desk for one more photo?
+        """Is there room for one more photo? Closes the oldest that nobody uses.
 
         Raises:
             HTTPException: 429.
@@ -78,13 +78,12 @@ class Studio:
         if time.monotonic() - oldest.last_request_sec < EVICTABLE_AFTER_SEC or oldest.listeners:
             raise HTTPException(
                 429,
-                f"{len(self.open_photos)} photos are open, which is all this studio takes; close one, or try "
-                f"again later",
+                f"{len(self.open_photos)} photos are open, the limit of this server; close one, or try again later",
             )
         self.close_photo(oldest)
 
     def add(self, open_photo: OpenPhoto) -> OpenPhoto:
-        """A new desk, if its photo still fits beside the others.
+        """A new one, if it still fits beside the others.
 
         Raises:
             HTTPException: 429.
@@ -98,7 +97,7 @@ class Studio:
         return open_photo
 
     def close_photo(self, open_photo: OpenPhoto) -> None:
-        """Close a desk: its jobs are stopped, its memory goes back."""
+        """Close a photo: its jobs are stopped, its memory goes back."""
         self.open_photos.pop(open_photo.id, None)
         self.jobs.cancel_owned(open_photo.id)
         self.jobs.forget_owned(open_photo.id)

@@ -20,7 +20,7 @@ from ganvas.web.open_photo import OpenPhoto
 
 
 def build_state(open_photo: OpenPhoto) -> dict[str, Any]:
-    """A desk as the API has it."""
+    """An open photo as the API has it."""
     photo, session = open_photo.require_photo(), open_photo.session
     plain = {
         "id": open_photo.id,

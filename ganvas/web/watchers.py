@@ -12,7 +12,7 @@ Event = tuple[dict[str, Any], bytes | None]
 
 
 class EventQueue:
-    """One connection that listens to a desk: events wait in a queue of its loop."""
+    """One connection that listens to an open photo: events wait in a queue of its loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

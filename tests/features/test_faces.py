@@ -4,7 +4,18 @@ import pytest
 import torch
 
 from ganvas.errors import NoFace, WeightsError
-from ganvas.features.faces import Face, FaceFinder, _cut, _ONet, _PNet, _quarter_back, _RNet, _suppress, choose_face
+from ganvas.features.faces import (
+    Face,
+    FaceFinder,
+    _cut,
+    _ONet,
+    _PNet,
+    _quarter_back,
+    _RNet,
+    _suppress,
+    choose_face,
+    find_faces,
+)
 
 SHARES = torch.tensor([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
 
@@ -101,6 +112,15 @@ def test_a_face_is_chosen_by_size_or_number():
         choose_face(faces, 3)
     with pytest.raises(NoFace, match="no face was found"):
         choose_face([])
+
+
+def test_the_faces_of_a_photo_are_numbered():
+    class Finder:
+        def find(self, img):
+            return [Face((0, 0, size, size), SHARES * size, 1.0) for size in (90, 60)]
+
+    faces = find_faces(torch.zeros(1, 3, 100, 100), finder=Finder())
+    assert [(face.number, face.size_px) for face in faces] == [(1, 90), (2, 60)]
 
 
 def test_how_far_a_head_is_turned():

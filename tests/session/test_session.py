@@ -9,10 +9,12 @@ import ganvas
 from ganvas.editing.directions import Direction, save_directions
 from ganvas.editing.drag import Drag, DragConfig
 from ganvas.editing.move import Move
+from ganvas.editing.post_steps import Upscale
 from ganvas.editing.recipe import Recipe
 from ganvas.editing.regions import InRegion, Stroke
 from ganvas.editing.step import EditedLatents
 from ganvas.errors import BadConfig, BadLatent, BadMask, NoFace, Stopped
+from ganvas.features.faces import Face
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
@@ -196,6 +198,45 @@ def test_a_photo_without_a_face_says_so(generator, photo):
 
     with pytest.raises(NoFace, match="no face was found"):
         open_session(photo, model=generator, align="faces", finder=Blind())
+
+
+def test_a_face_that_was_found_before_is_not_looked_for(generator, photo, found):
+    points = torch.tensor([[35.0, 25.0], [55.0, 25.0], [45.0, 35.0], [38.0, 45.0], [52.0, 45.0]])
+    face = Face(box=(25.0, 10.0, 65.0, 55.0), points=points, score=1.0, number=2)
+    session = open_session(photo, model=generator, align="faces", face=face, inversion=found, finder=None)
+    assert session.crop == Crop.from_landmarks(points)
+    assert session.face is face and session.aligned
+    assert session.recipe.face == 2
+
+
+def test_a_square_of_ones_own_is_searched_and_remembered(generator, photo):
+    square = Crop(x=30, y=30, side=40, angle_deg=5)
+    session = open_session(photo, model=generator, name="mine", crop=square, effort="fast", max_sec=0.5)
+    assert session.crop == square
+    assert session.inversion.crop == (30, 30, 40, 5)
+    assert session.recipe.model == "mine" and session.recipe.source == session.inversion.source
+    again = open_session(photo, model=generator, inversion=session.inversion)
+    assert again.crop == square
+
+
+def test_a_session_uses_the_networks_it_was_given(generator, photo, found):
+    asked = []
+    session = open_session(photo, model=generator, inversion=found, network=lambda name: asked.append(name))
+    session.put(Upscale(model="somebodys-upscaler", scale=2))
+    assert asked == ["somebodys-upscaler"]
+    assert session.result_size == (180, 120)
+
+
+def test_one_renderer_paints_any_recipe(session):
+    """It knows no history: the same recipe is the same picture, whatever was painted between."""
+    renderer, recipe = session.renderer, session.recipe
+    smiling = recipe.with_move("smile", 2)
+    first = renderer.render(smiling)
+    assert torch.equal(renderer.render(recipe).img, session.photo.img)
+    assert torch.equal(renderer.render(smiling).img, first.img)
+    assert session.history == (recipe,)
+    session.set("smile", 2)
+    assert torch.equal(session.render().img, first.img)
 
 
 def test_a_whole_session_from_a_file(generator, tmp_path):

@@ -26,7 +26,7 @@ def get_studio(request: Request) -> Studio:
 
 
 def get_open_photo(request: Request, id: str) -> OpenPhoto:
-    """The desk named in the path."""
+    """The open photo named in the path."""
     return get_studio(request).find(id)
 
 
@@ -49,7 +49,7 @@ def require_idle_session(studio: Studio, open_photo: OpenPhoto) -> Session:
     session = open_photo.require_session()
     busy = [job.kind for job in studio.jobs.open_jobs(open_photo.id) if job.kind != "render"]
     if busy:
-        raise NotReady(f"this photo is being worked at ({busy[0]}): wait for that job, or cancel it")
+        raise NotReady(f"a job ({busy[0]}) is running on this photo: wait for it, or cancel it")
     return session
 
 

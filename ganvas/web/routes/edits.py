@@ -50,7 +50,7 @@ class RenderRequest(RequestBody):
 
     format: str = "png"
     quality: int = Field(95, ge=1, le=100)
-    editing: bool = True  # of a PNG: the original and the whole editing go along, so that it can be taken up again
+    editing: bool = True  # of a PNG: the original and the whole editing go along, so that it can be resumed
 
 
 @router.post("/set")

@@ -55,7 +55,7 @@ class InvertRequest(RequestBody):
     crop: CropRequest | None = None
     model: str | None = None
     recipe: dict[str, Any] | None = None  # to be replayed afterwards
-    resume: bool = False  # take up the editing that the opened file carries, instead
+    resume: bool = False  # the editing that the opened file carries, instead
 
 
 @router.post("")
@@ -114,7 +114,7 @@ def close(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
 
 @router.post("/{id}/invert")
 async def invert(body: InvertRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
-    """Bring the photo into the model, or take up the editing that its file carries. A job."""
+    """Bring the photo into the model, or resume the editing that its file carries. A job."""
     if body.resume:
         return describe_job(start_resuming(studio, open_photo))
     crop = None if body.crop is None else Crop(**body.crop.model_dump())
