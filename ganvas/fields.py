@@ -28,7 +28,8 @@ from ganvas.errors import BadConfig, BadInput
 
 T = TypeVar("T")
 _KINDS = {bool: "bool", int: "integer", float: "number", str: "text"}
-_WORDS = {"bool": "true or false", "integer": "a whole number", "number": "a number", "text": "text", "other": "JSON"}
+_WORDS = {"bool": "true or false", "integer": "a whole number", "number": "a number", "text": "text"}
+_WORDS |= {"object": "a JSON object", "other": "JSON"}
 _ITEMS = {"integer": "whole numbers", "number": "numbers", "text": "names"}
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -70,7 +71,10 @@ def setting(
 
 @dataclass(frozen=True)
 class FieldInfo:
-    """What a field accepts. `kind` is "number", "integer", "text", "bool", "choice", "list" or "other" (unchecked)."""
+    """What a field accepts.
+
+    `kind` is "number", "integer", "text", "bool", "choice", "list", "object" or "other"; the last is unchecked.
+    """
 
     name: str
     kind: str
@@ -136,6 +140,8 @@ class FieldInfo:
             fits = fits and (not self.pattern or re.fullmatch(self.pattern, value) is not None)
         elif kind == "bool":
             fits = isinstance(value, bool)
+        elif kind == "object":
+            fits = isinstance(value, Mapping)
         elif kind in ("integer", "number"):
             wanted = int if kind == "integer" else (int, float)
             fits = isinstance(value, wanted) and not isinstance(value, bool) and self._in_range(value)
@@ -149,6 +155,26 @@ class FieldInfo:
         low = (self.ge is None or value >= self.ge) and (self.gt is None or value > self.gt)
         high = (self.le is None or value <= self.le) and (self.lt is None or value < self.lt)
         return low and high and not math.isnan(value)
+
+    def require(self, value: Any, *, who: str = "", error: type[BadInput] = BadConfig) -> Any:
+        """`check`, with a message: `mix: strength must be a number from 0 to 1, got 2`.
+
+        Raises:
+            BadConfig: the value does not fit.
+        """
+        try:
+            return self.check(value)
+        except ValueError:
+            start = f"{who}: {self.name}" if who else self.name
+            raise error(f"{start} must be {self.describe()}, got {value!r:.80}") from None
+
+    def format(self, value: Any) -> str:
+        """The text from which `parse` makes this value again."""
+        if value is None:
+            return "none"
+        if self.kind == "list":
+            return ",".join(map(str, value))
+        return value if self.kind in ("text", "choice") else json.dumps(value)
 
     def parse(self, text: str) -> Any:
         """The value that was typed: "0.5", "true", "none", "4,5,6", or JSON where nothing simpler fits the type.
@@ -169,7 +195,7 @@ class FieldInfo:
 def _parse_one(kind: str, text: str) -> Any:
     if kind == "bool":
         return _BOOLS[text.lower()]
-    if kind == "other":
+    if kind in ("object", "other"):
         return json.loads(text)
     return {"integer": int, "number": float}.get(kind, str)(text)
 
@@ -191,23 +217,28 @@ def fields_of(cls: type) -> dict[str, FieldInfo]:
 
 def _field_info(field: dataclasses.Field, hint: Any) -> FieldInfo:
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    kinds = [kind for kind in (typing.get_args(hint) if union else (hint,)) if kind is not type(None)]
-    inner: Any = kinds[0] if len(kinds) == 1 else None
+    options = [one for one in (typing.get_args(hint) if union else (hint,)) if one is not type(None)]
+    inner: Any = options[0] if len(options) == 1 else None
     known = {**field.metadata}
     if typing.get_origin(inner) is Literal:
         known["choices"] = typing.get_args(inner)
-    is_list = typing.get_origin(inner) in (tuple, list)
+    kind = "choice" if known.get("choices") else _kind_of(inner)
     required = field.default is MISSING and field.default_factory is MISSING
     default = field.default_factory() if field.default_factory is not MISSING else field.default
     return FieldInfo(
         name=field.name,
-        kind="list" if is_list else "choice" if known.get("choices") else _KINDS.get(inner, "other"),
-        item=_KINDS.get(typing.get_args(inner)[0], "other") if is_list else "",
-        optional=type(None) in typing.get_args(hint),
+        kind=kind,
+        item=_kind_of(typing.get_args(inner)[0]) if kind == "list" else "",
+        optional=union and type(None) in typing.get_args(hint),
         required=required,
         default=None if required else default,
         **known,
     )
+
+
+def _kind_of(hint: Any) -> str:
+    origins = {tuple: "list", list: "list", dict: "object", Mapping: "object"}
+    return origins.get(typing.get_origin(hint)) or _KINDS.get(hint, "other")
 
 
 def check_settings(
@@ -225,12 +256,7 @@ def check_settings(
         BadConfig: `mix: strength must be a number from 0 to 1, got 2`.
     """
     for name, info in fields_of(type(config)).items():
-        value = getattr(config, name)
-        try:
-            stored = info.check(value)
-        except ValueError:
-            start = f"{who}: {name}" if who else name
-            raise error(f"{start} must be {info.describe()}, got {value!r:.80}") from None
+        stored = info.require(getattr(config, name), who=who, error=error)
         if not (whole_floats and info.kind == "number"):
             object.__setattr__(config, name, stored)
 
@@ -283,7 +309,7 @@ def _as_text(value: Any) -> str:
     if isinstance(value, str):
         return value or '""'
     if isinstance(value, tuple):
-        return ",".join(map(_as_text, value))
+        return ",".join(map(_as_text, value)) or '""'
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else json.dumps(value, default=str)
 
 

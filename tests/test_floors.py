@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,17 @@ def test_a_planted_violation_is_caught(tmp_path):
         "images/files.py (floor 2) imports ganvas.session",
         "images/files.py (floor 2) imports ganvas.load",
     ]
+
+
+def test_the_page_imports_one_way():
+    page = PACKAGE / "web" / "page" / "js"
+    imports = {
+        file: [
+            (file.parent / name).resolve() for name in re.findall(r'(?:from|^import) "(\.[^"]+)"', text, re.MULTILINE)
+        ]
+        for file in page.resolve().rglob("*.js")
+        for text in [file.read_text(encoding="utf-8")]
+    }
+    assert len(list(graphlib.TopologicalSorter(imports).static_order())) == len(
+        imports
+    )  # a circle raises, with its files

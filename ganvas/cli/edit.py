@@ -12,6 +12,7 @@ from ganvas.cli.console import ProgressBar
 from ganvas.cli.ensure_models import ensure_models
 from ganvas.cli.parsing import check_region, one_of, parse_drag, region_from
 from ganvas.cli.process import configure_process
+from ganvas.cli.steps import list_steps, parse_step
 
 if TYPE_CHECKING:
     from ganvas.session.session import Session
@@ -49,6 +50,10 @@ def edit(
     styles: Annotated[
         list[str] | None, typer.Option("--style", help="ink or ink=0.7: a style of 'ganvas stylise'; may be repeated.")
     ] = None,
+    step_texts: Annotated[
+        list[str] | None,
+        typer.Option("--step", help="Any edit step: mix:seed=7,part=colour (see --steps); may be repeated."),
+    ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="A catalogue name, or the path of any generator.")
     ] = "faces",
@@ -65,6 +70,10 @@ def edit(
     paste_back: Annotated[
         bool, typer.Option("--paste-back/--no-paste-back", help="The whole photo, or the face's square alone.")
     ] = True,
+    show_steps: Annotated[
+        bool,
+        typer.Option("--steps", callback=list_steps, is_eager=True, help="List every step with its fields and stop."),
+    ] = False,
 ) -> None:
     """Edit a face (or whatever the model knows) in a photo; everything else stays as it was, bit for bit.
 
@@ -73,9 +82,11 @@ def edit(
     slider_changes = [parse_change(text) for text in changes or []]
     drag_pairs = [parse_drag(text) for text in drags or []]
     mixtures, style_strengths = [parse_mix(text) for text in mixes or []], [parse_style(text) for text in styles or []]
-    if not (slider_changes or drag_pairs or mixtures or style_strengths or recipe):
+    steps = [parse_step(text) for text in step_texts or []]
+    if not (slider_changes or drag_pairs or mixtures or style_strengths or steps or recipe):
         raise typer.BadParameter(
-            "nothing to do: add --set smile=1.5, --drag 120,80:135,80, --mix colour=you.jpg, --style NAME or --recipe"
+            "nothing to do: add --set smile=1.5, --drag 120,80:135,80, --mix colour=you.jpg, --style NAME, --step or "
+            "--recipe"
         )
     if region:
         check_region(region)
@@ -105,6 +116,8 @@ def edit(
         drag_points(session, drag_pairs)
     for style, strength in style_strengths:
         session.stylise(style, strength)
+    for step in steps:
+        session.put(step)
     result = session.render() if paste_back else session.render_crop()
     write_image(result, output)
     typer.echo(f"saved: {output}")

@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 
 from ganvas.errors import BadConfig
+from ganvas.fields import check_known, fields_of
 from ganvas.training.engine.run_folder import read_log, read_record
 from ganvas.training.engine.run_list import list_runs, read_run_state
 from ganvas.training.generator.config import TrainConfig
@@ -84,14 +86,29 @@ class TrainingRuns:
 
     # -- runs
 
-    def start(self, *, data: str, preset: str | None, minutes: float | None, name: str | None) -> str:
+    def start(
+        self,
+        *,
+        data: str,
+        preset: str | None,
+        minutes: float | None,
+        name: str | None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> str:
         """Begin a run, or go on with the one of that name.
+
+        Args:
+            data: a folder below the data root.
+            preset: None = chosen by the pictures.
+            minutes: of training, over all resumes; None = as the preset has it.
+            name: of the run; None = after data and preset.
+            settings: fields of `TrainConfig` that differ from the preset's.
 
         Returns:
             Its name.
 
         Raises:
-            BadConfig: no such folder or preset, or a name that is none. NotReady: it runs already.
+            BadConfig: no such folder or preset, an invalid name or setting. NotReady: it runs already.
         """
         source = self.inside(data)
         if preset is not None and preset not in GENERATOR_PRESETS:
@@ -103,6 +120,7 @@ class TrainingRuns:
             raise NotReady("this run, or two others, are being trained already: stop one first")
         words = ["train", "--data", str(source), "--preset", preset or "auto", "--outdir", str(self.runs)]
         words += ["--name", chosen, *([] if minutes is None else ["--minutes", f"{minutes:g}"])]
+        words += typed_settings(settings or {})
         folder = self.runs / chosen
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / CONSOLE_LOG).open("ab") as console:
@@ -205,6 +223,21 @@ class TrainingRuns:
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", wanted).strip(".-") or "run"
         names = [plain[:56], *(f"{plain[:56]}-{i}" for i in range(2, 1000))]
         return next(one for one in names if not (self.runs / one).exists())
+
+
+def typed_settings(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as a command line has them: {"batch_size": 8} → ["--set", "batch_size=8"].
+
+    Raises:
+        BadConfig: an unknown one, a value that does not fit, or labels of a file, which may lie anywhere.
+    """
+    infos, words = fields_of(TrainConfig), []
+    for name, value in settings.items():
+        check_known(name, infos, what="setting")
+        words += ["--set", f"{name}={infos[name].format(infos[name].require(value))}"]
+    if settings.get("labels", "none") not in ("none", "auto", "folders"):
+        raise BadConfig("labels of a run that is started here are none, auto or folders")
+    return words
 
 
 def _entries(folder: Path) -> list[Path]:

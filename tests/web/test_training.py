@@ -1,10 +1,15 @@
 """Training from the studio: folders within the root, runs in processes of their own."""
 
+import dataclasses
 import io
+import json
 import time
 
 import pytest
 from PIL import Image
+
+from ganvas.editing.recipe import STEPS
+from ganvas.training.generator.config import TrainConfig
 
 from .conftest import png
 
@@ -42,18 +47,31 @@ def test_what_cannot_be_trained_is_refused(studio, pictures):
     assert refused(data="pictures", name="../evil") == 422
     assert refused(data="pictures", minutes=-1) == 422
     assert refused(data="pictures", command="rm") == 422
+    assert refused(data="pictures", settings={"batchsize": 8}) == 422
+    assert refused(data="pictures", settings={"batch_size": 0}) == 422
+    assert refused(data="pictures", settings={"labels": "/etc/passwd:user"}) == 422
     assert studio.http.get("/api/runs/nothing").status_code == 404
     assert studio.http.get("/api/runs/..%2F..%2Fetc/fakes.jpg").status_code == 404
 
 
 @pytest.mark.slow
 def test_a_run_starts_in_its_own_process_shows_itself_and_stops(studio, pictures):
-    begun = studio.http.post("/api/train", json={"data": "pictures", "preset": "mlp-64", "minutes": 60, "name": "mine"})
+    asked = {"data": "pictures", "preset": "mlp-64", "minutes": 60, "name": "mine"}
+    settings = {
+        "batch_size": 8,
+        "mirror": True,
+        "schedule_kimg": None,
+        "ema_sigmas": [0.1],
+        "generator": {"widths": [32, 64]},
+    }
+    begun = studio.http.post("/api/train", json={**asked, "settings": settings})
     assert begun.json() == {"run": "mine"}
     assert studio.http.post("/api/train", json={"data": "pictures", "name": "mine"}).status_code == 409
     run = wait_for(studio, lambda run: run["state"] == "running" and run["kimg"] > 0)
     assert any("preset: mlp-64" in line for line in run["log"])
     assert str(studio.inside.config.data_root) not in str(run["log"])
+    record = json.loads((studio.inside.config.runs / "mine" / "run.json").read_text())
+    assert record["config"].items() >= settings.items()
     assert studio.http.get("/api/runs/mine/curves.png").status_code in (200, 404)
     assert studio.http.post("/api/runs/mine/stop").status_code == 200
     run = wait_for(studio, lambda run: run["state"] == "stopped")
@@ -74,4 +92,14 @@ def wait_for(studio, wanted, *, sec=150):
 def test_presets_have_words(studio):
     presets = studio.http.get("/api/presets").json()
     assert {"name", "about", "result", "resolution"} <= presets[0].keys()
+    assert presets[0]["settings"]["family"] == "mlp"
     assert all(preset["about"] for preset in presets)
+
+
+def test_forms_have_every_field_of_every_step_and_of_training(studio):
+    forms = studio.http.get("/api/forms").json()
+    assert forms["steps"].keys() == STEPS.keys()
+    for name, form in forms["steps"].items():
+        assert [field["name"] for field in form["fields"]] == [f.name for f in dataclasses.fields(STEPS[name])]
+        assert form["help"]
+    assert [field["name"] for field in forms["training"]] == [f.name for f in dataclasses.fields(TrainConfig)]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import FileResponse
 
+from ganvas.editing.recipe import STEPS
+from ganvas.fields import form_of
+from ganvas.training.generator.config import TrainConfig
 from ganvas.training.generator.presets import GENERATOR_PRESETS
-from ganvas.web.forms import step_forms, training_form
 from ganvas.web.routes.common import StudioDep
 from ganvas.web.routes.sessions import RequestBody
 
@@ -23,13 +26,20 @@ class TrainRequest(RequestBody):
     preset: str | None = None
     minutes: float | None = Field(None, gt=0, le=1_000_000)
     name: str | None = None
+    settings: dict[str, Any] = {}  # of `GET /api/forms`: those that shall differ from the preset's
 
 
 @router.get("/presets")
 def presets() -> list[dict[str, Any]]:
     """Runs that are known to work."""
     return [
-        {"name": name, "about": one.about, "result": one.result, "resolution": one.config.resolution}
+        {
+            "name": name,
+            "about": one.about,
+            "result": one.result,
+            "resolution": one.config.resolution,
+            "settings": one.config.to_json(),
+        }
         for name, one in GENERATOR_PRESETS.items()
         if not one.transfer_only
     ]
@@ -38,7 +48,8 @@ def presets() -> list[dict[str, Any]]:
 @router.get("/forms")
 def forms() -> dict[str, Any]:
     """The fields of every edit step and of a training run, as the classes themselves have them."""
-    return {"steps": step_forms(), "training": training_form()}
+    steps = {name: {"help": inspect.getdoc(step) or "", "fields": form_of(step)} for name, step in STEPS.items()}
+    return {"steps": steps, "training": form_of(TrainConfig)}
 
 
 @router.get("/folders")
@@ -50,8 +61,7 @@ def folders(studio: StudioDep, under: str = "") -> dict[str, Any]:
 @router.post("/train")
 def train(body: TrainRequest, studio: StudioDep) -> dict[str, Any]:
     """Begin a run in a process of its own, or go on with the one of that name."""
-    run = studio.training_runs.start(data=body.data, preset=body.preset, minutes=body.minutes, name=body.name)
-    return {"run": run}
+    return {"run": studio.training_runs.start(**body.model_dump())}
 
 
 @router.get("/runs")

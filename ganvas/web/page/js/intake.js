@@ -4,7 +4,6 @@ import { bringIn, openPhoto, replay, resumeEditing } from "./bench.js";
 import { ask } from "./dialog.js";
 import { el } from "./dom.js";
 import { t } from "./i18n/index.js";
-import { openBatch } from "./panels/batch.js";
 import { announce } from "./say.js";
 import { state, update } from "./state.js";
 import { complain, telling, toast } from "./toast.js";
@@ -13,6 +12,7 @@ import { onFace } from "./tools/faces.js";
 const PICTURES = "image/*,.heic,.heif,.avif,.tif,.tiff,.ganvas";
 export const choice = { model: null, effort: "fast" }; // what the start card says
 
+let openSeveral = null; // shows several photos together; see startIntake
 let chooser = null; // held, so that the browser does not collect it while its dialog is open
 
 /** The browser's dialog for files. */
@@ -37,7 +37,7 @@ export const take = telling(async (files) => {
     await replay(JSON.parse(await recipes[0].text()));
     toast(t("recipe.replayed"));
   }
-  if (photos.length > 1) openBatch(photos);
+  if (photos.length > 1) openSeveral(photos);
   else if (photos.length === 1) await open(photos[0]);
 });
 
@@ -90,7 +90,9 @@ function dropped(event) {
   if (files.length) take(files);
 }
 
-export function startIntake() {
+/** Begin to listen; `several` is called with photos that came together. */
+export function startIntake(several) {
+  openSeveral = several;
   onFace((face) => bring(face));
   addEventListener("paste", pasted);
   addEventListener("drop", dropped);

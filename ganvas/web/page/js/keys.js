@@ -42,7 +42,7 @@ export const KEYS = [
   ["+", "zoom.in", "+", false, false, () => zoomBy(1.25)],
   ["−", "zoom.out", "-", false, false, () => zoomBy(0.8)],
   ["Esc", "key.escape", "escape", false, false, escape],
-  ["H  ?", "help", "h", false, false, openHelp],
+  ["H  ?", "help", "h", false, false, () => openHelp(KEYS)],
 ];
 
 const typing = (target) => target.closest?.("input:not([type=range]):not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");

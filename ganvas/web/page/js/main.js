@@ -7,9 +7,10 @@ import { retranslate } from "./dom.js";
 import { startIntake } from "./intake.js";
 import { startKeys } from "./keys.js";
 import { mountAreas } from "./panels/areas.js";
-import { loadModels } from "./panels/models.js";
 import { mountBar } from "./panels/bar.js";
+import { openBatch } from "./panels/batch.js";
 import { mountFoot } from "./panels/foot.js";
+import { loadModels } from "./panels/models.js";
 import { mountPanel } from "./panels/panel.js";
 import { mountRail } from "./panels/rail.js";
 import { mountStart } from "./panels/start.js";
@@ -25,7 +26,7 @@ async function start() {
   mountStart();
   mountAreas();
   startKeys();
-  startIntake();
+  startIntake(openBatch);
   try {
     await loadModels();
     await resume();

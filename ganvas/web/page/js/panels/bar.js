@@ -5,6 +5,7 @@ import { peek } from "../canvas/paint.js";
 import { el, fill, icon, iconButton, retranslate } from "../dom.js";
 import { choosePhotos } from "../intake.js";
 import { LANGUAGES, language, setLanguage, t } from "../i18n/index.js";
+import { KEYS } from "../keys.js";
 import { state, update, watch } from "../state.js";
 import { themeButton } from "../theme.js";
 import { telling } from "../toast.js";
@@ -20,7 +21,7 @@ export function mountBar() {
   const save = el("button", { type: "button", class: "primary", id: "save", "aria-label": t("save"), onclick: openSave }, icon("save"), el("span", {}, t("save")));
   const work = el("div", { class: "bar-work", role: "toolbar", "aria-label": t("bar.work") }, back, forth, el("span", { class: "gap" }), peekButton(), split, el("span", { class: "gap" }), iconButton("open", t("open"), choosePhotos), save);
   const areas = el("nav", { class: "areas", "aria-label": t("areas") }, AREAS.map(areaButton));
-  const page = el("div", { class: "bar-page" }, languageButton(), themeButton(), iconButton("help", t("help"), openHelp));
+  const page = el("div", { class: "bar-page" }, languageButton(), themeButton(), iconButton("help", t("help"), () => openHelp(KEYS)));
   fill(document.getElementById("bar"), el("a", { class: "brand", href: "/", "aria-label": t("brand"), onclick: stay }, mark(), el("span", {}, "ganvas")), areas, el("span", { class: "spring" }), work, page);
   const heading = document.getElementById("heading");
   const follow = () => {

@@ -5,7 +5,7 @@ import { recipe } from "../bench.js";
 import { openDialog } from "../dialog.js";
 import { el, fill, icon } from "../dom.js";
 import { t } from "../i18n/index.js";
-import { choosePhotos, open } from "../intake.js";
+import { open } from "../intake.js";
 import { cancel, follow, timeLeft } from "../jobs.js";
 import { state } from "../state.js";
 import { complain, telling, toast } from "../toast.js";
@@ -48,9 +48,6 @@ export function openBatch(photos) {
     }
   });
 }
-
-/** Open the dialog for files first. */
-export const startBatch = choosePhotos;
 
 function thumb(photo) {
   const img = el("img", { alt: "", src: URL.createObjectURL(photo), loading: "lazy" });

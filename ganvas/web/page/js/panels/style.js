@@ -11,10 +11,11 @@ import { announce } from "../say.js";
 import { state, update, watch } from "../state.js";
 import { telling, toast } from "../toast.js";
 import { hereFor } from "./models.js";
+import { moreSteps } from "./more-steps.js";
 import { slider } from "./tool-options.js";
 
 export function styleTab() {
-  return [mixSection(), taughtSection(), translatorSection()];
+  return [mixSection(), taughtSection(), translatorSection(), moreSteps()];
 }
 
 function section(name, ...children) {

@@ -7,9 +7,11 @@ import { t } from "../i18n/index.js";
 import { choice } from "../intake.js";
 import { state, update } from "../state.js";
 import { complain, telling, toast } from "../toast.js";
+import { controlsOf, loadForms } from "./form.js";
 import { loadModels } from "./models.js";
 
 const ASK_MS = 4000;
+const ASKED = new Set(["minutes"]); // settings that have a field of their own here
 const FILES = { fakes: "fakes.jpg", curves: "curves.png" };
 
 export function trainingArea() {
@@ -38,10 +40,13 @@ function trainForm(started) {
   const told = el("p", { class: "hint" });
   const minutes = el("input", { type: "number", min: 1, max: 100_000, step: 1, value: wanted.minutes, id: "minutes", class: "short" });
   const go = el("button", { type: "submit", class: "primary", disabled: true }, icon("play"), el("span", {}, t("training.start")));
+  const more = el("div", { class: "settings" });
   let presets = [];
+  let settings = null;
   const about = () => {
     const one = presets.find(({ name }) => name === preset.value);
     fill(told, one ? [one.about, one.result && ` ${one.result}`] : t("training.auto.hint"));
+    settings?.showDefaults(one?.settings ?? {});
   };
   folder.addEventListener("click", () =>
     chooseFolder((chosen, pictures) => {
@@ -54,7 +59,7 @@ function trainForm(started) {
     event.preventDefault();
     go.disabled = true;
     try {
-      await post("/api/train", { data: wanted.data, preset: wanted.preset || null, minutes: Number(minutes.value) || null });
+      await post("/api/train", { data: wanted.data, preset: wanted.preset || null, minutes: Number(minutes.value) || null, settings: settings?.read() ?? {} });
       toast(t("training.started"));
       started();
     } finally {
@@ -63,8 +68,10 @@ function trainForm(started) {
   });
   const enter = telling(async () => {
     if (presets.length) return;
-    const answer = await get("/api/presets");
+    const [answer, forms] = await Promise.all([get("/api/presets"), loadForms()]);
     presets = answer.presets ?? answer;
+    settings = controlsOf(forms.training.filter(({ name }) => !ASKED.has(name)), { blank: true });
+    fill(more, el("p", { class: "hint" }, t("training.settings.hint")), settings.nodes);
     fill(preset, el("option", { value: "" }, t("training.auto")), presets.map(({ name }) => el("option", { value: name }, name)));
     about();
   });
@@ -76,6 +83,7 @@ function trainForm(started) {
     field(t("training.preset"), preset),
     told,
     field(t("training.minutes"), minutes, t("training.minutes.hint")),
+    el("details", {}, el("summary", {}, t("training.settings")), more),
     go,
   );
   return { node, enter };
