@@ -121,6 +121,5 @@ def test_the_page_imports_one_way():
         for file in page.resolve().rglob("*.js")
         for text in [file.read_text(encoding="utf-8")]
     }
-    assert len(list(graphlib.TopologicalSorter(imports).static_order())) == len(
-        imports
-    )  # a circle raises, with its files
+    assert len(imports) > 30
+    graphlib.TopologicalSorter(imports).prepare()  # raises a CycleError that names the circle
