@@ -110,7 +110,7 @@ class FieldInfo:
             words = " ".join(filter(None, [f"a list of {_ITEMS.get(self.item, 'values')}", self._range()]))
         else:
             words = self.expected or " ".join(filter(None, [_WORDS[self.kind], self._range()]))
-        return f"{words}, or none" if self.optional else words
+        return words + (f" {self.unit}" if self.unit else "") + (", or none" if self.optional else "")
 
     def _range(self) -> str:
         if self.ge is not None and self.le is not None:
@@ -301,8 +301,7 @@ def list_settings(cls: type) -> list[str]:
 
 def _summary(info: FieldInfo) -> str:
     default = "required" if info.required else f"default {_as_text(info.default)}"
-    unit = f" {info.unit}" if info.unit else ""
-    return f"{info.help + ': ' if info.help else ''}{info.describe()}{unit} ({default})"
+    return f"{info.help + ': ' if info.help else ''}{info.describe()} ({default})"
 
 
 def _as_text(value: Any) -> str:

@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
+from typer.testing import CliRunner
 
+from ganvas.cli.main import app
 from ganvas.editing.recipe import STEPS
 from ganvas.errors import BadConfig
 from ganvas.fields import check_settings, fields_of, form_of, from_values, list_settings, setting
@@ -38,7 +42,7 @@ class Blur:
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"radius": 0}, "blur: radius must be a number above 0, of at most 50, got 0"),
+        ({"radius": 0}, "blur: radius must be a number above 0, of at most 50 px, got 0"),
         ({"radius": "1"}, "radius must be a number"),
         ({"radius": True}, "radius must be a number"),
         ({"radius": float("nan")}, "got nan"),
@@ -122,6 +126,15 @@ def test_the_list_and_the_form_have_every_field_with_its_range():
     json.dumps(form_of(Blur))
 
 
+@pytest.mark.parametrize(
+    ("command", "cls"),
+    [("train", TrainConfig), ("train-translator", TranslatorConfig), ("train-upscaler", UpscalerConfig)],
+)
+def test_a_command_that_trains_lists_its_settings(command, cls):
+    listed = CliRunner().invoke(app, [command, "--settings"])
+    assert listed.exit_code == 0 and listed.output.splitlines() == list_settings(cls)
+
+
 @pytest.mark.parametrize("cls", [*STEPS.values(), TrainConfig, TranslatorConfig, UpscalerConfig])
 def test_every_setting_of_ours_says_what_it_does(cls):
     assert all(field["help"] for field in form_of(cls))
@@ -131,3 +144,8 @@ def test_every_setting_of_ours_says_what_it_does(cls):
 def test_a_default_of_ours_fits_its_own_range(cls):
     for name, info in fields_of(cls).items():
         assert info.require(info.default) == info.default, name
+
+
+def test_help_needs_no_torch():
+    code = "import sys, ganvas.cli.main; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

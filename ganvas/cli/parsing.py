@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+from ganvas.fields import list_settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +36,17 @@ def parse_numbers(text: str, *, what: str) -> list[int]:
             raise typer.BadParameter(f"{what}: the range {part!r} should rise, and hold a million at most")
         numbers += range(first, last + 1)
     return numbers
+
+
+def settings_option(config: type) -> Any:
+    """The flag --settings: print every field of a config that --set takes, and stop."""
+
+    def show(wanted: bool) -> None:
+        if wanted:
+            typer.echo("\n".join(list_settings(config)))
+            raise typer.Exit()
+
+    return typer.Option("--settings", callback=show, is_eager=True, help="List every setting for --set and stop.")
 
 
 def one_of(*known: str) -> Callable[[str | None], str | None]:

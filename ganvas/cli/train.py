@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganvas.cli.parsing import one_of
+from ganvas.cli.parsing import one_of, settings_option
 from ganvas.cli.training_common import (
     ProgressReporter,
     current_command,
@@ -16,10 +16,10 @@ from ganvas.cli.training_common import (
     resolve_device_type,
     slug,
 )
+from ganvas.training.generator.config import TrainConfig
 
 if TYPE_CHECKING:
     from ganvas.datasets.image_dataset import ImageDataset
-    from ganvas.training.generator.config import TrainConfig
 
 
 def train(
@@ -51,6 +51,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show every setting and stop.")] = False,
     show: Annotated[bool, typer.Option("--list", help="Show the presets and stop.")] = False,
+    show_settings: Annotated[bool, settings_option(TrainConfig)] = False,
 ) -> None:
     """Train a generator on your own pictures. The same command again goes on where it stopped.
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from ganvas.cli.parsing import one_of
+from ganvas.cli.parsing import one_of, settings_option
 from ganvas.cli.training_common import load_run_record, recorded_data_path, run_folder
-
-if TYPE_CHECKING:
-    from ganvas.training.translator.config import TranslatorConfig
+from ganvas.training.translator.config import TranslatorConfig
 
 
 def train_translator(
@@ -41,6 +39,7 @@ def train_translator(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show every setting and stop.")] = False,
     show: Annotated[bool, typer.Option("--list", help="Show the presets and stop.")] = False,
+    show_settings: Annotated[bool, settings_option(TranslatorConfig)] = False,
 ) -> None:
     """Train a translator on two collections of your own. The same command again goes on where it stopped.
 
@@ -104,7 +103,6 @@ def _build_config(
 
     from ganvas.cli.training_common import parse_settings
     from ganvas.training.engine.config_base import apply_settings
-    from ganvas.training.translator.config import TranslatorConfig
     from ganvas.training.translator.presets import find_translator_preset, resize_config
 
     start = TranslatorConfig.from_json(record["config"], who="run.json") if record else find_translator_preset(preset)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from ganvas.cli.parsing import settings_option
 from ganvas.cli.training_common import load_run_record, recorded_data_path, run_folder
-
-if TYPE_CHECKING:
-    from ganvas.training.upscaler.config import UpscalerConfig
+from ganvas.training.upscaler.config import UpscalerConfig
 
 
 def train_upscaler(
@@ -37,6 +36,7 @@ def train_upscaler(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show every setting and stop.")] = False,
     show: Annotated[bool, typer.Option("--list", help="Show the presets and stop.")] = False,
+    show_settings: Annotated[bool, settings_option(UpscalerConfig)] = False,
 ) -> None:
     """Train an upscaler on your own photos. The same command again goes on where it stopped.
 
@@ -80,7 +80,6 @@ def _build_config(
 
     from ganvas.cli.training_common import parse_settings
     from ganvas.training.engine.config_base import apply_settings
-    from ganvas.training.upscaler.config import UpscalerConfig
     from ganvas.training.upscaler.presets import find_upscaler_preset
 
     start = UpscalerConfig.from_json(record["config"], who="run.json") if record else find_upscaler_preset(preset)
