@@ -1,12 +1,12 @@
 """How unlike two pictures are: the loss that an inversion makes small.
 
 Pixels at three scales, features of EfficientNet-Lite0 (where its weights are on this computer; else differences of
-neighbouring pixels stand in), and, if the caller brings a network for it, the identity of the face.
+neighbouring pixels stand in), and the embeddings of any other networks that shall find both pictures alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,13 +14,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.features.efficientnet import EfficientNetLite0, feature_distance
+from ganvas.features.face_networks import EXPRESSIONS, crop_face, load_face_score_net, score_faces
 from ganvas.fields import check_settings, setting
 from ganvas.ops.psnr_ssim import psnr_rgb, ssim_rgb
 from ganvas.ops.resample import downscale
 
 Embedder = Callable[[Tensor], Tensor]
+Box = tuple[float, float, float, float]  # left, top, right, bottom, as shares of the side
 REPORT_PX = 256  # figures are of pictures of this size
 MIN_FEATURES_PX = 32  # below, features say little
+FACE_BOX: Box = (3 / 16, 4 / 16, 13 / 16, 14 / 16)  # brows to chin, ear to ear, as FFHQ frames faces
+
+# What the face scorer's outputs count beside each other: log probabilities of expressions, age in 20 years, gender
+# logit, and the direction of the last layer.
+_EXPRESSION, _AGE, _GENDER, _BODY = 0.1, 1.0, 0.15, 0.7
+_LEAST_LOG_P = -8.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +39,9 @@ class ReconstructionLossConfig:
     coarse: float = setting(2.0, help="mean squared difference at 64 px, and again at 32 px")
     features: float = setting(0.5, help="perceptual distance")
     edges: float = setting(0.5, help="differences of neighbours, only where there are no features")
-    identity: float = setting(0.5, help="distance of faces' identities")
+    identity: float = setting(0.5, help="squared distance of the caller's embedder")
+    face: float = setting(0.5, help="squared distance of `embed_face`, where a generator paints faces")
+    guess: float = setting(0.05, help="squared distance of what the generator's encoder sees")
     centre: float = setting(0.8, help="how much more the middle counts: weight 1 − centre + centre · bell")
 
     def __post_init__(self) -> None:
@@ -46,17 +56,27 @@ class ReconstructionLoss:
         target: Tensor,
         *,
         extractor: EfficientNetLite0 | None = None,
-        embedder: Embedder | None = None,
+        embedders: Sequence[tuple[Embedder, float]] = (),
         config: ReconstructionLossConfig | None = None,
+        features_box: Box | None = None,
     ):
-        """`target` is [1, C, S, S] in [-1, 1]."""
+        """
+        Args:
+            target: [1, C, S, S] in [-1, 1].
+            extractor: for the perceptual term; None = differences of neighbouring pixels stand in.
+            embedders: networks img [N, 3, H, W] → [N, E] with the weight of their squared distance.
+            config: weights of the other terms.
+            features_box: the part of the picture whose features are compared; None = all of it.
+        """
         self.config = config or ReconstructionLossConfig()
-        self.target, self.extractor, self.embedder = target, extractor, embedder
+        self.target, self.extractor, self.features_box = target, extractor, features_box
         self._targets_by_size: dict[int, Tensor] = {}
         self._target_features: dict[int, list[Tensor]] = {}
-        self._target_embedding = None if embedder is None else embedder(to_rgb(target)).detach()
+        with torch.no_grad():
+            rgb = to_rgb(downscale(target, REPORT_PX))
+            self._embedded = [(embed, weight, embed(rgb)) for embed, weight in embedders]
 
-    def __call__(self, img: Tensor, *, identity: bool = True) -> Tensor:
+    def __call__(self, img: Tensor) -> Tensor:
         """img [1, C, R, R] → the loss, one number."""
         size = img.shape[3]
         target = self.at(size)
@@ -70,19 +90,22 @@ class ReconstructionLoss:
             loss = loss + self.config.edges * sum(
                 (a - b).abs().mean() for a, b in zip(_edges(img), _edges(target), strict=True)
             )
-        if identity and self.embedder is not None and self._target_embedding is not None:
-            near = (self.embedder(to_rgb(img)) - self._target_embedding).square().sum(dim=1).mean()
-            loss = loss + self.config.identity * near
+        for embed, weight, goal in self._embedded:
+            loss = loss + weight * (embed(to_rgb(img)) - goal).square().sum(dim=1).mean()
         return loss
 
     def feature_distance(self, img: Tensor) -> Tensor:
-        """The perceptual distance to the target at img's size; needs an extractor."""
-        assert self.extractor is not None
+        """The perceptual distance to the target at img's size, within the box; needs an extractor."""
         size = img.shape[3]
         if size not in self._target_features:
             with torch.no_grad():
-                self._target_features[size] = self.extractor.features(to_rgb(self.at(size)))
-        return feature_distance(self.extractor.features(to_rgb(img)), self._target_features[size]).mean()
+                self._target_features[size] = self._features(self.at(size))
+        return feature_distance(self._features(img), self._target_features[size]).mean()
+
+    def _features(self, img: Tensor) -> list[Tensor]:
+        assert self.extractor is not None
+        part = img if self.features_box is None else cut_box(img, self.features_box)
+        return self.extractor.features(to_rgb(part))
 
     def at(self, size: int) -> Tensor:
         """The target at another size: smaller by area, larger by cubic interpolation."""
@@ -118,6 +141,29 @@ def reconstruction_metrics(
     if embedder is not None:
         metrics["identity_distance"] = float((embedder(ours) - embedder(theirs)).norm(dim=1))
     return metrics
+
+
+def embed_face(img: Tensor) -> Tensor:
+    """Aligned faces [N, 3, S, S] → what the shipped face scorer says about them, weighted, [N, E]."""
+    net = load_face_score_net().to(img.device)
+    h = F.adaptive_avg_pool2d(net.body(crop_face(img)), 2).flatten(1)
+    out = net.heads(h)
+    expression = out[:, : len(EXPRESSIONS)].log_softmax(dim=1).clamp(min=_LEAST_LOG_P)
+    age, gender = out[:, -2:-1], out[:, -1:]
+    return torch.cat([_EXPRESSION * expression, _AGE * age, _GENDER * gender, _BODY * F.normalize(h, dim=1)], dim=1)
+
+
+@torch.no_grad()
+def smile_metrics(img: Tensor, target: Tensor) -> dict[str, float]:
+    """How probably the target (photo_smile) and the picture found for it (latent_smile) smile, 0 … 1; aligned faces."""
+    photo, latent = (float(score_faces(to_rgb(downscale(x, REPORT_PX)), "smile")) for x in (target, img))
+    return {"photo_smile": photo, "latent_smile": latent}
+
+
+def cut_box(img: Tensor, box: Box) -> Tensor:
+    """A part of pictures [N, C, S, S]."""
+    left, top, right, bottom = (round(share * img.shape[3]) for share in box)
+    return img[:, :, top:bottom, left:right]
 
 
 def to_rgb(img: Tensor) -> Tensor:

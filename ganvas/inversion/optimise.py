@@ -1,8 +1,9 @@
 """Find a picture in a generator: staged search for its latent, then a light tuning of the generator.
 
-The stages go from coarse to fine: one w for all layers at a small early exit, then at a larger one, then one w a layer
-(W+, held together), then the generator's own weights by small steps (pivotal.py). Step counts are fixed per effort, so
-the same picture gives the same result.
+It starts from the guess of the generator's encoder (encoder.py), where it has one, else from the mean. Then stages go
+from coarse to fine: a few groups of layers share one w each, as in style mixing, which the generator knows from its
+training (free rows of W+ smear what is edited later); at last the generator's own weights move by small steps
+(pivotal.py). Step counts are fixed per effort, so the same picture gives the same result.
 
 After Karras et al. 2020 (StyleGAN2's projector), Abdal et al. 2019 ("Image2StyleGAN": W+), Zhu et al. 2020 (P_N space)
 and Roich et al. 2021 (pivotal tuning); the stages, their step sizes and the anchored early exits are ours.
@@ -26,10 +27,20 @@ from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.features.efficientnet import EfficientNetLite0
 from ganvas.fields import check_known, check_settings, setting
 from ganvas.inversion.early_exit import EarlyExit
+from ganvas.inversion.encoder import LatentEncoder, find_encoder
 from ganvas.inversion.latent_space import LatentSpace, latent_space
-from ganvas.inversion.loss import Embedder, ReconstructionLoss, ReconstructionLossConfig, reconstruction_metrics
+from ganvas.inversion.loss import (
+    FACE_BOX,
+    Embedder,
+    ReconstructionLoss,
+    ReconstructionLossConfig,
+    embed_face,
+    reconstruction_metrics,
+    smile_metrics,
+)
 from ganvas.inversion.pivotal import compute_delta, parameter_scale, tunable_parameters, with_delta
 from ganvas.inversion.result import Inversion
+from ganvas.models.protocol import paints_faces
 from ganvas.ops.resample import downscale
 from ganvas.weights.checkpoint import fingerprint
 
@@ -40,7 +51,9 @@ Parameters = list[tuple[Tensor, float]]  # each with the size of a step of 1
 _BETAS = (0.9, 0.99)
 WARM_STEPS, FALL = 5, 0.35  # the step size rises over so many steps, and falls over this share of a stage
 PULL_MEAN, PULL_TOGETHER = 1e-3, 0.3  # toward the mean latent; of the layers toward each other
-KINDS = ("w", "w+", "tune")
+PULL_BASE, PULL_OFFSETS = 0.01, 0.02  # the same of groups of layers
+GROUP_STARTS = (0, 0.17, 0.3, 0.43, 0.57, 0.7)  # where groups of rows of ws begin, as shares of num_ws
+KINDS = ("w", "groups", "w+", "tune")
 CANDIDATES, COARSE_PX = 32, 32  # random pictures to start from, where latents are plain noise
 
 
@@ -49,7 +62,9 @@ class InversionStage:
     """One part of the search."""
 
     kind: str = setting(
-        choices=KINDS, help='"w": one latent for all rows; "w+": one a row; "tune": the weights that paint'
+        choices=KINDS,
+        help='"w": one latent for all rows; "groups": one each for six groups of rows; "w+": one a row; '
+        '"tune": the weights that paint',
     )
     px: int = setting(ge=1, unit="px", help="the size compared, at most the generator's own")
     steps: int = setting(ge=1, help="how many")
@@ -65,23 +80,22 @@ class InversionStage:
         check_settings(self, who="stage", whole_floats=True)
 
 
-# Measured on portraits with `faces`: one w a layer (W+) before the tuning gained nothing over more tuning, and a latent
-# that stays one w keeps edits clean. Costs are milliseconds a step on two cores, beside each other.
+# Measured on portraits with `faces`; see docs/inversion.md. Costs are milliseconds a step, beside each other.
 EFFORT_STAGES: dict[str, tuple[InversionStage, ...]] = {
     "fast": (
-        InversionStage(kind="w", px=128, steps=26, lr=0.12, fine=1, cost=30),
-        InversionStage(kind="w", px=256, steps=20, lr=0.08, fine=1, cost=60),
-        InversionStage(kind="tune", px=256, steps=70, lr=0.008, every=20, fine=1, cost=85),
+        InversionStage(kind="groups", px=128, steps=20, lr=0.1, every=30, fine=1, cost=90),
+        InversionStage(kind="groups", px=256, steps=40, lr=0.08, every=30, fine=1, cost=190),
+        InversionStage(kind="tune", px=256, steps=42, lr=0.008, every=20, fine=1, cost=200),
     ),
     "standard": (
-        InversionStage(kind="w", px=128, steps=40, lr=0.12, fine=1, cost=30),
-        InversionStage(kind="w", px=256, steps=26, lr=0.08, fine=1, cost=60),
-        InversionStage(kind="tune", px=256, steps=200, lr=0.007, every=20, fine=1, cost=85),
+        InversionStage(kind="groups", px=128, steps=20, lr=0.1, every=30, fine=1, cost=90),
+        InversionStage(kind="groups", px=256, steps=80, lr=0.08, every=30, fine=1, cost=190),
+        InversionStage(kind="tune", px=256, steps=160, lr=0.007, every=20, fine=1, cost=200),
     ),
     "best": (
-        InversionStage(kind="w", px=128, steps=40, lr=0.12, fine=1, cost=30),
-        InversionStage(kind="w", px=256, steps=36, lr=0.08, fine=1, cost=60),
-        InversionStage(kind="tune", px=256, steps=300, lr=0.006, every=20, cost=85),
+        InversionStage(kind="groups", px=128, steps=20, lr=0.1, every=30, fine=1, cost=90),
+        InversionStage(kind="groups", px=256, steps=160, lr=0.08, every=30, fine=1, cost=190),
+        InversionStage(kind="tune", px=256, steps=300, lr=0.006, every=20, cost=200),
     ),
 }
 
@@ -110,7 +124,8 @@ def invert(
         c: [1, c_dim], the label for a conditional generator.
         seed: of whatever is random: the candidates to start from, and a generator's own noise.
         extractor: EfficientNet-Lite0, for a perceptual term; None = differences of neighbouring pixels stand in.
-        embedder: img [N, 3, H, W] → [N, E]; adds an identity term while the latent is searched.
+        embedder: img [N, 3, H, W] → [N, E]; adds an identity term while the latent is searched, and identity to the
+            figures.
         max_sec: a limit; where the steps would take longer, each stage gets its share of the time and fewer steps.
         on_step: called with (step, steps in all, picture so far [1, C, px, px]). Returning True stops: the result then
             is unfinished, and `resume` takes it up again. Raising `Stopped` stops as well: the error leaves `invert`
@@ -133,13 +148,10 @@ def invert(
     check_labels(c, who="invert", c_dim=generator.c_dim, batch=1)
     if len(img) != 1 or img.shape[2] != img.shape[3]:
         raise BadImage(f"invert expects one square picture [1, C, S, S], got {list(img.shape)}; cut a Crop first")
-    loss_fn = ReconstructionLoss(
-        downscale(img.to(generator.device), generator.img_resolution),
-        extractor=extractor,
-        embedder=embedder,
-        config=loss_config,
-    )
-    search = _Search(loss_fn, generator, stages or EFFORT_STAGES[effort], c=c, seed=seed)
+    networks = _Networks(generator, c, extractor, embedder)
+    target = downscale(img.to(generator.device), generator.img_resolution)
+    config = loss_config or ReconstructionLossConfig()
+    search = _Search(target, generator, stages or EFFORT_STAGES[effort], networks, config, c=c, seed=seed)
     initial = Inversion(
         ws=search.start(),
         effort=effort,
@@ -159,9 +171,54 @@ def _check_resume(resume: Inversion, initial: Inversion) -> Inversion:
 
 
 def _fit_stages(stages: Sequence[InversionStage], generator: Any) -> tuple[InversionStage, ...]:
-    """The stages as this generator can have them: no larger than its pictures, no W+ where there is one row only."""
+    """The stages as this generator can have them: no larger than its pictures; where ws has one row, all are "w"."""
     resized = [replace(stage, px=min(stage.px, generator.img_resolution)) for stage in stages]
-    return tuple(stage for stage in resized if not (stage.kind == "w+" and generator.num_ws == 1))
+    if generator.num_ws > 1:
+        return tuple(resized)
+    rows = [replace(stage, kind="w") if stage.kind == "groups" else stage for stage in resized]
+    return tuple(stage for stage in rows if stage.kind != "w+")
+
+
+def group_of_rows(num_ws: int) -> Tensor:
+    """[num_ws] the number of the group that each row of ws belongs to, from 0."""
+    starts = sorted({round(share * num_ws) for share in GROUP_STARTS})
+    return torch.tensor([sum(start <= row for start in starts) - 1 for row in range(num_ws)])
+
+
+class _Networks:
+    """What looks at pictures during one inversion: those that the caller brings, and those that fit the generator."""
+
+    def __init__(
+        self, generator: Any, c: Tensor | None, extractor: EfficientNetLite0 | None, embedder: Embedder | None
+    ):
+        self.extractor, self.embedder = extractor, embedder
+        self.paints_faces = paints_faces(generator.family, generator.facts)
+        encoder = find_encoder(generator, label=None if c is None else int(c.argmax()))
+        blind = encoder is not None and encoder.needs_extractor and extractor is None
+        self.encoder: LatentEncoder | None = None if blind else encoder
+
+    def latent_loss(self, target: Tensor, config: ReconstructionLossConfig) -> ReconstructionLoss:
+        """What a latent is judged by: who is seen, more than the background."""
+        encoder, extractor = self.encoder, self.extractor
+        embedders: list[tuple[Embedder, float]] = []
+        if self.paints_faces:
+            config = replace(config, features=2 * config.features)
+            embedders.append((embed_face, config.face))
+        if encoder is not None:
+            embedders.append((lambda img: encoder.embed(img, extractor=extractor), config.guess))
+        if self.embedder is not None:
+            embedders.append((self.embedder, config.identity))
+        box = FACE_BOX if self.paints_faces else None
+        return ReconstructionLoss(target, extractor=extractor, embedders=embedders, config=config, features_box=box)
+
+    def metrics(self, img: Tensor, target: Tensor) -> dict[str, float]:
+        """See `reconstruction_metrics`."""
+        return reconstruction_metrics(img, target, extractor=self.extractor, embedder=self.embedder)
+
+    def latent_metrics(self, img: Tensor, target: Tensor) -> dict[str, float]:
+        """What the latent alone shows, before the generator is tuned: who an edit will be made of."""
+        metrics = {f"latent_{name}": value for name, value in self.metrics(img, target).items()}
+        return metrics | smile_metrics(img, target) if self.paints_faces else metrics
 
 
 class _Search:
@@ -169,26 +226,37 @@ class _Search:
 
     def __init__(
         self,
-        loss_fn: ReconstructionLoss,
+        target: Tensor,
         generator: Any,
         stages: Sequence[InversionStage],
+        networks: _Networks,
+        config: ReconstructionLossConfig,
         *,
         c: Tensor | None,
         seed: int,
     ):
-        self.loss_fn, self.target = loss_fn, loss_fn.target
+        self.target, self.networks = target, networks
+        self.latent_loss = networks.latent_loss(target, config)
+        self.tuning_loss = ReconstructionLoss(target, extractor=networks.extractor, config=config)
         self.original, self.stages, self.seed = generator, _fit_stages(stages, generator), seed
         self.space: LatentSpace = latent_space(generator, c)
         self.total = sum(stage.steps for stage in self.stages)
-        self.v: Tensor | None = None  # while a latent is searched
+        self.v: Callable[[], Tensor] | None = None  # while a latent is searched
+        self.base: dict[str, Tensor] = {}  # while groups of rows are
 
     @torch.no_grad()
     def start(self) -> Tensor:
-        """Where to begin: the mean latent. Where latents are plain noise, the nearest of a few random pictures.
+        """Where to begin: the encoder's guess. Without one the mean, or, where latents are plain noise, the nearest of
+        a few random pictures.
 
         The mean face is a face, and from it every face is reached. The mean of z is one picture among many, and a
         search from it ends in the next valley.
         """
+        if self.networks.encoder is not None:
+            v = self.networks.encoder.find_start(
+                self.target, self.original, self.space, extractor=self.networks.extractor
+            )
+            return self.space.to_ws(v).clone()
         mean = torch.zeros(1, 1, self.space.dim, device=self.target.device)
         if self.space.curved:
             return self.space.to_ws(mean).clone()
@@ -233,25 +301,49 @@ class _Search:
         """One stage; False where it was stopped before its end."""
         loss, parameters = self._tuning(stage) if stage.kind == "tune" else self._latent(stage)
         completed = self._run_adam(stage, loss, parameters, allotted_sec, on_step)
-        self.v = None
+        self.v, self.base = None, {}
         self.model.requires_grad_(False)
         if completed:
             self.stage, self.step, self.moments = self.stage + 1, 0, {}
         return completed
 
     def _latent(self, stage: InversionStage) -> tuple[Loss, Parameters]:
-        """Search in the latent space, whitened: one row for all layers, or one each, held together."""
-        rows = 1 if stage.kind == "w" else self.space.num_ws
-        v = self.space.from_ws(self.ws)[:, :rows].clone().requires_grad_()
+        """Search in the latent space, whitened: one row for all layers, one a group, or one each, held together."""
+        v = self.space.from_ws(self.ws)
+        if stage.kind == "groups":
+            return self._groups(stage, v)
+        rows = (v[:, :1] if stage.kind == "w" else v).clone().requires_grad_()
+        self.v = lambda: rows
+
+        def pull() -> Tensor:
+            apart = (rows - rows.mean(dim=1, keepdim=True)).square().mean()
+            return PULL_MEAN * rows.square().mean() + PULL_TOGETHER * apart
+
+        return self._latent_objective(stage, self.v, pull), [(rows, 1.0)]
+
+    def _groups(self, stage: InversionStage, v: Tensor) -> tuple[Loss, Parameters]:
+        """Groups of rows that share one latent each: a base, and each group's offset from it."""
+        group = group_of_rows(self.space.num_ws).to(v.device)
+        first_rows = [int((group == i).nonzero()[0]) for i in range(int(group.max()) + 1)]
+        latents = v[:, first_rows]
+        base = self.moments.get("base", latents.mean(dim=1, keepdim=True)).clone().requires_grad_()
+        offsets = (latents - base.detach()).clone().requires_grad_()
+        self.base = {"base": base.detach()}
+        self.v = lambda: (base + offsets)[:, group]
+
+        def pull() -> Tensor:
+            return PULL_BASE * base.square().mean() + PULL_OFFSETS * offsets.square().mean()
+
+        return self._latent_objective(stage, self.v, pull), [(base, 1.0), (offsets, 1.0)]
+
+    def _latent_objective(self, stage: InversionStage, v: Callable[[], Tensor], pull: Callable[[], Tensor]) -> Loss:
         exit = EarlyExit(stage.px, every=stage.every, precision=stage.precision, fine=stage.fine)
 
         def loss() -> tuple[Tensor, Tensor]:
-            img = exit(self.model, self.space.to_ws(v))
-            apart = (v - v.mean(dim=1, keepdim=True)).square().mean()
-            return self.loss_fn(img) + PULL_MEAN * v.square().mean() + PULL_TOGETHER * apart, img
+            img = exit(self.model, self.space.to_ws(v()))
+            return self.latent_loss(img) + pull(), img
 
-        self.v = v
-        return loss, [(v, 1.0)]
+        return loss
 
     def _tuning(self, stage: InversionStage) -> tuple[Loss, Parameters]:
         """Search in the weights that paint, each tensor in steps of its own spread."""
@@ -263,7 +355,7 @@ class _Search:
 
         def loss() -> tuple[Tensor, Tensor]:
             img = exit(self.model, self.ws)
-            return self.loss_fn(img, identity=False), img
+            return self.tuning_loss(img), img
 
         return loss, parameters
 
@@ -294,7 +386,8 @@ class _Search:
             optimiser.step()
             self.step = step + 1
             if self.v is not None:
-                self.ws = self.space.to_ws(self.v.detach()).clone()
+                with torch.no_grad():
+                    self.ws = self.space.to_ws(self.v()).clone()
             if on_step is not None:
                 stopped = self._report(on_step, done_before + self.step, img, optimiser)
                 if stopped:
@@ -306,23 +399,26 @@ class _Search:
         try:
             stopped = bool(on_step(step, self.total, img.detach()))
         except Stopped:
-            self.moments = _adam_moments(optimiser)
+            self._keep_moments(optimiser)
             raise
         if stopped:
-            self.moments = _adam_moments(optimiser)
+            self._keep_moments(optimiser)
         return stopped
+
+    def _keep_moments(self, optimiser: torch.optim.Adam) -> None:
+        """What a stopped stage needs to be taken up again: Adam's moments, and the base of groups."""
+        self.moments = _adam_moments(optimiser) | self.base
 
     def _result(self, inversion: Inversion, *, finished: bool) -> Inversion:
         delta = compute_delta(self.model, self.original)
         with torch.no_grad():
             img = with_delta(self.original, delta).synthesis(self.ws).clamp(-1, 1)
+            untuned = self.original.synthesis(self.ws).clamp(-1, 1) if delta else img
         return replace(
             inversion,
             ws=self.ws,
             delta=delta,
-            figures=reconstruction_metrics(
-                img, self.target, extractor=self.loss_fn.extractor, embedder=self.loss_fn.embedder
-            ),
+            figures=self.networks.metrics(img, self.target) | self.networks.latent_metrics(untuned, self.target),
             finished=finished,
             stage=self.stage,
             step=self.step,

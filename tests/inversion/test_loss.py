@@ -3,7 +3,14 @@ import torch
 import torch.nn.functional as F
 
 from ganvas.features.efficientnet import EfficientNetLite0, feature_distance
-from ganvas.inversion.loss import ReconstructionLoss, ReconstructionLossConfig, reconstruction_metrics
+from ganvas.features.face_networks import score_faces
+from ganvas.inversion.loss import (
+    ReconstructionLoss,
+    ReconstructionLossConfig,
+    embed_face,
+    reconstruction_metrics,
+    smile_metrics,
+)
 
 PIXELS_ONLY = ReconstructionLossConfig(coarse=0, edges=0, features=0, identity=0)
 
@@ -48,18 +55,38 @@ def test_features_take_the_place_of_edges():
     )
 
 
-def test_identity_is_what_the_embedder_says_and_can_be_left_out():
+def test_every_embedder_counts_by_its_weight():
     target, img = torch.rand(2, 1, 3, 32, 32) * 2 - 1
+    nothing = ReconstructionLossConfig(pixels=0, coarse=0, edges=0)
+    embedders = [(lambda x: x.mean(dim=(2, 3)), 3), (lambda x: x[:, :, 0, 0], 0.5)]
+    loss = ReconstructionLoss(target, embedders=embedders, config=nothing)
+    expected = sum(weight * (embed(img) - embed(target)).square().sum() for embed, weight in embedders)
+    assert torch.allclose(loss(img), expected)
+    assert loss(target) == 0
 
-    def embedder(x):
-        return x.mean(dim=(2, 3))
 
-    likeness = ReconstructionLoss(
-        target, embedder=embedder, config=ReconstructionLossConfig(pixels=0, coarse=0, edges=0, identity=3)
-    )
-    expected = 3 * (embedder(img) - embedder(target)).square().sum()
-    assert torch.allclose(likeness(img), expected)
-    assert likeness(img, identity=False) == 0
+def test_features_may_be_of_a_part_of_the_picture():
+    torch.manual_seed(0)
+    extractor = EfficientNetLite0()
+    target, img = torch.rand(2, 1, 3, 64, 64) * 2 - 1
+    only = ReconstructionLossConfig(pixels=0, coarse=0)
+    loss = ReconstructionLoss(target, extractor=extractor, config=only, features_box=(0.25, 0, 0.75, 0.5))
+    outside = target.clone()
+    outside[..., 40:, :] = img[..., 40:, :]
+    assert loss(outside) == 0
+    a, b = (extractor.features(x[:, :, :32, 16:48]) for x in (img, target))
+    assert torch.allclose(loss(img), 0.5 * feature_distance(a, b).mean())
+
+
+def test_faces_are_embedded_with_gradients():
+    img = torch.rand(2, 3, 64, 64).requires_grad_()
+    embedded = embed_face(img)
+    assert embedded.shape[0] == 2
+    embedded.square().sum().backward()
+    assert img.grad.abs().sum() > 0
+    smiles = smile_metrics(img.detach()[:1], torch.zeros(1, 1, 32, 32))
+    assert smiles["latent_smile"] == pytest.approx(score_faces(img.detach()[:1], "smile").item(), abs=1e-5)
+    assert 0 <= smiles["photo_smile"] <= 1
 
 
 def test_figures():

@@ -4,7 +4,10 @@ import pytest
 import torch
 
 from ganvas.errors import BadConfig, BadImage, BadLatent, Stopped
-from ganvas.inversion.optimise import EFFORT_STAGES, InversionStage, invert
+from ganvas.inversion.encoder import find_encoder, fit_encoder, keep_encoder
+from ganvas.inversion.latent_space import latent_space
+from ganvas.inversion.loss import ReconstructionLossConfig
+from ganvas.inversion.optimise import EFFORT_STAGES, InversionStage, group_of_rows, invert
 from ganvas.inversion.pivotal import with_delta
 from ganvas.inversion.result import Inversion
 from ganvas.ops.psnr_ssim import psnr_rgb
@@ -14,10 +17,12 @@ from tests import contracts
 from tests.inversion.generators import every_family, picture_of, tiny
 
 W = InversionStage(kind="w", px=16, steps=60, lr=0.15)
+GROUPS = InversionStage(kind="groups", px=16, steps=40, lr=0.1)
 W_PLUS = InversionStage(kind="w+", px=16, steps=30, lr=0.05)
+STARTS_23 = [0, 4, 7, 10, 13, 16]  # of `faces`
 TUNE = InversionStage(kind="tune", px=32, steps=40, lr=0.02, every=10, precision="exact")
 SHORT = (
-    InversionStage(kind="w", px=16, steps=6, lr=0.1),
+    InversionStage(kind="groups", px=16, steps=6, lr=0.1),
     InversionStage(kind="tune", px=16, steps=6, lr=0.01, precision="exact"),
 )
 
@@ -33,12 +38,68 @@ def odd_picture(G):
 def test_each_stage_comes_nearer(family):
     G = tiny(family)
     img = odd_picture(G)
-    psnr = [invert(img, G, stages=stages).figures["psnr_db"] for stages in ((W,), (W, W_PLUS), (W, W_PLUS, TUNE))]
+    pictures_only = ReconstructionLossConfig(face=0)
+    psnr = [
+        invert(img, G, stages=stages, loss_config=pictures_only).figures["psnr_db"]
+        for stages in ((W,), (W, W_PLUS), (W, W_PLUS, TUNE))
+    ]
     with torch.no_grad():
         mean = psnr_rgb(G.synthesis(G.mapping(torch.zeros(1, G.z_dim) + 1e-3)).clamp(-1, 1), img)
     assert psnr[0] > mean.item()
     assert psnr[1] >= psnr[0] - 0.1  # of untrained generators, where more freedom gains little: rounding decides
     assert psnr[2] > psnr[1] + 0.2
+
+
+@every_family
+def test_rows_of_a_group_stay_one(family):
+    G = tiny(family)
+    found = invert(odd_picture(G), G, stages=(GROUPS,))
+    group = group_of_rows(G.num_ws)
+    for one in group.unique():
+        rows = found.ws[:, group == one]
+        assert torch.equal(rows, rows[:, :1].expand_as(rows))
+    if G.num_ws > 1:
+        assert not torch.equal(found.ws[:, 0], found.ws[:, -1])
+    means = invert(odd_picture(G), G, stages=(replace(W, steps=40, lr=0.1),))
+    assert found.figures["psnr_db"] > means.figures["psnr_db"] - 1
+
+
+@pytest.mark.parametrize(
+    ("num_ws", "starts"), [(1, [0]), (2, [0, 1]), (8, [0, 1, 2, 3, 5, 6]), (18, [0, 3, 5, 8, 10, 13]), (23, STARTS_23)]
+)
+def test_groups_are_shares_of_the_rows(num_ws, starts):
+    group = group_of_rows(num_ws).tolist()
+    assert [row for row in range(num_ws) if row == 0 or group[row] != group[row - 1]] == starts
+
+
+def test_the_encoder_of_a_generator_is_where_its_search_starts(monkeypatch, tmp_path):
+    monkeypatch.setenv("GANVAS_HOME", str(tmp_path))
+    G = tiny("stylegan2")
+    img, one_step = odd_picture(G), (replace(GROUPS, steps=1, lr=1e-9, px=32, precision="exact"),)
+    shown = []
+    without = invert(img, G, stages=one_step)
+    encoder = fit_encoder(G, samples=400)
+    keep_encoder(encoder)
+    found = invert(img, G, stages=one_step, on_step=lambda step, total, picture: shown.append(picture))
+    space = latent_space(G)
+    start = space.to_ws(find_encoder(G).find_start(img, G, space))
+    assert torch.allclose(found.ws, start, atol=1e-4)
+    assert found.figures["psnr_db"] > without.figures["psnr_db"]
+    with torch.no_grad():
+        assert torch.allclose(shown[0], G.synthesis(start), atol=1e-3), "the first preview is the guess"
+
+
+def test_figures_say_what_the_latent_is_before_the_tuning():
+    G = tiny("mobilestylegan")
+    img = odd_picture(G)
+    found = invert(img, G, stages=SHORT)
+    with torch.no_grad():
+        untuned = G.synthesis(found.ws).clamp(-1, 1)
+    assert found.figures["latent_psnr_db"] == pytest.approx(psnr_rgb(untuned, img).item(), abs=1e-3)
+    assert found.figures["latent_psnr_db"] < found.figures["psnr_db"]
+    assert {"photo_smile", "latent_smile", "latent_ssim"} <= found.figures.keys()
+    plain = tiny("stylegan2")
+    assert "photo_smile" not in invert(odd_picture(plain), plain, stages=SHORT).figures
 
 
 def test_a_picture_of_the_generator_itself_is_found():
@@ -199,7 +260,11 @@ def test_every_family_is_searched_and_tuned(case):
     told = []
     stages = (replace(W, steps=25), replace(TUNE, steps=15))
     found = invert(
-        img, G, stages=stages, on_step=lambda step, total, y: told.append((y - downscale(img, y.shape[3])).std())
+        img,
+        G,
+        stages=stages,
+        loss_config=ReconstructionLossConfig(face=0),  # an untrained generator paints none
+        on_step=lambda step, total, y: told.append((y - downscale(img, y.shape[3])).std()),
     )
     assert found.finished
     assert found.delta, "something was tuned"
