@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -11,8 +12,10 @@ import typer
 
 import ganvas
 from ganvas.cli.main import app
+from ganvas.session.session import Session
 
 ROOT = Path(__file__).parents[1]
+SESSION_NAMES = {*dir(Session), *re.findall(r"self\.(\w+)", inspect.getsource(Session.__init__))}
 PAGES = sorted([ROOT / "README.md", ROOT / "README.ko.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
 
 
@@ -72,6 +75,8 @@ def test_every_snippet_names_what_is_there(block):
                 assert hasattr(module, alias.name) or importlib.import_module(f"{node.module}.{alias.name}")
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ganvas":
             assert hasattr(ganvas, node.attr) or importlib.import_module(f"ganvas.{node.attr}"), node.attr
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "session":
+            assert node.attr in SESSION_NAMES, f"a session has no {node.attr}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -17,7 +17,7 @@ from ganvas.cli.steps import list_steps, parse_step
 if TYPE_CHECKING:
     from ganvas.session.session import Session
 
-PROFILE = 0.9  # Face.sideways from which on the model knows little
+PROFILE = 0.5  # Face.sideways from which on edits bend the jaw
 SMALL_PX = 60
 EffortOption = Annotated[
     str,
@@ -32,7 +32,10 @@ def edit(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the edited photo goes.")],
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="smile=1.5, age=-1, smile=auto (until it smiles) or smile=-auto; may be repeated."),
+        typer.Option(
+            "--set",
+            help="smile=1.5, age=-1, smile=auto (until it smiles), smile=-auto or age=40y (years); may be repeated.",
+        ),
     ] = None,
     drags: Annotated[
         list[str] | None,
@@ -109,15 +112,17 @@ def edit(
         with ProgressBar(f"taking {part} from {reference}") as progress:
             session.mix(reference, part=part, strength=strength, on_step=progress.step)
     for direction, amount in slider_changes:
-        set_to = session.set(direction, amount, keep=keep_names)
-        if isinstance(amount, str):
-            typer.echo(f"{direction}: {set_to:+.2f}")
+        session.set(direction, amount, keep=keep_names)
+        if isinstance(amount, str) and session.last_auto is not None:
+            typer.echo(session.last_auto.words())
     if drag_pairs:
         drag_points(session, drag_pairs)
     for style, strength in style_strengths:
         session.stylise(style, strength)
     for step in steps:
         session.put(step)
+    if session.is_in_fog():
+        typer.echo("note: these amounts leave the faces that the model knows; smaller ones look better", err=True)
     result = session.render() if paste_back else session.render_crop()
     write_image(result, output)
     typer.echo(f"saved: {output}")
@@ -139,14 +144,16 @@ def drag_points(session: Session, drag_pairs: list[tuple[list[float], list[float
 
 
 def parse_change(text: str) -> tuple[str, float | str]:
-    """`smile=1.5` → ("smile", 1.5); `smile=auto` → ("smile", "auto").
+    """`smile=1.5` → ("smile", 1.5); `smile=auto` → ("smile", "auto"); `age=40y` → ("age", "40y").
 
     Raises:
         typer.BadParameter: anything else; exit status 2.
     """
-    match = re.fullmatch(r"([\w-]+)=(?:([+-]?auto)|([+-]?\d+(?:\.\d*)?|[+-]?\.\d+))", text.strip())
+    match = re.fullmatch(r"([\w-]+)=(?:([+-]?auto|\d{1,3}(?:\.\d+)?y)|([+-]?\d+(?:\.\d*)?|[+-]?\.\d+))", text.strip())
     if not match:
-        raise typer.BadParameter(f"a change is written as smile=1.5, smile=auto or smile=-auto; cannot read {text!r}")
+        raise typer.BadParameter(
+            f"a change is written as smile=1.5, smile=auto, smile=-auto or age=40y; cannot read {text!r}"
+        )
     return match[1], match[2] or float(match[3])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,19 +16,63 @@ from ganvas.features.face_networks import score_faces
 from ganvas.session.renderer import Renderer
 
 AUTO_STEPS, BISECTION_STEPS = 7, 3  # of the search for an amount
+ROUNDING = 0.01  # of a score, where the amount is rounded
 
 
 @dataclass(frozen=True)
 class AutoTarget:
-    """What `amount="auto"` aims at: a score of the pasted-back picture to reach, upward or downward."""
+    """What `amount="auto"` aims at: a change of a probability, as large as it is in real photos of one person.
+
+    A fixed goal pulls some people to the end of the slider and others not at all: of 24 people, only 7 score beyond .98
+    when they really smile. What the same people gain from a neutral to a smiling photo has a median of 9 logits, and
+    the smaller half gains 3.5 to 9; `gain` lies between, and `up` and `down` keep the goal where it can be told.
+    """
 
     attribute: str
-    high: float
-    low: float
+    gain: float  # logits
+    up: tuple[float, float]  # least and greatest probability that is aimed at
+    down: tuple[float, float]
+
+    def goal(self, before: float, *, upward: bool) -> float:
+        """The probability to reach from one that was measured."""
+        low, high = self.up if upward else self.down
+        p = min(max(before, 1e-4), 1 - 1e-4)
+        logit = math.log(p / (1 - p)) + (self.gain if upward else -self.gain)
+        return min(max(1 / (1 + math.exp(-logit)), low), high)
 
 
-# Goals of the small scorer that put the network which taught it beyond .8 and below .2 (docs/editing.md has how often).
-AUTO_TARGETS = {"smile": AutoTarget("smile", high=0.98, low=0.01)}
+AUTO_TARGETS = {"smile": AutoTarget("smile", gain=7, up=(0.2, 0.85), down=(0.01, 0.1))}
+YEARS_PATTERN = re.compile(r"(\d{1,3}(?:\.\d+)?) ?(?:y|years?)")
+CLOSE_ENOUGH_YEARS = 0.5
+
+
+@dataclass(frozen=True)
+class AutoAmount:
+    """What a search for an amount found.
+
+    `before`, `after` and `goal` are scores of the pasted-back picture; `reached` says whether the goal was, and `fog`
+    whether the search ended because a larger amount would leave the pictures that the generator knows.
+    """
+
+    direction: str
+    amount: float
+    before: float
+    after: float
+    goal: float
+    reached: bool
+    fog: bool = False
+
+    def words(self) -> str:
+        """One line for people."""
+        line = (
+            f"{self.direction}: {self.amount:+.2f} (score {self.before:.2g} → {self.after:.2g}, goal {self.goal:.2g})"
+        )
+        if self.amount == 0 and self.reached:
+            return f"{line}: nothing changed, the photo is there already"
+        if self.reached:
+            return line
+        why = "a larger amount would dissolve the face" if self.fog else "the slider ends there"
+        return f"{line}: the goal was not reached; {why}"
 
 
 @torch.no_grad()
@@ -34,12 +80,12 @@ def find_amount(
     renderer: Renderer,
     recipe: Recipe,
     name: str,
+    wanted: str,
     *,
-    upward: bool,
     aligned: bool,
     keep: tuple[str, ...] = (),
     region: Region | None = None,
-) -> float:
+) -> AutoAmount:
     """The amount at which a slider's effect is there, by its scorer.
 
     Measured is the pasted-back preview: pasting back weakens mild edits, so it must be in the measurement.
@@ -48,26 +94,54 @@ def find_amount(
         renderer: of the photo.
         recipe: what was done to it before.
         name: of the direction.
-        upward: more of the attribute, or less.
+        wanted: "auto" or "-auto" (as much as real photos of one person differ), or an age such as "40y".
         aligned: does the crop show a face as the scorers know it?
         keep, region: see `Session.set`.
 
     Raises:
-        BadConfig: an unknown direction, or one without a scorer.
+        BadConfig: an unknown direction, one without a scorer, or another word.
     """
     direction = renderer.direction(name)
-    if name not in AUTO_TARGETS or not aligned:
-        known = ", ".join(AUTO_TARGETS) if aligned else "none for this generator"
-        raise BadConfig(f"direction {name!r} has no scorer for 'auto'; directions that have one: {known}")
-    target = AUTO_TARGETS[name]
+    years = YEARS_PATTERN.fullmatch(wanted)
+    if years is None and wanted not in ("auto", "+auto", "-auto"):
+        raise BadConfig(f"an amount is a number, 'auto', '-auto' or, for age, years such as '40y'; got {wanted!r}")
+    known = (["age"] if years else list(AUTO_TARGETS)) if aligned else []
+    if name not in known:
+        raise BadConfig(
+            f"direction {name!r} has no scorer for {wanted!r}; directions that have one: "
+            f"{', '.join(known) or 'none for this generator'}"
+        )
+    attribute = "age" if years else AUTO_TARGETS[name].attribute
+
+    def recipe_at(amount: float) -> Recipe:
+        return recipe.with_move(name, amount, keep=keep, region=region)
+
+    def score(amount: float) -> float:
+        return score_faces(renderer.preview(recipe_at(amount)), attribute).item()
+
+    before = score(0.0)
+    upward = float(years[1]) > before if years else wanted != "-auto"
+    goal = float(years[1]) if years else AUTO_TARGETS[name].goal(before, upward=upward)
+    sign, tolerance = (1 if upward else -1), CLOSE_ENOUGH_YEARS if years else 0.0
+    limit, fog = _limit_before_fog(renderer, recipe_at, direction.high if upward else direction.low)
+    scores = {0.0: before}
 
     def effect(amount: float) -> float:
-        img = renderer.preview(recipe.with_move(name, amount, keep=keep, region=region))
-        score = score_faces(img, target.attribute).item()
-        return score if upward else 1 - score
+        scores[amount] = score(amount) if amount not in scores else scores[amount]
+        return sign * scores[amount]
 
-    goal = target.high if upward else 1 - target.low
-    return find_smallest_amount(effect, goal, direction.high if upward else direction.low)
+    amount = find_smallest_amount(effect, sign * goal - tolerance, limit)
+    after = sign * effect(amount)
+    reached = sign * after >= sign * goal - tolerance - ROUNDING
+    return AutoAmount(name, amount, before, after, goal, reached, fog and not reached)
+
+
+def _limit_before_fog(renderer: Renderer, recipe_at: Callable[[float], Recipe], limit: float) -> tuple[float, bool]:
+    """The slider's end, or the last of AUTO_STEPS even steps before the fog, and whether there is any."""
+    for step in range(AUTO_STEPS, 0, -1):
+        if not renderer.is_in_fog(recipe_at(limit * step / AUTO_STEPS)):
+            return limit * step / AUTO_STEPS, step < AUTO_STEPS
+    return limit / AUTO_STEPS, True
 
 
 def find_smallest_amount(effect: Callable[[float], float], goal: float, limit: float) -> float:

@@ -173,6 +173,11 @@ class Renderer:
         """With how much of its tuning the generator paints a recipe: what the guard finds that the edit bears."""
         return self._min_share(self._parts(recipe))
 
+    @torch.no_grad()
+    def is_in_fog(self, recipe: Recipe) -> bool:
+        """Do the steps of a recipe leave the pictures that the generator knows? See `TunedGenerator.is_in_fog`."""
+        return any(self.tuned.is_in_fog(part.edited) for part in self._parts(recipe))
+
     def result_size(self, recipe: Recipe) -> tuple[int, int]:
         """(width, height) of what `render` gives."""
         return size_after(self.photo.size, post_steps_of(recipe))

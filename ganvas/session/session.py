@@ -29,7 +29,7 @@ from ganvas.features.faces import Face
 from ganvas.images.photo import Photo
 from ganvas.inversion.alignment import find_reference
 from ganvas.inversion.optimise import OnInversionStep
-from ganvas.session.auto_amount import find_amount
+from ganvas.session.auto_amount import AutoAmount, find_amount
 from ganvas.session.dragging import drag_photo
 from ganvas.session.finishing import OnFinishStep
 from ganvas.session.history import EditHistory
@@ -54,6 +54,7 @@ class Session(EditHistory):
         super().__init__(renderer, recipe)
         self.photo, self.generator, self.crop = renderer.photo, renderer.generator, renderer.crop
         self.inversion, self.aligned, self.face = renderer.inversion, aligned, face
+        self.last_auto: AutoAmount | None = None  # what the last search for an amount found
         self.region: Region | None = None  # where the steps to come apply; see set_region
 
     @property
@@ -102,7 +103,8 @@ class Session(EditHistory):
         Args:
             direction: one of `directions`.
             amount: in standard deviations of the attribute; "auto" = just as far as it takes until the effect is there
-                in the finished photo, "-auto" = the same the other way. Only for directions with a scorer.
+                in the finished photo, "-auto" = the same the other way; for age also years, "40y". Only for directions
+                with a scorer; `last_auto` then tells the scores, and whether the goal was reached.
             keep: directions whose attributes shall stay where they are.
 
         Where a region is set, this is the slider of that region: it changes nothing outside.
@@ -115,17 +117,16 @@ class Session(EditHistory):
         """
         self.renderer.direction(direction)  # an unknown one says so first
         if isinstance(amount, str):
-            if amount not in ("auto", "+auto", "-auto"):
-                raise BadConfig(f"an amount is a number, 'auto' or '-auto', got {amount!r}")
-            amount = find_amount(
+            self.last_auto = find_amount(
                 self.renderer,
                 self.recipe,
                 direction,
-                upward=amount != "-auto",
+                amount,
                 aligned=self.aligned,
                 keep=tuple(keep),
                 region=self.region,
             )
+            amount = self.last_auto.amount
         self._apply(self.recipe.with_move(direction, amount, keep=tuple(keep), region=self.region))
         return amount
 
@@ -315,6 +316,10 @@ class Session(EditHistory):
     def share_of(self, recipe: Recipe) -> float:
         """With how much of its tuning the generator paints a recipe: what the guard finds that the edit bears."""
         return self.renderer.share_of(recipe)
+
+    def is_in_fog(self) -> bool:
+        """Do the steps so far leave the pictures that the generator knows? Smaller amounts look better then."""
+        return self.renderer.is_in_fog(self.recipe)
 
     @property
     def first_share(self) -> float:

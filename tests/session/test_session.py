@@ -1,6 +1,8 @@
 """A photo on the bench, with a tiny generator made on the spot; its directions lie in the user's own folder."""
 
+import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ from ganvas.images.crop import Crop
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.inversion.result import Inversion
-from ganvas.session.auto_amount import AUTO_TARGETS, find_smallest_amount
+from ganvas.session.auto_amount import AUTO_TARGETS, find_amount, find_smallest_amount
 from ganvas.session.open import open_session
 from ganvas.session.tuned_generator import MAX_CACHED_IMAGES, TunedGenerator
 from ganvas.weights.catalogue import store
@@ -171,7 +173,7 @@ def test_a_step_that_does_not_fit_is_refused_at_once(session):
         session.set("smiel", 1)
     with pytest.raises(BadLatent, match="no layer 99"):
         session.do(Move(direction="smile", layers=(99,)))
-    with pytest.raises(BadConfig, match="'auto' or '-auto'"):
+    with pytest.raises(BadConfig, match="'auto', '-auto'"):
         session.set("smile", "more")
     assert session.recipe.steps == ()
 
@@ -451,3 +453,69 @@ def test_a_preview_with_the_share_that_the_guard_would_find_is_the_same(session)
     assert torch.equal(session.preview(resolution=32, recipe=recipe, share=share), full)
     assert not torch.equal(session.preview(resolution=32, recipe=recipe, share=0.25), full)
     assert session.recipe.steps == ()
+
+
+def test_fog_is_where_the_tuning_has_nothing_left_to_do(session):
+    tuned = TunedGenerator(session.generator, replace(session.inversion, delta={"x": torch.ones(1)}), object())
+    original = session.inversion.ws
+    for strain, fog in ((0.5, True), (0.84, True), (0.86, False), (1.5, False), (9.0, False)):
+        tuned._strain = lambda edited, share, s=strain: 1.0 if torch.equal(edited.ws, original) else s
+        assert tuned.is_in_fog(EditedLatents(original + 1)) == fog
+    assert not tuned.is_in_fog(EditedLatents(original))
+    assert not session.is_in_fog()  # no extractor, no guard
+
+
+class Scored:
+    """A renderer whose picture of amount a scores `effect(a)`; beyond `whole` it is in fog."""
+
+    def __init__(self, effect, whole=9.0, low=-2.0, high=2.0):
+        self.effect, self.whole = effect, whole
+        self.limits = SimpleNamespace(low=low, high=high)
+
+    def direction(self, name):
+        return self.limits
+
+    def preview(self, recipe):
+        return torch.tensor(self.effect(recipe.amount("smile") or recipe.amount("age")))
+
+    def is_in_fog(self, recipe):
+        return abs(recipe.amount("smile") or recipe.amount("age")) > self.whole
+
+
+@pytest.fixture
+def plain_scores(monkeypatch):
+    monkeypatch.setattr("ganvas.session.auto_amount.score_faces", lambda img, attribute: img)
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def test_auto_adds_what_real_smiles_add_and_says_what_came_of_it(plain_scores):
+    recipe = Recipe(model="m", fingerprint="0" * 64)
+
+    def find(effect, wanted="auto", name="smile", **how):
+        return find_amount(Scored(effect, **how), recipe, name, wanted, aligned=True)
+
+    shy = find(lambda a: sigmoid(6 * a - 7))  # logit -7 → 0, at 7 / 6
+    assert shy.goal == pytest.approx(0.5, abs=0.01) and shy.reached and shy.amount == pytest.approx(7 / 6, abs=0.05)
+    bright = find(lambda a: sigmoid(6 * a - 1))
+    assert bright.goal == 0.85 and bright.reached  # never to the end of the scale
+    assert "goal 0.85" in bright.words() and "not reached" not in bright.words()
+    smiling = find(lambda a: 0.97)
+    assert smiling.amount == 0 and smiling.reached and "there already" in smiling.words()
+    stiff = find(lambda a: 0.01 + 0.01 * a)
+    assert not stiff.reached and not stiff.fog and "the slider ends there" in stiff.words()
+    veiled = find(lambda a: sigmoid(6 * a - 7), whole=0.6)
+    assert not veiled.reached and veiled.fog and 0 < veiled.amount <= 0.6 and "dissolve" in veiled.words()
+    serious = find(lambda a: sigmoid(5 * a + 3), "-auto")
+    assert serious.amount < 0 and serious.reached and serious.after <= serious.goal + 0.01
+
+
+@pytest.mark.parametrize(("wanted", "amount"), [("60y", 1.0), ("25 years", -0.75), ("40y", 0.0)])
+def test_an_age_in_years_is_found_in_either_direction(plain_scores, wanted, amount):
+    recipe = Recipe(model="m", fingerprint="0" * 64)
+    found = find_amount(Scored(lambda a: 40.0 + 20 * a), recipe, "age", wanted, aligned=True)
+    assert found.reached and found.amount == pytest.approx(amount, abs=0.05)
+    with pytest.raises(BadConfig, match="no scorer for '30y'"):
+        find_amount(Scored(lambda a: 0.5), recipe, "smile", "30y", aligned=True)

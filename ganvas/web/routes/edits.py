@@ -32,7 +32,7 @@ FORMATS = {"png": ("PNG", "image/png"), "jpeg": ("JPEG", "image/jpeg"), "webp": 
 
 
 class SliderRequest(RequestBody):
-    """A slider at an amount; "auto" and "-auto" find one."""
+    """A slider at an amount; "auto", "-auto" and, for age, years ("40y") find one."""
 
     direction: str
     amount: float | str
@@ -63,7 +63,8 @@ async def set_slider(body: SliderRequest, open_photo: OpenPhotoDep, studio: Stud
             job.message = f"looking for the amount of {body.direction}"
             amount = session.set(body.direction, body.amount, keep=body.keep)
             mark_changed(open_photo)
-            return {"direction": body.direction, "amount": amount}
+            assert session.last_auto is not None
+            return {"direction": body.direction, "amount": amount, "reached": session.last_auto.reached}
 
         return start_photo_job(studio, open_photo, "auto", work)
     return await apply_change(studio, open_photo, lambda: session.set(body.direction, body.amount, keep=body.keep))

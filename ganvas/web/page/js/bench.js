@@ -232,8 +232,7 @@ const keepFor = (direction) => [...state.keep].filter((name) => name !== directi
 export async function setAmount(direction, amount) {
   slide.next = null;
   const answer = await post(here("/set"), { direction, amount, keep: keepFor(direction) });
-  if (answer.kind) await work(answer);
-  else take(answer);
+  return answer.kind ? work(answer) : take(answer);
 }
 
 // Steps, history, region.

@@ -4,7 +4,7 @@ import { previewAmount, setAmount } from "../bench.js";
 import { el, fill, freshId, icon } from "../dom.js";
 import { known, t } from "../i18n/index.js";
 import { state, update, watch } from "../state.js";
-import { complain, telling } from "../toast.js";
+import { complain, telling, toast } from "../toast.js";
 import { fidelityCard } from "./fidelity.js";
 
 const GROUPS = ["expression", "age", "pose", "hair", "skin", "accessories", "style", "other"];
@@ -75,6 +75,12 @@ async function resetEach() {
   for (const { name, amount } of state.session.directions) if (amount) await setAmount(name, 0);
 }
 
+/** What a search for an amount came to, where that is not plain to see. */
+function tellAuto(name, { reached, amount }) {
+  if (!reached) complain({ kind: "auto", message: t("adjust.auto.missed", { name }), hint: t("adjust.auto.missed.hint") });
+  else if (amount === 0) toast(t("adjust.auto.there", { name }));
+}
+
 /** One direction: name, slider, figure, keep, and auto where the server offers it. */
 class Row {
   constructor({ name, low, high, auto }) {
@@ -93,7 +99,7 @@ class Row {
 
   automatic() {
     const name = directionName(this.name);
-    const go = (amount) => telling(() => setAmount(this.name, amount));
+    const go = (amount) => telling(async () => tellAuto(name, await setAmount(this.name, amount)));
     return [
       el("button", { type: "button", class: "small pill", onclick: go("-auto"), title: t("adjust.auto.less", { name }), "aria-label": t("adjust.auto.less", { name }) }, t("adjust.auto.short"), " −"),
       el("button", { type: "button", class: "small pill", onclick: go("auto"), title: t("adjust.auto", { name }), "aria-label": t("adjust.auto", { name }) }, t("adjust.auto.short"), " +"),
