@@ -20,10 +20,10 @@ from ganvas.ops.psnr_ssim import psnr_rgb, ssim_rgb
 from ganvas.ops.resample import downscale
 
 Embedder = Callable[[Tensor], Tensor]
-Box = tuple[float, float, float, float]  # left, top, right, bottom, as shares of the side
+RelativeBox = tuple[float, float, float, float]  # left, top, right, bottom, as shares of the side
 REPORT_PX = 256  # figures are of pictures of this size
 MIN_FEATURES_PX = 32  # below, features say little
-FACE_BOX: Box = (3 / 16, 4 / 16, 13 / 16, 14 / 16)  # brows to chin, ear to ear, as FFHQ frames faces
+FACE_BOX: RelativeBox = (3 / 16, 4 / 16, 13 / 16, 14 / 16)  # brows to chin, ear to ear, as FFHQ frames faces
 
 # What the face scorer's outputs count beside each other: log probabilities of expressions, age in 20 years, gender
 # logit, and the direction of the last layer.
@@ -58,7 +58,7 @@ class ReconstructionLoss:
         extractor: EfficientNetLite0 | None = None,
         embedders: Sequence[tuple[Embedder, float]] = (),
         config: ReconstructionLossConfig | None = None,
-        features_box: Box | None = None,
+        features_box: RelativeBox | None = None,
     ):
         """
         Args:
@@ -160,7 +160,7 @@ def smile_metrics(img: Tensor, target: Tensor) -> dict[str, float]:
     return {"photo_smile": photo, "latent_smile": latent}
 
 
-def cut_box(img: Tensor, box: Box) -> Tensor:
+def cut_box(img: Tensor, box: RelativeBox) -> Tensor:
     """A part of pictures [N, C, S, S]."""
     left, top, right, bottom = (round(share * img.shape[3]) for share in box)
     return img[:, :, top:bottom, left:right]
