@@ -20,35 +20,40 @@ if TYPE_CHECKING:
 
 
 def batch(
-    in_dir: Annotated[Path, typer.Argument(help="A folder of photos.")],
-    out_dir: Annotated[Path, typer.Argument(help="Where the results go, under the same names.")],
-    recipe: Annotated[Path, typer.Option(help="What to do: JSON, or a picture that ganvas saved.")],
+    in_dir: Annotated[Path, typer.Argument(help="Folder of photos.")],
+    out_dir: Annotated[Path, typer.Argument(help="Output folder; results keep their names.")],
+    recipe: Annotated[Path, typer.Option(help="Recipe to apply: JSON, or an image saved by ganvas.")],
     engine: Annotated[
         str,
         typer.Option(
-            callback=one_of("local", "ray"), help="local = one photo after the other, ray = on all its nodes."
+            callback=one_of("local", "ray"),
+            help="local = one photo at a time, ray = in parallel on the nodes of a Ray cluster.",
         ),
     ] = "local",
-    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results that are there.")] = False,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Skip photos whose result exists.")] = False,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Where the recipe's generator is; else by the recipe's name.")
+        str | None, typer.Option("--model", "-m", help="Path of the recipe's generator (default: by its name).")
     ] = None,
     effort: Annotated[
         str | None,
         typer.Option(
-            callback=one_of("fast", "standard", "best"), help="fast, standard or best; else as in the recipe."
+            callback=one_of("fast", "standard", "best"), help="fast, standard or best (default: as in the recipe)."
         ),
     ] = None,
-    face: Annotated[int | None, typer.Option(min=1, help="Which face of each photo; else as in the recipe.")] = None,
-    suffix: Annotated[str, typer.Option(help="Added to the names of results.")] = "",
+    face: Annotated[
+        int | None, typer.Option(min=1, help="Which face of each photo (default: as in the recipe).")
+    ] = None,
+    suffix: Annotated[str, typer.Option(help="Suffix added to the names of results.")] = "",
     ext: Annotated[
         str,
-        typer.Option(callback=one_of("auto", "png", "jpg", "webp", "tif"), help="auto = as the photo is, png, jpg, …"),
+        typer.Option(
+            callback=one_of("auto", "png", "jpg", "webp", "tif"), help="auto = same format as the photo, png, jpg, …"
+        ),
     ] = "auto",
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders in the folder, too.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Photos at once, with --engine ray.")] = 2,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Include subfolders.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Photos processed in parallel, with --engine ray.")] = 2,
 ) -> None:
-    """Do the same to many photos. One that cannot be done is named at the end, and stops nothing.
+    """Apply a recipe to a folder of photos. Failed files are skipped and listed at the end.
 
     Example: [bold]ganvas batch photos smiling --recipe smile.json --skip-existing[/bold]
     """

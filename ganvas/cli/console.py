@@ -16,7 +16,7 @@ def print_error(error: BaseException) -> None:
 
 
 def track(items: Iterable[_T], *, what: str, total: int | None = None) -> Iterator[_T]:
-    """Yield the items while showing how far they are and how long is left."""
+    """Yield the items while showing progress and remaining time."""
     from rich.console import Console
     from rich.progress import track as rich_track
 

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from ganvas.features.faces import Face
     from ganvas.images.crop import Crop
 
-dataset = typer.Typer(name="dataset", help="Make a training set of your pictures, or check them.", no_args_is_help=True)
+dataset = typer.Typer(
+    name="dataset", help="Build a training dataset from your images, or check them.", no_args_is_help=True
+)
 
 _SHOWN = 20
 
 LabelsOption = Annotated[
     str | None,
     typer.Option(
-        help="none, folders (the sub-folders' names), FILE.csv or FILE.csv:COLUMN; default: what dataset.json says."
+        help="none, folders (names of the subfolders), FILE.csv or FILE.csv:COLUMN (default: as in dataset.json)."
     ),
 ]
 
@@ -35,15 +37,18 @@ LabelsOption = Annotated[
 def make(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder tree, a .zip or a video.")],
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="NAME.zip, or a new folder.")],
-    resolution: Annotated[int, typer.Option("--resolution", "-r", min=4, help="Pixels across of every picture.")],
+    resolution: Annotated[int, typer.Option("--resolution", "-r", min=4, help="Size of every image in pixels.")],
     crop: Annotated[
-        str, typer.Option(callback=one_of("center", "pad"), help="center: the middle square; pad: all of it, and bars.")
+        str,
+        typer.Option(
+            callback=one_of("center", "pad"), help="center: centre crop; pad: the whole image, padded to a square."
+        ),
     ] = "center",
     align: Annotated[
         str | None,
         typer.Option(
             callback=one_of("faces", "all-faces"),
-            help="faces: cut the largest face of each photo as FFHQ's are; all-faces: every face that is sure.",
+            help="faces: align the largest face of each photo as in FFHQ; all-faces: every confidently detected face.",
         ),
     ] = None,
     labels: LabelsOption = None,
@@ -51,18 +56,23 @@ def make(
         str,
         typer.Option(
             callback=one_of("near", "exact", "keep"),
-            help="Leave out what is there already: near: to the eye; exact: byte for byte; keep: nothing.",
+            help="Drop duplicates: near = visually similar, exact = identical files, keep = none.",
         ),
     ] = "near",
-    every: Annotated[float, typer.Option(min=0, help="Of a video: a frame every so many seconds; 0 = all.")] = 1.0,
-    background: Annotated[str, typer.Option(help="Behind transparency and beside padded photos.")] = "white",
-    grey: Annotated[bool, typer.Option("--grey", help="One channel instead of three.")] = False,
+    every: Annotated[
+        float, typer.Option(min=0, help="For videos: take one frame every N seconds; 0 = all frames.")
+    ] = 1.0,
+    background: Annotated[str, typer.Option(help="Background colour for transparency and padding.")] = "white",
+    grey: Annotated[bool, typer.Option("--grey", help="Convert to one channel.")] = False,
     smallest: Annotated[
-        int | None, typer.Option(min=1, help="Leave out what has fewer pixels across; default: half the resolution.")
+        int | None,
+        typer.Option(min=1, help="Skip images smaller than this many pixels (default: half the resolution)."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace DEST once the new set is whole.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace DEST when the new dataset is complete.")
+    ] = False,
 ) -> None:
-    """Make a training set of one size: cut, resized, without copies, labelled. NVIDIA's tools read it too.
+    """Build a dataset of one size: cropped, resized, deduplicated, labelled. Compatible with NVIDIA's tools.
 
     Example: [bold]ganvas dataset make ~/photos faces.zip --resolution 256 --align faces[/bold]
     """
@@ -91,18 +101,21 @@ def make(
 def check(
     path: Annotated[Path, typer.Argument(metavar="DIR", help="A folder tree or a .zip.")],
     resolution: Annotated[
-        int | None, typer.Option("--resolution", "-r", min=4, help="To be used at; default: what the pictures have.")
+        int | None,
+        typer.Option("--resolution", "-r", min=4, help="Training resolution (default: chosen from the images)."),
     ] = None,
     labels: LabelsOption = None,
-    full: Annotated[bool, typer.Option("--full", help=f"Name every file, not the first {_SHOWN} of a kind.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help=f"List every file, not the first {_SHOWN} of each kind.")
+    ] = False,
 ) -> None:
-    """Look through pictures: how many, what sizes, what is odd, by name, and what will be done. Changes nothing.
+    """Check images: counts, sizes, unusual files by name, and the planned preprocessing. Changes nothing.
 
     Example: [bold]ganvas dataset check ~/photos --resolution 128[/bold]
     """
     from ganvas.datasets.check import check_dataset
 
-    with ProgressBar(f"looking through {path}") as progress:
+    with ProgressBar(f"checking {path}") as progress:
         report = check_dataset(path, resolution=resolution, labels=labels, on_step=progress.step)
     _print_survey(report, most=None if full else _SHOWN)
     if not report.usable:
@@ -110,7 +123,7 @@ def check(
 
 
 def _aligner(*, every_face: bool) -> Aligner:
-    """Photo → the face models' squares."""
+    """Photo → aligned face crops."""
     import torch
 
     from ganvas.errors import NoFace
@@ -137,16 +150,16 @@ def _aligner(*, every_face: bool) -> Aligner:
 
 def _print_summary(summary: DatasetSummary) -> None:
     _print_list("left out", [f"{name}: {why}" for name, why in summary.skipped])
-    _print_list("copies, left out", [f"{name} ~ {first}" for name, first in summary.copies])
+    _print_list("duplicates, skipped", [f"{name} ~ {first}" for name, first in summary.copies])
     if summary.class_counts:
         typer.echo(f"classes: {_format_counts(summary.class_counts)}")
-    typer.echo(f"{summary.count:,} pictures of {summary.resolution} x {summary.resolution}: {summary.path}")
+    typer.echo(f"{summary.count:,} images of {summary.resolution} x {summary.resolution}: {summary.path}")
 
 
 def _print_survey(survey: DatasetReport, *, most: int | None) -> None:
     from ganvas.datasets.check import FINDINGS
 
-    typer.echo(f"{survey.path}: {survey.count:,} pictures, {survey.usable:,} usable at {survey.resolution} pixels")
+    typer.echo(f"{survey.path}: {survey.count:,} images, {survey.usable:,} usable at {survey.resolution} pixels")
     common = sorted(survey.sizes.items(), key=lambda pair: -pair[1])
     sizes = [f"{width} x {height}: {count:,}" for (width, height), count in common]
     if sizes:

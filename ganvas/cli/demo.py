@@ -32,11 +32,11 @@ EDITS: tuple[tuple[str, str, float], ...] = (
 
 
 def demo(
-    outdir: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("ganvas-demo"),
-    photo: Annotated[Path | None, typer.Option(help="A photo of your own instead of the sample.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="You have seen the licences; do not ask.")] = False,
+    outdir: Annotated[Path, typer.Option(help="Output folder.")] = Path("ganvas-demo"),
+    photo: Annotated[Path | None, typer.Option(help="Your own photo instead of the sample.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the licences without asking.")] = False,
 ) -> None:
-    """Put a photo in, make it smile, make it older, get the photo back, larger: with weights fetched once.
+    """Edit a sample photo: invert it, make it smile, make it older, paste it back, upscale. Downloads the weights once.
 
     Example: [bold]ganvas demo --outdir ganvas-demo[/bold]
     """
@@ -49,7 +49,7 @@ def demo(
     outdir.mkdir(parents=True, exist_ok=True)
     before = read_image(photo or SAMPLE_PHOTO)
     typer.echo(f"photo: {photo or 'Eileen Collins, NASA portrait (public domain)'}, {before.width} x {before.height}")
-    with ProgressBar("finding the face in the model") as progress:
+    with ProgressBar("inverting the face") as progress:
         session = open_session(before, on_step=progress.step)
     print_metrics(session)
     pictures = {"before": before}
@@ -65,14 +65,14 @@ def demo(
     with ProgressBar("upscaling the face") as progress:
         write_image(_upscale_face(smiling, session.crop, progress.step), outdir / "upscaled.png")
     typer.echo(f"pictures: {', '.join(sorted(file.name for file in outdir.glob('*.png')))} in {outdir}")
-    typer.echo("next, with a photo of yours:")
+    typer.echo("next, with your own photo:")
     typer.echo("  ganvas edit me.jpg -o me-smiling.png --set smile=1.5 --set age=-1")
     typer.echo("  ganvas edit other.jpg -o other-smiling.png --recipe me-smiling.png")
     typer.echo("  ganvas generate --seeds 0-7 --grid people.png")
 
 
 def _upscale_face(photo: Photo, crop: Crop, on_step: OnUpscaleStep) -> Photo:
-    """The face, four times larger, by the upscaler that comes with ganvas."""
+    """The face, four times larger, with the bundled upscaler."""
     from ganvas.images.photo import Photo
     from ganvas.upscaling.upscale import LIGHT_MODEL, upscale
 
@@ -92,7 +92,7 @@ def _sheet(pictures: dict[str, Photo], crop: Crop) -> Tensor:
 
 
 def _fit_square(img: Tensor) -> Tensor:
-    """The whole picture within a white square."""
+    """The whole image, padded to a white square."""
     import torch.nn.functional as F
 
     scale = _SHEET_PX / max(img.shape[2:])

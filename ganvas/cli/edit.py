@@ -21,15 +21,13 @@ PROFILE = 0.5  # Face.sideways from which on edits bend the jaw
 SMALL_PX = 60
 EffortOption = Annotated[
     str,
-    typer.Option(
-        callback=one_of("fast", "standard", "best"), help="fast, standard or best: how long to look for the face."
-    ),
+    typer.Option(callback=one_of("fast", "standard", "best"), help="Inversion effort: fast, standard or best."),
 ]
 
 
 def edit(
     photo: Annotated[Path, typer.Argument(help="The photo.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the edited photo goes.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output file.")],
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,19 +37,20 @@ def edit(
     ] = None,
     drags: Annotated[
         list[str] | None,
-        typer.Option("--drag", help="Pull a point of the photo: 120,80:135,80 (from x,y to x,y); may be repeated."),
+        typer.Option("--drag", help="Drag a point of the photo: 120,80:135,80 (from x,y to x,y); may be repeated."),
     ] = None,
     region: Annotated[
         list[str] | None,
-        typer.Option(help="Change only here: 120,80,40 (a circle: x,y,radius; may be repeated), or a picture as mask."),
+        typer.Option(help="Edit only this region: 120,80,40 (a circle: x,y,radius; may be repeated), or a mask image."),
     ] = None,
-    feather: Annotated[float | None, typer.Option(min=0, help="How soft the region's edge is, in pixels.")] = None,
+    feather: Annotated[float | None, typer.Option(min=0, help="Softness of the region's edge in pixels.")] = None,
     mixes: Annotated[
         list[str] | None,
         typer.Option("--mix", help="colour=you.jpg, shape=7 (a seed), all=you.npz:0.7 (strength); may be repeated."),
     ] = None,
     styles: Annotated[
-        list[str] | None, typer.Option("--style", help="ink or ink=0.7: a style of 'ganvas stylise'; may be repeated.")
+        list[str] | None,
+        typer.Option("--style", help="ink or ink=0.7: a style learnt by 'ganvas stylise'; may be repeated."),
     ] = None,
     step_texts: Annotated[
         list[str] | None,
@@ -61,24 +60,22 @@ def edit(
         str, typer.Option("--model", "-m", help="A catalogue name, or the path of any generator.")
     ] = "faces",
     effort: EffortOption = "standard",
-    keep: Annotated[str, typer.Option(help="Attributes that shall not move along, such as gender,age.")] = "",
-    recipe: Annotated[
-        Path | None, typer.Option(help="Apply this recipe: JSON, or a picture that ganvas saved.")
-    ] = None,
-    save_recipe: Annotated[Path | None, typer.Option(help="Write what was done as JSON.")] = None,
+    keep: Annotated[str, typer.Option(help="Attributes to keep unchanged, e.g. gender,age.")] = "",
+    recipe: Annotated[Path | None, typer.Option(help="Apply this recipe: JSON, or an image saved by ganvas.")] = None,
+    save_recipe: Annotated[Path | None, typer.Option(help="Save the recipe as JSON.")] = None,
     face: Annotated[int | None, typer.Option(min=1, help="Which face: 1 = the largest, 2 = the next, …")] = None,
     inversion: Annotated[
-        Path | None, typer.Option(help="Skip the search: a file that 'ganvas invert' wrote for this photo.")
+        Path | None, typer.Option(help="Use this inversion of the photo, written by 'ganvas invert'.")
     ] = None,
     paste_back: Annotated[
-        bool, typer.Option("--paste-back/--no-paste-back", help="The whole photo, or the face's square alone.")
+        bool, typer.Option("--paste-back/--no-paste-back", help="Output the whole photo, or only the face crop.")
     ] = True,
     show_steps: Annotated[
         bool,
         typer.Option("--steps", callback=list_steps, is_eager=True, help="List every step with its fields and stop."),
     ] = False,
 ) -> None:
-    """Edit a face (or whatever the model knows) in a photo; everything else stays as it was, bit for bit.
+    """Edit a face, or another subject the model was trained on, in a photo; all other pixels stay unchanged.
 
     Example: [bold]ganvas edit me.jpg -o me-smiling.png --set smile=1.5 --set age=-1[/bold]
     """
@@ -101,7 +98,7 @@ def edit(
     ensure_models((model, "mtcnn", "efficientnet-lite0"))
     configure_process()
     format_of(output)  # an unknown suffix is said before the work, not after
-    with ProgressBar("finding the face in the model") as progress:
+    with ProgressBar("inverting the face") as progress:
         session = open_session(photo, model=model, effort=effort, face=face, inversion=inversion, on_step=progress.step)
     print_metrics(session)
     if recipe is not None:
@@ -109,7 +106,7 @@ def edit(
     if region:
         session.set_region(region_from(region, session.photo), feather_px=feather)
     for part, reference, strength in mixtures:
-        with ProgressBar(f"taking {part} from {reference}") as progress:
+        with ProgressBar(f"mixing {part} from {reference}") as progress:
             session.mix(reference, part=part, strength=strength, on_step=progress.step)
     for direction, amount in slider_changes:
         session.set(direction, amount, keep=keep_names)
@@ -131,15 +128,15 @@ def edit(
 
 
 def drag_points(session: Session, drag_pairs: list[tuple[list[float], list[float]]]) -> None:
-    """All points at once, with a bar; says how far they came."""
+    """Drag all points at once, with a progress bar, and print the result."""
     with ProgressBar("pulling") as progress:
         result = session.drag(
             [handle for handle, _ in drag_pairs], [target for _, target in drag_pairs], on_step=progress.step
         )
     places = ", ".join(f"{x:.0f},{y:.0f}" for x, y in result.points.tolist())
     typer.echo(
-        f"pulled to {places} in {result.steps} steps"
-        + ("" if result.arrived else ": the model's pictures do not follow further")
+        f"dragged to {places} in {result.steps} steps"
+        + ("" if result.arrived else "; stopped: the model cannot move the points any further")
     )
 
 
@@ -185,30 +182,30 @@ def parse_style(text: str) -> tuple[str, float]:
 
 
 def print_metrics(session: Session) -> None:
-    """One line: how faithful the model's picture of the face is."""
+    """Print the fidelity metrics of the inversion, and notes on difficult faces."""
     if session.face is not None and session.face.sideways > PROFILE:
-        typer.echo(
-            "note: this head is turned far to the side, where the model knows little; look at the result closely"
-        )
+        typer.echo("note: this head is turned far to the side, where the model is less reliable; check the result")
     if session.face is not None and session.face.size_px < SMALL_PX:
         typer.echo(
-            f"note: this face is {session.face.size_px:.0f} pixels wide; the change will look softer than a larger one"
+            f"note: this face is {session.face.size_px:.0f} pixels wide; the edit will look softer than "
+            "on a larger face"
         )
     typer.echo(
-        "found: " + ", ".join(f"{name} {value:g}" for name, value in round_metrics(session.inversion.figures).items())
+        "inversion: "
+        + ", ".join(f"{name} {value:g}" for name, value in round_metrics(session.inversion.figures).items())
     )
 
 
 def round_metrics(metrics: dict[str, Any]) -> dict[str, float]:
-    """Three digits are enough for a person."""
+    """Round to three significant digits."""
     return {name: float(f"{value:.3g}") for name, value in metrics.items() if isinstance(value, (int, float))}
 
 
 def read_recipe(path: Path) -> Any:
-    """A recipe from JSON, or out of a picture that carries one.
+    """Read a recipe from JSON, or from the metadata of an image.
 
     Raises:
-        BadConfig: there is none in it.
+        BadConfig: the file contains no recipe.
     """
     from ganvas.editing.recipe import Recipe
     from ganvas.errors import BadConfig
@@ -218,5 +215,5 @@ def read_recipe(path: Path) -> Any:
         return Recipe.load(path)
     text = read_image(path).recipe
     if text is None:
-        raise BadConfig(f"{path} carries no recipe; it should be a picture that ganvas saved, or a .json file")
+        raise BadConfig(f"{path} contains no recipe; expected an image saved by ganvas, or a .json file")
     return Recipe.from_json(text)

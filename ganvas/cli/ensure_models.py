@@ -1,4 +1,4 @@
-"""Weights that a command needs: fetched on first use, each with its licence shown; a restricted one is asked about."""
+"""Download the weights a command needs on first use, showing their licences; restricted ones ask for confirmation."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ganvas.cli.console import ProgressBar
 
 
 def ensure_models(names: Iterable[str], *, yes: bool = False) -> None:
-    """Have these models on this computer; what is no catalogue name (a file of the user's) is passed over.
+    """Make sure that these models are downloaded; names that are not in the catalogue (files) are skipped.
 
     Args:
         names: catalogue names or paths.
         yes: the licences have been seen; do not ask.
 
     Raises:
-        FetchError: a restricted model where nobody can be asked; no network.
+        FetchError: a restricted model without an interactive terminal; no network.
         typer.Abort: the user said no.
     """
     from ganvas.weights.catalogue import catalogue
@@ -31,6 +31,6 @@ def ensure_models(names: Iterable[str], *, yes: bool = False) -> None:
             catalogue.get(name)  # says what is missing, and how to accept it
         typer.echo(f"{name}: {entry.about}\n  licence: {entry.licence}. {catalogue.terms(entry)}")
         if entry.restricted and not yes:
-            typer.confirm("  Fetch it, for research and other non-commercial use?", abort=True)
-        with ProgressBar(f"fetching {name}") as progress:
+            typer.confirm("  Download it, for research and other non-commercial use?", abort=True)
+        with ProgressBar(f"downloading {name}") as progress:
             catalogue.get(name, accept=True, on_progress=progress.step)

@@ -22,41 +22,41 @@ MAX_DEFAULT_PX = 256  # the network looks at 224 px: larger pictures only cost t
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Folder or zip of the real pictures.")],
+    data: Annotated[Path, typer.Option(help="Folder or zip of real images.")],
     model: ModelOption = "faces",
     metrics: Annotated[
         str,
         typer.Option(
-            help="Of fd (Fréchet distance), kid (kernel distance), pr (precision, recall, density, coverage) and "
-            "ppl (path length), joined by commas."
+            help="Comma-separated: fd (Fréchet distance), kid (kernel distance), pr (precision, recall, "
+            "density, coverage), ppl (path length)."
         ),
     ] = "fd",
     features: Annotated[
         str,
-        typer.Option(help="What looks at the pictures: efficientnet-lite0, or FILE with weights of your own for it."),
+        typer.Option(help="Feature network: efficientnet-lite0, or a weights FILE."),
     ] = "efficientnet-lite0",
     num: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help=f"Fake pictures, and at most as many real ones. Default: as many as real ones, "
-            f"{MAX_DEFAULT_IMAGES:,} at most.",
+            help="Number of fake images, and at most as many real ones (default: as many as real ones, at "
+            f"most {MAX_DEFAULT_IMAGES:,}).",
         ),
     ] = None,
     resolution: Annotated[
         int | None,
         typer.Option(
-            min=8, help=f"Size at which both are compared. Default: the generator's, {MAX_DEFAULT_PX} at most."
+            min=8, help=f"Size at which both are compared (default: the generator's, at most {MAX_DEFAULT_PX})."
         ),
     ] = None,
     labels: Annotated[
         str | None, typer.Option(help="Labels of the data, for conditional generators: folders, or FILE.csv:COLUMN.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of latents, and of the choice of real pictures.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for the latents and the choice of real images.")] = 0,
     precision: PrecisionOption = "exact",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the figures as JSON.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the metrics as JSON.")] = None,
 ) -> None:
-    """Measure a generator against data. Every figure says how it was measured; compare only what says the same.
+    """Compare a generator with data. Only compare values measured with the same protocol.
 
     Example: [bold]ganvas evaluate --model faces --data photos --metrics fd,kid,pr --num 5000[/bold]
     """
@@ -127,16 +127,16 @@ def _parse_metrics(metrics: str) -> list[str]:
     names = [name.strip() for name in metrics.split(",")]
     for name in names:
         if name not in known:
-            raise typer.BadParameter(f"--metrics takes {', '.join(known)}, joined by commas; got {name!r}")
+            raise typer.BadParameter(f"--metrics takes a comma-separated list of {', '.join(known)}; got {name!r}")
     return names
 
 
 def _check_features(features: str) -> None:
     if features == "inception":
         raise typer.BadParameter(
-            "--features inception: FID needs the original Inception weights, which may not be fetched for you, and "
-            "this version does not read them. Use efficientnet-lite0: figures are named after it and compare among "
-            "themselves, not with published FIDs"
+            "--features inception: FID needs the original Inception weights, which ganvas may not "
+            "download for you, and this version does not read them. Use efficientnet-lite0: its metrics "
+            "are named after it and are comparable with each other, not with published FIDs"
         )
     if features != "efficientnet-lite0" and not Path(features).is_file():
         raise typer.BadParameter(f"--features takes efficientnet-lite0 or a file of its weights; got {features!r}")
@@ -154,7 +154,7 @@ def _load_extractor(features: str, precision: str) -> FeatureExtractor:
 
 
 def _format_results(results: Sequence[MetricResult]) -> Iterator[str]:
-    """One line a figure; what is common to several is said once, below."""
+    """One line per metric; what several have in common is printed once, below."""
     for result in results:
         yield result.short_line()
     for text, names in _group_by_text(results, lambda result: (result.protocol.line(),)).items():
@@ -166,7 +166,7 @@ def _format_results(results: Sequence[MetricResult]) -> Iterator[str]:
 def _group_by_text(
     results: Sequence[MetricResult], texts: Callable[[MetricResult], Sequence[str]]
 ) -> dict[str, list[str]]:
-    """Words → the names of the figures that they belong to."""
+    """Text → the names of the metrics that it belongs to."""
     grouped: dict[str, list[str]] = {}
     for result in results:
         for text in texts(result):

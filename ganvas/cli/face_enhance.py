@@ -113,5 +113,5 @@ class FaceRestorer:
 
 
 def power_of_two(side_px: float, *, most: int) -> int:
-    """The largest power of two that is neither above `side_px` nor above `most`; at least 8."""
+    """The largest power of two up to `side_px` and `most`; at least 8."""
     return int(min(most, 2 ** max(3, math.floor(math.log2(max(side_px, 1))))))

@@ -26,10 +26,10 @@ def generate(
     label: ClassOption = None,
     noise_mode: NoiseModeOption = "const",
     precision: PrecisionOption = "exact",
-    outdir: Annotated[Path | None, typer.Option(help="Folder for one PNG a seed: seed0000.png, …")] = None,
-    sheet: Annotated[Path | None, typer.Option("--grid", help="One picture with all of them, side by side.")] = None,
+    outdir: Annotated[Path | None, typer.Option(help="Output folder, one PNG per seed: seed0000.png, …")] = None,
+    sheet: Annotated[Path | None, typer.Option("--grid", help="Save all of them as one grid image.")] = None,
 ) -> None:
-    """Make pictures from seeds. The same seed gives the same picture.
+    """Generate images from seeds. The same seed gives the same image.
 
     Example: [bold]ganvas generate --model faces --seeds 0-7,12 --trunc 0.7 --outdir out[/bold]
     """
@@ -58,7 +58,7 @@ def generate(
             if sheet is not None:
                 pictures.append(img)
     if outdir is not None:
-        typer.echo(f"{len(numbers)} pictures in {outdir}")
+        typer.echo(f"{len(numbers)} images in {outdir}")
     if sheet is not None:
         write_image(grid(torch.cat(pictures)), sheet)
         typer.echo(f"sheet: {sheet}")

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A catalogue name, or the path of any supported file.")]
 TruncationOption = Annotated[
-    float, typer.Option("--trunc", help="truncation_psi: 1 = as learnt, toward 0 = nearer to the mean picture.")
+    float, typer.Option("--trunc", help="truncation_psi: 1 = no truncation, towards 0 = closer to the mean image.")
 ]
-ClassOption = Annotated[int | None, typer.Option("--class", help="Class number of a conditional generator, from 0.")]
+ClassOption = Annotated[int | None, typer.Option("--class", help="Class index for a conditional generator, from 0.")]
 NoiseModeOption = Annotated[str, typer.Option("--noise-mode", help="const (repeatable), random or none.")]
 PrecisionOption = Annotated[
-    str, typer.Option("--precision", help="exact (float32), or fast (bfloat16 where this machine gains by it).")
+    str, typer.Option("--precision", help="exact (float32), or fast (bfloat16 where this is faster).")
 ]
 
 
 def open_generator(model: str) -> Any:
-    """Load a generator, with the settings that make this process quick.
+    """Load a generator, and configure this process for speed.
 
     Raises:
         BadConfig: the file holds another kind of network.
@@ -39,7 +39,7 @@ def open_generator(model: str) -> Any:
     network = load(model)
     if not isinstance(network, Generator):
         raise BadConfig(
-            f"{model} is not a generator but a {network.family}: 'ganvas models info {model}' says what it is for"
+            f"{model} is not a generator but a {network.family}; for its use see 'ganvas models info {model}'"
         )
     return network
 
@@ -59,7 +59,7 @@ def map_pictures(G: Any, text: str, *, what: str, trunc: float, label: int | Non
     latents = []
     for one in text.split(","):
         if Path(one.strip()).suffix:
-            with ProgressBar(f"finding {Path(one).name} in the model") as progress:
+            with ProgressBar(f"inverting {Path(one).name}") as progress:
                 inversion = find_reference(
                     one.strip(), G, extractor=load_efficientnet_if_available(), on_step=progress.step
                 )

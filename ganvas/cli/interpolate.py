@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 def interpolate(
     model: ModelOption = "faces",
     seeds: Annotated[
-        str, typer.Option(help="Pictures to pass, in this order: seeds, photos, .npz of 'ganvas invert'; 0-3,me.npz.")
+        str, typer.Option(help="Keyframes, in this order: seeds, photos, .npz of 'ganvas invert', e.g. 0-3,me.npz.")
     ] = "0-3",
-    frames: Annotated[int, typer.Option(min=2, help="Pictures in the whole loop.")] = 120,
-    fps: Annotated[float, typer.Option(min=0.1, help="Pictures shown a second.")] = 30,
+    frames: Annotated[int, typer.Option(min=2, help="Number of frames of the loop.")] = 120,
+    fps: Annotated[float, typer.Option(min=0.1, help="Frames per second.")] = 30,
     trunc: TruncationOption = 0.7,
     label: ClassOption = None,
     noise_mode: NoiseModeOption = "const",
     precision: PrecisionOption = "fast",
     resolution: Annotated[
-        int | None, typer.Option(help="Early exit at a smaller picture, where the generator has one: much quicker.")
+        int | None, typer.Option(help="Use an early exit at this size, if the generator has one: much faster.")
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help=".mp4 (extra [video]), .gif or .webp")] = Path(
         "walk.webp"
     ),
 ) -> None:
-    """Walk from seed to seed and back to the first: a loop without a jump.
+    """Interpolate from seed to seed and back to the first: a seamless loop.
 
     Example: [bold]ganvas interpolate --model faces --seeds 0-3 --frames 120 --output walk.mp4[/bold]
     """

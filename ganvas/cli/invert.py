@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def invert(
     photo: Annotated[Path, typer.Argument(help="The photo.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="FACE.npz: latents and figures; the tuning goes beside it.")
+        Path, typer.Option("--output", "-o", help="FACE.npz: latents and metrics; the tuning is saved next to it.")
     ],
     model: Annotated[
         str, typer.Option("--model", "-m", help="A catalogue name, or the path of any generator.")
@@ -27,7 +27,7 @@ def invert(
         str,
         typer.Option(
             callback=one_of("fast", "standard", "best"),
-            help="fast, standard or best: some 12, 30 and 60 s for faces on two cores.",
+            help="fast, standard or best: about 12, 30 and 60 s for faces on two cores.",
         ),
     ] = "standard",
     face: Annotated[int | None, typer.Option(min=1, help="Which face: 1 = the largest, 2 = the next, …")] = None,
@@ -35,16 +35,14 @@ def invert(
         str,
         typer.Option(
             callback=one_of("auto", "faces", "centre"),
-            help="faces: cut as FFHQ's are; centre: the middle square; auto: what the model knows.",
+            help="faces: aligned as in FFHQ; centre: centre crop; auto: as the model was trained.",
         ),
     ] = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Of whatever is random; the same seed gives the same result.")] = 0,
-    max_sec: Annotated[float | None, typer.Option(min=1, help="Take no longer than about this.")] = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="Also save photo and found picture side by side, to judge by eye.")
-    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same result.")] = 0,
+    max_sec: Annotated[float | None, typer.Option(min=1, help="Approximate time limit in seconds.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also save the photo and its inversion side by side.")] = None,
 ) -> None:
-    """Find a photo in a generator: latents, a light tuning, and figures of how faithful they are.
+    """Invert a photo: latents, a light tuning of the generator, and fidelity metrics.
 
     'ganvas edit PHOTO --inversion FACE.npz' then edits without searching again.
 
@@ -54,7 +52,7 @@ def invert(
 
     configure_process()
     _check_folder(output)
-    with ProgressBar("finding the photo in the model") as progress:
+    with ProgressBar("inverting the photo") as progress:
         session = open_session(
             photo,
             model=model,
@@ -74,7 +72,7 @@ def invert(
 
 
 def _check_folder(output: Path) -> None:
-    """Said before the search, not after."""
+    """Fail before the inversion, not after."""
     from ganvas.errors import BadConfig
 
     if not output.absolute().parent.is_dir():
@@ -82,7 +80,7 @@ def _check_folder(output: Path) -> None:
 
 
 def _save_pair(session: Session, picture: Path) -> None:
-    """The photo's square on the left, what the model makes of it on the right."""
+    """The photo's crop on the left, its inversion on the right."""
     import torch
 
     from ganvas.images.files import write_image

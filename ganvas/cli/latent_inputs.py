@@ -31,7 +31,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def ws_of_files(files: Iterable[Path], G: Any, *, effort: str) -> Tensor:
-    """ws [N, num_ws, w_dim] of photos and of inversions. A photo is searched for once; what was found is kept.
+    """ws [N, num_ws, w_dim] of photos and inversions. A photo is inverted once, and its inversion is cached.
 
     Raises:
         BadLatent: an inversion of another generator. NoFace, BadImage: as for 'ganvas invert', with the file's name.

@@ -37,7 +37,7 @@ from ganvas.errors import GanvasError
 
 app = typer.Typer(
     name="ganvas",
-    help="Train a GAN on your own pictures, put a photo in, change it the way you want, get your photo back.",
+    help="Train GANs on your own images; open a photo, edit it, get your photo back.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -55,7 +55,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     pass

@@ -23,26 +23,26 @@ from ganvas.cli.parsing import one_of, parse_numbers
 def mix(
     model: ModelOption = "faces",
     rows: Annotated[
-        str, typer.Option(help="Pictures down the side: seeds, photos, .npz of 'ganvas invert'; 0-3,me.jpg.")
+        str, typer.Option(help="Rows of the sheet: seeds, photos, .npz of 'ganvas invert', e.g. 0-3,me.jpg.")
     ] = "0-3",
-    cols: Annotated[str, typer.Option(help="Pictures along the top, whose styles are taken: 4-7,you.jpg.")] = "4-7",
+    cols: Annotated[str, typer.Option(help="Columns of the sheet, which give the styles, e.g. 4-7,you.jpg.")] = "4-7",
     part: Annotated[
         str,
         typer.Option(
-            callback=one_of("colour", "shape", "all"), help="What comes from the column: colour, shape or all."
+            callback=one_of("colour", "shape", "all"), help="What is taken from the column: colour, shape or all."
         ),
     ] = "colour",
     layers: Annotated[
-        str | None, typer.Option(help="Rows of ws that come from the column, such as 8-17, instead of a part's.")
+        str | None, typer.Option(help="Rows of ws taken from the column, e.g. 8-17; overrides --part.")
     ] = None,
-    strength: Annotated[float, typer.Option(min=0, max=1, help="How strongly, 0 to 1.")] = 1.0,
+    strength: Annotated[float, typer.Option(min=0, max=1, help="Strength, 0 to 1.")] = 1.0,
     trunc: TruncationOption = 0.7,
     label: ClassOption = None,
     noise_mode: NoiseModeOption = "const",
     precision: PrecisionOption = "exact",
     output: Annotated[Path, typer.Option("--output", "-o", help="The sheet.")] = Path("mix.png"),
 ) -> None:
-    """Every row's picture in every column's style. Early layers carry pose and shape, late ones colour.
+    """Style mixing: every row in the style of every column. Early layers control pose and shape, late ones colour.
 
     Example: [bold]ganvas mix --model faces --rows 0-3 --cols 4-7 --layers 12-22 -o mix.png[/bold]
     """

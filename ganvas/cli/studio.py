@@ -10,29 +10,25 @@ import typer
 
 
 def studio(
-    host: Annotated[str, typer.Option(help="Address to listen on; any but this computer's own needs a token.")] = (
+    host: Annotated[str, typer.Option(help="Address to listen on; any non-local address needs a token.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one.")] = 7860,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 = any free one.")] = 7860,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the studio in the browser.")] = True,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="The generator offered first: a catalogue name, or a file.")
+        str | None, typer.Option("--model", "-m", help="Default generator: a catalogue name, or a file.")
     ] = None,
-    token: Annotated[
-        str | None, typer.Option(help="What callers must show, 16 characters or more; auto makes one.")
-    ] = None,
+    token: Annotated[str | None, typer.Option(help="Access token, 16 characters or more; auto generates one.")] = None,
     names: Annotated[
-        list[str] | None, typer.Option("--allow-host", help="A further name of this computer; may be repeated.")
+        list[str] | None, typer.Option("--allow-host", help="Another host name to accept; may be repeated.")
     ] = None,
-    data_root: Annotated[
-        Path, typer.Option(help="Training pictures are taken from here and below, nowhere else.")
-    ] = Path(),
-    runs: Annotated[Path, typer.Option(help="Where training runs are.")] = Path("runs"),
-    sessions: Annotated[int, typer.Option(min=1, help="Photos open at once.")] = 8,
-    upload_mb: Annotated[int, typer.Option(min=1, help="Largest file that is taken, in MiB.")] = 64,
-    idle_minutes: Annotated[float, typer.Option(min=0.1, help="A photo nobody comes back to is closed.")] = 60,
+    data_root: Annotated[Path, typer.Option(help="Training data can only be chosen in this folder.")] = Path(),
+    runs: Annotated[Path, typer.Option(help="Folder of training runs.")] = Path("runs"),
+    sessions: Annotated[int, typer.Option(min=1, help="Maximum number of open photos.")] = 8,
+    upload_mb: Annotated[int, typer.Option(min=1, help="Largest upload in MiB.")] = 64,
+    idle_minutes: Annotated[float, typer.Option(min=0.1, help="Close idle photos after this many minutes.")] = 60,
 ) -> None:
-    """Open the studio: photos in the browser, everything computed here. Ctrl+C closes it.
+    """Open the studio: edit photos in the browser, computed on this machine. Ctrl+C closes it.
 
     Example: [bold]ganvas studio[/bold]
     """

@@ -26,9 +26,10 @@ SAVE_SEC = 20.0  # between two previews
 
 def stylise(
     example: Annotated[
-        list[Path] | None, typer.Option(help="A picture in the style, with a face as the model knows them.")
+        list[Path] | None,
+        typer.Option(help="An image in the style, with a subject the model can generate (e.g. a face)."),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="What the style will be called, such as ink.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the style, e.g. ink.")] = None,
     model: Annotated[
         str,
         typer.Option(
@@ -36,48 +37,50 @@ def stylise(
         ),
     ] = "faces",
     keep_colour: Annotated[
-        bool, typer.Option("--keep-colour", help="Learn lines, light and texture; colours stay each picture's own.")
+        bool, typer.Option("--keep-colour", help="Learn lines, light and texture only; keep the colours of each image.")
     ] = False,
-    steps: Annotated[int | None, typer.Option(min=1, help="How long to teach; default 120.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of training steps (default: 120).")] = None,
     from_px: Annotated[
         int | None,
-        typer.Option(min=1, help="Size from which layers learn: 32 = bolder, less like the person; default 64."),
+        typer.Option(min=1, help="Train layers from this size on: 32 = stronger, less of the identity (default: 64)."),
     ] = None,
     align: Annotated[
         str,
         typer.Option(
             callback=one_of("auto", "faces", "centre"),
-            help="faces: find the face in the example; centre: its middle square; auto: the face where one is found.",
+            help="faces: align the face in the example; centre: centre crop; auto: the face if one is found.",
         ),
     ] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="The same seed and example give the same style.")] = 0,
     preview: Annotated[
-        Path | None, typer.Option(help="Where the preview goes while it learns; default: beside the style.")
+        Path | None, typer.Option(help="File of the preview during training (default: next to the style).")
     ] = None,
     swap: Annotated[
-        str | None, typer.Option(help="Instead: take this generator's coarse layers (a file, a name, or a style) …")
+        str | None, typer.Option(help="Merge: take the coarse layers of this generator (a file, a name, or a style) …")
     ] = None,
-    blend: Annotated[str | None, typer.Option(help="Instead: mix all layers of this one …")] = None,
-    other: Annotated[str | None, typer.Option("--with", help="… and of this one.")] = None,
-    at: Annotated[float, typer.Option(help="--swap: the size in pixels where they meet.")] = 32,
-    width: Annotated[float, typer.Option(min=0, help="--swap: how smoothly, in doublings; 0 = a hard cut.")] = 1,
-    share: Annotated[float, typer.Option(min=0, max=1, help="--blend: of the first.")] = 0.5,
-    add: Annotated[Path | None, typer.Option(help="Instead: take somebody's style file into your own.")] = None,
-    listed: Annotated[bool, typer.Option("--list", help="Instead: show the styles on this computer.")] = False,
+    blend: Annotated[str | None, typer.Option(help="Merge: interpolate all weights of this generator …")] = None,
+    other: Annotated[str | None, typer.Option("--with", help="… with this one.")] = None,
+    at: Annotated[float, typer.Option(help="--swap: the size in pixels of the transition.")] = 32,
+    width: Annotated[
+        float, typer.Option(min=0, help="--swap: width of the transition in octaves; 0 = a hard cut.")
+    ] = 1,
+    share: Annotated[float, typer.Option(min=0, max=1, help="--blend: share of the first.")] = 0.5,
+    add: Annotated[Path | None, typer.Option(help="Add a style file from somebody else.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the styles on this computer.")] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Also write the style (or the joined generator) here.")
+        Path | None, typer.Option("--output", "-o", help="Also save the style (or the merged generator) here.")
     ] = None,
 ) -> None:
-    """Teach a generator to paint like one picture; 'ganvas edit PHOTO --style NAME' then paints in it.
+    """Learn a style from one image; 'ganvas edit PHOTO --style NAME' then applies it.
 
     Example: [bold]ganvas stylise --model faces --example drawing.png --name ink[/bold]
     """
     modes = [bool(example), swap is not None, blend is not None, add is not None, listed]
     if sum(modes) != 1:
-        raise typer.BadParameter("one thing at a time: --example PICTURE --name NAME, --swap, --blend, --add or --list")
+        raise typer.BadParameter("choose one of: --example PICTURE --name NAME, --swap, --blend, --add or --list")
     if swap is not None or blend is not None:
         if other is None or output is None:
-            raise typer.BadParameter("two generators are joined by --swap (or --blend) A --with B -o OUT.safetensors")
+            raise typer.BadParameter("merge two generators with --swap (or --blend) A --with B -o OUT.safetensors")
         _join(swap, blend, other, model=model, at=at, width=width, share=share, output=output)
     elif add is not None:
         _add(add, name)
@@ -127,20 +130,18 @@ def _teach(
             facts=facts,
         )
     if not style.tensors:
-        typer.echo("stopped before anything was learnt; nothing is saved")
+        typer.echo("stopped before the first step; nothing is saved")
         raise typer.Exit(1)
     for path in [None, output] if output is not None else [None]:
         saved = save_style(style, path)
         typer.echo(f"style: {saved}, {saved.stat().st_size / 1e6:.1f} MB")
     metrics = ", ".join(f"{key} {value:g}" for key, value in style.facts["figures"].items())
-    typer.echo(
-        f"{style.facts['steps']} steps{'' if style.facts['finished'] else ' (stopped; kept as it is)'}: {metrics}"
-    )
-    typer.echo(f"look at {preview}; paint in it: ganvas edit PHOTO -o OUT.png --style {name}")
+    typer.echo(f"{style.facts['steps']} steps{'' if style.facts['finished'] else ' (stopped; saved)'}: {metrics}")
+    typer.echo(f"preview: {preview}; apply it: ganvas edit PHOTO -o OUT.png --style {name}")
 
 
 def _square(path: Path, G: Any, align: str) -> Tensor:
-    """The part of an example to learn from; a drawing in which no face is found is taken by its middle."""
+    """The crop of an example to learn from; a drawing in which no face is found is centre-cropped."""
     from ganvas.errors import NoFace
     from ganvas.inversion.alignment import crop_for_generator
 
@@ -149,7 +150,7 @@ def _square(path: Path, G: Any, align: str) -> Tensor:
     except NoFace:
         if align == "faces":
             raise
-        typer.echo(f"note: no face is found in {path.name}, so its middle square is taken; cut it like a portrait")
+        typer.echo(f"note: no face found in {path.name}, using its centre crop; crop it like a portrait")
         return crop_for_generator(path, G, align="centre")[0]
 
 
@@ -220,7 +221,7 @@ def _join(
         a, b = (_generator(text, model) for text in (swap or blend, other))
         generator = swap_layers(a, b, at_px=at, width=width) if swap is not None else interpolate_networks(a, b, share)
         saved = save(generator, output)
-    typer.echo(f"saved: {saved}; look at it: ganvas generate --model {saved} --seeds 0-7 --grid sheet.png")
+    typer.echo(f"saved: {saved}; try it: ganvas generate --model {saved} --seeds 0-7 --grid sheet.png")
 
 
 def _generator(text: str | None, model: str) -> Any:
@@ -256,4 +257,4 @@ def _list() -> None:
         files = ", ".join(str(one.get("file")) for one in style.facts.get("examples", []) if isinstance(one, dict))
         typer.echo(f"{name}: for {style.facts.get('model', 'a generator')} ({style.parent[:12]}), from {files or '?'}")
     if not styles:
-        typer.echo(f"no styles in {styles_folder()}; teach one with --example PICTURE --name NAME")
+        typer.echo(f"no styles in {styles_folder()}; learn one with --example PICTURE --name NAME")

@@ -17,41 +17,44 @@ if TYPE_CHECKING:
 
 
 def translate(
-    source: Annotated[Path, typer.Option("--input", "-i", help="A picture, or a folder of pictures.")],
+    source: Annotated[Path, typer.Option("--input", "-i", help="An image, or a folder of images.")],
     model: Annotated[
         str, typer.Option("--model", "-n", help="A catalogue name (vintage), a file, or the folder of a training run.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The result's file, or a folder.")] = Path("results"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output file or folder.")] = Path("results"),
     direction: Annotated[
         str | None,
         typer.Option(callback=one_of("AtoB", "BtoA"), help="AtoB or BtoA, where the model is one of a pair."),
     ] = None,
-    strength: Annotated[float, typer.Option(min=0, max=1, help="1 = the model's picture, 0 = as it was.")] = 1.0,
+    strength: Annotated[float, typer.Option(min=0, max=1, help="1 = the model's output, 0 = the input.")] = 1.0,
     statistics: Annotated[
         str,
         typer.Option(
             callback=one_of("training", "picture"),
-            help="Of batch norm: training, or picture = by each picture's own, as pix2pix was published.",
+            help="Batch norm statistics: training, or picture = of each image, as pix2pix was published.",
         ),
     ] = "training",
     tile: Annotated[
-        int, typer.Option("--tile", "-t", help="Longer pictures run in strips of tile² pixels; 0 = as memory allows.")
+        int,
+        typer.Option(
+            "--tile", "-t", help="Compute images longer than this in strips of tile² pixels; 0 = as memory allows."
+        ),
     ] = 0,
-    suffix: Annotated[str, typer.Option(help="Added to the names of results in a folder.")] = "out",
+    suffix: Annotated[str, typer.Option(help="Suffix added to the names of results in a folder.")] = "out",
     ext: Annotated[
         str,
         typer.Option(
-            callback=one_of("auto", "png", "jpg", "webp", "tif"), help="auto = as the picture is, png, jpg, …"
+            callback=one_of("auto", "png", "jpg", "webp", "tif"), help="auto = same format as the input, png, jpg, …"
         ),
     ] = "auto",
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders in the folder, too.")] = False,
-    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results that are there.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Include subfolders.")] = False,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Skip images whose result exists.")] = False,
     precision: Annotated[
-        str, typer.Option(callback=one_of("exact", "fast"), help="fast = bfloat16 where it is quicker here.")
+        str, typer.Option(callback=one_of("exact", "fast"), help="fast = bfloat16 where this is faster.")
     ] = "exact",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="You have seen the licences; do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the licences without asking.")] = False,
 ) -> None:
-    """Turn pictures into another domain: any CycleGAN or pix2pix network, any size, the same size out.
+    """Translate images to another domain with any CycleGAN or pix2pix network, at any size.
 
     Example: [bold]ganvas translate -i holiday.jpg -o holiday-1970.jpg -n vintage[/bold]
 

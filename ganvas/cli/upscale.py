@@ -17,52 +17,50 @@ if TYPE_CHECKING:
 
 
 def upscale(
-    source: Annotated[Path, typer.Option("--input", "-i", help="A picture, or a folder of pictures.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The larger picture's file, or a folder.")] = Path(
-        "results"
-    ),
+    source: Annotated[Path, typer.Option("--input", "-i", help="An image, or a folder of images.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output file or folder.")] = Path("results"),
     model: Annotated[
         str | None,
-        typer.Option("--model", "-n", help="A catalogue name or a file; by default one that suits this machine."),
+        typer.Option("--model", "-n", help="A catalogue name or a file (default: chosen for this machine)."),
     ] = None,
     scale: Annotated[
         float | None,
-        typer.Option("--scale", "-s", help="How many times larger, such as 2 or 3.5; default: the model's."),
+        typer.Option("--scale", "-s", help="Scale factor, e.g. 2 or 3.5 (default: the model's)."),
     ] = None,
     denoise: Annotated[
         float | None,
         typer.Option("--denoise", "-dn", help="0 = keep grain … 1 = smooth; for realesr-general-x4v3 (there 0.5)."),
     ] = None,
-    strength: Annotated[float, typer.Option(min=0, max=1, help="1 = the model's picture, 0 = plain resampling.")] = 1.0,
-    tile: Annotated[int, typer.Option("--tile", "-t", help="Side of a tile in pixels; 0 = as memory allows.")] = 0,
+    strength: Annotated[float, typer.Option(min=0, max=1, help="1 = the model's output, 0 = plain resampling.")] = 1.0,
+    tile: Annotated[int, typer.Option("--tile", "-t", help="Tile size in pixels; 0 = as memory allows.")] = 0,
     tile_pad: Annotated[
-        int | None, typer.Option("--tile-pad", help="Pixels around a tile; default: as many as leave no seam.")
+        int | None, typer.Option("--tile-pad", help="Tile overlap in pixels (default: enough to leave no seam).")
     ] = None,
-    suffix: Annotated[str, typer.Option(help="Added to the names of results in a folder.")] = "out",
+    suffix: Annotated[str, typer.Option(help="Suffix added to the names of results in a folder.")] = "out",
     ext: Annotated[
         str,
         typer.Option(
-            callback=one_of("auto", "png", "jpg", "webp", "tif"), help="auto = as the picture is, png, jpg, …"
+            callback=one_of("auto", "png", "jpg", "webp", "tif"), help="auto = same format as the input, png, jpg, …"
         ),
     ] = "auto",
     face_enhance: Annotated[
-        bool, typer.Option("--face-enhance", help="Faces are painted anew by the face model, and laid in.")
+        bool, typer.Option("--face-enhance", help="Restore faces with the face model and paste them back.")
     ] = False,
     face_strength: Annotated[
-        float, typer.Option(min=0, max=1, help="With --face-enhance: 1 = the face model's face, 0 = none of it.")
+        float, typer.Option(min=0, max=1, help="With --face-enhance: 1 = the restored face, 0 = the upscaled face.")
     ] = 0.7,
-    face_model: Annotated[str, typer.Option(help="With --face-enhance: the generator of faces.")] = "faces",
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders in the folder, too.")] = False,
-    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results that are there.")] = False,
+    face_model: Annotated[str, typer.Option(help="With --face-enhance: the face model.")] = "faces",
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Include subfolders.")] = False,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Skip images whose result exists.")] = False,
     lock_colours: Annotated[
-        bool, typer.Option("--lock-colours/--free-colours", help="Broad colours stay those of the picture.")
+        bool, typer.Option("--lock-colours/--free-colours", help="Keep the low-frequency colours of the input.")
     ] = True,
     precision: Annotated[
-        str, typer.Option(callback=one_of("exact", "fast"), help="fast = bfloat16 where it is quicker here.")
+        str, typer.Option(callback=one_of("exact", "fast"), help="fast = bfloat16 where this is faster.")
     ] = "exact",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="You have seen the licences; do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the licences without asking.")] = False,
 ) -> None:
-    """Make pictures larger: any scale, no seams, with transparency, 16 bits, profile and metadata kept.
+    """Upscale images by any scale, without seams; transparency, 16 bits, profile and metadata are preserved.
 
     Example: [bold]ganvas upscale -i holiday.jpg -o holiday-large.png -s 4[/bold]
 
@@ -92,16 +90,15 @@ def upscale(
 
 
 def _choose_model(model: str | None, denoise: float | None) -> tuple[str, float | None]:
-    """The model's name, and how much of it is mixed with its twin."""
+    """The model's name, and the share of it when interpolated with its variant."""
     from ganvas.upscaling.upscale import DENOISE_PAIRS, LIGHT_MODEL, STRONG_MODEL
 
     if model is None:
         model = STRONG_MODEL if has_cuda() else LIGHT_MODEL
         if model == LIGHT_MODEL:
             typer.echo(
-                f"model: {LIGHT_MODEL}, the quick one that comes with ganvas; -n {STRONG_MODEL} draws more "
-                f"detail into photos, is "
-                "fetched once, and takes about 100 times as long here"
+                f"model: {LIGHT_MODEL}, the fast one bundled with ganvas; -n {STRONG_MODEL} generates "
+                "more detail in photos, is downloaded once, and is about 100 times slower here"
             )
     return model, 0.5 if denoise is None and model in DENOISE_PAIRS else denoise
 

@@ -47,7 +47,7 @@ def list_tasks(
         file_tasks = [Task(source, target if single else target / output_name(source, suffix, ext))]
     else:
         if target.suffix.lower() in IMAGE_SUFFIXES and not target.is_dir():
-            raise BadConfig(f"{source} is a folder, so the results need one too; {target} is the name of one file")
+            raise BadConfig(f"{source} is a folder, so the output must be a folder, too; {target} is a file name")
         files = sorted(source.rglob("*") if recursive else source.iterdir())
         inside = target.resolve()
         file_tasks = [
@@ -59,8 +59,8 @@ def list_tasks(
             and (inside == source.resolve() or inside not in file.resolve().parents)
         ]
         if not file_tasks:
-            deeper = "" if recursive else " (folders in it are left out without --recursive)"
-            raise BadConfig(f"no pictures in {source}{deeper}")
+            deeper = "" if recursive else " (subfolders are skipped without --recursive)"
+            raise BadConfig(f"no images in {source}{deeper}")
     for task in file_tasks:
         if task.target.resolve() == task.source.resolve():
             raise BadConfig(f"{task.source} would be overwritten by its own result; give --suffix or another --output")
@@ -98,6 +98,6 @@ def check_fits(target: Path, width: int, height: int) -> None:
     most = MAX_SIDE_PX.get(format_of(target), 2**31 - 1)
     if max(width, height) > most:
         raise BadImage(
-            f"{target} would have {width} x {height} pixels, and {target.suffix} holds {most} at most on a side. "
-            "Write .png or .tif."
+            f"{target} would have {width} x {height} pixels, but {target.suffix} allows at most {most} "
+            "per side. Write .png or .tif."
         )

@@ -139,7 +139,7 @@ def _read_matrix_profile(profile: bytes, space: str) -> MatrixProfile:
     try:
         tags = _tags(profile)
         if b"A2B0" in tags or space == "cmyk" or profile[20:24] != b"XYZ ":
-            raise _UnsupportedProfile("a profile of tables")
+            raise _UnsupportedProfile("a LUT profile")
         names = (b"kTRC",) if space == "grey" else (b"rTRC", b"gTRC", b"bTRC")
         curves = tuple(_read_curve(tags[name]) for name in names)
         if space == "grey":
@@ -237,7 +237,7 @@ class LUTProfile:
             try:
                 own = transform.apply(srgb)
             except OSError as error:  # LittleCMS reads some profiles that it cannot write
-                raise OneWayProfile("the profile leads one way only") from error
+                raise OneWayProfile("the profile has no inverse transform") from error
             pixels[rows] = np.asarray(own).reshape(pixels[rows].shape)
         return pixels if bits == 8 else pixels.astype(np.uint16) * 257
 
@@ -257,7 +257,7 @@ class LUTProfile:
                 flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
             )
         except ImageCms.PyCMSError as error:
-            raise OneWayProfile("the profile leads one way only") from error
+            raise OneWayProfile("the profile has no inverse transform") from error
 
 
 def _read_lut_profile(profile: bytes, space: str) -> LUTProfile:
@@ -265,7 +265,7 @@ def _read_lut_profile(profile: bytes, space: str) -> LUTProfile:
     try:
         colours._transform(forward=True)
     except (OneWayProfile, ImportError, OSError, ValueError, TypeError) as error:
-        raise _UnsupportedProfile("LittleCMS cannot take it") from error
+        raise _UnsupportedProfile("LittleCMS cannot use it") from error
     return colours
 
 

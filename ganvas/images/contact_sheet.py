@@ -54,7 +54,7 @@ def make_captioned_grid(img: Tensor, captions: Sequence[str], *, columns: int | 
         BadConfig: another number of captions than pictures.
     """
     if len(captions) != len(img):
-        raise BadConfig(f"captioned expects a text for each of {len(img)} pictures, got {len(captions)}")
+        raise BadConfig(f"captioned expects one text for each of {len(img)} images, got {len(captions)}")
     size_px = max(10, img.shape[3] // 16)
     lines = torch.cat([_caption_strip(text, img.shape[3], size_px) for text in captions]).to(img)
     return grid(torch.cat([img, lines], dim=2), columns=columns, gap_px=max(2, size_px // 4))

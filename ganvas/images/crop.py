@@ -90,7 +90,7 @@ class Crop:
         length = math.hypot(*right)
         half = max(2.0 * math.hypot(*eye_to_eye), 1.8 * math.hypot(*eye_to_mouth))
         if not length > 1e-3 * half > 0:
-            raise NoFace(f"no face square follows from eyes {left_eye}, {right_eye} and mouth {mouth}")
+            raise NoFace(f"no face crop can be computed from eyes {left_eye}, {right_eye} and mouth {mouth}")
         return cls(
             x=middle[0] + 0.1 * eye_to_mouth[0],
             y=middle[1] + 0.1 * eye_to_mouth[1],
@@ -335,7 +335,7 @@ def composite(photo: Photo, window: Window, img: Tensor, mask: Tensor) -> Photo:
     check_img(img, who="composite")
     check_mask(mask, who="composite", height=window.height, width=window.width)
     if tuple(img.shape[2:]) != (window.height, window.width):
-        raise BadImage(f"composite expects img of the window's size {window}, got {list(img.shape)}")
+        raise BadImage(f"composite expects img of the size of the window {window}, got {list(img.shape)}")
     if not (0 <= window.left <= photo.width - window.width and 0 <= window.top <= photo.height - window.height):
         raise BadMask(f"{window} does not lie in the photo of {photo.width} x {photo.height} pixels")
     whole = photo.img.clone()

@@ -72,9 +72,9 @@ def decode_image(
     except BadImage:
         raise
     except (MemoryError, RecursionError) as error:
-        raise BadImage(f"{name} is too large or too deep to be unpacked here") from error
+        raise BadImage(f"{name} is too large or too deeply nested to decode") from error
     except Exception as error:  # a broken file makes a decoder raise anything at all
-        raise BadImage(f"{name} is broken or cut short: {_reason(error)}") from error
+        raise BadImage(f"{name} is broken or truncated: {_reason(error)}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +141,8 @@ def _sniff_format(data: bytes, name: str) -> str:
         brands = data[8 : max(16, min(struct.unpack_from(">I", data)[0], 256))]
         return "AVIF" if b"avif" in brands or b"avis" in brands else "HEIF"
     raise BadImage(
-        f"{name} is not a picture that ganvas reads{_describe_content(data)}. "
-        "It reads JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and HEIC."
+        f"{name} is not a supported image{_describe_content(data)}. Supported: JPEG, PNG, WebP, TIFF, "
+        "BMP, GIF, AVIF and HEIC."
     )
 
 
@@ -176,8 +176,9 @@ def _check_size(width: int, height: int, *, name: str, file_bytes: int, max_pixe
         most = min(MAX_PIXELS, pillows, max(SMALL_FILE_PIXELS, MAX_PIXELS_PER_BYTE * file_bytes))
     if pixels > most:
         raise BadImage(
-            f"{name} has {width} x {height} = {pixels:,} pixels in a file of {file_bytes:,} bytes; at most {most:,} "
-            f"are read, lest a small file fills the memory. If you trust it: read_image(…, max_pixels={pixels})."
+            f"{name} has {width} x {height} = {pixels:,} pixels in a file of {file_bytes:,} bytes, more "
+            f"than the limit of {most:,} for such a small file. If you trust it: read_image(…, "
+            f"max_pixels={pixels})."
         )
 
 
@@ -218,7 +219,7 @@ def _open_heif(file: IO[bytes], format: str) -> Any:
         from pillow_heif.as_plugin import HeifImageFile
     except ImportError as error:
         package = "pillow>=11.3" if format == "AVIF" else "pillow-heif"
-        raise BadImage(f"{format} pictures need one more package: pip install '{package}'") from error
+        raise BadImage(f"{format} images need an extra package: pip install '{package}'") from error
     return HeifImageFile(file)
 
 
@@ -245,7 +246,9 @@ def _pixels_of(picture: Any) -> tuple[np.ndarray, str, str, np.ndarray | None]:
         transparent = mode == "PA" or key is not None or picture.palette.mode == "RGBA"
         return as_array(picture.convert("RGBA" if transparent else "RGB")), "rgb", mode, _palette_of(picture)
     if mode not in _CONVERTED:
-        raise ValueError(f"pixels of the kind {mode!r} are not supported; save it with 8 or 16 bits a channel first")
+        raise ValueError(
+            f"pixels of type {mode!r} are not supported; convert the image to 8 or 16 bits per channel first"
+        )
     wanted, space = _CONVERTED[mode]
     pixels = as_array(picture if wanted == mode else picture.convert(wanted))
     if key is not None and mode in ("1", "L", "RGB") and not isinstance(key, bytes):

@@ -40,13 +40,13 @@ def encode_image(
     """
     check_known(format, _ENCODERS, what="picture format")
     if not isinstance(quality, int) or not 1 <= quality <= 100:
-        raise BadConfig(f"quality is a whole number from 1 to 100, got {quality!r}")
+        raise BadConfig(f"quality must be an integer from 1 to 100, got {quality!r}")
     if bits not in (None, 8, 16):
-        raise BadConfig(f"pictures are written with 8 or 16 bits, got {bits}")
+        raise BadConfig(f"bits must be 8 or 16, got {bits}")
     if bits == 16 and format not in _FORMATS_16_BIT:
-        raise BadConfig(f"{format} has no 16 bits; write .png or .tif")
+        raise BadConfig(f"{format} does not support 16 bits; use .png or .tif")
     if lossless and format in ("JPEG", "GIF", "AVIF"):
-        raise BadConfig(f"{format} is not lossless; write .png, .tif or .webp")
+        raise BadConfig(f"{format} is not lossless; use .png, .tif or .webp")
     if background is not None:
         photo = _composite_on_colour(photo, background)
     if photo.alpha is not None and format in _FORMATS_WITHOUT_ALPHA:
@@ -62,7 +62,7 @@ def _composite_on_colour(photo: Photo, background: str) -> Photo:
     try:
         colour = ImageColor.getrgb(background)[:3]
     except ValueError as error:
-        raise BadConfig(f"unknown colour {background!r}; say white, #204060, rgb(32, 64, 96)") from error
+        raise BadConfig(f"unknown colour {background!r}; use e.g. white, #204060, rgb(32, 64, 96)") from error
     behind = torch.tensor(colour, dtype=torch.float32).div(127.5).sub(1).view(1, 3, 1, 1)
     img = torch.where(photo.alpha == 1, photo.img, behind + (photo.img - behind) * photo.alpha)
     return replace(photo.with_img(img, recipe=photo.recipe), alpha=None)
@@ -72,8 +72,8 @@ def _drop_opaque_alpha(photo: Photo, format: str) -> Photo:
     """An alpha channel that hides nothing can go; one that does is the caller's to decide."""
     if photo.alpha is not None and float(photo.alpha.min()) < 1:
         raise BadImage(
-            f"{photo.name} is transparent in places, and {format} cannot be. Write .png, .webp or .tif, or say what "
-            "lies behind it: write_image(…, background='white')."
+            f"{photo.name} has transparency, which {format} does not support. Use .png, .webp or .tif, or "
+            "set a background: write_image(…, background='white')."
         )
     return replace(photo, alpha=None)
 
@@ -186,7 +186,9 @@ def _bmp(page: _EncodeInput, quality: int, lossless: bool) -> bytes:
 
 def _gif(page: _EncodeInput, quality: int, lossless: bool) -> bytes:
     if page.alpha is not None and not np.isin(page.alpha, (0, 255)).all():
-        raise BadImage(f"{page.name} is half transparent in places; GIF is not. Write .png or .webp, or a background.")
+        raise BadImage(
+            f"{page.name} has partial transparency, which GIF does not support. Use .png or .webp, or set a background."
+        )
     picture = page.to_palette() or page.to_pil()
     if page.alpha is not None and picture.mode == "LA":
         picture = picture.convert("RGBA")
@@ -199,7 +201,7 @@ def _save_with_pillow(picture: Image.Image, format: str, **options: Any) -> byte
         picture.save(file, format, **options)
     except (OSError, ValueError, SyntaxError, MemoryError) as error:
         raise BadImage(
-            f"a picture of {picture.width} x {picture.height} cannot be written as {format}: {error}"
+            f"an image of {picture.width} x {picture.height} cannot be written as {format}: {error}"
         ) from error
     return file.getvalue()
 

@@ -107,9 +107,9 @@ def format_of(path: str | os.PathLike[str]) -> str:
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".avif" and not HAS_AVIF:
-        raise BadConfig(f"{path}: the installed Pillow writes no AVIF. Use .png or .jpg, or pip install -U pillow.")
+        raise BadConfig(f"{path}: the installed Pillow cannot write AVIF. Use .png or .jpg, or pip install -U pillow.")
     if suffix not in IMAGE_SUFFIXES:
-        raise BadConfig(f"{path}: a picture is written as {', '.join(IMAGE_SUFFIXES)}; got {suffix or 'no suffix'!r}")
+        raise BadConfig(f"{path}: supported formats are {', '.join(IMAGE_SUFFIXES)}; got {suffix or 'no suffix'!r}")
     return IMAGE_SUFFIXES[suffix]
 
 
@@ -139,11 +139,11 @@ def _file_bytes(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         raise BadImage(f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
     if stat.S_ISDIR(status.st_mode):
-        raise BadImage(f"{path} is a folder; read_image expects one picture file")
+        raise BadImage(f"{path} is a folder; read_image expects an image file")
     if not plain:
-        raise BadImage(f"{path} is not a plain file")
+        raise BadImage(f"{path} is not a regular file")
     if status.st_size > MAX_FILE_BYTES:
-        raise BadImage(f"{path} has {status.st_size:,} bytes; pictures up to {MAX_FILE_BYTES:,} bytes are read")
+        raise BadImage(f"{path} has {status.st_size:,} bytes; the limit is {MAX_FILE_BYTES:,} bytes")
     return data
 
 
@@ -151,7 +151,7 @@ def _not_empty(data: bytes, name: str) -> bytes:
     if not data:
         raise BadImage(f"{name} is empty (0 bytes)")
     if len(data) > MAX_FILE_BYTES:
-        raise BadImage(f"{name} is too large; pictures up to {MAX_FILE_BYTES:,} bytes are read")
+        raise BadImage(f"{name} is too large; the limit is {MAX_FILE_BYTES:,} bytes")
     return data
 
 
@@ -163,7 +163,7 @@ def _photo_of(img: Tensor) -> Photo:
 
 def _check_target(path: Path) -> None:
     if path.is_dir():
-        raise BadImage(f"{path} is a folder; say the file's name")
+        raise BadImage(f"{path} is a folder; expected a file name")
     if not path.parent.is_dir():
         raise BadImage(f"{path} cannot be written: the folder {path.parent} does not exist")
 

@@ -48,7 +48,7 @@ def brush(height: int, width: int, points: _Points, *, radius_px: float, soft: f
     """
     stroke = _points(points, least=1, what="a stroke")
     if not (radius_px > 0 and 0 <= soft <= 1):
-        raise BadMask(f"a brush has a radius above 0 and a softness from 0 to 1, got {radius_px} and {soft}")
+        raise BadMask(f"a brush needs a radius above 0 and a softness from 0 to 1, got {radius_px} and {soft}")
     mask = empty_mask(height, width)
     reach = radius_px + 1
     for start, end in zip(stroke, stroke[1:] if len(stroke) > 1 else stroke, strict=False):
@@ -255,7 +255,7 @@ def intersect_masks(*masks: Tensor) -> Tensor:
 
 def _combine(masks: tuple[Tensor, ...], join: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     if not masks or any(mask.shape != masks[0].shape for mask in masks):
-        raise BadMask(f"masks of one size are expected, got {[list(mask.shape) for mask in masks]}")
+        raise BadMask(f"masks must have the same size, got {[list(mask.shape) for mask in masks]}")
     whole = masks[0].clone()
     for mask in masks[1:]:
         whole = join(whole, mask)

@@ -278,8 +278,9 @@ def insert_jpeg_metadata(file: bytes, photo: Photo, icc_profile: bytes | None, *
 def _segment(marker: int, body: bytes, name: str) -> bytes:
     if len(body) > _LARGEST_SEGMENT:
         raise BadImage(
-            f"{name} cannot be written as JPEG: a part of its metadata (or its recipe) has {len(body):,} bytes, and a "
-            f"JPEG holds {_LARGEST_SEGMENT:,}. Write .png, or leave it out: dataclasses.replace(photo, exif=None)."
+            f"{name} cannot be written as JPEG: a part of its metadata (or its recipe) has {len(body):,} "
+            f"bytes, and JPEG allows {_LARGEST_SEGMENT:,}. Use .png, or drop it: "
+            "dataclasses.replace(photo, exif=None)."
         )
     return bytes((0xFF, marker)) + struct.pack(">H", len(body) + 2) + body
 

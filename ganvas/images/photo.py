@@ -48,7 +48,7 @@ class Photo:
     def __post_init__(self) -> None:
         check_img(self.img, who="Photo")
         if len(self.img) != 1:
-            raise BadImage(f"a Photo is one picture [1, 3, H, W], got {list(self.img.shape)}")
+            raise BadImage(f"a Photo needs img of shape [1, 3, H, W], got {list(self.img.shape)}")
         check_known(self.space, COLOUR_CHANNELS, what="colour space")
         if self.bits not in (8, 16):
             raise BadConfig(f"a Photo has 8 or 16 bits, got {self.bits}")
@@ -56,9 +56,9 @@ class Photo:
             check_mask(self.alpha, who="the alpha of a Photo", height=self.height, width=self.width)
         if self.native is not None and self.native.shape != (self.height, self.width, COLOUR_CHANNELS[self.space]):
             raise BadImage(
-                f"a Photo's native pixels fit its img, here [{self.height}, {self.width}, "
-                f"{COLOUR_CHANNELS[self.space]}], "
-                f"got {list(self.native.shape)}. Change the picture with photo.with_img(img)."
+                f"a Photo's native pixels must match its img, here [{self.height}, {self.width}, "
+                f"{COLOUR_CHANNELS[self.space]}], got {list(self.native.shape)}. Change the image with "
+                "photo.with_img(img)."
             )
 
     @property
@@ -105,8 +105,9 @@ class Photo:
             raise BadImage(f"Photo.with_img expects img of shape [1, 3, H, W], got {list(img.shape)}")
         if alpha is None and self.alpha is not None and self.alpha.shape[2:] != img.shape[2:]:
             raise BadImage(
-                f"{self.name} has transparency for {self.width} x {self.height} pixels; the new picture has "
-                f"{img.shape[3]} x {img.shape[2]}. Resize photo.alpha as well and hand it over: with_img(img, alpha=…)."
+                f"{self.name} has transparency for {self.width} x {self.height} pixels; the new image has "
+                f"{img.shape[3]} x {img.shape[2]}. Resize photo.alpha as well and pass it: with_img(img, "
+                "alpha=…)."
             )
         space = self.space if grey is None else "grey" if grey else _space_with_colour(self.space)
         img = img.expand(-1, 3, -1, -1)

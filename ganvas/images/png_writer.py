@@ -72,7 +72,7 @@ class PngStripWriter:
     def __exit__(self, *error: object) -> None:
         try:
             if error[0] is None:
-                assert self._row == self.template.height, "as many rows as the template says"
+                assert self._row == self.template.height, "as many rows as in the template"
                 self._data(self._packer.flush())
                 self._write(png_chunk(b"IEND", b""))
                 self._file.flush()

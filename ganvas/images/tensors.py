@@ -62,11 +62,13 @@ def to_pixels(img: Tensor, *, bits: int = 8) -> np.ndarray:
     """
     check_img(img, who="to_pixels", channels=None)
     if len(img) != 1:
-        raise BadImage(f"to_pixels expects one picture [1, C, H, W], got {list(img.shape)}. Take them one by one.")
+        raise BadImage(
+            f"to_pixels expects one image [1, C, H, W], got {list(img.shape)}. Convert a batch image by image."
+        )
     if bits not in _DEPTH:
         raise BadConfig(f"pixels have 8 or 16 bits, got {bits}")
     if torch.aminmax(img.detach())[0].isnan():
-        raise BadImage("to_pixels expects numbers, got not-a-number (NaN) in img: the network that made it diverged.")
+        raise BadImage("to_pixels got NaN in img: the network that generated it has diverged.")
     dtype, half = _DEPTH[bits]
     whole = img.detach()[0].permute(1, 2, 0).to("cpu", torch.float32, copy=True)
     # Truncating x·half + half + ½ rounds to the nearest; it is what the style families' own scripts write.

@@ -109,7 +109,7 @@ def _decompress(packed: bytes, tags: IFD, row_bytes: int, rows: int) -> np.ndarr
     else:
         raw = _decompress_with_libtiff(packed, compression, row_bytes, rows)
     if len(raw) < row_bytes * rows:
-        raise BrokenIFD("a strip or tile is cut short")
+        raise BrokenIFD("a strip or tile is truncated")
     return np.frombuffer(raw, tags.order + "u2", row_bytes * rows // 2).astype(np.uint16)
 
 

@@ -24,9 +24,9 @@ def test_make_names_what_it_leaves_out_and_says_what_it_made(tmp_path):
     files = some(3) | {"copy.png": some(1)["000.png"], "bad.png": b"x"}
     out = run("dataset", "make", put(tmp_path / "photos", files), tmp_path / "a.zip", "--resolution", 16).output
     for line in (
-        "bad.png: is not a picture",
+        "bad.png: is not a supported image",
         "copy.png ~ 000.png",
-        f"3 pictures of 16 x 16: {tmp_path / 'a.zip'}",
+        f"3 images of 16 x 16: {tmp_path / 'a.zip'}",
     ):
         assert line in out
     assert len(open_image_dataset(tmp_path / "a.zip")) == 3
@@ -97,13 +97,13 @@ def test_a_guess_is_believed_where_it_fills_much_of_the_photo(tmp_path, monkeypa
     monkeypatch.setattr("ganvas.features.faces.FaceFinder", Finder)
     monkeypatch.setattr(Finder, "faces", [face(40, 40, score=0.85)])
     source = put(tmp_path / "photos", {"a.png": encoded(colours(0, width=80, height=80))})
-    assert "1 pictures of 32" in run("dataset", "make", source, tmp_path / "a.zip", "-r", 32, "--align", "faces").output
+    assert "1 images of 32" in run("dataset", "make", source, tmp_path / "a.zip", "-r", 32, "--align", "faces").output
 
 
 def test_check_tells_what_is_there_and_fails_where_nothing_is_usable(tmp_path):
     folder = put(tmp_path / "photos", some(3) | {"bad.png": b"x", "notes.txt": b""})
     result = run("dataset", "check", folder)
-    for line in ("4 pictures, 3 usable at 16 pixels", "sizes: 24 x 24: 3", "broken (left out): 1", "  bad.png: is not"):
+    for line in ("4 images, 3 usable at 16 pixels", "sizes: 24 x 24: 3", "broken (left out): 1", "  bad.png: is not"):
         assert line in result.output
     assert result.exit_code == 0
     assert "nothing odd" in run("dataset", "check", put(tmp_path / "well", some(2))).output

@@ -118,7 +118,7 @@ def test_wrong_usage_is_status_2(photo, tmp_path, words):
     ("words", "says"),
     [
         (["--set", "smile=1"], "unknown direction 'smile'.*known: wide"),
-        (["--recipe", "me.png"], "carries no recipe"),
+        (["--recipe", "me.png"], "contains no recipe"),
         (["--recipe", "nowhere.json"], r"nowhere\.json"),
     ],
 )
@@ -160,7 +160,7 @@ def test_points_are_pulled_within_a_region(model, photo, tmp_path):
         *("edit", photo, "-o", tmp_path / "out.png", "--model", model, "--effort", "fast"),
         *("--drag", "28,20:31,20", "--region", "30,20,6", "--feather", "1", "--save-recipe", tmp_path / "r.json"),
     )
-    assert re.search(r"pulled to \d+,\d+ in \d+ steps", result.output)
+    assert re.search(r"dragged to \d+,\d+ in \d+ steps", result.output)
     step = Recipe.load(tmp_path / "r.json").steps[0]
     assert unwrap_step(step).points == ((0.45, 0.5),)  # the middle square begins at 10 and is 40 wide
     assert region_of(step).strokes[0].points == ((0.5, 0.5),)

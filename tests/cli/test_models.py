@@ -134,7 +134,7 @@ def test_get_prints_where_it_is_and_only_that(run, fake):
     assert out == f"{ENTRIES['fake-x4'].path}\n"
     assert "made by the test" in err
     again = run("models", "get", "fake-x4")  # no --yes: it is here
-    assert again == (0, out, "fake-x4 is here already, every hash is right\n")
+    assert again == (0, out, "fake-x4 is already downloaded, and all hashes are correct\n")
 
 
 def test_get_mends_what_is_damaged(run, fake):
@@ -174,7 +174,7 @@ def test_remove_frees_the_room(run, fake):
     status, out, _ = run("models", "remove", "fake-x4")
     assert status == 0
     assert "freed" in out
-    assert run("models", "remove", "fake-x4")[1] == "fake-x4 was not here\n"
+    assert run("models", "remove", "fake-x4")[1] == "fake-x4 was not downloaded\n"
 
 
 # info

@@ -109,7 +109,7 @@ def test_names(name, ext, result, tmp_path):
 
 def test_wrong_targets_are_refused(tmp_path):
     picture(tmp_path / "in" / "a.png")
-    with pytest.raises(BadConfig, match="need one too"):
+    with pytest.raises(BadConfig, match="must be a folder, too"):
         list_tasks(tmp_path / "in", tmp_path / "out.png")
     with pytest.raises(BadConfig, match="overwritten by its own result"):
         list_tasks(tmp_path / "in", tmp_path / "in", suffix="")
@@ -150,7 +150,7 @@ def test_transparency_where_the_format_has_none(model, tmp_path):
 def test_a_format_that_is_too_small_says_so_before_the_work(tmp_path):
     path = picture(tmp_path / "a.png", size=(9000, 1))
     net = Repeat(2)
-    with pytest.raises(BadImage, match=r"18000 x 2 pixels, and \.webp holds 16383"):
+    with pytest.raises(BadImage, match=r"18000 x 2 pixels, but \.webp allows at most 16383"):
         upscale_file(Task(path, tmp_path / "deep" / "b.webp"), net, UpscaleConfig())
     assert all(width <= 16 for _, width in net.sizes)  # it ran to count its memory, and no more
     assert not (tmp_path / "deep").exists()
@@ -175,7 +175,7 @@ def test_denoise_needs_a_model_with_a_twin(model, tmp_path):
 @pytest.mark.parametrize(
     ("options", "fetched", "said"),
     [
-        ([], ["compact-x4"], "-n realesrgan-x4plus draws more detail"),
+        ([], ["compact-x4"], "-n realesrgan-x4plus generates more detail"),
         (["-n", "realesrgan-x4plus"], ["realesrgan-x4plus"], "saved"),
         (["-n", "realesr-general-x4v3"], ["realesr-general-x4v3", "realesr-general-wdn-x4v3"], "saved"),
         (["-n", "realesr-general-x4v3", "-dn", "1"], ["realesr-general-x4v3"], "saved"),

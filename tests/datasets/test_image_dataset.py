@@ -77,7 +77,7 @@ def test_bad_files_are_left_out_and_named(tmp_path):
     assert set(why) == {"cut.jpg", "empty.png", "page.jpg", "tiny.png", "lost.png"}
     report = "\n".join(pictures.report)
     for name, words in {
-        "cut.jpg": "broken or cut short",
+        "cut.jpg": "broken or truncated",
         "empty.png": "empty",
         "page.jpg": "web page",
         "tiny.png": "5 x 9 pixels",
@@ -113,7 +113,7 @@ def test_when_nothing_is_left_it_says_why(tmp_path):
         open_image_dataset(put(tmp_path / "a", {"a.txt": b"x"}))
     with pytest.raises(BadInput, match=r"1 videos: 'ganvas dataset make"):
         open_image_dataset(put(tmp_path / "b", {"a.mp4": b"x"}))
-    with pytest.raises(BadInput, match=r"not one usable picture.*left out a.png: is not a picture"):
+    with pytest.raises(BadInput, match=r"not one usable picture.*left out a.png: is not a supported image"):
         open_image_dataset(put(tmp_path / "c", {"a.png": b"x"}), resolution=16)
     with pytest.raises(BadInput, match="neither a folder nor a zip"):
         open_image_dataset(put(tmp_path / "d", {"a.png": b"x"}) / "a.png")

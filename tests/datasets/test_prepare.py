@@ -121,7 +121,7 @@ def test_aligned_squares_become_pictures_and_photos_without_one_are_named(tmp_pa
 
 
 def test_nothing_usable_makes_nothing(tmp_path):
-    with pytest.raises(BadInput, match=r"not one usable picture among 1. a.png: is not a picture"):
+    with pytest.raises(BadInput, match=r"not one usable picture among 1. a.png: is not a supported image"):
         make_dataset(put(tmp_path / "photos", {"a.png": b"x"}), tmp_path / "a.zip", resolution=16)
     with pytest.raises(BadInput, match="no pictures and no videos"):
         make_dataset(put(tmp_path / "notes", {"a.txt": b"x"}), tmp_path / "a.zip", resolution=16)

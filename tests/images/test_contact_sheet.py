@@ -28,5 +28,5 @@ def test_captions_stand_under_their_pictures():
     assert torch.equal(lettered[:, :, :64], plain[:, :, :64])  # the pictures themselves are untouched
     for column in (slice(0, 64), slice(-64, None)):
         assert (lettered[:, :, 64:, column] < 0).any()  # there is ink
-    with pytest.raises(BadConfig, match="2 pictures, got 1"):
+    with pytest.raises(BadConfig, match="2 images, got 1"):
         make_captioned_grid(img, ["one"])

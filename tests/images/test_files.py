@@ -209,7 +209,7 @@ def test_sixteen_bits_become_eight_where_there_is_no_room_and_only_there(tmp_pat
     assert read_image(write_image(photo, tmp_path / "a.bmp")).bits == 8
     assert read_image(write_image(photo, tmp_path / "a.png", bits=8)).bits == 8
     assert read_image(write_image(photo, tmp_path / "a.tif")).bits == 16
-    with pytest.raises(BadConfig, match="no 16 bits"):
+    with pytest.raises(BadConfig, match="not support 16 bits"):
         write_image(photo, tmp_path / "a.jpg", bits=16)
 
 
@@ -228,7 +228,7 @@ def test_gif_gives_its_first_frame():
 
 def test_gif_is_not_half_transparent(tmp_path):
     photo = read_image(saved(picture(numbers(8, 8, 4)), "PNG"))
-    with pytest.raises(BadImage, match="half transparent"):
+    with pytest.raises(BadImage, match="partial transparency"):
         write_image(photo, tmp_path / "a.gif")
 
 
@@ -239,7 +239,7 @@ def test_img_alone_can_be_written(tmp_path):
     assert back.recipe == "{}"
     grey = read_image(write_image(img[:, :1], tmp_path / "g.png"))
     assert grey.grey
-    with pytest.raises(BadImage, match="one picture"):
+    with pytest.raises(BadImage, match=r"\[1, 3, H, W\]"):
         write_image(torch.zeros(2, 3, 4, 4), tmp_path / "b.png")
     with pytest.raises(BadImage, match="NaN"):
         write_image(torch.full((1, 3, 4, 4), float("nan")), tmp_path / "b.png")
@@ -278,10 +278,10 @@ def _float_tiff(path):
         (lambda path: path.write_bytes(b""), "empty"),
         (_text, "looks like text"),
         (_page, "web page"),
-        (_cut_short, "cut short"),
+        (_cut_short, "truncated"),
         (_bomb, "60000 x 60000"),
         (_float_tiff, "'F'"),
-        (lambda path: os.mkfifo(path), "not a plain file"),
+        (lambda path: os.mkfifo(path), "not a regular file"),
         (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n"), "broken"),
         (lambda path: path.write_bytes(b"II*\0\xff\xff\xff\xff"), "broken"),
         (lambda path: path.write_bytes(b"RIFF\0\0\0\0WEBPVP9 " + bytes(20)), "broken"),
@@ -328,7 +328,7 @@ def test_limits_are_checked_before_anything_is_unpacked(monkeypatch):
         read_image(data, max_pixels=1999)
     assert read_image(data, max_pixels=2000).size == (50, 40)
     blank = saved(Image.new("L", (8000, 4001)), "PNG")  # 32 million pixels in some thousand bytes
-    with pytest.raises(BadImage, match="lest a small file fills the memory"):
+    with pytest.raises(BadImage, match="more than the limit"):
         read_image(blank)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 900)  # a server's own, stricter limit
     with pytest.raises(BadImage, match=r"1,800"):

@@ -59,7 +59,7 @@ def test_an_edited_photo_has_lost_the_old_recipe():
 def test_a_recipe_too_long_for_a_jpeg_says_what_to_do():
     digits = np.random.default_rng(0).integers(0, 10**9, 20_000)
     photo = a_photo(recipe=" ".join(str(each) for each in digits))
-    with pytest.raises(BadImage, match=r"Write \.png"):
+    with pytest.raises(BadImage, match=r"Use \.png"):
         encode_image(photo, "JPEG")
     assert read_image(encode_image(photo, "PNG")).recipe == photo.recipe
 

@@ -77,7 +77,7 @@ def test_img_on_no_grad_or_with_grad_is_written_alike():
     ("fields", "error", "says"),
     [
         ({"img": torch.zeros(3, 4, 4)}, BadImage, "shape"),
-        ({"img": torch.zeros(2, 3, 4, 4)}, BadImage, "one picture"),
+        ({"img": torch.zeros(2, 3, 4, 4)}, BadImage, "\\[1, 3, H, W\\]"),
         ({"img": torch.zeros(1, 3, 4, 4, dtype=torch.uint8)}, BadImage, "floats"),
         ({"img": torch.zeros(1, 3, 4, 4), "bits": 12}, BadConfig, "8 or 16"),
         ({"img": torch.zeros(1, 3, 4, 4), "space": "lab"}, BadConfig, "known: cmyk, grey, rgb"),

@@ -44,7 +44,7 @@ def test_big_endian_sixteen_bit_is_read_by_value():
 def test_what_does_not_fit_is_named():
     with pytest.raises(BadImage, match="uint8 or uint16"):
         from_pixels(np.zeros((4, 4), np.float32))
-    with pytest.raises(BadImage, match="one picture"):
+    with pytest.raises(BadImage, match=r"\[1, C, H, W\]"):
         to_pixels(torch.zeros(2, 3, 4, 4))
     with pytest.raises(BadImage, match="NaN"):
         to_pixels(torch.full((1, 3, 4, 4), float("nan")))

@@ -143,5 +143,5 @@ def test_further_channels_are_left_out():
 def test_a_strip_cut_short_is_an_error(compression):
     data = slow_tiff(numbers(8, 8, 3, bits=16), compression=compression, rows=8)
     directory = int.from_bytes(data[4:8], "little")
-    with pytest.raises(BadImage, match="broken or cut short"):
+    with pytest.raises(BadImage, match="broken or truncated"):
         read_image(data[:60] + data[60 + 100 : directory] + bytes(100) + data[directory:])
