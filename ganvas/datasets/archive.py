@@ -61,17 +61,18 @@ class Archive:
     def _check_members(self, listed: list[zipfile.ZipInfo]) -> None:
         names = {info.filename for info in listed}
         if len(names) != len(listed):
-            raise BadInput(f"{self.path} has two members of one name; pack it again")
+            raise BadInput(f"{self.path} has two members with the same name; pack it again")
         for info in listed:
             if _leads_outside(info.orig_filename):
                 raise BadInput(
-                    f"{self.path} has a member named {info.orig_filename[:80]!r}, which points out of the archive "
-                    "or is no plain path. Nothing was read. If you trust it, unpack it and hand over the folder."
+                    f"{self.path} has a member named {info.orig_filename[:80]!r}, which points outside "
+                    "the archive or is not a plain path. Nothing was read. If you trust it, unpack it "
+                    "and pass the folder."
                 )
             if info.file_size > max(MIN_BYTES_CHECKED, MAX_COMPRESSION_RATIO * info.compress_size):
                 raise BadInput(
-                    f"{self.path}: {info.filename[:80]!r} has {info.compress_size:,} bytes and would unpack to "
-                    f"{info.file_size:,}; no picture does that. Nothing was read."
+                    f"{self.path}: {info.filename[:80]!r} has {info.compress_size:,} bytes and would "
+                    f"unpack to {info.file_size:,}, which is not plausible for an image. Nothing was read."
                 )
         packed, size = sum(info.compress_size for info in listed), self.path.stat().st_size
         if packed > size:
@@ -103,7 +104,7 @@ class Archive:
         if info is None:
             return None
         if info.file_size > MAX_PICTURE_BYTES:
-            raise BadInput(f"{self.path}: {DATASET_JSON} has {info.file_size:,} bytes; no list of labels is that long")
+            raise BadInput(f"{self.path}: {DATASET_JSON} has {info.file_size:,} bytes, too large for a list of labels")
         try:
             return self._zip.read(info)
         except _ZIP_ERRORS as error:
@@ -130,15 +131,15 @@ def _check_directory(path: Path) -> None:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
     end = tail.rfind(b"PK\x05\x06")
     if end < 0 or end + 22 > len(tail):
-        raise BadInput(f"{path} is a zip archive without its end: {size:,} bytes came, then it was cut off")
+        raise BadInput(f"{path} is a truncated zip archive of {size:,} bytes")
     listed = struct.unpack_from("<I", tail, end + 12)[0]
     large = tail.rfind(b"PK\x06\x06", 0, end)
     if large >= 0 and large + 48 <= len(tail):
         listed = max(struct.unpack_from("<Q", tail, large + 40)[0], 0 if listed == 0xFFFFFFFF else listed)
     if listed > MAX_DIRECTORY_BYTES:
         raise BadInput(
-            f"{path} has a table of contents of {listed:,} bytes; up to {MAX_DIRECTORY_BYTES:,} are read. "
-            "Split it, or unpack it and hand over the folder."
+            f"{path} has a table of contents of {listed:,} bytes; the limit is {MAX_DIRECTORY_BYTES:,}. "
+            "Split it, or unpack it and pass the folder."
         )
 
 

@@ -115,8 +115,8 @@ class InFile:
                 self._verified[row] or zlib.crc32(pixels.data) == self.description.checksums[row]
             ):
                 raise BadInput(
-                    f"the cache {self.path} is damaged at {self.description.names[row]!r}. Delete it and start again: "
-                    "it is made anew from the pictures."
+                    f"the cache {self.path} is damaged at {self.description.names[row]!r}. Delete it and "
+                    "start again: it will be rebuilt from the images."
                 )
             self._verified[row] = True
         return torch.from_numpy(out).view(len(rows), *self.description.shape)
@@ -151,7 +151,7 @@ def open_cache(path: Path, key: str) -> InFile | None:
         if description is None:
             return None
         if size != len(description.names) * description.bytes_each:
-            raise ValueError("it is longer or shorter than it should be")
+            raise ValueError("its size is wrong")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(f"the cache {path} is damaged: {error}") from error
     return InFile(path, description)
@@ -165,11 +165,11 @@ def _description(file: IO[bytes]) -> tuple[bytes, int]:
     file.seek(size - _TAIL.size)
     length, checksum, mark = _TAIL.unpack(file.read(_TAIL.size))
     if mark != _MARK or length > min(_MAX_DESCRIPTION, size - _TAIL.size):
-        raise ValueError("it was cut short, or is something else")
+        raise ValueError("it is truncated, or not a cache file")
     file.seek(size - _TAIL.size - length)
     data = file.read(length)
     if zlib.crc32(data) != checksum:
-        raise ValueError("its description has a wrong checksum")
+        raise ValueError("the checksum of its header is wrong")
     return data, size - _TAIL.size - length
 
 

@@ -22,12 +22,12 @@ FINDINGS = {  # what may be odd, in the order in which it matters → what is do
     "tiny": "left out",
     "copies": "kept by 'ganvas train', dropped by 'ganvas dataset make'",
     "look-alikes": "kept by 'ganvas train', dropped by 'ganvas dataset make'",
-    "small": "enlarged, and a little soft",
-    "transparent": "laid on the background colour",
-    "grey": "given three equal channels",
+    "small": "enlarged, and slightly blurry",
+    "transparent": "composited on the background colour",
+    "grey": "converted to three equal channels",
     "16 bit": "rounded to 8 bits",
-    "not square": "cut to the middle square, or padded with --crop pad",
-    "videos": "left aside by 'ganvas train'; 'ganvas dataset make' takes their frames",
+    "not square": "centre-cropped, or padded with --crop pad",
+    "videos": "ignored by 'ganvas train'; 'ganvas dataset make' extracts their frames",
     "other files": "left aside",
 }
 
@@ -68,7 +68,9 @@ def check_dataset(
     findings: dict[str, list[str]] = {kind: [] for kind in FINDINGS}
     findings["videos"], findings["other files"] = list(source.films), list(source.others)
     if not source.items:
-        raise BadInput(f"{source.path} has no pictures, {len(source.films):,} videos and {len(source.others):,} others")
+        raise BadInput(
+            f"{source.path} has no images, {len(source.films):,} videos and {len(source.others):,} other files"
+        )
     preprocessor = ImagePreprocessor(resolution=resolution or _resolution(source), smallest=1)
     sizes: Counter[tuple[int, int]] = Counter()
     good: list[str] = []

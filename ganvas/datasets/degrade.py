@@ -57,7 +57,7 @@ class DegradeRound:
     def __post_init__(self) -> None:
         shares = (self.blur, self.sinc, self.enlarge, self.shrink, self.gaussian_noise, self.grey_noise)
         if not all(0 <= share <= 1 for share in (*shares, *self.round_bells)) or self.enlarge + self.shrink > 1:
-            raise BadConfig(f"how often something happens is from 0 to 1, got {self}")
+            raise BadConfig(f"probabilities must be from 0 to 1, got {self}")
         if abs(sum(self.shapes) - 1) > 1e-6 or min(self.shapes) < 0:
             raise BadConfig(f"the shares of the shapes {', '.join(SHAPES)} must add up to 1, got {self.shapes}")
         if not (0 < self.factor[0] <= 1 <= self.factor[1]):
@@ -86,7 +86,7 @@ class DegradeConfig:
     def __post_init__(self) -> None:
         low, high = self.kernel_px
         if not (3 <= low <= high and low % 2 == 1 and high % 2 == 1):
-            raise BadConfig(f"kernel_px is two odd numbers from 3 upward, the smaller first, got {self.kernel_px}")
+            raise BadConfig(f"kernel_px must be two odd numbers of 3 or more, the smaller first, got {self.kernel_px}")
 
 
 def degrade(img: Tensor, *, scale: int, rng: np.random.Generator, config: DegradeConfig | None = None) -> Tensor:
@@ -107,10 +107,10 @@ def degrade(img: Tensor, *, scale: int, rng: np.random.Generator, config: Degrad
     """
     check_img(img, who="degrade")
     if scale < 1:
-        raise BadConfig(f"degrade makes a picture 1 or more times smaller, got scale {scale}")
+        raise BadConfig(f"scale must be 1 or more, got {scale}")
     height, width = img.shape[2:]
     if len(img) != 1 or height % scale or width % scale:
-        raise BadImage(f"degrade expects one picture with sides that are multiples of {scale}, got {list(img.shape)}")
+        raise BadImage(f"degrade expects one image with sides that are multiples of {scale}, got {list(img.shape)}")
     config = config or DegradeConfig()
     size = (height // scale, width // scale)
     x = ((img.float() + 1) / 2).cpu()

@@ -96,7 +96,7 @@ class Folder:
         if not file.is_file():
             return None
         if file.stat().st_size > MAX_PICTURE_BYTES:
-            raise BadInput(f"{file} has {file.stat().st_size:,} bytes; no list of labels is that long")
+            raise BadInput(f"{file} has {file.stat().st_size:,} bytes, too large for a list of labels")
         return file.read_bytes()
 
 

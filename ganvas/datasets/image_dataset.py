@@ -87,7 +87,7 @@ class ImageDataset:
         """
         chosen = np.asarray(indices, np.int64)
         if chosen.ndim != 1 or (len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(self)):
-            raise BadConfig(f"Pictures.batch expects indices from 0 to {len(self) - 1}, got {str(indices)[:80]}")
+            raise BadConfig(f"ImageDataset.batch expects indices from 0 to {len(self) - 1}, got {str(indices)[:80]}")
         return self._store.take(self._rows[chosen]), self._labels.take(chosen) if self._labels else None
 
     def class_counts(self) -> dict[str, int]:
@@ -107,9 +107,9 @@ class ImageDataset:
         """
         img = torch.as_tensor(pixels)
         if img.dtype != torch.uint8 or img.ndim != 4 or img.shape[1] not in (1, 3) or img.shape[2] != img.shape[3]:
-            raise BadImage(f"a set is made from uint8 [N, 1 or 3, R, R], got {img.dtype} {list(img.shape)}")
+            raise BadImage(f"an ImageDataset needs uint8 [N, 1 or 3, R, R], got {img.dtype} {list(img.shape)}")
         if 0 in img.shape:
-            raise BadImage("a set needs at least one picture, got none")
+            raise BadImage("an ImageDataset needs at least one image, got none")
         img = img.contiguous()
         description = CacheDescription((img.shape[1], img.shape[2], img.shape[3]))
         facts = ImageFacts(width=img.shape[3], height=img.shape[2])
@@ -121,7 +121,7 @@ class ImageDataset:
             rows=np.arange(len(img)),
             labels=None if labels is None else _make_labels(np.asarray(labels), len(img)),
             settings={"resolution": img.shape[2], "channels": img.shape[1]},
-            report=[f"{len(img):,} pictures of {img.shape[2]} x {img.shape[2]} pixels, handed over as numbers"],
+            report=[f"{len(img):,} images of {img.shape[2]} x {img.shape[2]} pixels from memory"],
         )
 
 
@@ -177,7 +177,7 @@ def open_image_dataset(
     )
     store, description, notes = _load_or_build(source, preprocessor, cache, on_step)
     if not description.names:
-        raise BadInput(f"{source.path}: not one usable picture. " + "; ".join(_skip_lines(description.skipped)))
+        raise BadInput(f"{source.path}: no usable image. " + "; ".join(_skip_lines(description.skipped)))
     rows = np.arange(len(description.names))
     image_labels = None
     if table is not None:
@@ -224,7 +224,7 @@ def _load_or_build(
         if cached is not None and not _readable_now(source, cached.description.unread):
             return _load_cached(cached), cached.description, [f"read from the cache {path}"]
     except BadInput:
-        notes.append(f"the cache {path} was damaged, and was made anew")
+        notes.append(f"the cache {path} was damaged, and has been rebuilt")
     if preprocessor.bytes_each * len(source.items) > DATASET_IN_MEMORY_BYTES:
         return *_in_file(source, preprocessor, on_step, path, key), [*notes, _cache_note(path)]
     store, description = _in_memory(source, preprocessor, on_step)
@@ -233,12 +233,12 @@ def _load_or_build(
     try:
         caches.write_cache(path, key, store.pixels, description)
     except OSError as error:
-        return store, description, [*notes, f"no cache was kept: {path}: {error.strerror or error}"]
+        return store, description, [*notes, f"no cache was saved: {path}: {error.strerror or error}"]
     return store, description, [*notes, _cache_note(path)]
 
 
 def _cache_note(path: Path) -> str:
-    return f"kept in the cache {path} ({path.stat().st_size / 1e6:,.1f} MB)"
+    return f"saved in the cache {path} ({path.stat().st_size / 1e6:,.1f} MB)"
 
 
 def _readable_now(source: ImageSource, unread: Sequence[str]) -> bool:
@@ -284,10 +284,9 @@ def _in_file(
                     on_step(step, len(source.items))
     except OSError as error:
         raise BadInput(
-            f"the pictures need a cache of {preprocessor.bytes_each * len(source.items) / 1e9:.1f} GB, and "
-            f"{path} cannot be "
-            f"written: {error.strerror or error}. Choose a folder elsewhere (cache=…, or set GANVAS_HOME), or a lower "
-            "resolution."
+            f"the images need a cache of {preprocessor.bytes_each * len(source.items) / 1e9:.1f} GB, and "
+            f"{path} cannot be written: {error.strerror or error}. Choose another folder (cache=…, or set "
+            "GANVAS_HOME), or a lower resolution."
         ) from error
     return InFile(path, description), description
 
@@ -334,7 +333,7 @@ def _fingerprint(digests: Sequence[str], labels: ImageLabels | None, settings: d
 
 def _make_labels(labels: np.ndarray, count: int) -> ImageLabels:
     if len(labels) != count:
-        raise BadInput(f"{count} pictures need {count} labels, got {len(labels)}")
+        raise BadInput(f"{count} images need {count} labels, got {len(labels)}")
     if labels.ndim == 2 and labels.dtype.kind == "f" and np.isfinite(labels).all():
         return ImageLabels(labels.astype(np.float32), labels.shape[1])
     if labels.ndim == 1 and labels.dtype.kind in "iu" and labels.min() >= 0:
@@ -350,11 +349,11 @@ def _make_labels(labels: np.ndarray, count: int) -> ImageLabels:
 def _no_images_message(source: ImageSource) -> str:
     if source.films:
         return (
-            f"{source.path} has no pictures, but {len(source.films):,} videos: 'ganvas dataset make {source.path} DEST "
-            "--resolution R' takes their frames"
+            f"{source.path} has no images, but {len(source.films):,} videos: 'ganvas dataset make "
+            f"{source.path} DEST --resolution R' extracts their frames"
         )
-    other = f" ({len(source.others):,} other files, such as {source.others[0]})" if source.others else ""
-    return f"{source.path} has no pictures{other}; ganvas reads JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and HEIC"
+    other = f" ({len(source.others):,} other files, e.g. {source.others[0]})" if source.others else ""
+    return f"{source.path} has no images{other}; supported formats are JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and HEIC"
 
 
 def _summary(
@@ -365,33 +364,29 @@ def _summary(
     requested_resolution: int | None,
 ) -> list[str]:
     facts, resolution = description.facts, preprocessor.resolution
-    chosen = "" if requested_resolution is not None else " (chosen: nine in ten are as large)"
-    lines = [f"{used:,} of {len(source.items):,} pictures in {source.path}, at {resolution} x {resolution}{chosen}"]
+    chosen = "" if requested_resolution is not None else " (chosen automatically: 90 % are at least as large)"
+    lines = [f"{used:,} of {len(source.items):,} images in {source.path}, at {resolution} x {resolution}{chosen}"]
     odd = sum(not each.square for each in facts)
     if preprocessor.half is not None:
         lines.append(f"of each, the {preprocessor.half} half")
     if odd:
         how = (
-            "cut to their middle square"
-            if preprocessor.crop == "center"
-            else f"padded with {preprocessor.background} to a square"
+            "centre-cropped" if preprocessor.crop == "center" else f"padded with {preprocessor.background} to a square"
         )
         lines.append(f"{odd:,} are not square: {how}")
     larger = sum(min(each.width, each.height) > resolution for each in facts)
     if larger:
-        lines.append(f"{larger:,} are larger: shrunk with Pillow's {FILTER} filter")
+        lines.append(f"{larger:,} are larger: downscaled with Pillow's {FILTER} filter")
     fewer = sum(min(each.width, each.height) < resolution for each in facts)
     if fewer:
-        lines.append(f"{fewer:,} are smaller than {resolution}: enlarged with the same filter, and a little soft")
+        lines.append(f"{fewer:,} are smaller than {resolution}: enlarged with the same filter, and slightly blurry")
     lines += _kinds(preprocessor, facts)
     copies = len(description.digests) - len(set(description.digests))
     if copies:
-        lines.append(
-            f"{copies:,} are copies of others, byte for byte, and count twice; 'ganvas dataset make' drops them"
-        )
+        lines.append(f"{copies:,} are exact duplicates and count twice; 'ganvas dataset make' drops them")
     if source.films or source.others:
         rest = [*source.films, *source.others]
-        lines.append(f"left aside, no pictures: {_join_names(rest)}")
+        lines.append(f"ignored, not images: {_join_names(rest)}")
     return lines
 
 
@@ -402,22 +397,22 @@ def _kinds(preprocessor: ImagePreprocessor, facts: Sequence[ImageFacts]) -> list
     if grey and preprocessor.channels == 3:
         lines.append(f"{grey:,} are grey: three equal channels")
     if clear:
-        lines.append(f"{clear:,} have transparency: laid on {preprocessor.background}")
+        lines.append(f"{clear:,} have transparency: composited on {preprocessor.background}")
     return lines
 
 
 def _label_line(labels: ImageLabels, where: str) -> str:
     if labels.values.ndim == 2:
-        return f"labels from {where}: {labels.c_dim} numbers a picture"
+        return f"labels from {where}: {labels.c_dim} values per image"
     counts = labels.counts()
     counts_text = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:12])
     return f"labels from {where}: {labels.c_dim} classes ({counts_text}{', …' if len(counts) > 12 else ''})"
 
 
 def _skip_lines(skipped: Sequence[tuple[str, str]]) -> list[str]:
-    lines = [f"left out {name}: {why}" for name, why in skipped[:_NAMED]]
+    lines = [f"skipped {name}: {why}" for name, why in skipped[:_NAMED]]
     if len(skipped) > _NAMED:
-        lines.append(f"left out {len(skipped) - _NAMED:,} more; 'ganvas dataset check' names them all")
+        lines.append(f"skipped {len(skipped) - _NAMED:,} more; 'ganvas dataset check' lists all")
     return lines
 
 

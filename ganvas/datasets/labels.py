@@ -87,10 +87,10 @@ def match_labels(table: LabelTable, names: Sequence[str]) -> tuple[ImageLabels, 
     """
     labelled = np.array([i for i, name in enumerate(names) if name in table.values], np.int64)
     if len(labelled) == 0 and len(names):
-        raise BadInput(f"{table.where} has a label for none of the pictures; one of them is {names[0]!r}")
+        raise BadInput(f"{table.where} has no label for any of the images, e.g. {names[0]!r}")
     if table.strict and len(labelled) < len(names):
         missing = [name for name in names if name not in table.values]
-        raise BadInput(f"{table.where} has no label for {len(missing):,} pictures, the first is {missing[0]!r}")
+        raise BadInput(f"{table.where} has no label for {len(missing):,} images, the first is {missing[0]!r}")
     values = [table.values[names[i]] for i in labelled]
     if values and isinstance(values[0], list):
         vectors = np.array(values, np.float32)
@@ -112,8 +112,8 @@ def _from_folders(names: Sequence[str], path: Path) -> LabelTable:
     loose = [name for name, part in zip(names, parts, strict=True) if len(part) <= shared]
     if loose:
         raise BadInput(
-            f"labels from sub-folders: {len(loose):,} pictures lie in no sub-folder of {path}, the first is "
-            f"{loose[0]!r}. Give every class a folder."
+            f"labels from subfolders: {len(loose):,} images are not in a subfolder of {path}, the first "
+            f"is {loose[0]!r}. Use one folder per class."
         )
     classes = sorted({part[shared] for part in parts})
     _check_count(len(classes), f"{path}'s sub-folders")
@@ -126,7 +126,7 @@ def _from_folders(names: Sequence[str], path: Path) -> LabelTable:
 
 def _check_count(count: int, where: str) -> None:
     if count > MAX_CLASSES:
-        raise BadInput(f"{where}: {count:,} classes; up to {MAX_CLASSES:,} make sense")
+        raise BadInput(f"{where}: {count:,} classes; the maximum is {MAX_CLASSES:,}")
 
 
 # ── CSV ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -145,7 +145,7 @@ def _from_csv(wanted: str, names: Sequence[str]) -> LabelTable:
             texts[name] = row[at].strip()
     if not texts:
         example = names[0] if names else "photo.jpg"
-        raise BadInput(f"{path} names none of the pictures: its first column should hold names like {example!r}")
+        raise BadInput(f"{path} contains none of the image names: its first column should have names like {example!r}")
     classes = sorted(set(texts.values()), key=_in_order)
     _check_count(len(classes), str(path))
     number = {text: i for i, text in enumerate(classes)}
@@ -161,7 +161,7 @@ def _csv_and_column(wanted: str) -> tuple[Path, str | None]:
     if colon and Path(path).is_file():
         return Path(path), column
     raise BadConfig(
-        f"labels are none, folders, FILE.csv or FILE.csv:COLUMN; got {wanted!r}, and there is no file of that name"
+        f"labels must be none, folders, FILE.csv or FILE.csv:COLUMN; got {wanted!r}, and no such file exists"
     )
 
 
@@ -176,7 +176,7 @@ def _csv_rows(path: Path) -> list[list[str]]:
     try:
         rows = [row for row in csv.reader(io.StringIO(text), delimiter=between) if row and row[0].strip()]
     except csv.Error as error:
-        raise BadInput(f"{path} is no CSV: {error}") from error
+        raise BadInput(f"{path} is not a CSV file: {error}") from error
     if not rows:
         raise BadInput(f"{path} is empty")
     return rows
@@ -200,7 +200,7 @@ def _column_at(path: Path, rows: list[list[str]], header: list[str] | None, colu
         return 1
     if "label" in titles[1:]:
         return titles.index("label", 1)
-    raise BadConfig(f"{path} has several columns; say which is the label: {path}:{(titles[1:] or ['COLUMN'])[0]}")
+    raise BadConfig(f"{path} has several columns; choose the label column: {path}:{(titles[1:] or ['COLUMN'])[0]}")
 
 
 def _in_order(text: str) -> tuple[int, float, str]:
@@ -221,7 +221,7 @@ def _from_listing(data: bytes, path: Path) -> LabelTable | None:
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"{where} is no JSON: {error}") from error
+        raise BadInput(f"{where} is not JSON: {error}") from error
     pairs = content.get("labels") if isinstance(content, dict) else content
     if not pairs:
         return None
@@ -242,7 +242,7 @@ def _pairs(pairs: object, where: str) -> dict[str, Value]:
         values[pair[0].replace("\\", "/")] = _value(pair[1], pair[0], where)
     widths = {len(value) if isinstance(value, list) else 0 for value in values.values()}
     if len(widths) > 1:
-        raise BadInput(f"{where}: its labels are of different kinds or lengths")
+        raise BadInput(f"{where}: its labels have different types or lengths")
     return values
 
 
@@ -267,5 +267,5 @@ def _titles(titles: object, values: Mapping[str, Value], where: str) -> tuple[st
     classes = [value for value in values.values() if isinstance(value, int)]
     words = isinstance(titles, list) and all(isinstance(title, str) for title in titles)
     if not words or len(titles) > MAX_CLASSES or not classes or max(classes) >= len(titles):  # type: ignore[arg-type]
-        raise BadInput(f'{where}: "class_names" should name every class')
+        raise BadInput(f'{where}: "class_names" should have a name for every class')
     return tuple(titles)  # type: ignore[arg-type]

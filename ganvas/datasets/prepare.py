@@ -108,7 +108,7 @@ def make_dataset(
         BadConfig: a setting that does not exist.
         MissingExtra: nothing but videos, without the extra [video]; beside photos they are named as left out.
     """
-    check_known(duplicates, DUPLICATES, what="way with duplicates")
+    check_known(duplicates, DUPLICATES, what="duplicates option")
     preprocessor = ImagePreprocessor(
         resolution=resolution, crop=crop, background=background, channels=channels, smallest=smallest
     )
@@ -303,9 +303,9 @@ class _Selection:
 
 def _no_images_message(job: _Job, selection: _Selection) -> str:
     if not selection.skipped:
-        return f"{job.root} has no pictures and no videos"
+        return f"{job.root} has no images and no videos"
     examples = "; ".join(f"{name}: {why}" for name, why in selection.skipped[:3])
-    return f"{job.root}: not one usable picture among {len(selection.skipped):,}. {examples}"
+    return f"{job.root}: no usable image among {len(selection.skipped):,}. {examples}"
 
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -360,13 +360,13 @@ def _check_dest(dest: Path, source: Path, overwrite: bool) -> None:
         raise BadInput(f"there is no folder {dest.absolute().parent} to write {dest.name} to")
     real, root = dest.resolve(), source.resolve()
     if real == root or real in root.parents or (root in real.parents and dest.suffix.lower() != ".zip"):
-        raise BadInput(f"{dest} and its source {source} lie in one another; choose another place")
+        raise BadInput(f"{dest} and its source {source} must not contain each other; choose another path")
     if dest.exists() and not overwrite:
-        raise BadInput(f"{dest} exists; choose another name, or allow to overwrite it")
+        raise BadInput(f"{dest} exists; choose another name, or use overwrite")
     if dest.suffix.lower() == ".zip" and dest.is_dir():
         raise BadInput(f"{dest} is a folder")
     if overwrite and dest.is_dir() and any(dest.iterdir()) and not (dest / DATASET_JSON).is_file():
-        raise BadInput(f"{dest} is a folder with other things in it, not a data set; it is not overwritten")
+        raise BadInput(f"{dest} is a folder with other files, not a dataset; it is not overwritten")
 
 
 @contextmanager

@@ -59,12 +59,12 @@ class ImagePreprocessor:
 
     def __post_init__(self) -> None:
         if not 4 <= self.resolution <= MAX_RESOLUTION:
-            raise BadConfig(f"a data set has a resolution of 4 to {MAX_RESOLUTION:,} pixels, got {self.resolution}")
+            raise BadConfig(f"resolution must be from 4 to {MAX_RESOLUTION:,} pixels, got {self.resolution}")
         check_known(self.crop, CROPS, what="crop")
         if self.half is not None:
             check_known(self.half, HALVES, what="half")
         if self.channels not in (1, 3):
-            raise BadConfig(f"pictures have 1 (grey) or 3 (colour) channels, got {self.channels}")
+            raise BadConfig(f"channels must be 1 (grey) or 3 (colour), got {self.channels}")
         self._background()
 
     @property
@@ -123,7 +123,7 @@ class ImagePreprocessor:
         crops = align(img)
         large = [crop for crop in crops if crop.side >= self.at_least_px]
         if not large:
-            what = f"squares of {max(crop.side for crop in crops):.0f} pixels at most" if crops else "nothing"
+            what = f"faces of {max(crop.side for crop in crops):.0f} pixels at most" if crops else "nothing"
             raise BadImage(f"has {what} to align on; at least {self.at_least_px} pixels are needed")
         return [self.cut(img, crop) for crop in large]
 
@@ -145,7 +145,7 @@ class ImagePreprocessor:
         if across < self.at_least_px:
             raise BadImage(
                 f"{name} has {facts.width} x {facts.height} pixels, less than {self.at_least_px}: at "
-                f"{self.resolution} it would be a blur"
+                f"{self.resolution} it would be too blurry"
             )
 
     def _worth_shrinking(self, data: bytes) -> tuple[int, int] | None:
@@ -167,7 +167,7 @@ class ImagePreprocessor:
         try:
             return ImageColor.getrgb(self.background)[:3]
         except ValueError as error:
-            raise BadConfig(f"a background is a colour such as white or #204060, got {self.background!r}") from error
+            raise BadConfig(f"background must be a colour such as white or #204060, got {self.background!r}") from error
 
     def _center_crop(self, picture: Image.Image) -> Image.Image:
         side = min(picture.size)

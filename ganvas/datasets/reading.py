@@ -53,8 +53,8 @@ def open_source(path: str | os.PathLike[str]) -> ImageSource:
     if is_zip(path):
         return Archive(path)
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        raise BadInput(f"{path} is a video; 'ganvas dataset make {path} DEST --resolution R' takes its frames")
-    raise BadInput(f"{path} is neither a folder nor a zip archive of pictures")
+        raise BadInput(f"{path} is a video; 'ganvas dataset make {path} DEST --resolution R' extracts its frames")
+    raise BadInput(f"{path} is neither a folder nor a zip archive of images")
 
 
 def load_all(source: ImageSource, preprocessor: ImagePreprocessor) -> Iterator[LoadedImage]:
@@ -117,12 +117,12 @@ def natural_resolution(source: ImageSource) -> int:
     step = max(1, len(source.items) // SIZE_SAMPLES)
     sizes = [size for item in source.items[::step] if (size := _size(source, item))]
     if not sizes:
-        raise BadInput(f"{source.path}: no picture in it can be read")
+        raise BadInput(f"{source.path}: no image in it can be read")
     if len(set(sizes)) == 1 and sizes[0][0] == sizes[0][1] and sizes[0][0] & (sizes[0][0] - 1) == 0:
         return sizes[0][0]
     across = sorted(min(size) for size in sizes)[len(sizes) // 10]
     if across < 8:
-        raise BadInput(f"{source.path}: most of its pictures are {across} pixels across; at least 8 are needed")
+        raise BadInput(f"{source.path}: most of its images are {across} pixels wide; at least 8 are needed")
     return min(MAX_AUTO_RESOLUTION, 1 << (across.bit_length() - 1))
 
 

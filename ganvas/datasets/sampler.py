@@ -27,7 +27,7 @@ class Sampler:
             BadConfig: no picture, or a negative seed.
         """
         if count < 1 or seed < 0:
-            raise BadConfig(f"a Sampler needs 1 or more pictures and a seed of 0 or more, got {count} and {seed}")
+            raise BadConfig(f"a Sampler needs 1 or more images and a seed of 0 or more, got {count} and {seed}")
         self.count, self.seed, self.mirror = count, seed, mirror
 
     def take(self, nimg: int, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -68,7 +68,7 @@ class PhotoDataset:
         """One more photo: uint8 [H, W, 3]."""
         height, width = pixels.shape[:2]
         if min(height, width) < self.smallest_px:
-            self.skipped.append((name, f"is {width} x {height}; crops are {self.smallest_px} px across"))
+            self.skipped.append((name, f"is {width} x {height}, smaller than the crops of {self.smallest_px} px"))
             return
         self._places.append(_Place(name, height, width, self._bytes))
         self._digests.append(digest)
@@ -106,9 +106,9 @@ class PhotoDataset:
         """Plain lines for people."""
         million = sum(place.height * place.width for place in self._places) / 1e6
         lines = [f"{len(self):,} photos, {million:,.1f} million pixels"]
-        lines += [f"left out: {name} {why}" for name, why in self.skipped[:_NAMED]]
+        lines += [f"skipped: {name} {why}" for name, why in self.skipped[:_NAMED]]
         more = len(self.skipped) - _NAMED
-        return lines + ([f"left out: {more:,} more"] if more > 0 else [])
+        return lines + ([f"skipped: {more:,} more"] if more > 0 else [])
 
     def window(self, index: int, top: int, left: int, height: int, width: int) -> np.ndarray:
         """A part of a photo: uint8 [height, width, 3], a copy."""
@@ -168,7 +168,7 @@ def open_photo_dataset(
     """
     source = open_source(path)
     if not source.items:
-        raise BadInput(f"{path} holds no pictures; an upscaler learns from photos in a folder or a .zip")
+        raise BadInput(f"{path} has no images; an upscaler is trained on photos in a folder or a .zip")
     photos = PhotoDataset(smallest_px)
     for done, (item, outcome) in enumerate(
         zip(source.items, in_threads(_reader(source), source.items), strict=True), 1
@@ -181,7 +181,7 @@ def open_photo_dataset(
             on_step(done, len(source.items))
     if not len(photos):
         why = "; ".join(f"{name} {what}" for name, what in photos.skipped[:3])
-        raise BadInput(f"{path}: not one photo to learn from. {why}")
+        raise BadInput(f"{path}: no usable photo. {why}")
     return photos
 
 
@@ -214,9 +214,9 @@ class SRPairConfig:
 
     def __post_init__(self) -> None:
         if self.degradation not in ("bicubic", "real"):
-            raise BadConfig(f"degradation is bicubic or real, got {self.degradation!r}")
+            raise BadConfig(f"degradation must be bicubic or real, got {self.degradation!r}")
         if min(self.scale, self.low_px, self.candidates) < 1:
-            raise BadConfig(f"scale, low_px and candidates are 1 or more, got {self}")
+            raise BadConfig(f"scale, low_px and candidates must be 1 or more, got {self}")
 
     @property
     def high_px(self) -> int:
@@ -235,7 +235,7 @@ class SRDataset:
 
     def __init__(self, photos: PhotoDataset, config: SRPairConfig, *, seed: int):
         if not len(photos) or int(photos.sizes.min()) < config.high_px:
-            raise BadInput(f"pairs are cut from one photo or more of {config.high_px} px and more to each side")
+            raise BadInput(f"pairs need at least one photo of {config.high_px} x {config.high_px} px or more")
         self.photos, self.config, self.seed = photos, config, seed
         areas = photos.sizes.prod(axis=1).astype(np.float64)
         self._up_to = np.cumsum(areas) / areas.sum()
@@ -290,9 +290,7 @@ def bicubic_downscale(pixels: np.ndarray, scale: int) -> np.ndarray:
     """
     height, width = pixels.shape[:2]
     if height % scale or width % scale:
-        raise BadImage(
-            f"a picture that is made {scale} times smaller has sides that are multiples of it, got {width} x {height}"
-        )
+        raise BadImage(f"downscaling by {scale} needs sides that are multiples of it, got {width} x {height}")
     return np.asarray(Image.fromarray(pixels).resize((width // scale, height // scale), Image.Resampling.BICUBIC))
 
 

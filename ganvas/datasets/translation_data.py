@@ -101,7 +101,7 @@ def open_translation_dataset(
         b = _open(unpaired_paths[1], a.img_resolution, cache, on_step)
         return make_translation_dataset(a, b, paired=pairs)
     paired_path = _find(root, "train")
-    assert paired_path is not None, "holds_pairs has seen it"
+    assert paired_path is not None, "checked by holds_pairs"
     a, b = (_open(paired_path, resolution, cache, on_step, half) for half in ("left", "right"))
     return make_translation_dataset(a, b, paired=True)
 
@@ -133,8 +133,8 @@ def make_translation_dataset(a: ImageDataset, b: ImageDataset, *, paired: bool) 
     """
     if (a.img_resolution, a.img_channels) != (b.img_resolution, b.img_channels):
         raise BadInput(
-            f"both domains must have pictures of one size, got {a.img_resolution} px with {a.img_channels} channels "
-            f"and {b.img_resolution} px with {b.img_channels}"
+            f"both domains must have images of the same size, got {a.img_resolution} px with "
+            f"{a.img_channels} channels and {b.img_resolution} px with {b.img_channels}"
         )
     report = [*(f"A: {line}" for line in a.report), *(f"B: {line}" for line in b.report)]
     if not paired:
@@ -145,15 +145,15 @@ def make_translation_dataset(a: ImageDataset, b: ImageDataset, *, paired: bool) 
     pairs = [(place, places[_stem(name)]) for place, name in enumerate(a.names) if _stem(name) in places]
     if not pairs:
         raise BadInput(
-            f"no picture of A has one of the same name in B (A begins with {', '.join(a.names[:3])}; B with "
-            f"{', '.join(b.names[:3])})"
+            "no image of A has a counterpart of the same name in B (A starts with "
+            f"{', '.join(a.names[:3])}; B with {', '.join(b.names[:3])})"
         )
     rows = np.array(pairs, np.int64)
     known = {_stem(name) for name in a.names}
     unmatched = [name for name in a.names if _stem(name) not in places] + [n for n in b.names if _stem(n) not in known]
     if unmatched:
         more = f" and {len(unmatched) - _NAMED:,} more" if len(unmatched) > _NAMED else ""
-        report.append(f"left out, without a partner: {', '.join(unmatched[:_NAMED])}{more}")
+        report.append(f"skipped, without a counterpart: {', '.join(unmatched[:_NAMED])}{more}")
     return TranslationDataset(
         a=a, b=b, rows_a=rows[:, 0], rows_b=rows[:, 1], paired=True, report=(*report, f"{len(rows):,} pairs")
     )
@@ -183,10 +183,10 @@ def _missing_message(root: Path, *, paired: bool | None) -> str:
     if not root.is_dir():
         return f"there is no folder {root}"
     there = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
-    alone = "" if paired is not False else " (train/ alone holds pairs, and pairs were not asked for)"
+    alone = "" if paired is not False else " (train/ alone is for pairs, and paired is not set)"
     return (
-        f"{root} should hold trainA/ and trainB/ (two collections; with --paired, pairs of equal names), or train/ "
-        f"(pictures that show A and B side by side); it holds {there}{alone}"
+        f"{root} should contain trainA/ and trainB/ (two collections; with --paired, pairs of equal "
+        f"names), or train/ (images with A and B side by side); it contains {there}{alone}"
     )
 
 
@@ -214,8 +214,8 @@ class TranslationLoader:
         self.room = domains.img_resolution - resolution
         if self.room < 0:
             raise BadConfig(
-                f"squares of {resolution} px are to be cut from pictures of {domains.img_resolution} px: set load_px "
-                f"to {resolution} or more"
+                f"crops of {resolution} px do not fit in images of {domains.img_resolution} px: set "
+                f"load_px to {resolution} or more"
             )
         counts = (len(domains.rows_a), len(domains.rows_b))
         self._samplers = [Sampler(n, seed=2 * seed + k, mirror=mirror) for k, n in enumerate(counts)]

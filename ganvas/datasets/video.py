@@ -20,12 +20,12 @@ def read_frames(path: Path, *, every_sec: float) -> Iterator[tuple[float, np.nda
         MissingExtra: PyAV is not installed.
     """
     if every_sec < 0:
-        raise BadConfig(f"frames are taken every 0 (all of them) or more seconds, got {every_sec}")
+        raise BadConfig(f"the interval must be 0 (all frames) or more seconds, got {every_sec}")
     av = _av()
     try:
         with av.open(str(path)) as film:
             if not film.streams.video:
-                raise BadImage(f"{path} has no pictures, only sound")
+                raise BadImage(f"{path} has no video stream")
             stream = film.streams.video[0]
             stream.thread_type = "AUTO"
             due = 0.0
@@ -37,7 +37,7 @@ def read_frames(path: Path, *, every_sec: float) -> Iterator[tuple[float, np.nda
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, BadImage):
             raise
-        raise BadImage(f"{path} is no video that can be read, or breaks off: {error}") from error
+        raise BadImage(f"{path} is not a readable video, or is truncated: {error}") from error
 
 
 def estimate_frame_count(path: Path, *, every_sec: float) -> int:

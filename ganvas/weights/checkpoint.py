@@ -70,7 +70,7 @@ class Card:
                 f"{who} was written by {card.written_by}, which is newer. Update: pip install -U ganvas"
             )
         if not all(isinstance(value, str) for key, value in values.items() if key != "format"):
-            raise BrokenWeights(f"{who}: its card has something else where text should be.")
+            raise BrokenWeights(f"{who}: its card has a non-text value where text is expected.")
         return card
 
 
@@ -110,7 +110,7 @@ def card_of(network: Network, facts: dict[str, Any] | None = None) -> Card:
     family = getattr(network, "family", None)
     if not isinstance(network, nn.Module) or family not in FAMILIES or not dataclasses.is_dataclass(network.config):
         raise BadConfig(
-            f"save expects a network of ganvas (families: {', '.join(sorted(FAMILIES))}), got {type(network).__name__}."
+            f"save expects a ganvas network (families: {', '.join(sorted(FAMILIES))}), got {type(network).__name__}."
         )
     return Card(
         family=family,
@@ -170,7 +170,7 @@ def read_card(path: str | Path) -> Card:
     """
     contents = open_file(path)
     if not is_ours(contents):
-        raise UnknownWeights(f"{contents.path.name} was not written by ganvas: it carries no card.")
+        raise UnknownWeights(f"{contents.path.name} was not written by ganvas: it has no card.")
     return Card.from_json(contents.header[_KEY], who=contents.path.name)
 
 
@@ -190,13 +190,14 @@ def rebuild(contents: FileContents, *, network: str = "G_ema") -> Network:
     if card.family not in FAMILIES:
         raise UnknownWeights(f"{who} is of family {card.family[:40]!r}; known: {', '.join(sorted(FAMILIES))}.")
     if (network == "D") != (card.network == "D"):
-        raise UnknownWeights(f"{who} holds {card.network} of {card.family} and nothing else; {network} was asked for.")
+        raise UnknownWeights(f"{who} contains only {card.network} of {card.family}; {network} was requested.")
     net = load_state_dict_checked(card.family, _parse(card.config, who), contents.tree, who=who, network=card.network)
     net.facts = _parse(card.facts, who)
     if (now := fingerprint(net)) != card.fingerprint:
         raise BrokenWeights(
-            f"{who} is damaged: its weights have the fingerprint {now[:12]}…, its card says {card.fingerprint[:12]}…. "
-            "Fetch or copy it again; if you changed the weights with another program, save them with ganvas.save."
+            f"{who} is damaged: its weights have the fingerprint {now[:12]}…, its card says "
+            f"{card.fingerprint[:12]}…. Download or copy it again; if you changed the weights with "
+            "another program, save them with ganvas.save."
         )
     return net
 
@@ -242,7 +243,7 @@ def _json(value: Any) -> str:
     try:
         return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError) as error:
-        raise BadConfig(f"facts and config must be plain JSON values (text, numbers, lists): {error}") from error
+        raise BadConfig(f"facts and config must be JSON values (text, numbers, lists): {error}") from error
 
 
 def _parse(text: str, who: str) -> dict[str, Any]:
@@ -251,7 +252,7 @@ def _parse(text: str, who: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise BrokenWeights(f"{who}: its card cannot be read ({error}).") from error
     if not isinstance(value, dict):
-        raise BrokenWeights(f"{who}: its card has something else where names and values should be.")
+        raise BrokenWeights(f"{who}: its card is not a table of names and values.")
     return value
 
 

@@ -154,7 +154,7 @@ def _plan(network: Network, *, latent: str, unit_range: bool) -> _Plan:
         return _plan_generator(network, latent=latent, unit_range=unit_range)
     if isinstance(network, ImageToImage):
         return _plan_img2img(network, unit_range=unit_range)
-    raise BadConfig(f"export takes generators, translators and upscalers, got a {type(network).__name__}")
+    raise BadConfig(f"export supports generators, translators and upscalers, got {type(network).__name__}")
 
 
 def _plan_generator(G: GeneratorModule, *, latent: str, unit_range: bool) -> _Plan:
@@ -244,8 +244,9 @@ def _write(plan: _Plan, path: Path) -> ExportResult:
             difference, compared = _compare(plan, onnx_path)
             if not difference <= TOLERANCE:  # NaN too
                 raise GanvasError(
-                    f"{path} is not written: ONNX Runtime's pixels differ by {difference:.3g} from PyTorch's, more "
-                    f"than a grey level ({TOLERANCE:.3g}). Please report it with the output of: ganvas models info"
+                    f"{path} is not written: the outputs of ONNX Runtime and PyTorch differ by "
+                    f"{difference:.3g}, more than one grey level ({TOLERANCE:.3g}). Please report it with "
+                    "the output of: ganvas models info"
                 )
             inputs, outputs = _signature(onnx_path)
             size = onnx_path.stat().st_size
@@ -273,7 +274,7 @@ def _trace(plan: _Plan, onnx_path: Path) -> None:
                 verbose=False,
             )
         except Exception as error:  # torch raises a dozen kinds here; all mean the same to a user
-            raise GanvasError(f"this network cannot be put into an ONNX graph: {error}") from error
+            raise GanvasError(f"this network cannot be exported to ONNX: {error}") from error
     assert program is not None
     model = program.model_proto
     _name_axes(model.graph)

@@ -36,7 +36,7 @@ def interpolate_networks(a: N, b: N, share: float) -> N:
     if not 0 <= share <= 1:
         raise BadConfig(f"interpolate_networks expects a share of the first network from 0 to 1, got {share}")
     if type(a) is not type(b) or a.config != b.config:
-        raise BadConfig(f"interpolate_networks expects two networks of one shape, got {_difference(a, b)}.")
+        raise BadConfig(f"interpolate_networks expects two networks of the same architecture, got {_difference(a, b)}.")
     mixed = copy.deepcopy(a)
     values, others = mixed.state_dict(), b.state_dict()
     for name, value in values.items():

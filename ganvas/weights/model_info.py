@@ -63,7 +63,7 @@ def _translator(network: Any) -> dict[str, str]:
     return {
         "channels": f"{network.in_channels} → {network.out_channels}",
         "picture sizes": _sizes(network.size_rules),
-        "normalisation": "sees the whole picture" if network.whole_image_norm else "can be tiled",
+        "normalisation": "sees the whole image" if network.whole_image_norm else "can be tiled",
     }
 
 
@@ -85,7 +85,7 @@ def _uses(network: Any, kind: str) -> list[str]:
     if kind == "translator":
         return ["ganvas translate -i IN -o OUT -n {name}", "ganvas models export {name} -o OUT.onnx"]
     if kind == "discriminator":
-        return ["ganvas train --data DIR --init-from {name}   (beside its generator)"]
+        return ["ganvas train --data DIR --init-from {name}   (next to its generator)"]
     styles = ["ganvas mix --model {name}"] if network.num_ws > 1 else []
     return [
         "ganvas generate --model {name} --seeds 0-7",

@@ -23,8 +23,8 @@ _FOREIGN_FORMATS: list[tuple[int, bytes, str]] = [
     (0, b"\x1f\x8b", "compressed with gzip. Unpack it first (gunzip)"),
     (0, b"7z\xbc\xaf", "a 7-Zip archive. Unpack it first"),
     (0, b"Rar!", "a RAR archive. Unpack it first"),
-    (0, b"\x89PNG", "a picture. Pictures are opened with ganvas.read_image"),
-    (0, b"\xff\xd8\xff", "a picture. Pictures are opened with ganvas.read_image"),
+    (0, b"\x89PNG", "an image. Open images with ganvas.read_image"),
+    (0, b"\xff\xd8\xff", "an image. Open images with ganvas.read_image"),
     (0, b"%PDF", "a PDF document"),
     (0, b"\x7fELF", "a program"),
     (0, b"MZ", "a program"),
@@ -55,7 +55,7 @@ def open_file(path: str | Path) -> FileContents:
     except WeightsError:
         raise
     except MemoryError as error:
-        raise BrokenWeights(f"{path.name} needs more memory than this computer has free.") from error
+        raise BrokenWeights(f"{path.name} needs more memory than is available.") from error
     except Exception as error:
         # The file is somebody else's and may be anything. What we did not foresee is its defect, not the user's crash.
         raise BrokenWeights(f"{path.name} cannot be read ({type(error).__name__}: {str(error)[:200]}).") from error
@@ -70,14 +70,14 @@ def _resolve_folder(path: Path) -> Path:
 def _check_file(path: Path) -> None:
     if path.is_dir():
         inside = sorted(file.name for file in path.iterdir() if file.suffix in (*_PICKLE_SUFFIXES, ".safetensors"))
-        hint = f"Name one file in it: {', '.join(inside[:5])}." if inside else "There is no weights file in it."
+        hint = f"Choose a file in it: {', '.join(inside[:5])}." if inside else "There is no weights file in it."
         raise BrokenWeights(f"{path} is a folder. {hint}")
     if not path.exists():
         raise BrokenWeights(f"there is no file {path}")
     if not path.is_file():
         raise BrokenWeights(f"{path} is not a regular file")
     if path.stat().st_size == 0:
-        raise BrokenWeights(f"{path.name} is empty (0 bytes): its download never began. Fetch it again.")
+        raise BrokenWeights(f"{path.name} is empty (0 bytes): the download failed. Download it again.")
 
 
 def _memory_map(path: Path) -> memoryview:
@@ -103,8 +103,9 @@ def _read_contents(path: Path, data: memoryview) -> FileContents:
         return FileContents(path, "torch", read_legacy(data, limits))
     if head[257:262] == b"ustar":
         raise UnknownWeights(
-            f"{path.name} is a tar archive. Unpack it and load the weights file in it. If it is one that torch wrote "
-            "before 2017, load it there where running it is safe and save the weights anew with torch.save."
+            f"{path.name} is a tar archive. Unpack it and load the weights file in it. If torch wrote it "
+            "before 2017, load it with torch where that is safe, and save the weights again with "
+            "torch.save."
         )
     if head.startswith(b"7767517"):
         return FileContents(path, "ncnn")
@@ -122,9 +123,9 @@ def _check_text(path: Path, head: bytes, size: int) -> None:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html", b"<head")) or (text.startswith(b"<") and b"<html" in text):
         raise BrokenWeights(
-            f"{path.name} is a web page, not a weights file ({size:,} bytes): the host sent its download page, a "
-            "login or a 'quota exceeded' notice instead. Open the address in a browser, download it by hand and load "
-            "that file."
+            f"{path.name} is a web page, not a weights file ({size:,} bytes): the host returned its "
+            "download page, a login or a 'quota exceeded' notice. Open the address in a browser, "
+            "download the file manually and load that."
         )
     if text.startswith(b"version https://git-lfs"):
         raise BrokenWeights(
@@ -132,7 +133,7 @@ def _check_text(path: Path, head: bytes, size: int) -> None:
             "repository, or download the file from the repository's page."
         )
     if text.startswith(b"<?xml") and b"<error>" in text:
-        raise BrokenWeights(f"{path.name} is an error message of a file host, not a weights file. Fetch it again.")
+        raise BrokenWeights(f"{path.name} is an error message of a file host, not a weights file. Download it again.")
 
 
 def _is_safetensors(head: bytes) -> bool:
@@ -146,7 +147,7 @@ def _safetensors(path: Path, size: int) -> FileContents:
             return FileContents(path, "safetensors", {name: file.get_tensor(name) for name in file.keys()}, header)
     except SafetensorError as error:
         raise BrokenWeights(
-            f"{path.name} is a damaged safetensors file ({error}); {size:,} bytes are there. Fetch it again."
+            f"{path.name} is a damaged safetensors file ({error}) of {size:,} bytes. Download it again."
         ) from error
 
 
@@ -175,14 +176,15 @@ def _unknown(path: Path, head: bytes) -> UnknownWeights:
         if head[at : at + len(magic)] == magic:
             return UnknownWeights(f"{path.name} is {meaning}.")
     if path.suffix == ".onnx":
-        return UnknownWeights(f"{path.name} is an ONNX model. ganvas writes these and does not read them.")
+        return UnknownWeights(f"{path.name} is an ONNX model. ganvas exports ONNX, but cannot load it.")
     if path.suffix == ".bin":
         return UnknownWeights(
-            f"{path.name} needs its description beside it: {path.stem}.param (ncnn) or .xml (OpenVINO)."
+            f"{path.name} needs its description next to it: {path.stem}.param (ncnn) or .xml (OpenVINO)."
         )
     return UnknownWeights(
-        f"{path.name} is no weights file that ganvas knows; it begins with {head[:16]!r}. Known: .safetensors, "
-        ".pkl, .pt and .pth of PyTorch, .npy and .npz, OpenVINO's .xml with .bin, ncnn's .param with .bin."
+        f"{path.name} is not a supported weights file; it begins with {head[:16]!r}. Supported: "
+        ".safetensors, .pkl, .pt and .pth of PyTorch, .npy and .npz, OpenVINO's .xml with .bin, ncnn's "
+        ".param with .bin."
     )
 
 

@@ -85,7 +85,7 @@ def test_what_is_refused(tmp_path):
         run("--dataroot", data, "--set", "g_rate=1")
     with pytest.raises(BadConfig, match="known: cyclegan-128"):
         run("--dataroot", data, "--preset", "style-64")
-    with pytest.raises(BadInput, match="should hold trainA"):
+    with pytest.raises(BadInput, match="should contain trainA"):
         run("--dataroot", tmp_path)
     with pytest.raises(BadConfig, match="pairing must be unpaired or paired, got 'own'"):
         run("--dataroot", data, "--set", "pairing=own")

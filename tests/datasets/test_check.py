@@ -75,7 +75,7 @@ def test_archives_and_classes(tmp_path):
     found = check_dataset(pack(tmp_path / "a.zip", files), resolution=16, labels="folders")
     assert found.class_counts == {"cat": 2, "dog": 2} and found.labels_trouble == ""
     loose = check_dataset(put(tmp_path / "b", some(2)), resolution=16, labels="folders")
-    assert "lie in no sub-folder" in loose.labels_trouble and loose.usable == 2
+    assert "are not in a subfolder" in loose.labels_trouble and loose.usable == 2
 
 
 def test_a_ward_of_the_lost(tmp_path):

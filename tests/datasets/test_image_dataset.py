@@ -113,7 +113,7 @@ def test_when_nothing_is_left_it_says_why(tmp_path):
         open_image_dataset(put(tmp_path / "a", {"a.txt": b"x"}))
     with pytest.raises(BadInput, match=r"1 videos: 'ganvas dataset make"):
         open_image_dataset(put(tmp_path / "b", {"a.mp4": b"x"}))
-    with pytest.raises(BadInput, match=r"not one usable picture.*left out a.png: is not a supported image"):
+    with pytest.raises(BadInput, match=r"no usable image.*skipped a.png: is not a supported image"):
         open_image_dataset(put(tmp_path / "c", {"a.png": b"x"}), resolution=16)
     with pytest.raises(BadInput, match="neither a folder nor a zip"):
         open_image_dataset(put(tmp_path / "d", {"a.png": b"x"}) / "a.png")
@@ -156,7 +156,7 @@ def test_a_stale_cache_is_noticed(tmp_path, kept, change, home):
     else:  # the time alone changed: read again, to be safe, with the same result
         os.utime(folder / "003.png", ns=(1, 1))
     after = open_image_dataset(folder, resolution=24)
-    assert "kept in the cache" in after.report[-1]
+    assert "saved in the cache" in after.report[-1]
     assert (after.fingerprint == before.fingerprint) == (change == "a touch")
     fresh = open_image_dataset(folder, resolution=24, cache=False)
     assert torch.equal(everything(after), everything(fresh)) and after.fingerprint == fresh.fingerprint
@@ -180,7 +180,7 @@ def away():
     raise BadImage("cannot be read: Stale file handle")
 
 
-@pytest.mark.parametrize("damage", ["cut short", "a pixel", "its description", "emptied", "longer"])
+@pytest.mark.parametrize("damage", ["cut short", "a pixel", "its header", "emptied", "longer"])
 def test_a_damaged_cache_is_noticed_and_made_anew(tmp_path, damage, home):
     folder = put(tmp_path, some(3))
     before = everything(open_image_dataset(folder, resolution=24))
@@ -188,11 +188,11 @@ def test_a_damaged_cache_is_noticed_and_made_anew(tmp_path, damage, home):
     data = bytearray(file.read_bytes())
     if damage == "a pixel":
         data[1000] ^= 1
-    elif damage == "its description":
+    elif damage == "its header":
         data[3 * 3 * 24 * 24 + 40] ^= 1
     file.write_bytes({"cut short": data[:-100], "emptied": b"", "longer": b"\0" + data}.get(damage, data))
     pictures = open_image_dataset(folder, resolution=24)
-    assert any("was damaged, and was made anew" in line for line in pictures.report)
+    assert any("was damaged, and has been rebuilt" in line for line in pictures.report)
     assert torch.equal(everything(pictures), before)
     assert not any("was damaged" in line for line in open_image_dataset(folder, resolution=24).report)
 
@@ -229,7 +229,7 @@ def test_a_cache_that_cannot_be_written_is_no_reason_to_stop_unless_it_is_needed
     folder = put(tmp_path / "photos", some(2))
     (tmp_path / "file").write_bytes(b"")
     pictures = open_image_dataset(folder, resolution=24, cache=tmp_path / "file")
-    assert len(pictures) == 2 and "no cache was kept" in pictures.report[-1]
+    assert len(pictures) == 2 and "no cache was saved" in pictures.report[-1]
     monkeypatch.setattr(room, "DATASET_IN_MEMORY_BYTES", 0)
     with pytest.raises(BadInput, match=r"need a cache of .* cannot be written"):
         open_image_dataset(folder, resolution=24, cache=tmp_path / "file")

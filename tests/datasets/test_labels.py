@@ -31,7 +31,7 @@ def test_one_class_is_a_class_too(tmp_path):
 
 
 def test_pictures_outside_of_every_folder_are_named(tmp_path):
-    with pytest.raises(BadInput, match=r"1 pictures lie in no sub-folder.*'loose.png'"):
+    with pytest.raises(BadInput, match=r"1 pictures are not in a subfolder.*'loose.png'"):
         found(tmp_path, ["cat/1.png", "loose.png"])
 
 
@@ -124,9 +124,9 @@ def test_no_labels(tmp_path, content):
         ({"labels": [["a.png", "cat"]]}, "a class from 0"),
         ({"labels": [["a.png", [1.0, None]]]}, "list of numbers"),
         (b'{"labels": [["a.png", [NaN]]]}', "list of numbers"),
-        ({"labels": [["a.png", [1.0]], ["b.png", [1.0, 2.0]]]}, "different kinds or lengths"),
-        ({"labels": [["a.png", [1.0]], ["b.png", 1]]}, "different kinds or lengths"),
-        ({"labels": [["a.png", 3]], "class_names": ["x"]}, "name every class"),
+        ({"labels": [["a.png", [1.0]], ["b.png", [1.0, 2.0]]]}, "different types or lengths"),
+        ({"labels": [["a.png", [1.0]], ["b.png", 1]]}, "different types or lengths"),
+        ({"labels": [["a.png", 3]], "class_names": ["x"]}, "name for every class"),
     ],
 )
 def test_listings_that_make_no_sense_are_refused(tmp_path, content, words):
@@ -137,5 +137,5 @@ def test_listings_that_make_no_sense_are_refused(tmp_path, content, words):
 def test_a_picture_that_the_listing_forgets_is_named(tmp_path):
     with pytest.raises(BadInput, match=r"no label for 1 pictures, the first is 'b.png'"):
         match_labels(listed(tmp_path, {"labels": [["a.png", 0]]}), ["a.png", "b.png"])
-    with pytest.raises(BadInput, match="a label for none of the pictures"):
+    with pytest.raises(BadInput, match="no label for any of the images"):
         match_labels(listed(tmp_path, {"labels": [["x.png", 0]]}), ["a.png", "b.png"])

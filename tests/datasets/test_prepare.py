@@ -121,9 +121,9 @@ def test_aligned_squares_become_pictures_and_photos_without_one_are_named(tmp_pa
 
 
 def test_nothing_usable_makes_nothing(tmp_path):
-    with pytest.raises(BadInput, match=r"not one usable picture among 1. a.png: is not a supported image"):
+    with pytest.raises(BadInput, match=r"no usable image among 1. a.png: is not a supported image"):
         make_dataset(put(tmp_path / "photos", {"a.png": b"x"}), tmp_path / "a.zip", resolution=16)
-    with pytest.raises(BadInput, match="no pictures and no videos"):
+    with pytest.raises(BadInput, match="no images and no videos"):
         make_dataset(put(tmp_path / "notes", {"a.txt": b"x"}), tmp_path / "a.zip", resolution=16)
     with pytest.raises(BadInput, match="there is no"):
         make_dataset(tmp_path / "nowhere.mp4", tmp_path / "a.zip", resolution=16)
@@ -172,9 +172,9 @@ def test_what_is_there_is_not_replaced_unasked(tmp_path):
     for dest, overwrite, words in [
         ("a.zip", False, "exists; choose another name"),
         ("other", False, "exists"),
-        ("other", True, "not a data set; it is not overwritten"),
-        ("photos", True, "lie in one another"),
-        ("photos/set", False, "lie in one another"),
+        ("other", True, "not a dataset; it is not overwritten"),
+        ("photos", True, "must not contain each other"),
+        ("photos/set", False, "must not contain each other"),
         ("nowhere/set.zip", False, "there is no folder"),
     ]:
         with pytest.raises(BadInput, match=words):
@@ -281,5 +281,5 @@ def test_a_video_that_was_cut_short_is_named(tmp_path):
     path = film(tmp_path / "film.mp4", range(0, 250, 5))
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(BadInput, match=r"not one usable picture among 1. film.mp4: is no video"):
+    with pytest.raises(BadInput, match=r"no usable image among 1. film.mp4: is not a readable video"):
         make_dataset(path, tmp_path / "a.zip", resolution=16)  # the index of an .mp4 stands at its end

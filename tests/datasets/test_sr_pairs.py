@@ -130,7 +130,7 @@ def test_a_folder_is_read_with_bad_files_named(tmp_path):
     assert photos.whole(1).min() == 255  # transparent becomes white
     assert seen[-1] == (5, 5)
     assert photos.fingerprint == open_photo_dataset(tmp_path, smallest_px=32).fingerprint
-    with pytest.raises(BadInput, match="not one photo"):
+    with pytest.raises(BadInput, match="no usable photo"):
         open_photo_dataset(tmp_path, smallest_px=100)
 
 

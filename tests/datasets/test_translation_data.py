@@ -44,7 +44,7 @@ def test_side_by_side(tmp_path):
     a, b = domains.first_images(9)
     assert domains.paired and levels(a) == [10, 11, 12] and levels(b) == [200, 201, 202]
     assert any("the left half" in line for line in domains.report) and domains.report[-1] == "3 pairs"
-    with pytest.raises(BadInput, match="pairs were not asked for"):
+    with pytest.raises(BadInput, match="paired is not set"):
         open_translation_dataset(tmp_path, resolution=16, paired=False, cache=False)
 
 
@@ -79,13 +79,13 @@ def test_two_folders_with_pairs_by_name(tmp_path):
 
 
 def test_names_that_do_not_meet(tmp_path):
-    with pytest.raises(BadInput, match="no picture of A has one of the same name"):
+    with pytest.raises(BadInput, match="no image of A has a counterpart of the same name"):
         open_translation_dataset(two_folders(tmp_path, a=(1, 2), b=(3, 4)), resolution=16, paired=True, cache=False)
 
 
 def test_a_folder_that_is_neither_says_how_it_should_look(tmp_path):
     flat(tmp_path / "photos" / "x.png", 1)
-    with pytest.raises(BadInput, match=r"should hold trainA/ and trainB/.*it holds photos"):
+    with pytest.raises(BadInput, match=r"should contain trainA/ and trainB/.*it contains photos"):
         open_translation_dataset(tmp_path, cache=False)
     with pytest.raises(BadInput, match="there is no folder"):
         open_translation_dataset(tmp_path / "nowhere", cache=False)

@@ -34,7 +34,7 @@ def test_no_weights_are_asked_for_before_a_pose_is(img):
     names = [name for name in FACE_SCORES if name not in ("yaw", "pitch", "roll")]
     scores = FaceScorer(names)(img)
     assert list(scores) == names and all(score.isfinite().all() for score in scores.values())
-    with pytest.raises(FetchError, match="not on this computer"):  # in this test's empty store
+    with pytest.raises(FetchError, match="not downloaded"):  # in this test's empty store
         FaceScorer(["yaw"])(img)
 
 

@@ -147,7 +147,7 @@ def test_a_network_that_branches_on_its_batch_is_named_not_frozen(tmp_path, monk
     network = tiny("srvgg")
     transform = network.transform
     monkeypatch.setattr(network, "transform", lambda img: transform(img.reshape(len(img), *img.shape[1:])))
-    with pytest.raises(GanvasError, match="cannot be put into an ONNX graph"):
+    with pytest.raises(GanvasError, match="cannot be exported to ONNX"):
         export_onnx(network, tmp_path / "n.onnx")
 
 

@@ -254,7 +254,7 @@ def torch_zip(path, tree, **replaced: bytes):
 @pytest.mark.parametrize("member", ["../../evil.py", "/etc/evil", "a/../../evil", "C:evil", "..\\evil", "a\\b"])
 def test_members_that_point_outside_are_refused(tmp_path, member):
     data = torch_zip(tmp_path / "x.pth", {"a": torch.zeros(2)}, **{member: b"x"})
-    refused(tmp_path / "x.pth", data, "points out of the archive")
+    refused(tmp_path / "x.pth", data, "points outside the archive")
 
 
 def test_two_members_of_one_name_are_refused(tmp_path):

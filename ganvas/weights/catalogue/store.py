@@ -103,8 +103,9 @@ def check_room(needed_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes + MARGIN_BYTES:
         raise FetchError(
-            f"not enough room in {weights_folder()}: {megabytes(needed_bytes)} are needed and {megabytes(free)} are "
-            "free. Make room, or set GANVAS_HOME to a folder on a larger disk."
+            f"not enough room in {weights_folder()}: {megabytes(needed_bytes)} are needed and "
+            f"{megabytes(free)} are free. Free some space, or set GANVAS_HOME to a folder on a larger "
+            "disk."
         )
 
 
@@ -200,11 +201,11 @@ def explain_os_errors(folder: Path) -> Iterator[None]:
 
 
 def _explain(error: OSError, folder: Path) -> str:
-    advice = "set GANVAS_HOME to a folder that can be written"
+    advice = "set GANVAS_HOME to a writable folder"
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        return f"the disk is full: writing in {folder} failed. Make room, or set GANVAS_HOME to a folder elsewhere."
+        return f"the disk is full: writing in {folder} failed. Free some space, or set GANVAS_HOME to another folder."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-        return f"cannot write in {folder} ({error.strerror}). Give yourself the right to, or {advice}."
+        return f"cannot write in {folder} ({error.strerror}). Change the permissions, or {advice}."
     if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
         return f"the file system of {folder} has no file locks ({error.strerror}): {advice} on a local disk."
     return f"writing in {folder} failed: {error}. Try again, or {advice}."

@@ -65,14 +65,14 @@ def read(
         return _read_discriminator(state, contents.path.name)
     if network == "D":
         raise UnknownWeights(
-            f"{contents.path.name} holds an upscaler and no discriminator; load it without network='D'."
+            f"{contents.path.name} contains an upscaler and no discriminator; load it without network='D'."
         )
     layout = _rrdb_layout(state)
     if layout is not None:
         return _read_rrdb(state, layout, contents.path.name, scale)
     if _is_srvgg(state):
         return _read_srvgg(state, contents.path.name, act)
-    raise UnknownWeights(f"{contents.path.name} holds no RRDBNet and no SRVGG, but {format_names(list(state))}.")
+    raise UnknownWeights(f"{contents.path.name} contains neither RRDBNet nor SRVGG, but {format_names(list(state))}.")
 
 
 def _state(contents: FileContents, network: str) -> dict[str, Tensor]:
@@ -97,13 +97,15 @@ def _read_rrdb(state: _State, layout: str, who: str, scale: int | None) -> RRDBN
     cell = math.isqrt(folded // img_channels)
     if img_channels * cell**2 != folded:
         raise UnknownWeights(
-            f"{who} looks like {what}, but takes {folded} channels and gives {img_channels}: "
-            "no picture folded by pixel unshuffle."
+            f"{who} looks like {what}, but has {folded} input and {img_channels} output channels, which "
+            "does not match pixel unshuffle."
         )
     shuffled = bool(ups) and conv_shape(state, ups[0] + ".weight", who=who, what=what)[0] != num_feat
     grown, notes = _growth(state, ups, num_feat, shuffled, who, what, scale and scale * cell)
     if grown % cell:
-        raise UnknownWeights(f"{who} looks like {what}, but folds {cell}×{cell} px and enlarges only ×{grown}.")
+        raise UnknownWeights(
+            f"{who} looks like {what}, but has pixel unshuffle {cell}×{cell} and upsamples only ×{grown}."
+        )
 
     fields = {
         "img_channels": img_channels,
@@ -127,8 +129,8 @@ def _growth(
         widths = [conv_shape(state, up + ".weight", who=who, what=what)[0] for up in ups]
         return math.prod(math.isqrt(width // num_feat) for width in widths), []
     if requested is not None and len(UPSAMPLE_FACTORS.get(requested, ())) != len(ups):
-        raise UnknownWeights(f"{who} has {len(ups)} enlarging steps, which make no features ×{requested}.")
-    note = "one enlarging step: ×2 is assumed, a ×3 network has the same tensors"
+        raise UnknownWeights(f"{who} has {len(ups)} upsampling steps, which do not give ×{requested}.")
+    note = "one upsampling step: ×2 is assumed, a ×3 network has the same tensors"
     return requested or 2 ** len(ups), [note] if len(ups) == 1 and requested is None else []
 
 
@@ -194,8 +196,8 @@ def _read_srvgg(state: _State, who: str, act: str | None) -> SRVGG:
     scale = math.isqrt(out // channels)
     if channels * scale**2 != out or last % 2 or last > 2 * len(state):
         raise UnknownWeights(
-            f"{who} looks like {what}, but ends at body.{last} with {out} channels, which is no picture of "
-            f"{channels} channels enlarged by pixel shuffle."
+            f"{who} looks like {what}, but ends at body.{last} with {out} channels, which does not match "
+            f"pixel shuffle to {channels} channels."
         )
     learned = "body.1.weight" in state
     if act is not None:
@@ -233,7 +235,7 @@ def _read_discriminator(state: _State, who: str) -> UNetDiscriminator:
 
     fields = {"in_channels": channels, "num_feat": num_feat}
     net = load_state_dict_renamed("rrdbnet", fields, state, _spectral_name, who=who, what=what, network="D")
-    note = "whether its shortcuts were on is not in the file; on is assumed, as published"
+    note = "whether skip connections were enabled is not in the file; enabled is assumed, as published"
     return with_facts(net, format=what, notes=[note])
 
 

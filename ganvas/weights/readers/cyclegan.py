@@ -48,13 +48,14 @@ def read(contents: FileContents, *, network: str = "G_ema") -> ResNetGenerator |
     kind = _kind(state)
     if kind is None:
         raise UnknownWeights(
-            f"{contents.path.name} holds no CycleGAN or pix2pix network, but {format_names(list(state))}."
+            f"{contents.path.name} contains no CycleGAN or pix2pix network, but {format_names(list(state))}."
         )
     is_discriminator = kind in ("patch", "pixel")
     if (network == "D" and not is_discriminator) or (network == "G" and is_discriminator):
         raise UnknownWeights(
-            f"{contents.path.name} holds a {'discriminator' if is_discriminator else 'generator'} and nothing else; "
-            f"load it {'with' if is_discriminator else 'without'} network='D'."
+            f"{contents.path.name} contains only a "
+            f"{'discriminator' if is_discriminator else 'generator'}; load it "
+            f"{'with' if is_discriminator else 'without'} network='D'."
         )
     if kind == "resnet":
         return _read_resnet(state, contents.path.name)
@@ -98,7 +99,7 @@ def _leftovers(state: _State, norm: str) -> tuple[set[str], list[str]]:
     if not norm.startswith("instance"):
         return set(), []
     old = {name for name in state if name.rpartition(".")[2] in RUNNING}
-    return old, ["running statistics of an old instance norm were left out; they were never used"] if old else []
+    return old, ["unused running statistics of instance norm were ignored"] if old else []
 
 
 # --------------------------------------------------------------------------------------------------- ResNet
@@ -119,7 +120,7 @@ def _read_resnet(state: _State, who: str) -> ResNetGenerator:
     numbers = {"down": [4 + 3 * i for i in range(num_downs)], "up": ups}
     container, convs, dropout, padding = inner
     if upsample != "transposed":
-        notes.append("how it enlarges before its convolutions is not in the file; bilinear is assumed")
+        notes.append("the upsampling mode before its convolutions is not in the file; bilinear is assumed")
 
     fields = {
         "in_channels": in_channels,

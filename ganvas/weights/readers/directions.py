@@ -84,7 +84,7 @@ def shift(ws: Tensor, direction: ForeignDirection, amount: float) -> Tensor:
     check_ws(ws, who=f"direction {direction.name!r}", num_ws=num_ws, w_dim=w_dim)
     if direction.space == "z":
         raise BadLatent(
-            f"direction {direction.name!r} moves z, before the mapping network; ws cannot be moved along it."
+            f"direction {direction.name!r} is in z space, before the mapping network; it cannot be applied to ws."
         )
     layers = range(num_ws) if direction.layers is None else direction.layers
     if outside := [layer for layer in layers if layer >= num_ws]:
@@ -122,7 +122,7 @@ def read_directions(path: str | Path) -> list[ForeignDirection]:
         directions = read(tree, contents.path)
         if directions:
             return directions
-    raise UnknownWeights(f"{contents.path.name} holds no edit direction that ganvas knows: {_describe(tree)}.")
+    raise UnknownWeights(f"{contents.path.name} contains no supported edit direction: {_describe(tree)}.")
 
 
 def read_latents(path: str | Path) -> list[ForeignLatents]:
@@ -150,7 +150,7 @@ def read_latents(path: str | Path) -> list[ForeignLatents]:
         return [_latents(str(name), _last(value), "ReStyle latents", contents) for name, value in tree.items()]
     if isinstance(tree, (np.ndarray, Tensor)):
         return [_latents(stem, tree, "ws", contents)]
-    raise UnknownWeights(f"{contents.path.name} holds no latents that ganvas knows: {_describe(tree)}.")
+    raise UnknownWeights(f"{contents.path.name} contains no supported latents: {_describe(tree)}.")
 
 
 # ---- One function a format: [] where it is another one ---------------------------------------------------------------
@@ -205,7 +205,7 @@ def _ganspace_direction(tree: Any, path: Path) -> list[ForeignDirection]:
         return []
     start, end = tree["edit_start"], tree["edit_end"]
     if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= 64):
-        raise BrokenWeights(f"{path.name}: it edits the layers {start!r} to {end!r}, which makes no sense.")
+        raise BrokenWeights(f"{path.name}: it edits the layers {start!r} to {end!r}, which is invalid.")
     said = {key: tree[key] for key in ("component_index", "truncation", "decomposition") if key in tree}
     return [
         ForeignDirection(
@@ -270,10 +270,10 @@ def _numbers(value: Any, path: Path) -> Tensor:
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
         value = torch.from_numpy(value.astype(np.float32))
     if not isinstance(value, Tensor) or value.is_complex() or value.numel() == 0:
-        raise UnknownWeights(f"{path.name}: numbers were expected, and there is {_describe(value)}.")
+        raise UnknownWeights(f"{path.name}: expected numbers, got {_describe(value)}.")
     numbers = value.detach().float().clone()
     if not bool(torch.isfinite(numbers).all()):
-        raise BrokenWeights(f"{path.name} is damaged: it holds numbers that are not finite.")
+        raise BrokenWeights(f"{path.name} is damaged: it has values that are not finite.")
     return numbers
 
 
@@ -285,7 +285,7 @@ def _rows(numbers: Tensor, path: Path) -> Tensor:
         numbers = numbers[None]
     if len(numbers) == 1 and numbers.shape[1] >= _FLAT_FROM:
         if numbers.shape[1] % _W_DIM:
-            raise UnknownWeights(f"{path.name}: {numbers.shape[1]} numbers in a row are no multiple of {_W_DIM}.")
+            raise UnknownWeights(f"{path.name}: {numbers.shape[1]} values per row are not a multiple of {_W_DIM}.")
         numbers = numbers.reshape(-1, _W_DIM)
     return numbers
 

@@ -57,7 +57,7 @@ def load_state_dict_renamed(
         if theirs[o] in state and plan[o].is_floating_point() > state[theirs[o]].is_floating_point()
     ]
     if odd:
-        raise UnknownWeights(f"{who} looks like {what}, but holds no real numbers in {format_names(odd)}.")
+        raise UnknownWeights(f"{who} looks like {what}, but {format_names(odd)} are not real-valued.")
     ours_of = {name: ours for ours, name in theirs.items()}
     tensors = {ours_of.get(name, f"{name} "): tensor for name, tensor in state.items() if name not in dropped}
     return load_state_dict_checked(family, fields, tensors, who=f"{who} ({what})", network=network, may_miss=(COUNTER,))
@@ -79,7 +79,7 @@ def conv_shape(state: Mapping[str, Tensor], name: str, *, who: str, what: str) -
     if tensor is None:
         raise UnknownWeights(f"{who} looks like {what}, but it has no {name}.")
     if tensor.ndim != 4 or 0 in tensor.shape:
-        raise UnknownWeights(f"{who} looks like {what}, but {name} {list(tensor.shape)} is no convolution's weight.")
+        raise UnknownWeights(f"{who} looks like {what}, but {name} {list(tensor.shape)} is not a convolution weight.")
     return tuple(tensor.shape)
 
 

@@ -71,14 +71,14 @@ class NcnnLayer:
         for what, (key, default, value) in wanted.items():
             if self.number(key, default) != value:
                 raise UnknownWeights(
-                    f"layer {self.name} has {what} {self.number(key, default):g}; only {value:g} is known here"
+                    f"layer {self.name} has {what} {self.number(key, default):g}; only {value:g} is supported"
                 )
 
     def may_have(self, *keys: int) -> None:
         """No other options may be there: each could change what the layer computes."""
         other = sorted(self.options.keys() - set(keys))
         if other:
-            raise UnknownWeights(f"layer {self.name} ({self.kind}) has options {other} that are not known here")
+            raise UnknownWeights(f"layer {self.name} ({self.kind}) has unsupported options {other}")
 
 
 def parse(text: str) -> list[NcnnLayer]:
@@ -89,7 +89,7 @@ def parse(text: str) -> list[NcnnLayer]:
     """
     lines = [line.split() for line in text.splitlines() if line.strip()]
     if not lines or lines[0] != [MAGIC]:
-        raise BrokenWeights(f"it does not begin with {MAGIC}, so it is no ncnn graph in text form")
+        raise BrokenWeights(f"it does not begin with {MAGIC}, so it is not an ncnn graph in text form")
     if len(lines) < 2 or len(lines[1]) != 2 or not all(re.fullmatch(r"\d{1,6}", word) for word in lines[1]):
         raise BrokenWeights("its second line should be the numbers of layers and blobs")
     layers = [_layer(words) for words in lines[2:]]
@@ -97,7 +97,7 @@ def parse(text: str) -> list[NcnnLayer]:
     announced = tuple(map(int, lines[1]))
     if (len(layers), len(blobs)) != announced:
         raise BrokenWeights(
-            f"it announces {announced[0]} layers and {announced[1]} blobs, and lists {len(layers)} and {len(blobs)}"
+            f"it declares {announced[0]} layers and {announced[1]} blobs, but lists {len(layers)} and {len(blobs)}"
         )
     if len(set(blobs)) != len(blobs):
         raise BrokenWeights("two layers write the same blob")
@@ -107,10 +107,10 @@ def parse(text: str) -> list[NcnnLayer]:
 def _layer(words: list[str]) -> NcnnLayer:
     line = " ".join(words)[:80]
     if len(words) < 4 or not re.fullmatch(r"\d{1,3} \d{1,3}", " ".join(words[2:4])):
-        raise BrokenWeights(f"it has a line that is no layer: {line!r}")
+        raise BrokenWeights(f"it has an invalid layer line: {line!r}")
     ins, outs = int(words[2]), int(words[3])
     if len(words) < 4 + ins + outs:
-        raise BrokenWeights(f"it has a line that ends early: {line!r}")
+        raise BrokenWeights(f"it has an incomplete line: {line!r}")
     blobs, rest = words[4 : 4 + ins + outs], words[4 + ins + outs :]
     return NcnnLayer(words[0], words[1], tuple(blobs[:ins]), tuple(blobs[ins:]), dict(_option(word) for word in rest))
 
@@ -120,13 +120,13 @@ def _option(word: str) -> tuple[int, float | list[float]]:
     key, _, value = word.partition("=")
     numbers = value.split(",")
     if not re.fullmatch(r"-?\d{1,5}", key) or not all(_NUMBER.fullmatch(number) for number in numbers):
-        raise BrokenWeights(f"it has an option that is no number: {word[:80]!r}")
+        raise BrokenWeights(f"it has an option that is not a number: {word[:80]!r}")
     if int(key) > -23300:
         if len(numbers) != 1:
             raise BrokenWeights(f"it has an option with too many numbers: {word[:80]!r}")
         return int(key), float(value)
     if int(numbers[0]) != len(numbers) - 1 if numbers[0].isdigit() else True:
-        raise BrokenWeights(f"it has a list of another length than it says: {word[:80]!r}")
+        raise BrokenWeights(f"it has a list whose length does not match: {word[:80]!r}")
     return -23300 - int(key), [float(number) for number in numbers[1:]]
 
 
@@ -202,7 +202,7 @@ def _trace(layers: list[NcnnLayer], g: Formulas) -> int:
         blobs |= dict.fromkeys(layer.outputs, result)
         unused = (unused - set(layer.inputs)) | set(layer.outputs)
     if len(unused) != 1:
-        raise UnknownWeights(f"the graph has {len(unused)} ends ({', '.join(sorted(unused)[:4])}); expected is one")
+        raise UnknownWeights(f"the graph has {len(unused)} outputs ({', '.join(sorted(unused)[:4])}); expected one")
     return blobs[unused.pop()]
 
 
@@ -226,7 +226,7 @@ def _convolution(layer: NcnnLayer, xs: list[int], g: Formulas) -> int:
     layer.may_have(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19)
     if layer.number(8):
         raise UnknownWeights(
-            f"layer {layer.name} is in 8 bit and needs its calibration; use the fp16 or fp32 version of this model"
+            f"layer {layer.name} is int8 and needs its calibration; use the fp16 or fp32 version of this model"
         )
     kernel, dilation, stride, pad = (layer.number(key, default) for key, default in ((1, 0), (2, 1), (3, 1), (4, 0)))
     layer.must_be(
@@ -243,7 +243,7 @@ def _convolution(layer: NcnnLayer, xs: list[int], g: Formulas) -> int:
         return g.lrelu(0, y)
     if activation == 2 and len(slopes) == 1:
         return g.lrelu(slopes[0], y)
-    raise UnknownWeights(f"layer {layer.name} has activation {activation} {slopes}; known are ReLU and leaky ReLU")
+    raise UnknownWeights(f"layer {layer.name} has activation {activation} {slopes}; supported are ReLU and leaky ReLU")
 
 
 def _prelu(layer: NcnnLayer, xs: list[int], g: Formulas) -> int:
@@ -357,7 +357,7 @@ def _rrdb_config(layers: list[NcnnLayer]) -> RRDBConfig:
     blocks, rest = divmod(len(convs) - 4 - len(steps), 15)
     if rest or blocks < 0 or grown not in UPSAMPLE_FACTORS or grown % max(cell, 1):
         raise UnknownWeights(
-            f"it has the layers of an RRDBNet, but {len(convs)} convolutions and an enlargement of {grown:g} fit none"
+            f"it has the layers of an RRDBNet, but {len(convs)} convolutions and a scale of {grown:g} match none"
         )
     return RRDBConfig(
         img_channels=convs[-1].whole(0),
@@ -399,12 +399,12 @@ def _compare(layers: list[NcnnLayer], formula: Callable[[Formulas], int], what: 
     convs = [layer.name for layer in layers if layer.kind == "Convolution"]
     for name, came, wanted in zip(convs, theirs.convs, ours.convs, strict=False):
         if came != wanted:
-            raise UnknownWeights(f"it looks like {what}, but layer {name} is fed something else than there")
+            raise UnknownWeights(f"it looks like {what}, but layer {name} has a different input")
     last = layers[-1]
     if last.kind == "Interp" and end == ours.resize(last.whole(0), last.number(1, 1), expected):
         how = _RESIZES.get(last.whole(0), "unknown")
-        return [f"the file ends in a {how} resize by {last.number(1, 1):g}, which is left out here: resize afterwards"]
-    raise UnknownWeights(f"it looks like {what}, but what follows its last convolution is something else")
+        return [f"the file ends in a {how} resize by {last.number(1, 1):g}, which is ignored: resize the output"]
+    raise UnknownWeights(f"it looks like {what}, but its layers after the last convolution differ")
 
 
 # --------------------------------------------------------------------------------------------------- the numbers
@@ -420,7 +420,7 @@ class _Bin:
     def take(self, count: int, dtype: str, layer: str) -> np.ndarray:
         end = self.at + count * np.dtype(dtype).itemsize
         if end > self.size:
-            raise BrokenWeights(f"the .bin has {self.size:,} bytes, and layer {layer} needs {end:,}: it is cut short")
+            raise BrokenWeights(f"the .bin has {self.size:,} bytes, and layer {layer} needs {end:,}: it is truncated")
         raw, self.at = self.data[self.at : end], end
         return np.frombuffer(raw.tobytes(), dtype)
 
@@ -431,7 +431,7 @@ class _Bin:
             self.take(count % 2, "<f2", layer)  # padded to 4 bytes
             return values.astype(np.float32)
         if tag == INT8_TAG:
-            raise UnknownWeights(f"layer {layer} is in 8 bit; use the fp16 or fp32 version of this model")
+            raise UnknownWeights(f"layer {layer} is int8; use the fp16 or fp32 version of this model")
         if tag not in FP32_TAGS:
             raise BrokenWeights(f"layer {layer} begins with the unknown tag {tag:#010x}: not the .bin of this .param?")
         return self.take(count, "<f4", layer)
@@ -477,9 +477,9 @@ def read(contents: FileContents, *, network: str = "G_ema") -> RRDBNet | SRVGG:
     param, weights = contents.path.with_suffix(".param"), contents.path.with_suffix(".bin")
     for path in (param, weights):
         if not path.is_file():
-            raise BrokenWeights(f"an ncnn network is two files; {path.name} is missing beside {contents.path.name}")
+            raise BrokenWeights(f"an ncnn network is two files; {path.name} is missing next to {contents.path.name}")
     if network == "D":
-        raise UnknownWeights(f"{param.name} holds an upscaler and no discriminator; load it without network='D'")
+        raise UnknownWeights(f"{param.name} contains an upscaler and no discriminator; load it without network='D'")
     try:
         family, config, state, notes = _read_pair(param, weights)
     except WeightsError as error:
@@ -496,7 +496,7 @@ def _read_pair(param: Path, weights: Path) -> tuple[str, RRDBConfig | SRVGGConfi
     layers = parse(_text(param))
     strange = next((layer for layer in layers if layer.kind not in _KINDS), None)
     if strange:
-        raise UnknownWeights(f"layer {strange.name} is a {strange.kind}; known are {', '.join(sorted(_KINDS))}")
+        raise UnknownWeights(f"layer {strange.name} is a {strange.kind}; supported are {', '.join(sorted(_KINDS))}")
     if any(layer.kind == "Concat" for layer in layers):
         rrdb = _rrdb_config(layers)
         notes = _compare(layers, lambda g: rrdbnet_formula(rrdb, g), what="an RRDBNet")
@@ -514,4 +514,6 @@ def _text(param: Path) -> str:
     try:
         return param.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise BrokenWeights("it is not text; the binary form .param.bin is not read, only the text form") from error
+        raise BrokenWeights(
+            "it is not text; the binary form .param.bin is not supported, only the text form"
+        ) from error

@@ -58,7 +58,7 @@ def read(contents: FileContents, *, network: str = "G_ema") -> Network:
     kind = _kind(state)
     if kind is None or (network == "D") != kind.endswith("D"):
         raise UnknownWeights(
-            f"{who}: its {label} is no {network} that ganvas knows; it begins with {format_names(list(state), 3)}."
+            f"{who}: its {label} is not a supported {network}; it begins with {format_names(list(state), 3)}."
         )
     net = _READ[kind](state, record, who)
     return add_facts(net, format=_FORMATS[kind], network=label)
@@ -163,7 +163,7 @@ def _channel_rule(channels: Mapping[int, int], options: Mapping[str, Any], who: 
     base = narrower[0] if narrower else most * max(channels)
     if not _follow(channels, base, most):
         raise UnknownWeights(
-            f"{who} has {dict(channels)} channels by resolution; ganvas knows min(base / resolution, max)."
+            f"{who} has {dict(channels)} channels by resolution; supported is min(base / resolution, max)."
         )
     return {"channel_base": base, "channel_max": most}
 
@@ -183,8 +183,7 @@ def _replace_nonfinite_w_avg(state: dict[str, Tensor]) -> tuple[dict[str, Tensor
 def _estimate_w_avg(net: Any, who: str) -> Network:
     net.w_avg.copy_(mean_w(net))
     note = (
-        f"w_avg in {who} is not finite, so truncation would give nothing; it was estimated anew from {_NUM_MEAN:,} "
-        "random latents"
+        f"w_avg in {who} is not finite, so truncation would fail; it was re-estimated from {_NUM_MEAN:,} random latents"
     )
     warnings.warn(note, stacklevel=5)
     net.facts["notes"] = [*net.facts.get("notes", []), note]

@@ -60,7 +60,7 @@ def read(contents: FileContents, *, network: str = "G_ema") -> MobileStyleGANGen
     """
     if network == "D":
         raise UnknownWeights(
-            f"{contents.path.name} holds a generator and no discriminator; load it without network='D'."
+            f"{contents.path.name} contains a generator and no discriminator; load it without network='D'."
         )
     synthesis, mapping = Graph.open(_sibling(contents.path, SYNTHESIS)), Graph.open(_sibling(contents.path, MAPPING))
     state = {**_mapping_state(mapping), **_synthesis_state(synthesis)}
@@ -143,7 +143,7 @@ class Graph:
     def constant_by_name(self, name: str, *shape: int) -> Tensor:
         """The constant of this name, reshaped; −1 = any size."""
         if name not in self.by_name:
-            raise UnknownWeights(f"{self.path.name} has no constant {name!r}, as a MobileStyleGAN would.")
+            raise UnknownWeights(f"{self.path.name} has no constant {name!r}, which a MobileStyleGAN has.")
         return self.constant_in_shape(self.by_name[name], *shape)
 
     def constant_in_shape(self, layer: OpenVINOLayer, *shape: int) -> Tensor:
@@ -162,13 +162,14 @@ class Graph:
             layer = layer.inputs[0]
         dtype = DTYPES.get(layer.data.get("element_type", ""))
         if layer.type != "Const" or dtype is None:
-            raise UnknownWeights(f"{self.path.name}: layer {layer.name!r} ({layer.type}) is no float constant.")
+            raise UnknownWeights(f"{self.path.name}: layer {layer.name!r} ({layer.type}) is not a float constant.")
         shape = [_whole(part, self.path) for part in layer.data.get("shape", "").split(",") if part.strip()]
         offset, size = (_whole(layer.data.get(key, ""), self.path) for key in ("offset", "size"))
         if size != math.prod(shape) * dtype.itemsize or offset + size > len(self.blob):
             raise BrokenWeights(
-                f"{self.path.stem}.bin has {len(self.blob):,} bytes, and constant {layer.name!r} of shape {shape} "
-                f"should be {size:,} bytes from {offset:,} on: the file is cut short or belongs to another .xml."
+                f"{self.path.stem}.bin has {len(self.blob):,} bytes, and constant {layer.name!r} of shape "
+                f"{shape} should be {size:,} bytes from {offset:,} on: the file is truncated or belongs "
+                "to another .xml."
             )
         values = self.blob[offset : offset + size].view(dtype).astype(np.float32)
         return torch.from_numpy(values).reshape(shape)
@@ -185,13 +186,15 @@ def _whole(text: str, path: Path) -> int:
 def _text(path: Path) -> str:
     """The .xml as text, refused before it is parsed when it could unfold into more than it is."""
     if path.stat().st_size > MAX_XML_BYTES:
-        raise UnsafeWeights(f"{path.name} has {path.stat().st_size:,} bytes; at most {MAX_XML_BYTES:,} are read.")
+        raise UnsafeWeights(f"{path.name} has {path.stat().st_size:,} bytes; the limit is {MAX_XML_BYTES:,}.")
     try:
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise BrokenWeights(f"{path.name} is not text in UTF-8, as an OpenVINO .xml is.") from error
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise UnsafeWeights(f"{path.name} declares a document type or entities, which an OpenVINO .xml never does.")
+        raise UnsafeWeights(
+            f"{path.name} declares a document type or entities, which are not allowed in an OpenVINO .xml."
+        )
     return text
 
 
@@ -199,14 +202,14 @@ def _root(path: Path) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(_text(path))
     except (ElementTree.ParseError, ValueError) as error:
-        raise BrokenWeights(f"{path.name} is no XML ({error}); fetch it again.") from error
+        raise BrokenWeights(f"{path.name} is not XML ({error}); download it again.") from error
 
 
 def _layers(root: ElementTree.Element, path: Path) -> list[OpenVINOLayer]:
     """Layers with their connections; a layer that uses a later one is refused, so the order can be relied on."""
     elements = list(root.iterfind("layers/layer"))
     if not 0 < len(elements) <= MAX_LAYERS:
-        raise BrokenWeights(f"{path.name} describes {len(elements):,} layers; 1 to {MAX_LAYERS:,} are read.")
+        raise BrokenWeights(f"{path.name} describes {len(elements):,} layers; expected 1 to {MAX_LAYERS:,}.")
     layers = {element.get("id", ""): _layer(element) for element in elements}
     place = {name: index for index, name in enumerate(layers)}
     for edge in sorted(root.iterfind("edges/edge"), key=lambda edge: _whole(edge.get("to-port", ""), path)):
@@ -286,7 +289,7 @@ def _conv_state(
 ) -> dict[str, Tensor]:
     """One modulated convolution; `planes`: its result goes into an inverse wavelet."""
     if theirs not in convolutions:
-        raise UnknownWeights(f"{graph.path.name} has no convolution {theirs!r}, as a MobileStyleGAN would.")
+        raise UnknownWeights(f"{graph.path.name} has no convolution {theirs!r}, which a MobileStyleGAN has.")
     convolution = convolutions[theirs]
     weight, bias = graph.constant(_operand(graph, convolution)), graph.constant_by_name(f"{theirs}.bias", -1)
     if planes:

@@ -128,7 +128,7 @@ def _r3gan_stages(
 def _expansion(widths: tuple[int, ...], inner: tuple[int, ...], who: str) -> int:
     if any(inside != widths_ * (inner[0] // widths[0]) for widths_, inside in zip(widths, inner, strict=True)):
         raise UnknownWeights(
-            f"{who} has blocks of widths {widths} that are {inner} wide inside; ganvas knows one factor."
+            f"{who} has blocks of widths {widths} with inner widths {inner}; supported is a single expansion factor."
         )
     return inner[0] // widths[0]
 

@@ -46,7 +46,7 @@ def read(contents: FileContents, *, network: str = "G_ema") -> Network:
     kind = _kind(state)
     if kind is None or (kind == "D") != (network == "D"):
         other = "a generator" if network == "D" else "a discriminator"
-        raise UnknownWeights(f"{who} holds {other} of the StyleGAN2 port and no network {network!r}.")
+        raise UnknownWeights(f"{who} contains {other} of the StyleGAN2 port and no network {network!r}.")
     net = _generator(state, contents, who) if kind == "G" else _discriminator(state, who)
     return add_facts(net, format="StyleGAN2 port of rosinality", network=_label(contents, network))
 
@@ -151,7 +151,7 @@ def _latent_avg(contents: FileContents, who: str) -> Tensor | None:
     if latents is None:
         return None
     if not isinstance(latents, Tensor) or latents.ndim not in (1, 2, 3) or not latents.is_floating_point():
-        raise BrokenWeights(f"{who}: its latent_avg is no latent but {type(latents).__name__}.")
+        raise BrokenWeights(f"{who}: its latent_avg is not a latent but {type(latents).__name__}.")
     rows = latents.float().reshape(-1, latents.shape[-1])  # [num_ws or 1, w_dim]
     return rows.mean(dim=0) if bool(torch.isfinite(rows).all()) else None
 

@@ -82,8 +82,8 @@ def check_finite(name: str, tensor: Tensor, *, who: str) -> None:
     bad = int((~torch.isfinite(tensor.float())).sum())
     if bad:
         raise BrokenWeights(
-            f"{who}: {name} has {bad:,} numbers that are not finite (of {tensor.numel():,}). The training that wrote "
-            "it had failed, or the file is damaged."
+            f"{who}: {name} has {bad:,} values that are not finite (of {tensor.numel():,}). The training "
+            "diverged, or the file is damaged."
         )
 
 
@@ -92,12 +92,12 @@ def _build_empty(
 ) -> Network:
     """The network without its weights, for a config that came with a file, and no larger than the file allows."""
     if any(isinstance(n, (int, float)) and not abs(n) <= _MAX_NUMBER for n in _numbers(fields.values())):
-        raise BrokenWeights(f"{who}: its config has a number beyond {_MAX_NUMBER:,}, which no network has.")
+        raise BrokenWeights(f"{who}: its config has a number above {_MAX_NUMBER:,}, which is invalid.")
     counts = {name: value for name, value in fields.items() if name.startswith("num_") and isinstance(value, int)}
     if any(value > _MAX_COUNT for value in counts.values()):
-        raise BrokenWeights(f"{who}: its config has {counts}, which no network has.")
+        raise BrokenWeights(f"{who}: its config has {counts}, which is invalid.")
     if any(isinstance(value, (str, list, tuple, dict)) and len(value) > _MAX_LENGTH for value in fields.values()):
-        raise BrokenWeights(f"{who}: its config has a list of more than {_MAX_LENGTH} entries, which no network has.")
+        raise BrokenWeights(f"{who}: its config has a list of more than {_MAX_LENGTH} entries, which is invalid.")
     numbers = 4 * sum(tensor.numel() for tensor in tensors.values()) + _SPARE_NUMBERS
     try:
         with _SkipInit(numbers), _limit_modules(16 * len(tensors) + 1024):
@@ -108,7 +108,7 @@ def _build_empty(
         raise BrokenWeights(f"{who} looks like {family}, but its config does not fit: {error}") from error
     except Exception as error:
         # The config is somebody else's: a text for a number, a list for a text.
-        raise BrokenWeights(f"{who} looks like {family}, but its config makes no sense: {error}") from error
+        raise BrokenWeights(f"{who} looks like {family}, but its config is invalid: {error}") from error
 
 
 def _initial_state(family: str, fields: Mapping[str, Any], network: str) -> dict[str, Tensor]:
@@ -155,7 +155,7 @@ class _SkipInit(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-_TOO_LARGE = "its config asks for a network far larger than what the file holds"
+_TOO_LARGE = "its config describes a network far larger than the file"
 _RANDOM = {torch.rand, torch.randn}
 _FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.arange, torch.kaiser_window, *_RANDOM}
 _RANDOM_IN_PLACE = {Tensor.normal_, Tensor.uniform_}
@@ -203,7 +203,9 @@ def _limit_modules(parts: int) -> Iterator[None]:
         if threading.get_ident() == thread:  # the hooks are torch-wide; networks of other threads are not ours
             count += 1
             if count > parts:
-                raise BrokenWeights(f"its config asks for more than {parts:,} parts, far more than it has weights for")
+                raise BrokenWeights(
+                    f"its config describes more than {parts:,} modules, far more than it has weights for"
+                )
 
     hooks = [
         register(one_more)
@@ -240,7 +242,7 @@ def _differences(
     if differing:
         shapes = [f"{name} {list(tensors[name].shape)} instead of {list(plan[name].shape)}" for name in differing[:3]]
         parts.append(
-            f"of another shape: {', '.join(shapes)}" + ("" if len(differing) <= 3 else f", … ({len(differing)})")
+            f"with a different shape: {', '.join(shapes)}" + ("" if len(differing) <= 3 else f", … ({len(differing)})")
         )
     return "; ".join(parts) + "."
 

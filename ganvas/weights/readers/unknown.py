@@ -49,15 +49,14 @@ def unknown_weights_error(contents: FileContents) -> UnknownWeights:
     name = contents.path.name
     if contents.container == "numpy" or isinstance(contents.tree, Tensor):
         return UnknownWeights(
-            f"{name} holds {_contents(contents.tree)}: an edit direction or latents perhaps, but no network. "
-            f"Directions "
-            "are read with ganvas.weights.readers.directions.read_directions."
+            f"{name} contains {_contents(contents.tree)}: perhaps an edit direction or latents, but no "
+            "network. Read directions with ganvas.weights.readers.directions.read_directions."
         )
     chosen = choose_network(contents, "G_ema") or choose_network(contents, "D")  # the inside of a network pickle
     state = chosen[1] if chosen is not None and chosen[1] else largest_state_dict(contents)
     if not state:
-        return UnknownWeights(f"{name} holds no weights that ganvas knows: {_contents(contents.tree)}.")
-    return UnknownWeights(f"no family fits {name}. It holds {_contents(state)}. {_nearest(state)}")
+        return UnknownWeights(f"{name} contains no supported weights: {_contents(contents.tree)}.")
+    return UnknownWeights(f"no family matches {name}. It contains {_contents(state)}. {_nearest(state)}")
 
 
 def _contents(tree: Any) -> str:
@@ -84,14 +83,14 @@ def _kind(value: Any) -> str:
 def _nearest(state: Mapping[str, Tensor]) -> str:
     layout = next((name for name, wanted in _LAYOUTS.items() if _has_all(state, wanted)), None)
     if layout is not None:
-        return f"By its names it is {layout}."
+        return f"By its tensor names it is {layout}."
     family, share, missing, extra = max((_overlap(state, family) for family in FAMILIES), key=lambda row: row[1])
     if share == 0:
         return f"It has no names in common with any family ({', '.join(sorted(FAMILIES))})."
     return (
-        f"Nearest is {family}: {share:.0%} of the names fit; {family} also has "
-        f"{format_names(missing, 3) or 'nothing more'}, "
-        f"and does not know {format_names(extra, 3) or 'nothing of this'}."
+        f"Nearest is {family}: {share:.0%} of the names match; {family} also has "
+        f"{format_names(missing, 3) or 'nothing more'}, and does not have "
+        f"{format_names(extra, 3) or 'nothing of this'}."
     )
 
 

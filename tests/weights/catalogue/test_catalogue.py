@@ -309,7 +309,7 @@ def test_a_file_with_another_hash_is_thrown_away(site, add):
         with pytest.raises(FetchError, match="expected SHA-256"):
             catalogue.get("fake")
     assert site.got == ["/net.pkl", "/net.pkl"]
-    with pytest.raises(FetchError, match="not on this computer"):
+    with pytest.raises(FetchError, match="not downloaded"):
         catalogue.resolve("fake")
 
 
@@ -322,7 +322,7 @@ def test_a_file_nobody_knows_the_hash_of_is_watched_from_then_on(site, add):
     with pytest.raises(FetchError, match=r"damaged.*ganvas models get fake"):
         catalogue.verify("fake")
     path.write_bytes(WEIGHTS[1:])
-    with pytest.raises(FetchError, match="not on this computer"):  # but it sees another size
+    with pytest.raises(FetchError, match="not downloaded"):  # but it sees another size
         catalogue.resolve("fake")
 
 
@@ -370,7 +370,7 @@ def test_a_restricted_model_is_not_fetched_before_its_licence_is_accepted(site, 
 
 def test_resolve_never_fetches_and_says_how_to(site, add):
     add(entry_of(address(site, WEIGHTS, size_bytes=len(WEIGHTS)), restricted=True))
-    with pytest.raises(FetchError, match=r"not on this computer yet \(8\.0 kB, non-commercial\).*models get fake"):
+    with pytest.raises(FetchError, match=r"not downloaded yet \(8\.0 kB, non-commercial\).*models get fake"):
         catalogue.resolve("fake")
     assert site.got == []
 
@@ -474,7 +474,7 @@ def test_what_ships_is_here_in_an_empty_store_and_stays(monkeypatch, tmp_path):
 def test_what_ships_and_is_gone_is_said_so(monkeypatch, tmp_path):
     monkeypatch.setattr(sources, "SHIPPED_WEIGHTS", tmp_path)
     assert not ENTRIES["compact-x4"].here
-    with pytest.raises(FetchError, match="install ganvas anew"):
+    with pytest.raises(FetchError, match="reinstall ganvas"):
         catalogue.get("compact-x4")
 
 

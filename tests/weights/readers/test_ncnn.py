@@ -262,18 +262,18 @@ def test_sizes_in_the_text_are_never_believed(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("7767517", "7767518", "no ncnn graph"),
-        (" 1 1 data b1 ", " 1 9 data b1 ", "ends early"),
+        ("7767517", "7767518", "not an ncnn graph"),
+        (" 1 1 data b1 ", " 1 9 data b1 ", "incomplete line"),
         ("Concat", "Softmax", "is a Softmax; known are"),
-        ("-23301=2,2.000000e-01,1.000000e+00", "-23301=2,3.000000e-01,1.000000e+00", "is fed something else"),
-        ("-23310=1,2.000000e-01", "-23310=1,1.000000e-01", "is fed something else"),
+        ("-23301=2,2.000000e-01,1.000000e+00", "-23301=2,3.000000e-01,1.000000e+00", "has a different input"),
+        ("-23310=1,2.000000e-01", "-23310=1,1.000000e-01", "has a different input"),
         ("-23310=1,2.000000e-01", "-23310=2,2.000000e-01", "another length"),
         (" 1=3 4=1 5=1", " 1=3 3=2 4=1 5=1", "stride 2"),
         (" 1=3 4=1 5=1", " 1=3 4=0 5=1", "padding 0"),
         (" 1=3 4=1 5=1", " 1=3 4=1 5=0", "bias 0"),
         (" 1=3 4=1 5=1", " 1=3 4=1 5=1 8=2", "8 bit"),
         (" 1=3 4=1 5=1", " 1=3 4=1 5=1 77=1", "not known"),
-        ("0=1 1=2.000000e+00 2=2.000000e+00", "0=2 1=2.000000e+00 2=2.000000e+00", "is fed something else"),
+        ("0=1 1=2.000000e+00 2=2.000000e+00", "0=2 1=2.000000e+00 2=2.000000e+00", "has a different input"),
         ("0=1 1=2.000000e+00 2=2.000000e+00", "0=1 1=2.000000e+00 2=3.000000e+00", "width_factor 3"),
         ("0=1 1=2.000000e+00 2=2.000000e+00", "0=1 1=7.000000e+00 2=7.000000e+00", "enlargement of 49"),
         ("1=3", "1=nan", "no number"),
@@ -298,7 +298,7 @@ def test_swapped_inputs_are_noticed(tmp_path):
     words[4], words[5] = words[5], words[4]
     lines[index] = " ".join(words)
     param.write_text("\n".join(lines))
-    with pytest.raises(UnknownWeights, match="fed something else"):
+    with pytest.raises(UnknownWeights, match="different input"):
         read(param)
 
 
