@@ -152,7 +152,7 @@ def test_get_of_an_absent_server_fails_with_a_reason(run, fake, monkeypatch):
     monkeypatch.setattr("ganvas.weights.catalogue.download.PAUSE_SEC", 0)
     status, out, err = run("models", "get", "fake-x4", "--yes")
     assert (status, out) == (1, "")
-    assert "error: cannot fetch http://127.0.0.1:9/net.safetensors" in err
+    assert "error: cannot download http://127.0.0.1:9/net.safetensors" in err
 
 
 def test_a_slip_in_the_last_name_costs_no_download(run, fake):

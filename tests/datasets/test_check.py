@@ -81,5 +81,5 @@ def test_archives_and_classes(tmp_path):
 def test_a_ward_of_the_lost(tmp_path):
     found = check_dataset(put(tmp_path / "a", {"a.png": b"x", "b.png": encoded(colours(0, width=3, height=3))}))
     assert found.usable == 0 and found.findings["tiny"] == ["b.png (3 x 3)"]
-    with pytest.raises(BadInput, match="has no pictures, 1 videos and 0 others"):
+    with pytest.raises(BadInput, match="has no images, 1 videos and 0 other files"):
         check_dataset(put(tmp_path / "b", {"a.mp4": b"x"}))

@@ -83,8 +83,8 @@ def test_bad_files_are_left_out_and_named(tmp_path):
         "tiny.png": "5 x 9 pixels",
         "lost.png": "No such file",
     }.items():
-        assert words in why[name] and f"left out {name}: {why[name]}" in report
-    assert "1 of 6 pictures" in report and "left aside, no pictures: notes.txt" in report and "hidden" not in report
+        assert words in why[name] and f"skipped {name}: {why[name]}" in report
+    assert "1 of 6 images" in report and "ignored, not images: notes.txt" in report and "hidden" not in report
 
 
 def test_what_was_done_is_said(tmp_path):
@@ -96,12 +96,12 @@ def test_what_was_done_is_said(tmp_path):
     }
     report = "\n".join(open_image_dataset(put(tmp_path, files), resolution=32).report)
     for line in (
-        "1 are not square: cut to their middle square",
-        "1 are larger: shrunk with Pillow's Lanczos filter",
+        "1 are not square: centre-cropped",
+        "1 are larger: downscaled with Pillow's Lanczos filter",
         "3 are smaller than 32: enlarged",
         "2 are grey",
-        "1 have transparency: laid on white",
-        "1 are copies of others",
+        "1 have transparency: composited on white",
+        "1 are exact duplicates",
     ):
         assert line in report
 
@@ -109,7 +109,7 @@ def test_what_was_done_is_said(tmp_path):
 def test_when_nothing_is_left_it_says_why(tmp_path):
     with pytest.raises(BadInput, match="no folder or archive"):
         open_image_dataset(tmp_path / "nowhere")
-    with pytest.raises(BadInput, match=r"no pictures \(1 other files, such as a.txt\)"):
+    with pytest.raises(BadInput, match=r"no images \(1 other files, e\.g\. a.txt\)"):
         open_image_dataset(put(tmp_path / "a", {"a.txt": b"x"}))
     with pytest.raises(BadInput, match=r"1 videos: 'ganvas dataset make"):
         open_image_dataset(put(tmp_path / "b", {"a.mp4": b"x"}))
@@ -239,7 +239,7 @@ def test_a_full_disk_is_said_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(room, "DATASET_IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(room.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 1))
     monkeypatch.setattr(room, "load_all", None)
-    with pytest.raises(BadInput, match=r"0.0 GB are free\. Choose a folder elsewhere"):
+    with pytest.raises(BadInput, match=r"0.0 GB are free\. Choose another folder"):
         open_image_dataset(put(tmp_path, some(2)), resolution=24)
 
 

@@ -31,7 +31,7 @@ def test_one_class_is_a_class_too(tmp_path):
 
 
 def test_pictures_outside_of_every_folder_are_named(tmp_path):
-    with pytest.raises(BadInput, match=r"1 pictures are not in a subfolder.*'loose.png'"):
+    with pytest.raises(BadInput, match=r"1 images are not in a subfolder.*'loose.png'"):
         found(tmp_path, ["cat/1.png", "loose.png"])
 
 
@@ -63,9 +63,9 @@ def test_numbers_are_in_the_order_of_their_size(tmp_path):
 @pytest.mark.parametrize(
     ("text", "wanted", "error", "words"),
     [
-        ("file,age,colour\na.png,7,red\n", "", BadConfig, "several columns; say which is the label: .*t.csv:age"),
+        ("file,age,colour\na.png,7,red\n", "", BadConfig, "several columns; choose the label column: .*t.csv:age"),
         ("file,age\na.png,7\n", ":hue", BadConfig, "no column 'hue'; it has age"),
-        ("file,label\nother.png,7\n", "", BadInput, "names none of the pictures: .*like 'a.png'"),
+        ("file,label\nother.png,7\n", "", BadInput, "contains none of the image names: .*like 'a.png'"),
         ("", "", BadInput, "is empty"),
     ],
 )
@@ -113,9 +113,9 @@ def test_no_labels(tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"{nonsense", "is no JSON"),
-        (b"[" * 100_000, "is no JSON"),
-        (b"\xff\xfe{}", "is no JSON"),
+        (b"{nonsense", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"\xff\xfe{}", "is not JSON"),
         ({"labels": 7}, "should be a list"),
         ({"labels": [["a.png"]]}, "pairs"),
         ({"labels": [["a.png", -1]]}, "a class from 0"),
@@ -135,7 +135,7 @@ def test_listings_that_make_no_sense_are_refused(tmp_path, content, words):
 
 
 def test_a_picture_that_the_listing_forgets_is_named(tmp_path):
-    with pytest.raises(BadInput, match=r"no label for 1 pictures, the first is 'b.png'"):
+    with pytest.raises(BadInput, match=r"no label for 1 images, the first is 'b.png'"):
         match_labels(listed(tmp_path, {"labels": [["a.png", 0]]}), ["a.png", "b.png"])
     with pytest.raises(BadInput, match="no label for any of the images"):
         match_labels(listed(tmp_path, {"labels": [["x.png", 0]]}), ["a.png", "b.png"])

@@ -86,7 +86,7 @@ def test_bad_files_and_copies_are_left_out_and_named(tmp_path):
     exact = make_dataset(source, tmp_path / "exact.zip", resolution=32, duplicates="exact")
     assert exact.taken_from == ["a.png", "c.jpg", "d.png"]
     assert make_dataset(source, tmp_path / "keep.zip", resolution=32, duplicates="keep").count == 4
-    with pytest.raises(BadConfig, match="way with duplicates 'none'"):
+    with pytest.raises(BadConfig, match="duplicates option 'none'"):
         make_dataset(source, tmp_path / "x.zip", resolution=32, duplicates="none")
 
 

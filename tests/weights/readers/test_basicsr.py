@@ -188,7 +188,7 @@ def test_what_is_missing_left_over_or_misshapen_is_named():
         basicsr.read(found(without))
     with pytest.raises(UnknownWeights, match="conv_extra"):
         basicsr.read(found(state | {"conv_extra.weight": torch.zeros(1)}))
-    with pytest.raises(UnknownWeights, match="5 channels and gives 3"):
+    with pytest.raises(UnknownWeights, match="5 input and 3 output channels"):
         basicsr.read(found(state | {"conv_first.weight": torch.zeros(8, 5, 3, 3)}))
     with pytest.raises(BrokenWeights, match="finite"):
         basicsr.read(found(state | {"HRconv.bias": torch.full([8], torch.inf)}))

@@ -153,9 +153,9 @@ def test_what_is_missing_left_over_or_misshapen_is_named():
 
 
 def test_the_wrong_network_is_refused_in_words():
-    with pytest.raises(UnknownWeights, match="holds a generator"):
+    with pytest.raises(UnknownWeights, match="contains only a generator"):
         cyclegan.read(found(foreign.resnet().state_dict()), network="D")
-    with pytest.raises(UnknownWeights, match="holds a discriminator"):
+    with pytest.raises(UnknownWeights, match="contains only a discriminator"):
         cyclegan.read(found(foreign.patchgan().state_dict()), network="G")
 
 

@@ -127,7 +127,7 @@ def test_another_generator_is_refused_with_both_numbers(tmp_path):
     with pytest.raises(BadLatent, match=r"\[N, 18, 64\], got \[1, 18, 32\]"):
         shift(torch.zeros(1, 18, 32), direction, 1)
     np.save(tmp_path / "x_boundary.npy", np.ones((1, 64)))
-    with pytest.raises(BadLatent, match="moves z"):
+    with pytest.raises(BadLatent, match="is in z space"):
         shift(torch.zeros(1, 14, 64), only(tmp_path / "x_boundary.npy"), 1)
 
 

@@ -139,7 +139,7 @@ def test_other_weights_that_are_not_finite_are_refused_by_name(tmp_path):
     part = as_part(random_stylegan2())
     part.at("synthesis.b8.conv1").tensors["bias"][3] = float("inf")
     path = write_nvidia(tmp_path / "sick.pkl", {"G_ema": part})
-    with pytest.raises(BrokenWeights, match=r"synthesis\.b8\.conv1\.bias has 1 numbers that are not finite"):
+    with pytest.raises(BrokenWeights, match=r"synthesis\.b8\.conv1\.bias has 1 values that are not finite"):
         ganvas.load(path)
 
 
