@@ -74,7 +74,7 @@ def test_the_command_line_lists_it_and_takes_it(new_step, workplace, tmp_path, m
         ("exagerate", "unknown step 'exagerate'; known: drag, exaggerate"),
         ("exaggerate:shares=1", "unknown field of step 'exaggerate' 'shares'; known: backwards"),
         ("exaggerate:share=2", "share must be a number from 0 to 1, got 2"),
-        ("exaggerate:times=few", "times must be a whole number from 1 to 10000, got 'few'"),
+        ("exaggerate:times=few", "times must be a whole number from 1 to 10000 times, got 'few'"),
         ("exaggerate:rows=some", "rows must be all or first"),
         ("exaggerate:half", "written as mix:seed=7,part=colour; cannot read 'half'"),
     ):
