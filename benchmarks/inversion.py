@@ -2,12 +2,20 @@
 
     python benchmarks/inversion.py PHOTOS --effort standard --out results/
     python benchmarks/inversion.py PHOTOS --effort fast standard best --count 24 --skip-alignment --csv faces256.csv
+    python benchmarks/inversion.py PHOTOS --effort fast --portraits portraits.csv --people 003 005 --time-ratio
 
 PHOTOS is a folder. Each picture is first brought into FFHQ's framing (the largest face), unless --skip-alignment says
-that it is already. Figures are of the full picture of the tuned generator, in float32, averaged down to 256 px.
+that it is already. Figures are of the full picture of the tuned generator, in float32, averaged down to 256 px; those
+that begin with `latent_` are of the generator before it was tuned, and say who an edit will be made of. `…_eye_…` and
+`mouth_…` are of squares of the full-size picture, before (`latent_`) and after the tuning. `expression_right`: photo
+and untuned latent smile both, or both do not, by the face scorer that ships.
 
 `identity` needs packages that are no part of ganvas: where `dlib` (dlib-bin) and `face_recognition_models` are
 installed, the distance of dlib's face descriptors is reported too. The search does not use that network.
+
+--portraits is a table of full-size photos with the columns `file` and `person`; --people chooses some of them.
+--time-ratio also runs the stages of `fast` as they were before the encoder, on the first photo, and gives processor
+seconds as shares of theirs: those of one run compare, those of two computers or busy hours do not.
 
 With --csv, a table with the columns `file`, `source`, `det_score`, `pad_frac` and `native_crop_px`, the largest sure
 pictures of --source come first; without it, files are taken in the order of their names.
@@ -28,18 +36,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.features.efficientnet import load_efficientnet
+from ganvas.features.efficientnet import feature_distance, load_efficientnet
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
-from ganvas.inversion.optimise import EFFORT_STAGES, invert
+from ganvas.inversion.loss import FACE_PARTS, ReconstructionLossConfig, cut_box
+from ganvas.inversion.optimise import EFFORT_STAGES, InversionStage, invert
 from ganvas.inversion.pivotal import with_delta
 from ganvas.ops.allocator import keep_freed_memory
+from ganvas.ops.psnr_ssim import psnr_rgb, ssim_rgb
 from ganvas.ops.resample import downscale
 from ganvas.weights.load import load
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 SHEET_PX = 256
+FORMER_FAST = (
+    InversionStage(kind="w", px=128, steps=26, lr=0.12, fine=1),
+    InversionStage(kind="w", px=256, steps=20, lr=0.08, fine=1),
+    InversionStage(kind="tune", px=256, steps=70, lr=0.008, every=20, fine=1),
+)
 
 
 def chosen(folder: Path, table: Path | None, source: str, count: int) -> list[Path]:
@@ -51,6 +66,13 @@ def chosen(folder: Path, table: Path | None, source: str, count: int) -> list[Pa
     rows = [row for row in rows if float(row["det_score"]) > 0.95 and float(row["pad_frac"]) < 0.02]
     rows.sort(key=lambda row: (-int(row["native_crop_px"]), row["file"]))
     return [folder / row["file"] for row in rows[:count]]
+
+
+def portraits(folder: Path, table: Path, people: list[str] | None) -> list[Path]:
+    """The photos of some people, or of all, in the order of the table."""
+    with table.open(encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    return [folder / row["file"] for row in rows if people is None or row["person"] in people]
 
 
 def square(file: Path, size: int, *, aligned: bool) -> Tensor:
@@ -99,25 +121,67 @@ def measure(
     aligned: bool,
     distance: Callable[[Tensor, Tensor], float] | None,
 ) -> tuple[dict[str, Any], Tensor]:
-    """The figures of one photo, and photo and found picture side by side."""
+    """The figures of one photo; photo, untuned latent and found picture one below the other."""
     target = square(file, G.img_resolution, aligned=aligned)
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     found = invert(target, G, effort=effort, extractor=extractor)
-    taken = time.perf_counter() - start
+    taken, taken_cpu = time.perf_counter() - start, time.process_time() - start_cpu
     with torch.no_grad():
-        img = downscale(with_delta(G, found.delta).synthesis(found.ws).clamp(-1, 1), SHEET_PX)
-    small = downscale(target, SHEET_PX)
-    figures = {"file": file.name, "effort": effort, **found.figures, "seconds": taken}
+        full = with_delta(G, found.delta).synthesis(found.ws).clamp(-1, 1)
+        untuned = G.synthesis(found.ws).clamp(-1, 1)
+    small, img, latent = (downscale(x, SHEET_PX) for x in (target, full, untuned))
+    figures = {"file": file.name, "effort": effort, **found.figures, "seconds": taken, "cpu_seconds": taken_cpu}
+    if "latent_smile" in figures:
+        figures["expression_right"] = float((figures["photo_smile"] > 0.5) == (figures["latent_smile"] > 0.5))
     if distance is not None:
-        figures["identity"] = distance(small, img)
-    return figures, torch.cat([small, img], dim=2)
+        figures |= {"identity": distance(small, img), "latent_identity": distance(small, latent)}
+    if target.shape == full.shape and G.img_resolution >= SHEET_PX:  # smaller eyes say little
+        figures |= parts_figures(full, target, extractor) | parts_figures(untuned, target, extractor, "latent_")
+    return figures, torch.cat([small, latent, img], dim=2)
+
+
+@torch.no_grad()
+def parts_figures(img: Tensor, target: Tensor, extractor: Any, prefix: str = "") -> dict[str, float]:
+    """PSNR, SSIM and feature distance of eyes and mouth, at full size."""
+    figures: dict[str, float] = {}
+    for name, box in FACE_PARTS.items():
+        ours, theirs = cut_box(img, box), cut_box(target, box)
+        figures[f"{prefix}{name}_psnr_db"] = float(psnr_rgb(ours, theirs))
+        figures[f"{prefix}{name}_ssim"] = float(ssim_rgb(ours, theirs))
+        distance = feature_distance(extractor.features(ours), extractor.features(theirs))
+        figures[f"{prefix}{name}_feature_distance"] = float(distance)
+    return figures
+
+
+def former_cpu_sec(target: Tensor, G: Any, extractor: Any) -> float:
+    """Processor seconds of the former `fast`."""
+    start = time.process_time()
+    plain = ReconstructionLossConfig(face=0, guess=0)
+    invert(target, G, effort="fast", extractor=extractor, stages=FORMER_FAST, loss_config=plain)
+    return time.process_time() - start
+
+
+WORST: dict[str, Callable[..., float]] = {
+    "latent_identity": max,
+    "expression_right": min,
+    "latent_psnr_db": min,
+    "latent_feature_distance": max,
+    "psnr_db": min,
+    "ssim": min,
+    "feature_distance": max,
+    "identity": max,
+    **{f"{when}{part}_feature_distance": max for part in FACE_PARTS for when in ("latent_", "")},
+    "seconds": max,
+    "cpu_seconds": max,
+    "time_ratio": max,
+}
 
 
 def summary(rows: list[dict[str, Any]], effort: str) -> str:
     """Means and the worst of one effort, in a line."""
     mine = [row for row in rows if row["effort"] == effort]
     parts = [f"{effort}: {len(mine)} photos"]
-    for name, worst in (("psnr_db", min), ("ssim", min), ("identity", max), ("seconds", max)):
+    for name, worst in WORST.items():
         values = [row[name] for row in mine if name in row]
         if values:
             parts.append(f"{name} {statistics.mean(values):.3f} (worst {worst(values):.3f})")
@@ -133,18 +197,29 @@ def main() -> None:
     parser.add_argument("--skip-alignment", action="store_true", help="the photos are framed as FFHQ's are")
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--source", default="congress_pd")
+    parser.add_argument("--portraits", type=Path, help="a table of full-size photos")
+    parser.add_argument("--people", nargs="+", help="with --portraits: only these")
+    parser.add_argument("--time-ratio", action="store_true", help="compare with the former `fast`")
     parser.add_argument("--out", type=Path, help="a folder for the sheet and the figures")
     options = parser.parse_args()
     keep_freed_memory()
     G, extractor, distance = load(options.model), load_efficientnet(), identity_by_dlib()
-    files = chosen(options.photos, options.csv, options.source, options.count)
+    if options.portraits is not None:
+        files = portraits(options.photos, options.portraits, options.people)
+    else:
+        files = chosen(options.photos, options.csv, options.source, options.count)
     if not files:
         parser.error(f"no pictures in {options.photos}")
+    former_sec = None
+    if options.time_ratio:
+        former_sec = former_cpu_sec(square(files[0], G.img_resolution, aligned=options.skip_alignment), G, extractor)
     rows: list[dict[str, Any]] = []
     for effort in options.effort:
         pairs = []
         for file in files:
             row, pair = measure(file, G, extractor, effort, aligned=options.skip_alignment, distance=distance)
+            if former_sec is not None:
+                row["time_ratio"] = row["cpu_seconds"] / former_sec
             rows.append(row)
             pairs.append(pair)
             print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
