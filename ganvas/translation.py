@@ -160,7 +160,7 @@ def run_translator(net: Any, img: Tensor, config: TranslateConfig, *, on_step: _
         img_out = _run(net, fitting, config)
     if img_out.shape[2:] != fitting.shape[2:]:
         raise BadImage(
-            f"a translator gives pictures of the size it takes; {type(net).__name__} made {list(img_out.shape)} of "
+            f"a translator must keep the size; {type(net).__name__} returned {list(img_out.shape)} for "
             f"{list(fitting.shape)}"
         )
     if on_step is not None:
@@ -181,8 +181,8 @@ def _run(net: Any, img: Tensor, config: TranslateConfig) -> Tensor:
             return img_out
         if not getattr(net, "has_strips", False):
             raise GanvasError(
-                f"memory ran out over a picture of {img.shape[3]} x {img.shape[2]} pixels, and this network cannot "
-                "run in strips. Close other programs, or make the picture smaller."
+                f"out of memory for an image of {img.shape[3]} x {img.shape[2]} pixels, and this network "
+                "cannot run in strips. Close other programs, or use a smaller image."
             )
         strip_bytes = MAX_STRIP_BYTES
     for share in STRIP_FRACTIONS:
@@ -222,9 +222,10 @@ def _map_bytes(net: Any, img: Tensor) -> float:
 
 def _too_large(net: Any, img: Tensor) -> str:
     return (
-        f"a picture of {img.shape[3]} x {img.shape[2]} pixels needs about {_map_bytes(net, img) / 2**30:.1f} GiB with "
-        f"this network, and {free_bytes(img.device) / 2**30:.1f} are free. Close other programs, make the picture "
-        "smaller, or take precision 'fast', which needs half where it is quicker."
+        f"an image of {img.shape[3]} x {img.shape[2]} pixels needs about "
+        f"{_map_bytes(net, img) / 2**30:.1f} GiB with this network, and "
+        f"{free_bytes(img.device) / 2**30:.1f} are free. Close other programs, use a smaller image, or "
+        "precision 'fast', which needs half where it is faster."
     )
 
 
@@ -299,14 +300,14 @@ def translator(model: Any, *, direction: str | None = None, statistics: str = "t
         check_known(direction, DIRECTIONS, what="direction")
     is_name = isinstance(model, (str, Path))
     if not is_name and direction is not None:
-        raise BadConfig("a network that is handed over has its direction already; leave direction out")
+        raise BadConfig("a network object already has a direction; omit direction")
     net = load(weights_file(model, direction)) if is_name else model
     if not isinstance(net, Translator):
         what = getattr(net, "family", type(net).__name__)
-        raise BadConfig(f"{what} is no translator: translate needs a network such as vintage (ganvas models list)")
+        raise BadConfig(f"{what} is not a translator: translate needs a network such as vintage (ganvas models list)")
     for side, channels in (("takes", net.in_channels), ("makes", net.out_channels)):
         if channels not in (1, 3):
-            raise BadConfig(f"a translator of photos has 1 or 3 channels on either side, this one {side} {channels}")
+            raise BadConfig(f"a translator of photos needs 1 or 3 channels on either side, this one {side} {channels}")
     return with_picture_statistics(net) if statistics == "picture" else net  # type: ignore[type-var]
 
 
@@ -323,10 +324,10 @@ def weights_file(model: str | Path, direction: str | None) -> str | Path:
     if direction is None or (mark and _MARKS[mark[0]] == direction):
         return model
     if not mark or not path.exists():
-        raise BadConfig(f"{model} goes one way only; leave direction out")
+        raise BadConfig(f"{model} has only one direction; omit direction")
     other = path.with_name(f"{path.stem[: mark.start()]}{_OTHER[mark[0]]}{path.stem[mark.end() :]}{path.suffix}")
     if not other.exists():
-        raise BadConfig(f"{path} goes {_MARKS[mark[0]]}, and there is no {other.name} beside it that goes {direction}")
+        raise BadConfig(f"{path} is for {_MARKS[mark[0]]}, and there is no {other.name} next to it for {direction}")
     return other
 
 
@@ -346,7 +347,7 @@ def _in_folder(folder: Path, direction: str | None) -> Path:
     if files is None:
         there = ", ".join(sorted(path.name for paths in files_by_direction.values() for path in paths))
         raise BadConfig(
-            f"{folder} holds no translator" + (f" that goes {direction}" if direction else "") + f"; there: "
+            f"{folder} contains no translator" + (f" for {direction}" if direction else "") + f"; there: "
             f"{there or 'nothing of the kind (AtoB.safetensors, latest_net_G_A.pth, latest_net_G.pth, …)'}"
         )
     return max(files, key=_latest)

@@ -224,9 +224,9 @@ def test_fast_is_near():
         ({"tile": 3}, "8 pixels and more"),
         ({"precision": "half"}, "precision"),
         ({"direction": "there"}, "direction"),
-        ({"direction": "AtoB"}, "has its direction already"),
+        ({"direction": "AtoB"}, "already has a direction"),
         ({"statistics": "none"}, "statistics"),
-        ({"model": small_srvgg(2)}, "srvgg is no translator"),
+        ({"model": small_srvgg(2)}, "srvgg is not a translator"),
         ({"model": Invert(4)}, "1 or 3 channels on either side, this one takes 4"),
     ],
 )
@@ -245,7 +245,7 @@ def test_a_network_that_changes_the_size_is_named():
         def forward(self, img: Tensor) -> Tensor:
             return img[:, :, ::2]
 
-    with pytest.raises(BadImage, match=r"Halve made \[1, 3, 6, 12\] of \[1, 3, 12, 12\]"):
+    with pytest.raises(BadImage, match=r"Halve returned \[1, 3, 6, 12\] for \[1, 3, 12, 12\]"):
         run_translator(Halve(), photo().img, TranslateConfig())
 
 
@@ -281,16 +281,16 @@ def test_a_files_twin(tmp_path):
     folder = files(tmp_path / "x", "latest_net_G_A.pth", "latest_net_G_B.pth", "3_net_G_A.pth")
     assert weights_file(folder / "latest_net_G_A.pth", "BtoA") == folder / "latest_net_G_B.pth"
     assert weights_file(folder / "latest_net_G_A.pth", "AtoB") == folder / "latest_net_G_A.pth"
-    with pytest.raises(BadConfig, match=r"no 3_net_G_B\.pth beside it"):
+    with pytest.raises(BadConfig, match=r"no 3_net_G_B\.pth next to it"):
         weights_file(folder / "3_net_G_A.pth", "BtoA")
-    with pytest.raises(BadConfig, match="one way only"):
+    with pytest.raises(BadConfig, match="has only one direction"):
         weights_file("vintage", "BtoA")
 
 
 def test_a_folder_without_translators(tmp_path):
-    with pytest.raises(BadConfig, match=r"holds no translator; there: nothing of the kind"):
+    with pytest.raises(BadConfig, match=r"contains no translator; there: nothing of the kind"):
         weights_file(files(tmp_path / "x", "D.safetensors", "notes.txt"), None)
-    with pytest.raises(BadConfig, match=r"goes BtoA; there: AtoB\.safetensors"):
+    with pytest.raises(BadConfig, match=r"for BtoA; there: AtoB\.safetensors"):
         weights_file(files(tmp_path / "x", "AtoB.safetensors"), "BtoA")
 
 

@@ -183,4 +183,4 @@ def _write_json(results: Sequence[MetricResult], model: str, output: Path) -> No
     facts: dict[str, Any] = {"model": model, "ganvas": __version__, "figures": [result.to_dict() for result in results]}
     text = json.dumps(facts, indent=1, ensure_ascii=False)
     write_atomically(output, lambda part: Path(part).write_text(text + "\n", encoding="utf-8"))
-    typer.echo(f"figures: {output}")
+    typer.echo(f"metrics: {output}")

@@ -74,7 +74,7 @@ def load_face_score_net() -> FaceScoreNet:
     try:
         net.load_state_dict({name: w.float() for name, w in load_file(SCORER_WEIGHTS).items()})
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise BrokenWeights(f"{SCORER_WEIGHTS.name} is damaged or missing; install ganvas again ({error})") from error
+        raise BrokenWeights(f"{SCORER_WEIGHTS.name} is damaged or missing; reinstall ganvas ({error})") from error
     return net.requires_grad_(False).eval()
 
 

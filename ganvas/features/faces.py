@@ -241,14 +241,14 @@ def choose_face(faces: list[Face], number: int | None = None) -> Face:
     """
     if not faces:
         raise NoFace(
-            "no face was found in this picture. Faces should be lit, at least 24 pixels wide and not seen from behind; "
-            "drawings and cartoons are not recognised."
+            "no face was found in this image. Faces should be well lit, at least 24 pixels wide and not "
+            "seen from behind; drawings and cartoons are not detected."
         )
     if number is None:
         return faces[0]
     if not 1 <= number <= len(faces):
         raise NoFace(
-            f"this picture shows {len(faces)} face{'s'[: len(faces) > 1]}, there is no face {number}; 1 = largest"
+            f"this image shows {len(faces)} face{'s'[: len(faces) > 1]}, there is no face {number}; 1 = largest"
         )
     return faces[number - 1]
 
@@ -258,7 +258,7 @@ def _read(net: nn.Module, path: Path) -> nn.Module:
     try:
         net.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsError(f"{path} is not the MTCNN network of that name: {error}") from error
+        raise WeightsError(f"{path} is not the expected MTCNN network: {error}") from error
     return net.requires_grad_(False).eval()
 
 

@@ -147,7 +147,7 @@ def invert(
     check_img(img, who="invert", channels=generator.img_channels)
     check_labels(c, who="invert", c_dim=generator.c_dim, batch=1)
     if len(img) != 1 or img.shape[2] != img.shape[3]:
-        raise BadImage(f"invert expects one square picture [1, C, S, S], got {list(img.shape)}; cut a Crop first")
+        raise BadImage(f"invert expects one square image [1, C, S, S], got {list(img.shape)}; use a Crop first")
     networks = _Networks(generator, c, extractor, embedder)
     target = downscale(img.to(generator.device), generator.img_resolution)
     config = loss_config or ReconstructionLossConfig()
@@ -166,7 +166,7 @@ def invert(
 def _check_resume(resume: Inversion, initial: Inversion) -> Inversion:
     for name in ("source", "fingerprint", "effort", "seed"):
         if getattr(resume, name) != getattr(initial, name):
-            raise BadConfig(f"this unfinished inversion is of another {name}; start afresh, without resume")
+            raise BadConfig(f"this unfinished inversion has a different {name}; start again without resume")
     return resume
 
 

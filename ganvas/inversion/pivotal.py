@@ -47,11 +47,11 @@ def with_delta(generator: Any, delta: Mapping[str, Tensor], *, share: float = 1.
         BadConfig: a share outside 0 … 1.
     """
     if not 0 <= share <= 1:
-        raise BadConfig(f"share must be from 0 (untuned) to 1 (tuned entirely), got {share}")
+        raise BadConfig(f"share must be from 0 (untuned) to 1 (fully tuned), got {share}")
     parameters = dict(generator.named_parameters())
     for name, change in delta.items():
         if name not in parameters or parameters[name].shape != change.shape:
-            raise BadLatent(f"this tuning is of another generator: {name} {list(change.shape)} does not fit")
+            raise BadLatent(f"this tuning belongs to another generator: {name} {list(change.shape)} does not match")
     tuned_copy = _sharing_copy(generator, own=delta.keys())
     with torch.no_grad():
         for name, parameter in tuned_copy.named_parameters():

@@ -80,8 +80,8 @@ def _check_counts(metrics: Sequence[str], real: int, fake: int) -> None:
         fewest, count = MIN_IMAGES_OF[metric], fake if metric == "ppl" else min(real, fake)
         if count < fewest:
             raise BadConfig(
-                f"{metric} needs at least {fewest} pictures on either side, got {real} real and {fake} fake: with "
-                "fewer, the number says more of the counts than of the generator"
+                f"{metric} needs at least {fewest} images on either side, got {real} real and {fake} "
+                "fake: with fewer, the value depends more on the counts than on the generator"
             )
 
 
@@ -89,9 +89,9 @@ def _check_sizes(G: Any, pictures: Any) -> None:
     size, channels = getattr(pictures, "img_resolution", 1), getattr(pictures, "img_channels", G.img_channels)
     if size > G.img_resolution or channels != G.img_channels:
         raise BadConfig(
-            f"the generator makes pictures of {G.img_resolution} px and {G.img_channels} channels, the data was opened "
-            f"with {size} px and {channels} channels. Open it with resolution={G.img_resolution} or less, "
-            f"channels={G.img_channels}."
+            f"the generator's images have {G.img_resolution} px and {G.img_channels} channels, the data "
+            f"was opened with {size} px and {channels} channels. Open it with "
+            f"resolution={G.img_resolution} or less, channels={G.img_channels}."
         )
 
 
@@ -143,9 +143,7 @@ def _kid_result(real: Tensor, fake: Tensor, protocol: Protocol, short: str) -> M
 def _manifold_results(real: Tensor, fake: Tensor, protocol: Protocol, short: str) -> list[MetricResult]:
     precision, recall = manifold.precision_recall(real, fake)
     density, coverage = manifold.density_coverage(real, fake)
-    few_caution = (
-        ("few pictures make large balls: this comes out too high",) if min(len(real), len(fake)) < 10_000 else ()
-    )
+    few_caution = ("biased upward with few images",) if min(len(real), len(fake)) < 10_000 else ()
     max_coverage = manifold.expected_coverage(len(real), len(fake))
 
     def result(name: str, value: float, k: int, floor: float | None, cautions: tuple[str, ...]) -> MetricResult:

@@ -134,7 +134,7 @@ def preprocess_images(pixels: Tensor, input_px: int) -> Tensor:
         BadImage: another type or shape.
     """
     if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
-        raise BadImage(f"expected uint8 pictures [N, 1 or 3, H, W], got {pixels.dtype} {list(pixels.shape)}")
+        raise BadImage(f"expected uint8 images [N, 1 or 3, H, W], got {pixels.dtype} {list(pixels.shape)}")
     img = pixels.float().div_(127.5).sub_(1)
     if img.shape[2:] != (input_px, input_px):
         img = F.interpolate(img, (input_px, input_px), mode="bicubic", antialias=True).clamp_(-1, 1)
@@ -148,7 +148,7 @@ def to_uint8(img: Tensor) -> Tensor:
         BadImage: not-a-number in it; the generator diverged, and no figure of it means anything.
     """
     if not torch.isfinite(img).all():
-        raise BadImage("the generator made pictures with numbers that are not finite: it diverged, nothing to measure")
+        raise BadImage("the generator's images have values that are not finite: it has diverged")
     return img.float().mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8)
 
 
@@ -250,5 +250,5 @@ def latents_and_labels(
 def _labels(pictures: DatasetLike | None, rows: np.ndarray | None, part: slice) -> Tensor:
     c = None if pictures is None or rows is None else pictures.batch(rows[part])[1]
     if c is None:
-        raise BadConfig("this generator is conditional, and the data has no labels to draw from: give labelled data")
+        raise BadConfig("this generator is conditional, but the data has no labels to sample: use labelled data")
     return c

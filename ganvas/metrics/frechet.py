@@ -102,7 +102,7 @@ def _chunks(batches: Iterable[Tensor]) -> Iterable[Tensor]:
 def _statistics(rows: Tensor) -> Statistics:
     rows = rows.double()
     if not torch.isfinite(rows).all():
-        raise BadConfig("features must be finite numbers, got infinite ones or not-a-number")
+        raise BadConfig("features must be finite, got infinity or NaN")
     mean = rows.mean(dim=0)
     away = rows - mean
     return Statistics(len(rows), mean, away.T @ away / max(len(rows) - 1, 1))
@@ -247,9 +247,8 @@ def _write_cached(statistics: Statistics, file: Path) -> None:
 def _check_enough(count: int, kind: str) -> None:
     if count < MIN_IMAGES_FD:
         raise BadConfig(
-            f"a Fréchet distance needs at least {MIN_IMAGES_FD} {kind} pictures, got {count}: with fewer, the "
-            f"number says "
-            "more of the counts than of the generator. Look at the sheets instead."
+            f"a Fréchet distance needs at least {MIN_IMAGES_FD} {kind} images, got {count}: with fewer, "
+            "the value depends more on the counts than on the generator. Look at the sheets instead."
         )
 
 
@@ -298,9 +297,9 @@ def frechet_result(
 
 
 def _cautions(real: int, fake: int, features: int) -> tuple[str, ...]:
-    cautions = ["not FID: compare only with figures of the same protocol"]
+    cautions = ["not FID: only compare values measured with the same protocol"]
     if min(real, fake) <= features:
         cautions.append(
-            f"{min(real, fake):,} pictures are fewer than the {features:,} features: biased upward (see the floor)"
+            f"{min(real, fake):,} images are fewer than the {features:,} features: biased upward (see the floor)"
         )
     return tuple(cautions)

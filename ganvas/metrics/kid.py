@@ -52,7 +52,7 @@ def kid(
     """
     size = min(subset_size, len(real) // 2, len(fake) // 2)
     if size < MIN_IMAGES_KID // 2:
-        raise BadConfig(f"KID needs at least {MIN_IMAGES_KID} pictures on either side, got {len(real)} and {len(fake)}")
+        raise BadConfig(f"KID needs at least {MIN_IMAGES_KID} images on either side, got {len(real)} and {len(fake)}")
     rng = torch.Generator().manual_seed(seed)
 
     def draw_subset(rows: Tensor) -> Tensor:

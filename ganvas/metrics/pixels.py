@@ -78,7 +78,7 @@ def sharpness(img: Tensor) -> Tensor:
     """
     check_img(img, who="sharpness")
     if min(img.shape[2:]) < 3:
-        raise BadImage(f"sharpness expects a picture of at least 3 x 3 pixels, got {list(img.shape)}")
+        raise BadImage(f"sharpness expects an image of at least 3 x 3 pixels, got {list(img.shape)}")
     levels = gaussian_blur(rgb_to_y(img.float()), TENENGRAD_PX) * (_Y_RANGE / 2)
     across = levels.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
     kernels = torch.stack([across, across.T])[:, None]  # [2, 1, 3, 3]
@@ -91,9 +91,9 @@ def _check_and_crop(a: Tensor, b: Tensor, channels: str, shave_px: int) -> tuple
     check_img(a, who="a comparison of pictures")
     check_img(b, who="a comparison of pictures")
     if shave_px < 0:
-        raise BadConfig(f"shave_px is 0 or more pixels, got {shave_px}")
+        raise BadConfig(f"shave_px must be 0 or more pixels, got {shave_px}")
     if min(*a.shape[2:], *b.shape[2:]) <= 2 * shave_px:
-        raise BadImage(f"nothing is left of {list(a.shape)} when {shave_px} pixels are left out at each border")
+        raise BadImage(f"nothing is left of {list(a.shape)} after cropping {shave_px} pixels at each border")
     pair = [rgb_to_y(img.float()) if channels == "y" else img.float() for img in (a, b)]
     if shave_px:
         pair = [img[:, :, shave_px:-shave_px, shave_px:-shave_px] for img in pair]

@@ -99,9 +99,9 @@ def ppl(
         BadConfig: fewer than `MIN_PATHS_PPL` places; eyes without feature maps; a conditional generator and no labels.
     """
     if num < MIN_PATHS_PPL:
-        raise BadConfig(f"a path length needs at least {MIN_PATHS_PPL} places to be measured at, got {num}")
+        raise BadConfig(f"the path length needs at least {MIN_PATHS_PPL} samples, got {num}")
     if not hasattr(extractor.network, "features"):
-        raise BadConfig(f"a path length needs feature maps, and {extractor.name} has none")
+        raise BadConfig(f"the path length needs feature maps, but {extractor.name} has none")
     lengths = path_lengths(
         G, num=num, seed=seed, extractor=extractor, pictures=pictures, epsilon=epsilon, on_step=on_step
     )

@@ -25,14 +25,14 @@ class Protocol:
 
     def line(self) -> str:
         """All but the details in one line."""
-        counts = f"{self.real:,} real and {self.fake:,} fake pictures" if self.real else f"{self.fake:,} fake pictures"
+        counts = f"{self.real:,} real and {self.fake:,} fake images" if self.real else f"{self.fake:,} fake images"
         parts = [
             counts + (f" of {self.compared_px} px" if self.compared_px else ""),
             f"{self.network} ({self.network_fingerprint[:8]})",
             f"{self.resize} to {self.input_px} px",
             self.precision,
             f"data {self.data[:8]}" if self.data else "",
-            f"photos shrunk by {self.data_filter}" if self.data_filter else "",
+            f"real images downscaled by {self.data_filter}" if self.data_filter else "",
             f"seed {self.seed}",
         ]
         return ", ".join(part for part in parts if part)
@@ -53,7 +53,7 @@ class MetricResult:
     def short_line(self) -> str:
         """The number with its spread, floor and details; the protocol must stand nearby."""
         spread = "" if self.spread is None else f" ± {self.spread:.3g}"
-        floor = "" if self.floor is None else f"; a perfect generator would get about {self.floor:.4g}"
+        floor = "" if self.floor is None else f"; floor (perfect generator): about {self.floor:.4g}"
         details = f"; {self.protocol.details}" if self.protocol.details else ""
         return f"{self.name} {self.value:.4g}{spread} ({self.better} is better{floor}{details})"
 

@@ -463,8 +463,9 @@ class FastGANDiscriminator(PlainDiscriminator):
         check_img(small, who="fastgan's discriminator", channels=self.img_channels)
         if small.shape[2:] != (self.small_px, self.small_px) or len(small) != len(img):
             raise BadImage(
-                f"fastgan's discriminator expects small pictures [{len(img)}, {self.img_channels}, {self.small_px}, "
-                f"{self.small_px}], got {list(small.shape)}. FastGANGenerator.both gives them."
+                f"fastgan's discriminator expects small images [{len(img)}, {self.img_channels}, "
+                f"{self.small_px}, {self.small_px}], got {list(small.shape)}. FastGANGenerator.both gives "
+                "them."
             )
         top = min(self.img_resolution, 256)
         maps = {top: self.enter(cpu_channels_last(img))}

@@ -35,8 +35,9 @@ def check_size(img: Tensor, rules: SizeRules, *, who: str) -> None:
     words += [f"a multiple of {rules.multiple_of}"] if rules.multiple_of > 1 else []
     words += ["square"] if rules.square else []
     raise BadImage(
-        f"{who} expects height and width to be {', '.join(words)}; got {height}×{width}. The next size that fits is "
-        f"{fitting[0]}×{fitting[1]}: enlarge with ganvas.models.img2img.pad_to_rules, cut the result with crop_back."
+        f"{who} expects height and width to be {', '.join(words)}; got {height}×{width}. The next valid "
+        f"size is {fitting[0]}×{fitting[1]}: pad with ganvas.models.img2img.pad_to_rules, crop the result "
+        "with crop_back."
     )
 
 

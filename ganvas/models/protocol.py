@@ -242,7 +242,7 @@ class GeneratorModule(Network):
         """The first line of every `features`."""
         self.check_synthesis(ws, noise_mode, precision)
         if not self.feature_sizes:
-            raise BadConfig(f"{self.family} has no maps of features: no place in it belongs to a place of the picture")
+            raise BadConfig(f"{self.family} has no feature maps: its features have no spatial position")
         if px not in self.feature_sizes:
             raise BadConfig(f"{self.family}.features expects px to be one of {self.feature_sizes}, got {px!r}")
 

@@ -52,9 +52,8 @@ class RRDBConfig:
             raise BadConfig(f"an RRDBNet needs num_block ≥ 0 and the other numbers ≥ 1, got {self}")
         if self.scale * self.cell_px not in UPSAMPLE_FACTORS:
             raise BadConfig(
-                f"an RRDBNet enlarges its features {', '.join(map(str, UPSAMPLE_FACTORS))} times; scale "
-                f"{self.scale} with "
-                f"unshuffle {self.unshuffle} would need {self.scale * self.cell_px}"
+                f"an RRDBNet upsamples its features {', '.join(map(str, UPSAMPLE_FACTORS))} times; scale "
+                f"{self.scale} with unshuffle {self.unshuffle} would need {self.scale * self.cell_px}"
             )
 
     @property

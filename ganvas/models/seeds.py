@@ -58,7 +58,7 @@ def latents_from_seeds(seeds: Iterable[int], z_dim: int, *, device: torch.device
     rows, random = [], np.random.RandomState()  # seeded again for each: forty times as fast as one anew
     for seed in seeds:
         if not 0 <= seed < 2**32:
-            raise BadConfig(f"a seed is a whole number from 0 to {2**32 - 1}, got {seed}")
+            raise BadConfig(f"seeds must be integers from 0 to {2**32 - 1}, got {seed}")
         random.seed(seed)
         rows.append(random.randn(1, z_dim))
     if not rows:

@@ -479,8 +479,9 @@ class SynthesisNetwork(nn.Module):
             return self.config.img_resolution
         if self.config.architecture != "skip":
             raise BadConfig(
-                f"only architecture 'skip' has smaller pictures on the way; this generator is of architecture "
-                f"{self.config.architecture!r} and makes {self.config.img_resolution} px only, got {resolution}"
+                "only architecture 'skip' has early exits; this generator has architecture "
+                f"{self.config.architecture!r} and supports {self.config.img_resolution} px only, got "
+                f"{resolution}"
             )
         if resolution not in self.block_resolutions:
             raise BadConfig(f"resolution must be one of {self.block_resolutions} or None, got {resolution}")
@@ -669,7 +670,7 @@ class StyleGAN2Discriminator(Network):
         """
         self._check(img, c)
         if batches < 1 or len(img) % batches:
-            raise BadInput(f"discriminator cannot part {len(img)} pictures into {batches} equal batches.")
+            raise BadInput(f"discriminator cannot split {len(img)} images into {batches} equal batches.")
         x = None
         rest: Tensor | None = img
         for res in self.block_resolutions:
@@ -680,7 +681,7 @@ class StyleGAN2Discriminator(Network):
         check_img(img, who="discriminator", channels=self.img_channels)
         if img.shape[-2:] != (self.img_resolution, self.img_resolution):
             raise BadImage(
-                f"discriminator expects pictures of {self.img_resolution} x {self.img_resolution} px, "
-                f"got {img.shape[-2]} x {img.shape[-1]}."
+                f"discriminator expects images of {self.img_resolution} x {self.img_resolution} px, got "
+                f"{img.shape[-2]} x {img.shape[-1]}."
             )
         check_labels(c, who="discriminator", c_dim=self.c_dim, batch=len(img))

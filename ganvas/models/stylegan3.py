@@ -396,8 +396,8 @@ class StyleGAN3SynthesisNetwork(nn.Module):
     def _check_resolution(self, resolution: int | None) -> None:
         if resolution not in (None, self.config.img_resolution):
             raise BadConfig(
-                f"stylegan3 has no early exit: no layer on the way holds a picture, so resolution must be None or "
-                f"{self.config.img_resolution}, got {resolution}. Shrink the finished picture instead."
+                "stylegan3 has no early exit: no intermediate layer holds an image, so resolution must "
+                f"be None or {self.config.img_resolution}, got {resolution}. Downscale the output instead."
             )
 
 

@@ -146,7 +146,7 @@ class PlainGenerator(GeneratorModule):
             return self.img_resolution
         if resolution not in possible:
             known = " or ".join(map(str, possible))
-            why = "" if self.exits else f": {self.family} has no smaller picture on the way"
+            why = "" if self.exits else f": {self.family} has no early exit"
             raise BadConfig(f"{self.family}.synthesis expects resolution None or {known}, got {resolution!r}{why}.")
         return resolution
 
@@ -177,6 +177,6 @@ class PlainDiscriminator(Network):
         check_img(img, who=who, channels=self.img_channels)
         if img.shape[2:] != (self.img_resolution, self.img_resolution):
             raise BadImage(
-                f"{who} expects pictures of {self.img_resolution} x {self.img_resolution} px, "
-                f"got {img.shape[2]} x {img.shape[3]}. Resize them, or build it with another img_resolution."
+                f"{who} expects images of {self.img_resolution} x {self.img_resolution} px, got "
+                f"{img.shape[2]} x {img.shape[3]}. Resize them, or build it with another img_resolution."
             )

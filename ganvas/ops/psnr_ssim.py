@@ -56,4 +56,4 @@ def _window_mean(x: Tensor) -> Tensor:
 
 def _check_same_size(a: Tensor, b: Tensor) -> None:
     if a.shape != b.shape:
-        raise BadImage(f"pictures of one size are compared, got {list(a.shape)} and {list(b.shape)}")
+        raise BadImage(f"images must have the same size, got {list(a.shape)} and {list(b.shape)}")

@@ -288,8 +288,8 @@ class Tiler:
             self.most_px = max(box[2] - box[0], box[3] - box[1]) // 2
         if self.most_px < MIN_TILE_PX:
             raise GanvasError(
-                f"memory ran out even for a tile of {box[3] - box[1]} x {box[2] - box[0]} pixels of the result. Close "
-                "other programs, or choose a lighter model (ganvas models list)."
+                f"out of memory even for an output tile of {box[3] - box[1]} x {box[2] - box[0]} pixels. "
+                "Close other programs, or choose a smaller model (ganvas models list)."
             )
         job = job.with_overlap()
         one, other, dim = _halves(box)
@@ -327,6 +327,6 @@ def check_tiling(net: Any, tiler: Tiler) -> None:
     layer = find_whole_image_layer(net)
     if layer is not None and len(tiler.rows) * len(tiler.columns) > 1:
         raise BadConfig(
-            f"this network cannot work in tiles: its layer {layer!r} takes statistics of the whole picture, and tiles "
-            "would differ in colour. Make the picture smaller, or say a tile as large as the picture (--tile)."
+            f"this network cannot be tiled: its layer {layer!r} uses statistics of the whole image, and "
+            "tiles would differ in colour. Use a smaller image, or a tile as large as the image (--tile)."
         )

@@ -131,16 +131,18 @@ def upscaler(model: Any, *, denoise: float | None = None) -> Any:
     net = load(model) if isinstance(model, (str, Path)) else model
     if not isinstance(net, Upscaler):
         what = getattr(net, "family", type(net).__name__)
-        raise BadConfig(f"{what} is no upscaler: upscale needs a network such as {LIGHT_MODEL} (ganvas models list)")
+        raise BadConfig(
+            f"{what} is not an upscaler: upscale needs a network such as {LIGHT_MODEL} (ganvas models list)"
+        )
     if denoise is None:
         return net
     if str(model) not in DENOISE_PAIRS:
         raise BadConfig(
-            f"denoise mixes two networks and is known for {', '.join(DENOISE_PAIRS)}; {model} has no such twin. "
-            "For less of a network's hand use strength."
+            f"denoise interpolates two networks and is available for {', '.join(DENOISE_PAIRS)}; {model} "
+            "has no second variant. To weaken the effect use strength."
         )
     if not 0 <= denoise <= 1:
-        raise BadConfig(f"denoise is from 0 (grainy) to 1 (smooth), got {denoise}")
+        raise BadConfig(f"denoise must be from 0 (grainy) to 1 (smooth), got {denoise}")
     return net if denoise == 1 else interpolate_networks(net, load(DENOISE_PAIRS[str(model)]), denoise)
 
 

@@ -20,10 +20,10 @@ def render_api_docs(app: FastAPI) -> HTMLResponse:
     ]
     head = f"<h1>{escape(spec['info']['title'])} {escape(spec['info']['version'])}</h1>"
     intro = (
-        f"<p>{escape(spec['info'].get('description', ''))} The same as data: "
-        '<a href="/openapi.json">openapi.json</a>. Errors are <code>{"error": {"kind", "message", "hint"}}</code>.</p>'
-        "<p>WebSocket <code>/api/sessions/{id}/events</code>: jobs, previews and state out; sliders that are being "
-        "moved in.</p>"
+        f"<p>{escape(spec['info'].get('description', ''))} The same as data: <a "
+        'href="/openapi.json">openapi.json</a>. Errors are <code>{"error": {"kind", "message", '
+        '"hint"}}</code>.</p><p>WebSocket <code>/api/sessions/{id}/events</code>: sends jobs, '
+        "previews and state; receives slider movements.</p>"
     )
     style = '<link rel="stylesheet" href="/static/manual.css">'
     return HTMLResponse(

@@ -55,7 +55,7 @@ def error_as_data(error: BaseException) -> dict[str, Any]:
     if isinstance(error, GanvasError):
         return _data(type(error).__name__, public_message(error))
     log.error("a call failed", exc_info=error)
-    return _data("Internal", "something went wrong inside the studio; its log has the details")
+    return _data("Internal", "internal error; see the studio's log for details")
 
 
 def _data(kind: str, message: str) -> dict[str, Any]:

@@ -150,7 +150,7 @@ class Jobs:
         """
         with self._wake:
             if len(self._long) >= self.waiting:
-                raise HTTPException(429, f"{self.waiting} jobs wait already; try again when one is done")
+                raise HTTPException(429, f"{self.waiting} jobs are already queued; try again when one is done")
             job.run_quick_calls = self._run_quick_calls
             self._long.append(job)
             self._remember(job)
@@ -166,7 +166,7 @@ class Jobs:
         """
         with self._wake:
             if sum(one.state in OPEN_STATES for one in self._jobs.values()) >= 2 * self.waiting:
-                raise HTTPException(429, "too many jobs run already; try again when one is done")
+                raise HTTPException(429, "too many jobs are running; try again when one is done")
             self._remember(job)
         threading.Thread(target=job.run, name=f"ganvas-{job.kind}", daemon=True).start()
         return job
@@ -178,7 +178,7 @@ class Jobs:
             HTTPException: 404.
         """
         if id not in self._jobs:
-            raise HTTPException(404, "there is no such job; it may have ended long ago")
+            raise HTTPException(404, "there is no such job; it may have expired")
         return self._jobs[id]
 
     def cancel(self, job: Job) -> None:

@@ -64,7 +64,7 @@ class ModelRegistry:
             name = f"runs/{file.parent.name}"
             models[name] = RegisteredModel(name, "generate", f"trained here: {file.parent.name}", "your own", str(file))
         if self.own is not None:
-            about = f"the file {self.own.name} that this studio was started with"
+            about = f"the file {self.own.name} given at startup"
             models[self.own.stem] = RegisteredModel(self.own.stem, "generate", about, "see its file", str(self.own))
         return models
 

@@ -65,15 +65,15 @@ class SecurityMiddleware:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not self._is_ours(host):
-            return HTTPException(403, f"this studio is not called {host[:80]!r}; open it under the address it printed")
+            return HTTPException(403, f"unknown host {host[:80]!r}; open the studio at the address it printed")
         changes = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
         origin = headers.get("origin")
         if origin is not None and (changes or scope["path"].startswith("/api")) and not _is_same_origin(origin, host):
-            return HTTPException(403, f"a page of {origin[:80]!r} asked; the studio answers only to its own page")
+            return HTTPException(403, f"cross-origin request from {origin[:80]!r} refused")
         if scope["path"].startswith("/api") and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-            return HTTPException(403, "a page of another site asked; the studio answers only to its own page")
+            return HTTPException(403, "cross-site request refused")
         if self.config.token is not None and scope["path"].startswith("/api") and not self._has_token(scope, headers):
-            return HTTPException(401, "this studio asks for its token: Authorization: Bearer TOKEN, or ?token=TOKEN")
+            return HTTPException(401, "a token is required: Authorization: Bearer TOKEN, or ?token=TOKEN")
         return self._too_long(scope, headers) if scope["type"] == "http" else None
 
     def _is_ours(self, host: str) -> bool:
@@ -106,7 +106,7 @@ class SecurityMiddleware:
 
 def too_large(limit: int) -> HTTPException:
     """413."""
-    return HTTPException(413, f"this is too much at once: up to {megabytes(limit)} are taken here")
+    return HTTPException(413, f"the request is too large: the limit is {megabytes(limit)}")
 
 
 def _takes_files(path: str) -> bool:

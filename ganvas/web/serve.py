@@ -80,7 +80,7 @@ def _listen(config: StudioConfig) -> socket.socket:
     except OSError as error:
         listening.close()
         raise BadConfig(
-            f"cannot listen on {config.host}, port {config.port} ({error.strerror}). Is a studio open there already? "
-            "--port 0 takes any free one."
+            f"cannot listen on {config.host}, port {config.port} ({error.strerror}). Is another studio "
+            "running? --port 0 chooses a free port."
         ) from error
     return listening

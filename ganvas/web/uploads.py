@@ -38,12 +38,12 @@ class Form:
         """The same, one after the other."""
         uploads = [one for one in self.data.getlist(name) if isinstance(one, UploadFile)]
         if not uploads:
-            raise HTTPException(400, f"a file is expected in the form's field {name!r}")
+            raise HTTPException(400, f"a file is required in the form field {name!r}")
         if len(uploads) > most:
-            raise HTTPException(413, f"up to {most} files are taken in {name!r}, got {len(uploads)}")
+            raise HTTPException(413, f"at most {most} files are allowed in {name!r}, got {len(uploads)}")
         for one in uploads:
             if (one.size or 0) > limit:
-                raise HTTPException(413, f"{safe_filename(one.filename)} is too large: up to {limit:,} bytes are taken")
+                raise HTTPException(413, f"{safe_filename(one.filename)} is too large: the limit is {limit:,} bytes")
             if not one.size:
                 raise HTTPException(400, f"{safe_filename(one.filename)} is empty (0 bytes)")
         for one in uploads:
@@ -66,13 +66,13 @@ class Form:
         try:
             return float(text)
         except ValueError:
-            raise HTTPException(422, f"{name} is a number, got {text[:40]!r}") from None
+            raise HTTPException(422, f"{name} must be a number, got {text[:40]!r}") from None
 
     def whole(self, name: str) -> int | None:
         """A field with a whole number in it; errors as `number`."""
         value = self.number(name)
         if value is not None and value != int(value):
-            raise HTTPException(422, f"{name} is a whole number, got {value}")
+            raise HTTPException(422, f"{name} must be an integer, got {value}")
         return None if value is None else int(value)
 
     def json(self, name: str) -> Any:
@@ -81,7 +81,7 @@ class Form:
         try:
             return None if not text else json.loads(text)
         except (ValueError, RecursionError):
-            raise HTTPException(422, f"{name} is JSON, got {str(text)[:40]!r}") from None
+            raise HTTPException(422, f"{name} must be JSON, got {str(text)[:40]!r}") from None
 
 
 class reading_form:
@@ -102,7 +102,7 @@ class reading_form:
         if self.uploads.waiting >= self.config.waiting_uploads:
             raise HTTPException(429, "too many uploads at once; try again in a moment")
         if not self.request.headers.get("content-type", "").startswith("multipart/form-data"):
-            raise HTTPException(415, "a form (multipart/form-data) is expected here")
+            raise HTTPException(415, "a form (multipart/form-data) is required")
         await self.uploads.enter()
         try:
             reading = self.request.form(max_files=self.most, max_fields=MAX_FORM_FIELDS, max_part_size=2**20)
@@ -112,7 +112,7 @@ class reading_form:
             if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
                 raise HTTPException(408, "the upload took too long") from None
             if isinstance(error, ClientDisconnect):
-                raise HTTPException(400, "the upload was broken off") from None
+                raise HTTPException(400, "the upload was interrupted") from None
             raise
         return Form(self._form)
 

@@ -47,8 +47,8 @@ def test_figures_come_with_their_protocol(model, data, eyes, tmp_path):
     result = run("evaluate", "--model", model, "--data", data, "--metrics", "fd,kid,pr", "-o", tmp_path / "f.json")
     said = result.stdout
     for words in (
-        "220 of 220 pictures", "FD-Pool", "a perfect generator would get about", "KID-Pool", "recall-Pool",
-        "measured on 220 real and 220 fake pictures of 16 px, pool", "photos shrunk by Lanczos", "seed 0", "not FID",
+        "220 of 220 images", "FD-Pool", "floor (perfect generator): about", "KID-Pool", "recall-Pool",
+        "measured on 220 real and 220 fake images of 16 px, pool", "real images downscaled by Lanczos", "seed 0", "not FID",
     ):  # fmt: skip
         assert words in said, words
     assert said.count("measured on") == 1  # what is common is said once

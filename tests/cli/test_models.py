@@ -158,7 +158,7 @@ def test_get_of_an_absent_server_fails_with_a_reason(run, fake, monkeypatch):
 def test_a_slip_in_the_last_name_costs_no_download(run, fake):
     status, _, err = run("models", "get", "fake-x4", "fake-x5", "--yes")
     assert status == 1
-    assert "did you mean fake-x4" in err
+    assert "Did you mean fake-x4" in err
     assert not store.weights_folder().exists()
 
 
@@ -224,7 +224,7 @@ def test_info_of_nothing_says_so(run, tmp_path):
     assert "nothing.pkl" in err
     status, _, err = run("models", "info", "facs")
     assert status == 1
-    assert "did you mean faces" in err
+    assert "Did you mean faces" in err
 
 
 # convert and export

@@ -67,7 +67,7 @@ def test_a_folder_with_bad_files(models, tmp_path):
 
 def test_what_is_refused(models, tmp_path):
     picture(tmp_path / "a.png")
-    with pytest.raises(BadConfig, match="holds no translator"):
+    with pytest.raises(BadConfig, match="contains no translator"):
         run("-i", tmp_path / "a.png", "-o", tmp_path / "b.png", "-n", tmp_path)
     with pytest.raises((BadConfig, UnknownWeights), match="nowhere"):
         run("-i", tmp_path / "a.png", "-o", tmp_path / "b.png", "-n", "nowhere")

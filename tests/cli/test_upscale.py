@@ -168,7 +168,7 @@ def test_large_results_go_to_the_file_in_strips(tmp_path, monkeypatch):
 
 def test_denoise_needs_a_model_with_a_twin(model, tmp_path):
     path = picture(tmp_path / "a.png")
-    with pytest.raises(BadConfig, match="has no such twin"):
+    with pytest.raises(BadConfig, match="has no second variant"):
         run("-i", path, "-o", tmp_path / "b.png", "-n", model, "-dn", 0.5)
 
 

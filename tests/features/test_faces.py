@@ -133,5 +133,5 @@ def test_how_far_a_head_is_turned():
 def test_another_network_under_that_name_is_refused(tmp_path):
     for name in ("pnet.pt", "rnet.pt", "onet.pt"):
         torch.save(_RNet().state_dict(), tmp_path / name)
-    with pytest.raises(WeightsError, match=r"pnet\.pt is not the MTCNN network"):
+    with pytest.raises(WeightsError, match=r"pnet\.pt is not the expected MTCNN network"):
         FaceFinder(tmp_path)

@@ -180,9 +180,9 @@ def test_the_protocol_says_all_that_must_be_equal():
 
 def test_too_few_pictures_are_refused_on_either_side():
     extractor = small_eyes()
-    with pytest.raises(BadConfig, match=f"at least {MIN_IMAGES_FD} fake pictures, got 50"):
+    with pytest.raises(BadConfig, match=f"at least {MIN_IMAGES_FD} fake images, got 50"):
         fd_effnet(NoiseGenerator(), NoisePictures(500), num=50, seed=0, extractor=extractor)
-    with pytest.raises(BadConfig, match=f"at least {MIN_IMAGES_FD} real pictures, got 50"):
+    with pytest.raises(BadConfig, match=f"at least {MIN_IMAGES_FD} real images, got 50"):
         fd_effnet(NoiseGenerator(), NoisePictures(50), num=500, seed=0, extractor=extractor)
 
 

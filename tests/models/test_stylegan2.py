@@ -509,7 +509,7 @@ def test_batches_judged_in_one_pass_do_not_see_each_other(n, group):
 
 def test_pictures_that_are_no_equal_batches_are_refused():
     for batches in (0, 2):
-        with pytest.raises(BadInput, match="3 pictures"):
+        with pytest.raises(BadInput, match="3 images"):
             discriminator()(torch.randn(3, 3, 16, 16), batches=batches)
 
 

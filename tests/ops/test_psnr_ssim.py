@@ -42,5 +42,5 @@ def test_ssim_is_its_definition():
 
 
 def test_sizes_that_differ_are_named():
-    with pytest.raises(BadImage, match="one size"):
+    with pytest.raises(BadImage, match="same size"):
         psnr_rgb(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 5))

@@ -78,7 +78,7 @@ def test_when_memory_runs_out_tiles_are_halved_and_the_result_is_the_same():
 
 
 def test_when_nothing_fits_it_says_so():
-    with pytest.raises(GanvasError, match="memory ran out even for a tile"):
+    with pytest.raises(GanvasError, match="out of memory even for an output tile"):
         upscale(photo(40, 30), model=Repeat(2, most_px=300))
 
 
@@ -108,7 +108,7 @@ def test_networks_that_look_at_the_whole_picture_are_not_cut():
             self.norm = nn.InstanceNorm2d(3)
 
     assert upscale(photo(40, 30), model=Normed(), tile=40).size == (60, 80)
-    with pytest.raises(BadConfig, match=r"'norm' takes statistics of the whole picture"):
+    with pytest.raises(BadConfig, match=r"'norm' uses statistics of the whole image"):
         upscale(photo(40, 30), model=Normed(), tile=20)
 
 

@@ -207,7 +207,7 @@ def test_progress_can_stop_the_work():
         ({"tile": 3}, "tile is 0"),
         ({"tile_pad": -1}, "tile_pad must be a whole number of at least 0"),
         ({"precision": "half"}, "precision must be exact or fast"),
-        ({"denoise": 0.5}, "has no such twin"),
+        ({"denoise": 0.5}, "has no second variant"),
     ],
 )
 def test_options_out_of_range_are_refused(options, words):
@@ -216,7 +216,7 @@ def test_options_out_of_range_are_refused(options, words):
 
 
 def test_what_is_no_upscaler_or_no_photo_is_refused():
-    with pytest.raises(BadConfig, match="mlp is no upscaler"):
+    with pytest.raises(BadConfig, match="mlp is not an upscaler"):
         upscale(photo(), model=MLPGenerator(MLPConfig(img_resolution=8)))
     with pytest.raises(BadImage, match="expects a Photo"):
         upscale(torch.zeros(1, 3, 4, 4), model=Repeat(2))

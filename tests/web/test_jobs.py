@@ -74,7 +74,7 @@ def test_too_much_is_refused(jobs):
     try:
         for _ in range(2):
             jobs.start(Job("waits", lambda job: None))
-        with pytest.raises(HTTPException, match="2 jobs wait"):
+        with pytest.raises(HTTPException, match="2 jobs are already queued"):
             jobs.start(Job("one too many", lambda job: None))
         for _ in range(MAX_QUICK_CALLS):
             jobs.submit(lambda: None)

@@ -156,9 +156,7 @@ def test_a_direction_is_pointed_to_its_reader(tmp_path):
     import numpy as np
 
     np.save(tmp_path / "smile.npy", np.zeros((1, 512)))
-    with pytest.raises(
-        UnknownWeights, match=r"contains \[1, 512\]: perhaps an edit direction.*read_directions"
-    ):
+    with pytest.raises(UnknownWeights, match=r"contains \[1, 512\]: perhaps an edit direction.*read_directions"):
         ganvas.load(tmp_path / "smile.npy")
 
 

@@ -26,16 +26,16 @@ MAX_BATCHES = 3
 async def batch(request: Request, studio: StudioDep) -> dict[str, Any]:
     """Form: `photos` (several), `recipe` (JSON), `effort`, `quality`. A job; its result names what failed and why."""
     if len(list(studio.folder.glob("batch-*"))) >= MAX_BATCHES:
-        raise HTTPException(429, f"{MAX_BATCHES} batches are kept here already: fetch their results, or wait")
+        raise HTTPException(429, f"{MAX_BATCHES} batches are already stored: download their results, or wait")
     most = studio.config.batch_photos
     async with reading_form(request, studio.uploads, studio.config, files=most, patience=10) as form:
         data = form.json("recipe")
         if data is None:
-            raise HTTPException(400, "a recipe is expected in the form's field 'recipe'")
+            raise HTTPException(400, "a recipe is required in the form field 'recipe'")
         recipe = Recipe.from_json(json.dumps(data))
         effort, quality = form.text("effort") or recipe.effort, int(form.number("quality", 95) or 95)
         if effort not in EFFORT_NAMES:
-            raise HTTPException(422, f"effort is one of {', '.join(EFFORT_NAMES)}, got {effort[:20]!r}")
+            raise HTTPException(422, f"effort must be one of {', '.join(EFFORT_NAMES)}, got {effort[:20]!r}")
         field = "photos" if "photos" in form.data else "photos[]"
         job = Job("batch", lambda job: run_batch(studio, job, saved, recipe, effort=effort, quality=quality))
         folder = batch_folder(studio, job.id)
@@ -57,5 +57,5 @@ def batch_result(id: str, studio: StudioDep) -> FileResponse:
     job = studio.jobs.find(id)
     file = batch_folder(studio, job.id) / RESULT
     if job.kind != "batch" or not file.is_file():
-        raise NotReady("this batch is not done")
+        raise NotReady("this batch is not finished")
     return FileResponse(file, media_type="application/zip", filename="ganvas-batch.zip")

@@ -61,7 +61,7 @@ def get_model(name: str, studio: StudioDep, accept_licence: bool = Body(embed=Tr
     """Fetch a model of the catalogue; a restricted one only with its licence accepted. A job."""
     model = studio.registry.find(name)
     if model.entry is None:
-        raise HTTPException(409, f"{name} is on this computer already")
+        raise HTTPException(409, f"{name} is already downloaded")
     if model.entry.restricted and not accept_licence:
         raise HTTPException(422, f"{name} is restricted ({model.licence}). {catalogue.terms(model.entry)}")
 

@@ -385,7 +385,7 @@ def test_resolve_never_fetches_and_says_how_to(site, add):
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(typed, meant):
-    with pytest.raises(BadConfig, match=f"called '{typed}'; did you mean .*{re.escape(meant)}.*ganvas models list"):
+    with pytest.raises(BadConfig, match=f"called '{typed}'. Did you mean .*{re.escape(meant)}.*ganvas models list"):
         catalogue.find_entry(typed)
 
 

@@ -213,7 +213,7 @@ def test_what_came_instead_of_a_file_is_named(tmp_path, content, says):
         (b"\x1c\x00\x00\x00TFL3" + bytes(100), "TensorFlow Lite"),
         (b"GGUF" + bytes(100), "GGUF"),
         (b"\x1f\x8b\x08" + bytes(100), "gzip"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "picture"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "image"),
         (b"just some notes", "begins with b'just some notes'"),
     ],
 )
@@ -227,7 +227,7 @@ def test_a_folder_names_the_files_in_it(tmp_path):
     with pytest.raises(BrokenWeights, match=r"is a folder\. There is no weights file in it"):
         open_file(tmp_path)
     (tmp_path / "G.pkl").write_bytes(b"x")
-    with pytest.raises(BrokenWeights, match=r"Name one file in it: G\.pkl"):
+    with pytest.raises(BrokenWeights, match=r"Choose a file in it: G\.pkl"):
         open_file(tmp_path)
 
 
