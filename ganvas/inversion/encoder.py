@@ -172,7 +172,7 @@ def look_at(img: Tensor, *, parts: tuple[str, ...], px: int, extractor: Efficien
     features = []
     if "features" in parts:
         if extractor is None:
-            raise BadConfig("this encoder looks through EfficientNet-Lite0: 'ganvas models fetch efficientnet-lite0'")
+            raise BadConfig("this encoder looks through EfficientNet-Lite0: 'ganvas models get efficientnet-lite0'")
         maps = extractor.features(img, taps=_TAPS)
         features += [F.adaptive_avg_pool2d(F.normalize(x, dim=1), _POOL_PX).flatten(1) for x in maps]
     if "colours" in parts:

@@ -25,9 +25,9 @@ REPORT_PX = 256  # figures are of pictures of this size
 MIN_FEATURES_PX = 32  # below, features say little
 FACE_BOX: RelativeBox = (3 / 16, 4 / 16, 13 / 16, 14 / 16)  # brows to chin, ear to ear, as FFHQ frames faces
 FACE_PARTS: dict[str, RelativeBox] = {  # squares; eyes and mouth are always there in FFHQ's framing
-    "left_eye": (0.29, 0.385, 0.47, 0.565),
-    "right_eye": (0.53, 0.385, 0.71, 0.565),
-    "mouth": (0.37, 0.59, 0.63, 0.85),
+    "left_eye": (18 / 64, 24 / 64, 30 / 64, 36 / 64),
+    "right_eye": (34 / 64, 24 / 64, 46 / 64, 36 / 64),
+    "mouth": (24 / 64, 38 / 64, 40 / 64, 54 / 64),
 }
 
 # What the face scorer's outputs count beside each other: log probabilities of expressions, age in 20 years, gender
