@@ -24,8 +24,8 @@ class AutoTarget:
     """What `amount="auto"` aims at: a change of a probability, as large as it is in real photos of one person.
 
     A fixed goal pulls some people to the end of the slider and others not at all: of 24 people, only 7 score beyond .98
-    when they really smile. What the same people gain from a neutral to a smiling photo has a median of 9 logits, and
-    the smaller half gains 3.5 to 9; `gain` lies between, and `up` and `down` keep the goal where it can be told.
+    when they really smile. What the same people gain from a neutral to a smiling photo has a median of 9 logits: that is
+    `gain`. `up` and `down` keep the goal where it can be seen.
     """
 
     attribute: str
@@ -41,7 +41,7 @@ class AutoTarget:
         return min(max(1 / (1 + math.exp(-logit)), low), high)
 
 
-AUTO_TARGETS = {"smile": AutoTarget("smile", gain=7, up=(0.2, 0.85), down=(0.01, 0.1))}
+AUTO_TARGETS = {"smile": AutoTarget("smile", gain=9, up=(0.5, 0.9), down=(0.01, 0.1))}
 YEARS_PATTERN = re.compile(r"(\d{1,3}(?:\.\d+)?) ?(?:y|years?)")
 CLOSE_ENOUGH_YEARS = 0.5
 

@@ -497,11 +497,12 @@ def test_auto_adds_what_real_smiles_add_and_says_what_came_of_it(plain_scores):
     def find(effect, wanted="auto", name="smile", **how):
         return find_amount(Scored(effect, **how), recipe, name, wanted, aligned=True)
 
-    shy = find(lambda a: sigmoid(6 * a - 7))  # logit -7 → 0, at 7 / 6
-    assert shy.goal == pytest.approx(0.5, abs=0.01) and shy.reached and shy.amount == pytest.approx(7 / 6, abs=0.05)
+    shy = find(lambda a: sigmoid(6 * a - 8))  # logit -8 → 1, at 9 / 6
+    assert shy.goal == pytest.approx(sigmoid(1), abs=0.01)
+    assert shy.reached and shy.amount == pytest.approx(9 / 6, abs=0.05)
     bright = find(lambda a: sigmoid(6 * a - 1))
-    assert bright.goal == 0.85 and bright.reached  # never to the end of the scale
-    assert "goal 0.85" in bright.words() and "not reached" not in bright.words()
+    assert bright.goal == 0.9 and bright.reached  # never to the end of the scale
+    assert "goal 0.9" in bright.words() and "not reached" not in bright.words()
     smiling = find(lambda a: 0.97)
     assert smiling.amount == 0 and smiling.reached and "there already" in smiling.words()
     stiff = find(lambda a: 0.01 + 0.01 * a)
