@@ -24,8 +24,8 @@ class AutoTarget:
     """What `amount="auto"` aims at: a change of a probability, as large as it is in real photos of one person.
 
     A fixed goal pulls some people to the end of the slider and others not at all: of 24 people, only 7 score beyond .98
-    when they really smile. What the same people gain from a neutral to a smiling photo has a median of 9 logits: that is
-    `gain`. `up` and `down` keep the goal where it can be seen.
+    when they really smile. What the same people gain from a neutral to a smiling photo has a median of 9 logits: this
+    is `gain`. `up` and `down` keep the goal where it can be seen.
     """
 
     attribute: str

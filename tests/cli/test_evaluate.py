@@ -48,7 +48,8 @@ def test_figures_come_with_their_protocol(model, data, eyes, tmp_path):
     said = result.stdout
     for words in (
         "220 of 220 images", "FD-Pool", "floor (perfect generator): about", "KID-Pool", "recall-Pool",
-        "measured on 220 real and 220 fake images of 16 px, pool", "real images downscaled by Lanczos", "seed 0", "not FID",
+        "measured on 220 real and 220 fake images of 16 px, pool", "real images downscaled by Lanczos", "seed 0",
+        "not FID",
     ):  # fmt: skip
         assert words in said, words
     assert said.count("measured on") == 1  # what is common is said once
