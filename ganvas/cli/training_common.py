@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
-    from ganvas.training.engine.loop import TrainStatus
+    from ganvas.training.engine.config_base import BaseTrainConfig
+    from ganvas.training.engine.loop import TrainResult, TrainStatus
 
-
+C = TypeVar("C", bound="BaseTrainConfig")
 _LINE_SEC = 20.0  # where nobody watches: one line so often at most
+
+OutdirOption = Annotated[Path, typer.Option("--outdir", help="Where the run folder is made.")]
+NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run folder (default: DATA-PRESET).")]
+KimgOption = Annotated[
+    float | None, typer.Option("--kimg", help="Stop after this many thousand pictures (or crops).", min=0.001)
+]
+MinutesOption = Annotated[
+    float | None, typer.Option("--minutes", help="Stop after this many minutes of training, resumes included.")
+]
+SettingsOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Any setting of --dry-run: d_lr=0.001, generator.ngf=32.")
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Random seed.", min=0)]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="Repeat the run described by this run.json.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show every setting and stop.")]
+ListOption = Annotated[bool, typer.Option("--list", help="Show the presets and stop.")]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What was typed
 
 
 def current_command() -> str:
-    """What was typed, and is typed again to go on."""
+    """What was typed, and is typed again to resume."""
     import shlex
 
     return "ganvas " + " ".join(shlex.quote(word) for word in sys.argv[1:])
@@ -38,6 +61,16 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
             raise typer.BadParameter(f"--set takes name=value, such as --set g_lr=0.001; got {setting!r}")
         pairs[key.strip()] = value.strip()
     return pairs
+
+
+def apply_options(start: C, changed: Mapping[str, Any], settings: list[str] | None) -> C:
+    """A config with the options that were given (None = it was not), then --set."""
+    from dataclasses import replace
+
+    from ganvas.training.engine.config_base import apply_settings
+
+    given = {name: value for name, value in changed.items() if value is not None}
+    return apply_settings(replace(start, **given), parse_settings(settings or []))
 
 
 def load_run_record(path: Path, kind: str) -> dict[str, Any]:
@@ -76,11 +109,76 @@ def resolve_device_type(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Instead of training
+
+
+def print_presets(presets: Mapping[str, Any]) -> None:
+    """--list"""
+    width = max(map(len, presets))
+    for name, preset in presets.items():
+        print(f"{name:{width}}  {preset.about} [{preset.result}]")
+
+
+def print_settings(preset: str, folder: Path, config: BaseTrainConfig) -> None:
+    """--dry-run"""
+    import json
+
+    print(f"preset: {preset}\nrun: {folder}")
+    for key, value in config.to_json().items():
+        print(f"{key} = {json.dumps(value)}")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Training
+
+
+def read_data(read: Callable[..., Any], data: Path | None, config: BaseTrainConfig) -> Any:
+    """The data set; reading it the first time shows how far it is."""
+    from ganvas.cli.console import ProgressBar
+
+    with ProgressBar(f"reading {data}") as progress:
+        return read(data, config, on_step=progress.step)
+
+
+def print_start(
+    preset: str, config: Any, folder: Path, *, report: Sequence[str], what: str = "pictures", notes: Sequence[str] = ()
+) -> None:
+    """What will be trained, on what and for how long."""
+    for line in report:
+        print(f"data: {line}")
+    limit = "" if config.minutes is None else f" or {config.minutes:g} minutes"
+    print(f"preset: {preset}, {config.total_kimg:g} thousand {what}{limit}; every setting: --dry-run")
+    for line in notes:
+        print(line)
+    print(f"run: {folder}", flush=True)
+
+
+def train_with_progress(train: Callable[..., TrainResult], dataset: Any, **options: Any) -> TrainResult:
+    """One of the `train` functions, with its progress on stderr."""
+    reporter = ProgressReporter()
+    try:
+        return train(dataset, on_step=reporter, **options)
+    finally:
+        reporter.close()
+
+
+def print_result(done: TrainResult, folder: Path, then: Sequence[str]) -> None:
+    """What came of it; `then`, where the run is finished, what to do next."""
+    print(f"{done.nimg / 1000:g} kimg in {format_duration(done.sec)}: {folder}")
+    if not done.finished:
+        print(f"saved. To resume: {current_command()}")
+        return
+    for line in (f"look at {folder / 'report.html'}", *then):
+        print(line)
+
+
 class ProgressReporter:
     """One line on a terminal, kept up to date; a line now and then where nobody watches."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
+        self._is_shown = False
         self._last_sec = -_LINE_SEC
         self._line: dict[str, Any] = {}
 
@@ -92,6 +190,7 @@ class ProgressReporter:
                 print(f"note: {line}", file=sys.stderr, flush=True)
         self._line |= dict(status.line or {})
         if self._terminal:
+            self._is_shown = True
             sys.stderr.write("\r" + _format_progress(status, self._line)[:119].ljust(119))
             sys.stderr.flush()
         elif status.line is not None and status.sec - self._last_sec >= _LINE_SEC:
@@ -100,7 +199,7 @@ class ProgressReporter:
 
     def close(self) -> None:
         """Leave the line as it is and go to the next."""
-        if self._terminal:
+        if self._is_shown:
             sys.stderr.write("\n")
 
     def _clear(self) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ganvas.cli.training_common import DeviceOption, ProgressReporter
+
 if TYPE_CHECKING:
     from ganvas.training.generator.tune import Trial
 
@@ -18,21 +20,20 @@ def tune(
     trials: Annotated[int, typer.Option(help="How many settings are tried.", min=3)] = 8,
     outdir: Annotated[Path, typer.Option(help="Where the search's folder is made.")] = Path("runs"),
     settings: Annotated[list[str] | None, typer.Option("--set", help="Settings for all trials: batch_size=8.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Search learning rates, gamma and augmentation at a small budget; ends in a preset for ganvas train.
 
     Example: [bold]ganvas tune --data photos --minutes 60[/bold]
     """
     from ganvas.cli.process import configure_process
-    from ganvas.cli.train import TrainArguments
-    from ganvas.cli.training_common import ProgressReporter
+    from ganvas.cli.train_arguments import TrainArguments
     from ganvas.training.generator.train import as_image_dataset
     from ganvas.training.generator.tune import tune as search
 
     configure_process()
     request = TrainArguments(data=data, preset=preset, outdir=outdir, device=device, minutes=minutes)
-    start = request.resolve({}, settings or [])
+    start = request.resolve({}, settings)
     pictures = as_image_dataset(data, start)
     folder = request.folder(f"tune-{request.preset}")
     print(f"{trials} trials of {request.preset}, {60 * minutes / trials:.0f} seconds each: {folder}", flush=True)
@@ -52,10 +53,7 @@ def tune(
     print(f"ganvas train --data {data} --preset {outcome.path}")
 
 
-def _print_trial(trial: Trial, reporter: object) -> None:
-    from ganvas.cli.training_common import ProgressReporter
-
-    assert isinstance(reporter, ProgressReporter)
+def _print_trial(trial: Trial, reporter: ProgressReporter) -> None:
     reporter.close()
     score_text = f"FD-EffNet {trial.fd:.1f}" if trial.fd is not None else f"no distance: {trial.words}"
     settings_text = ", ".join(

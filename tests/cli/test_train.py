@@ -47,7 +47,7 @@ def test_data_alone_is_enough_and_the_same_again_goes_on(photos, tmp_path):
     assert read_run_state(folder).kimg == 0.008 and json.loads((folder / "run.json").read_text())["nimg"] == 8
     second = run(*words, "--kimg", 0.012)
     assert second.exit_code == 0 and json.loads((folder / "run.json").read_text())["nimg"] == 12
-    assert "auto chose style-32-cpu when this run was begun" in second.output
+    assert "auto chose style-32-cpu when this run was started" in second.output
     sheet = tmp_path / "sheet.png"
     assert run("generate", "--model", folder / "model.safetensors", "--seeds", "0-3", "--grid", sheet).exit_code == 0
     assert Image.open(sheet).size[0] >= 64

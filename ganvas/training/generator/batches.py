@@ -1,0 +1,93 @@
+"""What a step of a generator's training is given: real pictures, in the order of the run."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas.datasets.sampler import Sampler
+from ganvas.training.engine.distributed import World
+from ganvas.training.generator.config import TrainConfig
+from ganvas.training.gradients import split_batch
+
+
+class ImageBatch(NamedTuple):
+    """One process's share of a batch, or a part of it."""
+
+    img: Tensor  # [n, C, R, R] real pictures
+    c: Tensor | None  # [n, c_dim]
+    fresh: Tensor | None  # as many other real pictures, where the generator's loss compares with them
+
+    def part(self, part: slice) -> ImageBatch:
+        """Some of its pictures."""
+        return ImageBatch(*(None if each is None else each[part] for each in self))  # type: ignore[arg-type]
+
+
+class MicroBatch(NamedTuple):
+    """What goes through the networks at once."""
+
+    part: slice  # of this process's share
+    place: int  # of its first picture in the whole batch
+
+    @property
+    def size(self) -> int:
+        """How many pictures."""
+        return self.part.stop - self.part.start
+
+
+class ImageFeed:
+    """The pictures of a run, as img on the device; which come next is a pure function of the pictures shown so far.
+
+    Args:
+        pictures: `ganvas.datasets.image_dataset.ImageDataset`, or whatever has its length and its `batch`.
+        config: resolved.
+        c_dim: of the labels that are used; 0 = none.
+        world: of processes; each gets its share of every batch.
+    """
+
+    def __init__(self, pictures: Any, config: TrainConfig, *, c_dim: int, world: World):
+        self.pictures, self.config, self.c_dim, self.world = pictures, config, c_dim, world
+        self._sampler = Sampler(len(pictures), seed=config.seed, mirror=config.mirror)
+        self._fresh_sampler = Sampler(len(pictures), seed=config.seed + 1, mirror=config.mirror)
+
+    @property
+    def local(self) -> int:
+        """How many pictures of each batch are this process's."""
+        return self.config.batch_size // self.world.size
+
+    @property
+    def micro_batches(self) -> list[MicroBatch]:
+        """The share of this process in portions that fit."""
+        cuts = split_batch(self.local, self.config.micro_batch or self.local)
+        return [MicroBatch(cut, self.world.rank * self.local + cut.start) for cut in cuts]
+
+    def take(self, nimg: int, *, with_fresh: bool) -> ImageBatch:
+        """The batch after so many pictures."""
+        fresh = self._take(self._fresh_sampler, nimg)[0] if with_fresh else None
+        return ImageBatch(*self._take(self._sampler, nimg), fresh)
+
+    def _take(self, sampler: Sampler, nimg: int) -> tuple[Tensor, Tensor | None]:
+        indices, mirrored = sampler.take(nimg, self.config.batch_size)
+        mine = slice(self.world.rank * self.local, (self.world.rank + 1) * self.local)
+        img, c = self.load(indices[mine])
+        flipped = torch.from_numpy(mirrored[mine]).to(img.device)
+        return torch.where(flipped[:, None, None, None], img.flip(3), img), c
+
+    def load(self, indices: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """These pictures of the set, and their labels where labels are used."""
+        pixels, c = self.pictures.batch(indices)
+        img = pixels.to(self.world.device).float().div_(127.5).sub_(1)
+        return img, c.to(self.world.device) if c is not None and self.c_dim else None
+
+    def spread_indices(self, count: int) -> np.ndarray:
+        """So many pictures of the set, at equal distances."""
+        return np.linspace(0, len(self.pictures) - 1, min(count, len(self.pictures))).astype(np.int64)
+
+    def labels(self, count: int) -> Tensor | None:
+        """Labels as the data have them, always the same; None where none are used."""
+        if not self.c_dim:
+            return None
+        return self.load(Sampler(len(self.pictures), seed=self.config.seed).take(0, count)[0])[1]
