@@ -43,7 +43,6 @@ from ganvas.training.generator import trainer as own
 from ganvas.training.generator.config import TrainConfig
 from ganvas.training.generator.networks import build_pair
 from ganvas.training.generator.presets import GENERATOR_PRESETS
-from ganvas.training.generator.train import train_step
 
 STEPS = 16  # of one turn: one of them has the lazy penalty
 TARGET = 2.0
@@ -198,7 +197,7 @@ class Ganvas:
 
     def __call__(self) -> None:
         """One step of both networks."""
-        train_step(self.bench, self.bench.draw())
+        self.bench.step(self.bench.draw())
 
 
 class Noise:

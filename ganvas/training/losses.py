@@ -226,6 +226,34 @@ class RelativisticAverage:
         return self.discriminator(fake_logits, _require_real_logits(real_logits, "RelativisticAverage"))
 
 
+def build_adversarial_loss(name: str, *, real_target: float = 1.0) -> AdversarialLoss:
+    """The loss that a config names.
+
+    Args:
+        name: "ns", "minimax", "lsgan", "hinge", "wgan", "rpgan" or "ragan".
+        real_target: below 1 = one-sided label smoothing; under hinge, margins are drawn from there to 1.
+
+    Raises:
+        BadConfig: another name.
+    """
+    match name:
+        case "ns":
+            return NonSaturating(real_target=real_target)
+        case "minimax":
+            return Minimax(real_target=real_target)
+        case "lsgan":
+            return LeastSquares(real_target=real_target)
+        case "hinge":
+            return Hinge(margin_low=real_target)
+        case "wgan":
+            return Wasserstein()
+        case "rpgan":
+            return RelativisticPairing()
+        case "ragan":
+            return RelativisticAverage()
+    raise BadConfig(f"unknown loss {name!r}")
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Picture against picture, and what a network says of a picture besides real or fake
 

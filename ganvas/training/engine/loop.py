@@ -1,22 +1,25 @@
-"""What watches over every training loop, whatever it trains: figures, watchdog, saving, showing, stopping.
+"""The training loop, whatever it trains: steps, metrics, watchdog, saving, showing, stopping.
 
-A loop reads: open the run, build the bench, then step after step between `begin_step` and `after_step`, inside
-`finishing`. What differs from kind to kind (what comes of a run, which advice helps) a subclass of `Loop` says.
+What a step does, and which advice helps, the trainer says; what is shown, the snapshot writer.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from ganvas.errors import BadConfig, BrokenWeights, GanvasError, Stopped
-from ganvas.training.engine.distributed import World, any_process
-from ganvas.training.engine.run_folder import MemoryRun, Run, eta_sec
-from ganvas.training.engine.watchdog import Finding, HealthMetrics, Remedy, Watchdog
+from ganvas.training.engine.distributed import any_process, shutdown_distributed
+from ganvas.training.engine.process import catch_stop_signals, isolated_rng
+from ganvas.training.engine.run_folder import MemoryRun, eta_sec
+from ganvas.training.engine.snapshots import SnapshotWriter
+from ganvas.training.engine.trainer import Trainer
+from ganvas.training.engine.watchdog import Finding, Watchdog
 
 ETA_AFTER_STEPS = 20
 STEPS_BACK_ALLOWED = 1
@@ -38,94 +41,81 @@ class TrainStatus:
 OnTrainStep = Callable[[TrainStatus], object]
 
 
-class TrainerLike(Protocol):
-    """The networks of a run with everything that must survive a stop; steps are the loop's affair."""
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What came of a run."""
 
-    config: Any  # Settings with the fields of `run.Budget`
-    run: Run | MemoryRun
-    world: World
-    watchdog: Watchdog
-    remedy: Remedy
-    step: int
+    generator: Any  # averaged, in eval mode: a generator or an upscaler; of a translator {"AtoB": …, "BtoA": …}
+    discriminator: Any  # the same; None where there was none
     nimg: int
-    attempt: int
-
-    @property
-    def sec(self) -> float: ...
-    @property
-    def img_per_sec(self) -> float: ...
-    @property
-    def penalised(self) -> bool: ...
-    def set_clock(self, sec: float) -> None: ...
-    def collect_metrics(self) -> dict[str, Any]: ...
-    def health_metrics(self, line: dict[str, Any]) -> HealthMetrics: ...
-    def is_finite(self) -> bool: ...
-    def state(self) -> dict[str, Any]: ...
-    def load(self, state: dict[str, Any]) -> None: ...
-
-
-class SnapshotWriter(Protocol):
-    """What a run shows of itself."""
-
-    def write(self, line: Mapping[str, Any]) -> None: ...
-    def snapshot(self) -> dict[str, Any]: ...
-    def close(self) -> None: ...
+    sec: float
+    finished: bool  # False: stopped before what it was asked for; the same call resumes
+    folder: Path | None
+    log: list[dict[str, Any]]  # of a run without a folder; the others have log.jsonl
 
 
 class Loop:
-    """Figures, watchdog, saving, showing: all that happens between steps and changes no number of a healthy run.
+    """Steps, and what happens between them: metrics, watchdog, saving, showing; it changes no number of a healthy run.
 
     Args:
-        trainer: see `TrainerLike`.
+        trainer: see `Trainer`.
         snapshot_writer: see `SnapshotWriter`.
         on_step: called with a `TrainStatus` after every step; may raise Stopped.
-        state: to go on from; None = a new run.
+        resumed: resume from the state in the run's folder; False = a new run.
+        events: to tell with the first step of a new run.
     """
 
     def __init__(
         self,
-        trainer: TrainerLike,
+        trainer: Trainer,
         snapshot_writer: SnapshotWriter,
         on_step: OnTrainStep | None,
-        state: dict[str, Any] | None,
+        *,
+        resumed: bool,
+        events: Sequence[str] = (),
     ):
-        self.trainer, self.run, self.world, self.config = trainer, trainer.run, trainer.world, trainer.config
+        self.trainer, self.run_folder, self.world, self.config = trainer, trainer.run, trainer.world, trainer.config
         self.on_step, self.snapshot_writer = on_step, snapshot_writer
         self._between_steps = True  # steps: nothing is half done
-        self._events: list[str] = []
+        self._events = [] if resumed else list(events)
         self._steps_here = 0
         self._stop_requested = False
+        state = self.run_folder.load() if resumed else None
         if state is not None:
             trainer.load(state)
         if self.world.is_main:
-            self.run.rewind_log(trainer.nimg)
+            self.run_folder.rewind_log(trainer.nimg)
         if state is None:
             self._save()
             self._raise_first_failure()
-        self._saved_sec = trainer.sec
+        self._saved_sec = trainer.clock.sec
 
-    def add_events(self, lines: Iterable[str]) -> None:
-        """Tell the caller with the next step."""
-        self._events += lines
+    def run(self) -> TrainResult:
+        """Step after step until the run is done, by pictures or by time, or is stopped.
+
+        Raises:
+            GanvasError: the watchdog has given up, memory ran out, or the state cannot be saved; says what to do.
+            Stopped: on_step asked for it; saved, with a `TrainResult` as its `state`.
+        """
+        trainer = self.trainer
+        with isolated_rng(self.config.seed, self.world), catch_stop_signals() as signals, self._finishing(signals):
+            while not self._is_over(bool(signals)):
+                batch = trainer.draw()
+                self._between_steps = False  # until the step is done, there is nothing to save
+                trainer.step(batch)
+                self._after_step()
+        shutdown_distributed(self.world)
+        return self.result()
 
     # -- during the loop
 
-    def is_over(self, stop_requested: bool) -> bool:
+    def _is_over(self, stop_requested: bool) -> bool:
         """Is the run done, by pictures or by time, or was it asked to stop? All processes agree."""
-        config = self.config
-        timed_out = config.minutes is not None and self.trainer.sec >= 60 * config.minutes
-        return self.is_done() or any_process(stop_requested or self._stop_requested or timed_out, self.world)
+        stop = stop_requested or self._stop_requested or self._timed_out()
+        return self._is_done() or any_process(stop, self.world)
 
-    def is_done(self) -> bool:
-        """Have all pictures been shown?"""
-        return self.trainer.nimg >= 1000 * self.config.total_kimg
-
-    def begin_step(self) -> None:
-        """A step has begun: until it is done, there is nothing to save."""
-        self._between_steps = False
-
-    def after_step(self) -> None:
-        """A step is done: write figures, look for trouble, save and show, when it is time."""
+    def _after_step(self) -> None:
+        """A step is done: write metrics, look for trouble, save and show, when it is time."""
         trainer, config = self.trainer, self.config
         self._steps_here += 1
         self._between_steps = True
@@ -138,7 +128,7 @@ class Loop:
             self._write(line)
         if self._is_due(config.snapshot_kimg) and trainer.is_finite():
             self._write_snapshot()
-        if trainer.sec - self._saved_sec >= 60 * config.save_minutes:
+        if trainer.clock.sec - self._saved_sec >= 60 * config.save_minutes:
             self._save()
         self._report(line)
 
@@ -151,10 +141,10 @@ class Loop:
         if not self.world.is_main:
             return
         try:
-            self.run.log(line)
+            self.run_folder.log(line)
             self.snapshot_writer.write(line)
         except OSError as error:
-            self._events.append(f"the log cannot be written ({error}); training goes on")
+            self._events.append(f"the log cannot be written ({error}); training continues")
 
     def _write_snapshot(self) -> None:
         if not self.world.is_main:
@@ -162,30 +152,28 @@ class Loop:
         try:
             facts = self.snapshot_writer.snapshot()
         except OSError as error:
-            self._events.append(f"the snapshot cannot be written ({error}); training goes on")
+            self._events.append(f"the snapshot cannot be written ({error}); training continues")
             return
         if facts:
-            self._write(
-                {
-                    "nimg": self.trainer.nimg,
-                    "kimg": self.trainer.nimg / 1000,
-                    "sec": round(self.trainer.sec, 2),
-                    **facts,
-                }
-            )
+            self._write(self._line(**facts))
+
+    def _line(self, **facts: Any) -> dict[str, Any]:
+        """A line of the log besides those of every tick."""
+        nimg = self.trainer.nimg
+        return {"nimg": nimg, "kimg": nimg / 1000, "sec": round(self.trainer.clock.sec, 2), **facts}
 
     def _save(self) -> None:
         """Keep the state; what cannot be saved now (a full disk, sick weights) waits for the next time."""
         trainer = self.trainer
-        self._saved_sec, self._failure = trainer.sec, None
+        self._saved_sec, self._failure = trainer.clock.sec, None
         if not (self.world.is_main and self._between_steps and trainer.is_finite()):
             return
         try:
-            self.run.save(trainer.state(), good=trainer.watchdog.is_healthy)
-            self.run.note(nimg=trainer.nimg, sec=round(trainer.sec, 2), status="running")
+            self.run_folder.save(trainer.state(), good=trainer.watchdog.is_healthy)
+            self.run_folder.note(nimg=trainer.nimg, sec=round(trainer.clock.sec, 2), status="running")
         except (OSError, BadConfig, BrokenWeights) as error:
             self._failure = GanvasError(f"the state cannot be saved: {error}")
-            self._events.append(f"{self._failure}. The state before stands; training goes on and tries again")
+            self._events.append(f"{self._failure}. The previous checkpoint is kept; training continues and will retry")
 
     def _raise_first_failure(self) -> None:
         if self._failure is not None:
@@ -194,28 +182,24 @@ class Loop:
     def _report(self, line: Mapping[str, Any] | None) -> None:
         if self.on_step is None or not self.world.is_main:
             return
-        event = "\n".join(self._events) or None
+        nimg, clock = self.trainer.nimg, self.trainer.clock
+        speed = clock.img_per_sec if self._steps_here >= ETA_AFTER_STEPS else 0.0
+        status = TrainStatus(
+            step=self.trainer.steps,
+            nimg=nimg,
+            sec=clock.sec,
+            img_per_sec=clock.img_per_sec,
+            eta_sec=eta_sec(self.config, nimg, clock.sec, speed),
+            line=line,
+            event="\n".join(self._events) or None,
+        )
         self._events.clear()
         try:
-            self.on_step(self.status(line, event))
+            self.on_step(status)
         except Stopped:
             if self.world.size == 1:
                 raise
             self._stop_requested = True  # the other processes must hear of it first
-
-    def status(self, line: Mapping[str, Any] | None = None, event: str | None = None) -> TrainStatus:
-        """How far the run is."""
-        trainer = self.trainer
-        speed = trainer.img_per_sec if self._steps_here >= ETA_AFTER_STEPS else 0.0
-        return TrainStatus(
-            step=trainer.step,
-            nimg=trainer.nimg,
-            sec=trainer.sec,
-            img_per_sec=trainer.img_per_sec,
-            eta_sec=eta_sec(self.config, trainer.nimg, trainer.sec, speed),
-            line=line,
-            event=event,
-        )
 
     # -- trouble
 
@@ -232,24 +216,24 @@ class Loop:
 
     def _step_back(self, finding: Finding) -> dict[str, Any]:
         trainer, at_kimg = self.trainer, self.trainer.nimg / 1000
-        before = [each for each in self.run.record["remedies"] if each["stepped_back"]]
-        state = self.run.load(good=True)
+        before = [each for each in self.run_folder.record["remedies"] if each["stepped_back"]]
+        state = self.run_folder.load(good=True)
         self._between_steps = False
         if len(before) >= STEPS_BACK_ALLOWED or state is None:
             raise self._give_up(finding, at_kimg)
-        remedy, attempt, sec, watchdog = trainer.remedy, trainer.attempt, trainer.sec, trainer.watchdog
+        remedy, attempt, sec, watchdog = trainer.remedy, trainer.attempt, trainer.clock.sec, trainer.watchdog
         trainer.watchdog = Watchdog()
         trainer.load(state)
         trainer.watchdog.inherit(watchdog)
         trainer.remedy, trainer.attempt = remedy, attempt + 1  # other randomness, too: not into the same batch again
-        trainer.set_clock(sec)
+        trainer.clock.set(sec)
         words = f"{finding.words}. Back to {trainer.nimg / 1000:g} kimg; remedy: {self._apply(finding, at_kimg)}"
         if self.world.is_main:
-            self.run.rewind_log(trainer.nimg)
+            self.run_folder.rewind_log(trainer.nimg)
         self._events.append(words)
         self._between_steps = True
         self._save()
-        return {"nimg": trainer.nimg, "kimg": trainer.nimg / 1000, "sec": round(trainer.sec, 2), "event": words}
+        return self._line(event=words)
 
     def _apply(self, finding: Finding, at_kimg: float | None = None) -> str:
         """Put the remedy into force and into run.json; its words."""
@@ -262,23 +246,23 @@ class Loop:
             "remedy": asdict(remedy),
             "stepped_back": finding.steps_back,
         }
-        remedies = [*self.run.record["remedies"], note]
+        remedies = [*self.run_folder.record["remedies"], note]
         if self.world.is_main:
-            self.run.note(remedies=remedies)
+            self.run_folder.note(remedies=remedies)
         else:
-            self.run.record["remedies"] = remedies
+            self.run_folder.record["remedies"] = remedies
         return remedy.words()
 
     def _give_up(self, finding: Finding, at_kimg: float) -> GanvasError:
-        words = f"stopped at {at_kimg:g} kimg: {finding.words}, again after a remedy. {self.advice(finding)}"
-        where = f" The last good state is {self.run.folder}/good.safetensors." if self.run.folder else ""
-        self._write({"nimg": self.trainer.nimg, "kimg": at_kimg, "sec": round(self.trainer.sec, 2), "event": words})
+        words = f"stopped at {at_kimg:g} kimg: {finding.words}, again after a remedy. {self.trainer.advice(finding)}"
+        where = f" The last good state is {self.run_folder.folder}/good.safetensors." if self.run_folder.folder else ""
+        self._write(self._line(kimg=at_kimg, event=words))
         return GanvasError(words + where)
 
     # -- the end
 
     @contextlib.contextmanager
-    def finishing(self, stop_signals: list[int]) -> Iterator[None]:
+    def _finishing(self, stop_signals: list[int]) -> Iterator[None]:
         """However the loop ends, save what can be saved and say in run.json how it was."""
         try:
             yield
@@ -289,41 +273,42 @@ class Loop:
             if isinstance(error, Stopped):
                 error.state = self.result()
             if _out_of_memory(error):
-                raise GanvasError(self.out_of_memory_advice()) from error
+                raise GanvasError(self.trainer.out_of_memory_advice()) from error
             raise
         self._save()
         self._raise_first_failure()
         stopped = bool(stop_signals) or self._stop_requested
-        self._note("stopped" if stopped and not self.is_done() else "finished", "by request" if stopped else "")
+        self._note("stopped" if stopped and not self._is_done() else "finished", "by request" if stopped else "")
         if self.trainer.is_finite():
             self._write_snapshot()
         if self.world.is_main:
             self.snapshot_writer.close()
 
     def _note(self, status: str, words: str) -> None:
+        nimg, sec = self.trainer.nimg, round(self.trainer.clock.sec, 2)
         if self.world.is_main:
             with contextlib.suppress(OSError, BadConfig):
-                self.run.note(status=status, words=words, nimg=self.trainer.nimg, sec=round(self.trainer.sec, 2))
+                self.run_folder.note(status=status, words=words, nimg=nimg, sec=sec)
 
-    # -- what each kind of run says for itself
+    def result(self) -> TrainResult:
+        """What there is now."""
+        trainer, run = self.trainer, self.run_folder
+        return TrainResult(
+            generator=trainer.averaged.net.eval(),
+            discriminator=None if trainer.D is None else trainer.D.eval(),
+            nimg=trainer.nimg,
+            sec=trainer.clock.sec,
+            finished=self._is_done() or self._timed_out(),
+            folder=run.folder,
+            log=run.lines if isinstance(run, MemoryRun) else [],
+        )
 
-    def result(self) -> Any:
-        """What there is now: the answer of the loop."""
-        raise NotImplementedError
+    def _is_done(self) -> bool:
+        """Have all pictures been shown?"""
+        return self.trainer.nimg >= 1000 * self.config.total_kimg
 
-    def advice(self, finding: Finding) -> str:
-        """What to try when the same trouble came back after its remedy."""
-        raise NotImplementedError
-
-    def out_of_memory_advice(self) -> str:
-        """What to say when memory ran out."""
-        raise NotImplementedError
-
-    @property
-    def finished(self) -> bool:
-        """Has the run had all that it was asked for?"""
-        minutes = self.config.minutes
-        return self.is_done() or (minutes is not None and self.trainer.sec >= 60 * minutes)
+    def _timed_out(self) -> bool:
+        return self.config.minutes is not None and self.trainer.clock.sec >= 60 * self.config.minutes
 
 
 def _out_of_memory(error: BaseException) -> bool:

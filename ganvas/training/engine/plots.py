@@ -6,7 +6,6 @@ half a picture.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -23,9 +22,10 @@ from ganvas.images.files import write_image
 from ganvas.images.tensors import from_pixels
 from ganvas.models.seeds import latents_from_seeds, one_hot
 from ganvas.training.engine.line_chart import Curve, Panel, draw_panels
+from ganvas.training.engine.run_folder import number_of, read_log
 from ganvas.weights.checkpoint import write_atomically
 
-LOG, CURVES = "log.jsonl", "curves.png"
+CURVES = "curves.png"
 WALK_BATCH = 16
 MAX_EVENTS = 12  # drawn and listed; the log has all
 
@@ -109,36 +109,9 @@ def _frames(G: Any, ws: Tensor, largest_px: int) -> Iterator[Tensor]:
 # Curves
 
 
-def read_log_rows(run_dir: Path | str) -> list[dict[str, Any]]:
-    """The rows of log.jsonl; a line that was cut when the run died, or that is no object, is left out."""
-    path = Path(run_dir) / LOG
-    if not path.is_file():
-        return []
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return [row for line in file if (row := _row(line)) is not None]
-
-
-def _row(line: str) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return row if isinstance(row, dict) and number_of(_kimg(row)) is not None else None
-
-
-def _kimg(row: Mapping[str, Any]) -> Any:
-    nimg = number_of(row.get("nimg"))
-    return row.get("kimg") if nimg is None else nimg / 1000
-
-
-def number_of(value: Any) -> float | None:
-    """A value of the log as a float; None where it is no number."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
 def events_of(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, str]]:
     """(kimg, what the watchdog said), in order."""
-    return [(number_of(_kimg(row)) or 0.0, str(row["event"])) for row in rows if row.get("event")]
+    return [(row["nimg"] / 1000, str(row["event"])) for row in rows if row.get("event")]
 
 
 def plot_log(run_dir: Path | str) -> list[Path]:
@@ -150,14 +123,14 @@ def plot_log(run_dir: Path | str) -> list[Path]:
     Returns:
         The written files; none while the log has no numbers.
     """
-    rows = read_log_rows(run_dir)
+    rows = read_log(run_dir)
     panels = panels_of(rows)
     if not panels:
         return []
     events = events_of(rows)
     notes = [f"{number}   at {kimg:,.1f} kimg: {message}" for number, (kimg, message) in enumerate(events, start=1)]
     if len(notes) > MAX_EVENTS:
-        notes = [f"{len(notes) - MAX_EVENTS} earlier events are in {LOG}", *notes[-MAX_EVENTS:]]
+        notes = [f"{len(notes) - MAX_EVENTS} earlier events are in log.jsonl", *notes[-MAX_EVENTS:]]
     page, path = draw_panels(panels, notes), Path(run_dir) / CURVES
     write_atomically(path, lambda part: page.save(part, format="PNG", compress_level=4))
     return [path]
@@ -183,6 +156,6 @@ def _has(rows: list[dict[str, Any]], key: str) -> bool:
 
 def _curve(rows: list[dict[str, Any]], key: str, name: str) -> Curve:
     """JSON has no not-a-number: a null in the log is one, a missing key is nothing."""
-    points = [(_kimg(row), math.nan if row[key] is None else number_of(row[key])) for row in rows if key in row]
+    points = [(row["nimg"] / 1000, math.nan if row[key] is None else number_of(row[key])) for row in rows if key in row]
     valid = [(x, y) for x, y in points if y is not None]
     return Curve(name, [x for x, _ in valid], [y for _, y in valid])

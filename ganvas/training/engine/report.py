@@ -21,8 +21,8 @@ from PIL import Image
 from ganvas import __version__
 from ganvas.errors import BadConfig
 from ganvas.training.engine.line_chart import draw_panels
-from ganvas.training.engine.plots import events_of, number_of, panels_of, read_log_rows
-from ganvas.training.engine.run_folder import kind_of, read_record
+from ganvas.training.engine.plots import events_of, panels_of
+from ganvas.training.engine.run_folder import kind_of, number_of, read_log, read_record
 from ganvas.training.engine.run_list import RunState, read_run_state
 from ganvas.training.generator.config import TrainConfig
 from ganvas.weights.checkpoint import write_atomically
@@ -57,7 +57,7 @@ def write_report(run_dir: Path | str) -> Path:
 
 def report_html(folder: Path) -> str:
     """The page as text; see `write_report`."""
-    record, rows = read_record(folder), read_log_rows(folder)
+    record, rows = read_record(folder), read_log(folder)
     state = _state(folder)
     status = state.status if state else _recorded_status(record)
     name = folder.resolve().name

@@ -1,7 +1,7 @@
 """A run's folder: what it was asked to do, how far it is, and everything it has made.
 
     run.json             the whole configuration, versions, the data's fingerprint, remedies, how it ended
-    log.jsonl            one line of figures a tick
+    log.jsonl            one line of metrics a tick
     state.safetensors    all that an exact resume needs; good.safetensors: the last one the watchdog had no doubts about
     model.safetensors    the averaged generator of the last snapshot: `ganvas generate --model` takes it
     D.safetensors        its discriminator, for `--init-from`
@@ -22,8 +22,9 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 
@@ -34,6 +35,7 @@ from ganvas.training.engine.distributed import World, any_process
 from ganvas.training.engine.state import copy_to_cpu, read_state, write_state
 from ganvas.weights.checkpoint import write_atomically
 
+C = TypeVar("C", bound=BaseTrainConfig)
 _FORMAT = 1
 RunStatus = Literal["running", "stopped", "finished", "failed"]
 
@@ -65,12 +67,12 @@ class Run:
     # -- log.jsonl
 
     def log(self, line: Mapping[str, Any]) -> None:
-        """Append one line of figures."""
+        """Append one line of metrics."""
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(_finite(line)) + "\n")
 
     def rewind_log(self, nimg: int) -> None:
-        """Forget lines that tell of more than `nimg` pictures: what came after the state that is gone on from."""
+        """Forget lines of more than `nimg` pictures: what came after the state that is resumed."""
         lines = [json.dumps(line) + "\n" for line in read_log(self.folder) if line["nimg"] <= nimg]
         text = "".join(lines)
         write_atomically(
@@ -93,7 +95,7 @@ class Run:
             with contextlib.suppress(BrokenWeights):
                 return read_state(path)
         if any(path.exists() for path in paths):
-            raise BrokenWeights(f"{paths[0]} is damaged and cannot be gone on from. Start anew with another --name.")
+            raise BrokenWeights(f"{paths[0]} is corrupted and cannot be resumed. Start a new run with another --name.")
         return None
 
     # -- one process at a time
@@ -159,19 +161,19 @@ class MemoryRun:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Beginning and going on
+# Starting and resuming
 
 
 def open_run(folder: Path, config: BaseTrainConfig, facts: Mapping[str, Any]) -> tuple[Run, bool]:
-    """The run in this folder: begun, or gone on with.
+    """The run in this folder: started, or resumed.
 
     Args:
         folder: of the run.
-        config: resolved; fields of the run's length may differ from what it was begun with.
+        config: resolved; fields of the run's length may differ from what it was started with.
         facts: for run.json: the data's path, fingerprint and count, the preset's name, …
 
     Returns:
-        The run, and whether it goes on.
+        The run, and whether it is resumed.
 
     Raises:
         BadConfig: the folder holds a run of another configuration or of other data; the differences are named.
@@ -179,7 +181,7 @@ def open_run(folder: Path, config: BaseTrainConfig, facts: Mapping[str, Any]) ->
     if not (folder / "run.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         if any(path.suffix == ".safetensors" for path in folder.iterdir()):
-            raise BadConfig(f"{folder} holds weights but no run.json: it is no run. Give this run another --name.")
+            raise BadConfig(f"{folder} holds weights but no run.json: it is not a run. Give this run another --name.")
         run = Run(folder, {"format": _FORMAT, "begun": _now(), "remedies": [], "nimg": 0, "sec": 0.0})
         run.note(**_versions(), **facts, kind=config.kind, config=config.to_json(), status="running", pid=os.getpid())
         return run, False
@@ -201,9 +203,9 @@ def _refuse_another(run: Run, config: BaseTrainConfig, facts: Mapping[str, Any])
         changed.append(f"the pictures: {before} → {now}")
     if changed:
         raise BadConfig(
-            f"{run.folder} was begun with other settings, and going on with these would be neither run:\n  "
+            f"{run.folder} was started with other settings:\n  "
             + "\n  ".join(changed)
-            + "\nAsk for the same again to go on, or begin another run with --name."
+            + "\nUse the same settings to resume it, or start a new run with another --name."
         )
 
 
@@ -221,21 +223,40 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
+def resolve_schedule(config: C, folder: str | Path | None, *, length_kimg: float) -> C:
+    """The schedule's length written down, so that a longer budget does not bend a schedule that has begun.
+
+    It is the config's `schedule_kimg`, or what the run in `folder` began with, or `length_kimg`.
+    """
+    kimg = config.schedule_kimg  # type: ignore[attr-defined]
+    if kimg is None and folder is not None and (Path(folder) / "run.json").exists():
+        kimg = read_record(Path(folder))["config"].get("schedule_kimg")
+    return replace(config, schedule_kimg=kimg or length_kimg)  # type: ignore[call-arg]
+
+
 def kind_of(record: Mapping[str, Any]) -> str:
     """What a run trains: "generator", "translator", …; the first ones did not say."""
     return str(record.get("kind", "generator"))
 
 
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of log.jsonl; a last line that was cut short is left out."""
-    path = folder / "log.jsonl"
-    lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        with contextlib.suppress(ValueError):
-            line = json.loads(text)
-            if isinstance(line, dict) and "nimg" in line:
-                lines.append(line)
-    return lines
+def read_log(folder: Path | str) -> list[dict[str, Any]]:
+    """The lines of log.jsonl; one that was cut when the run died, or that does not say its `nimg`, is left out."""
+    path = Path(folder) / "log.jsonl"
+    texts = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    return [line for text in texts if (line := _parse_line(text)) is not None]
+
+
+def _parse_line(text: str) -> dict[str, Any] | None:
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return line if isinstance(line, dict) and number_of(line.get("nimg")) is not None else None
+
+
+def number_of(value: Any) -> float | None:
+    """A value of the log as a float; None where it is no number."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -319,7 +340,7 @@ def is_locked(path: Path) -> bool:
 def open_or_resume(
     folder: str | Path | None, config: Any, data: Mapping[str, Any], facts: Mapping[str, Any], world: World
 ) -> tuple[Run | MemoryRun, bool]:
-    """The run, and whether it goes on. The leading process makes the folder, the others only read it.
+    """The run, and whether it is resumed. The leading process makes the folder, the others only read it.
 
     Args:
         folder: of the run; None = nothing is written.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ganvas.training.engine.plots import number_of
+from ganvas.training.engine.run_folder import number_of
 
 
 class TensorBoard:

@@ -6,8 +6,7 @@ adds a small picture beside the full one, and asks its discriminator to paint.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from ganvas.models import build
 from ganvas.models.fastgan import FastGANDiscriminator, FastGANGenerator, Reconstruction
 from ganvas.models.protocol import Generator, Network
 from ganvas.models.stylegan2 import StyleGAN2Discriminator
-from ganvas.ops.precision import fast_dtype
+from ganvas.training.engine.trainer import autocast
 from ganvas.training.generator.config import TrainConfig
 from ganvas.training.style_mixing import apply_style_mixing
 
@@ -61,16 +60,9 @@ class GANPair:
         _check_labels(G, D, c_dim)
         self._synthesis = _synthesis_fn(G, compiled)
 
-    @property
-    def learning(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """The parameters of G and of D that learn (FreezeD leaves some out)."""
-        return [p for p in self.G.parameters() if p.requires_grad], [p for p in self.D.parameters() if p.requires_grad]
-
     def cast(self) -> AbstractContextManager[Any]:
         """Inside, convolutions and matrix products run in `dtype`."""
-        if self.dtype == torch.float32:
-            return contextlib.nullcontext()
-        return torch.autocast(next(self.G.parameters()).device.type, dtype=self.dtype)
+        return autocast(next(self.G.parameters()).device, self.dtype)
 
     def latents(self, z: Tensor, c: Tensor | None, *, mixing: float, rng: torch.Generator) -> Tensor | None:
         """z [N, z_dim] → ws [N, num_ws, w_dim], some of two styles; None for modules without a mapping."""
@@ -88,6 +80,12 @@ class GANPair:
             return Images(img.float(), small.float())
         precision = "exact" if self.dtype == torch.float32 else "fast"
         return Images(self._synthesis(ws, noise_mode="random", precision=precision).float())
+
+    @torch.no_grad()
+    def fakes(self, z: Tensor, c: Tensor | None, *, mixing: float, rng: torch.Generator) -> Images:
+        """The pictures of this noise; nothing flows back into G."""
+        images = self.synthesize(z, c, self.latents(z, c, mixing=mixing, rng=rng))
+        return Images(images.img.detach(), images.small)
 
     def discriminate(self, images: Images, c: Tensor | None) -> Tensor:
         """Logits in float32: [N], or [N, P] of patches."""
@@ -124,18 +122,6 @@ class GANPair:
             torch.zeros(len(images.img)).to(logits),
         )
         return logits.float(), error
-
-    @contextlib.contextmanager
-    def only_generator_learns(self) -> Iterator[None]:
-        """Inside, no gradients are computed for D's parameters, which saves a third of its backward pass."""
-        learning = self.learning[1]
-        for p in learning:
-            p.requires_grad_(False)
-        try:
-            yield
-        finally:
-            for p in learning:
-                p.requires_grad_(True)
 
     @torch.no_grad()
     def follow_mean_w(self, mean_w: Tensor, beta: float) -> None:
@@ -189,17 +175,8 @@ def build_pair(config: TrainConfig, *, resolution: int, channels: int, c_dim: in
     return G, D
 
 
-def compute_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
-    """The float type of the networks' inner work: bfloat16 only where it was measured to be faster."""
-    return fast_dtype(device.type) if config.precision == "fast" else torch.float32
-
-
-def perceptual_distance(device: torch.device) -> tuple[Distance, str]:
-    """How unlike two pictures are, [N]: EfficientNet-Lite0's features where its weights are here, else plain L1.
-
-    Returns:
-        The distance, and its name.
-    """
+def perceptual_distance(device: torch.device) -> Distance:
+    """How unlike two pictures are, [N]: EfficientNet-Lite0's features where its weights are here, else plain L1."""
     from ganvas.errors import FetchError, WeightsError
     from ganvas.features.efficientnet import feature_distance, load_efficientnet
     from ganvas.training.losses import l1
@@ -207,7 +184,7 @@ def perceptual_distance(device: torch.device) -> tuple[Distance, str]:
     try:
         extractor = load_efficientnet().to(device)
     except (FetchError, WeightsError, BadConfig):
-        return l1, "L1 (for the perceptual distance: ganvas models get efficientnet-lite0)"
+        return l1
 
     def distance(a: Tensor, b: Tensor) -> Tensor:
         a, b = (x if x.shape[1] == 3 else x[:, :1].expand(-1, 3, -1, -1) for x in (a, b))
@@ -215,4 +192,4 @@ def perceptual_distance(device: torch.device) -> tuple[Distance, str]:
             theirs = extractor.features(b)
         return feature_distance(extractor.features(a), theirs) + l1(a, b)
 
-    return distance, "features of EfficientNet-Lite0, and L1"
+    return distance

@@ -1,14 +1,13 @@
 """Training a generator against a discriminator, whole: `train`.
 
-What a step does stands in `bench.py`; what watches over it, in `watch.py`; what is kept of a run, in `run.py`; what can
-be seen of it, in `gallery.py`.
+What a step does stands in `trainer.py`, what a run shows in `snapshots.py`; the loop and the folder of a run are those
+of every training, in `engine/`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +17,15 @@ from torch import Tensor, nn
 
 from ganvas.datasets.image_dataset import ImageDataset, open_image_dataset
 from ganvas.errors import BadConfig, BadImage, BadInput
-from ganvas.training.engine.distributed import World, broadcast_weights, init_distributed, shutdown_distributed
-from ganvas.training.engine.loop import Loop, OnTrainStep
-from ganvas.training.engine.process import catch_stop_signals, isolated_rng
-from ganvas.training.engine.run_folder import MemoryRun, lock_run, open_or_resume
-from ganvas.training.engine.watchdog import Finding
+from ganvas.training.engine.distributed import World, broadcast_weights, init_distributed
+from ganvas.training.engine.loop import Loop, OnTrainStep, TrainResult
+from ganvas.training.engine.process import isolated_rng
+from ganvas.training.engine.run_folder import lock_run, open_or_resume, resolve_schedule
 from ganvas.training.generator.config import TrainConfig, schedule_length_kimg
 from ganvas.training.generator.networks import build_pair
 from ganvas.training.generator.snapshots import GeneratorSnapshotWriter
-from ganvas.training.generator.trainer import GeneratorTrainer, ImageBatch
+from ganvas.training.generator.trainer import GeneratorTrainer
 from ganvas.training.generator.transfer import InitReport, init_from_weights
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainResult:
-    """What came of a run."""
-
-    generator: Any  # the averaged one, in eval mode
-    discriminator: Any
-    nimg: int
-    sec: float
-    finished: bool  # False: stopped before what it was asked for; the same call goes on
-    folder: Path | None
-    log: list[dict[str, Any]]  # of a run without a folder; the others have log.jsonl
 
 
 def train(
@@ -59,9 +44,9 @@ def train(
 
     Args:
         data: a folder or archive of pictures, `ImageDataset`, or a tensor [N, C, R, R]: uint8, or float in [-1, 1].
-        generator, discriminator: any torch modules (see `pair.GANPair`), trained in place; None = built from config.
+        generator, discriminator: any torch modules (see `GANPair`), trained in place; None = built from config.
         config: what to do; None = `TrainConfig()`. Presets: `ganvas.training.generator.presets`.
-        folder: of the run; an interrupted run in it goes on. None = nothing is written.
+        folder: of the run; an interrupted run in it is resumed. None = nothing is written.
         init_from: weights to start from: a file or a catalogue name.
         on_step: called with a `TrainStatus` after every step; may raise Stopped.
         device: "auto" (CUDA, MPS, else the CPU), "cpu", "cuda", …
@@ -76,7 +61,7 @@ def train(
         Stopped: on_step asked for it; saved, with a `TrainResult` as its `state`.
     """
     # The machine: one process, or one of several that torchrun started.
-    config = _resolve_schedule(config or TrainConfig())
+    config = _resolve_schedule(config or TrainConfig(), folder)
     world = init_distributed(device)
     _check_share(config, world)
 
@@ -91,87 +76,12 @@ def train(
     G, D = G.to(world.device), D.to(world.device)
     broadcast_weights([G, D], world)
 
-    # The folder: a new run, or one that goes on.
+    # The folder: a new run, or one that is resumed.
     data_facts = {"fingerprint": pictures.fingerprint, "count": len(pictures), "resolution": pictures.img_resolution}
     run, resumed = open_or_resume(folder, config, data_facts, {**(facts or {}), "start": init.to_json()}, world)
     with lock_run(run, world):
         trainer = GeneratorTrainer(G, D, config, pictures, c_dim=c_dim, world=world, run=run)
-        loop = GeneratorLoop(trainer, GeneratorSnapshotWriter(trainer), on_step, run.load() if resumed else None)
-        loop.add_events([] if resumed else init.lines)
-
-        # The loop.
-        with isolated_rng(config.seed, world), catch_stop_signals() as stop_signals, loop.finishing(stop_signals):
-            while not loop.is_over(bool(stop_signals)):
-                batch = trainer.draw()
-                loop.begin_step()
-                train_step(trainer, batch)
-                loop.after_step()
-    shutdown_distributed(world)
-    return loop.result()
-
-
-def train_step(trainer: GeneratorTrainer, batch: ImageBatch) -> None:
-    """Both networks learn from one batch."""
-    # The discriminator.
-    trainer.discriminator_step(batch)
-    if trainer.penalty_is_due():
-        trainer.penalty_step(batch)
-
-    # The generator.
-    if trainer.generator_is_due():
-        trainer.generator_step(batch)
-        if trainer.path_length_is_due():
-            trainer.path_length_step(batch)
-
-    # Averages, augmentation, counters.
-    trainer.average()
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What watches over the loop
-
-
-class GeneratorLoop(Loop):
-    """What watches over a generator and its discriminator."""
-
-    trainer: GeneratorTrainer
-
-    def result(self) -> TrainResult:
-        """What there is now."""
-        trainer = self.trainer
-        return TrainResult(
-            generator=trainer.averaged.net.eval(),
-            discriminator=trainer.pair.D.eval(),
-            nimg=trainer.nimg,
-            sec=trainer.sec,
-            finished=self.finished,
-            folder=self.run.folder,
-            log=self.run.lines if isinstance(self.run, MemoryRun) else [],
-        )
-
-    def advice(self, finding: Finding) -> str:
-        """What to try when the same trouble came back after its remedy."""
-        return _ADVICE[finding.trouble]
-
-    def out_of_memory_advice(self) -> str:
-        """The same training in smaller portions, or smaller pictures."""
-        return _less_memory(self.config, self.world)
-
-
-def _less_memory(config: TrainConfig, world: World) -> str:
-    portion = config.micro_batch or config.batch_size // world.size
-    return (
-        f"not enough memory for {portion} pictures at once on {world.device}. The same training in smaller portions: "
-        f"--set micro_batch={max(portion // 2, 1)} (under another --name); or a smaller --resolution"
-    )
-
-
-_ADVICE = {
-    "nan": "Try a lower learning rate (g_lr, d_lr), precision=exact, or without path_length.",
-    "exploding": "Try a lower learning rate (g_lr, d_lr) or a stronger r1_gamma.",
-    "collapse": "Try more pictures, a stronger r1_gamma, a larger batch_size, or another preset.",
-    "d_wins": "Try a stronger r1_gamma, a lower d_lr, augment=ada, or more pictures.",
-}
+        return Loop(trainer, GeneratorSnapshotWriter(trainer), on_step, resumed=resumed, events=init.lines).run()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -220,10 +130,9 @@ def _networks(
     return build_pair(config, resolution=size, channels=channels, c_dim=c_dim)
 
 
-def _resolve_schedule(config: TrainConfig) -> TrainConfig:
-    """The schedule's length written down, so that a longer budget does not bend a schedule that has begun."""
-    bends = config.schedule == "cosine" or config.augment == "ramp"
-    return replace(config, schedule_kimg=schedule_length_kimg(config)) if bends else config
+def _resolve_schedule(config: TrainConfig, folder: str | Path | None) -> TrainConfig:
+    scheduled = config.schedule == "cosine" or config.augment == "ramp"
+    return resolve_schedule(config, folder, length_kimg=schedule_length_kimg(config)) if scheduled else config
 
 
 def _check_share(config: TrainConfig, world: World) -> None:

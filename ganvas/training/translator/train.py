@@ -1,41 +1,26 @@
-"""Training a translator, whole: `train_translator`, and what a run shows of itself.
+"""Training a translator, whole: `train_translator`.
 
-What a step does stands in `translator_bench.py`; what watches over it, in `watch.py`; what is kept of it, in `run.py`.
-A run's folder holds `AtoB.safetensors`, and `BtoA.safetensors` where both ways are learnt: `ganvas translate -n FOLDER`
-takes it at once.
+What a step does stands in `trainer.py`, what a run shows in `snapshots.py`; the loop and the folder of a run are those
+of every training, in `engine/`. A run's folder holds `AtoB.safetensors`, and `BtoA.safetensors` where both ways are
+learnt: `ganvas translate -n FOLDER` takes it at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ganvas.datasets.image_dataset import ImageDataset, OnReadStep as OnRead
 from ganvas.datasets.translation_data import TranslationDataset, make_translation_dataset, open_translation_dataset
 from ganvas.errors import BadConfig, BadInput
-from ganvas.training.engine.distributed import init_distributed, shutdown_distributed
-from ganvas.training.engine.loop import Loop, OnTrainStep
-from ganvas.training.engine.process import catch_stop_signals, isolated_rng
-from ganvas.training.engine.run_folder import MemoryRun, lock_run, open_or_resume, read_record
-from ganvas.training.engine.watchdog import Finding
+from ganvas.training.engine.distributed import init_distributed
+from ganvas.training.engine.loop import Loop, OnTrainStep, TrainResult
+from ganvas.training.engine.process import isolated_rng
+from ganvas.training.engine.run_folder import lock_run, open_or_resume, resolve_schedule
 from ganvas.training.translator.config import TranslatorConfig
 from ganvas.training.translator.snapshots import TranslatorSnapshotWriter
-from ganvas.training.translator.trainer import TranslatorTrainer
-
-
-@dataclass(frozen=True, kw_only=True)
-class TranslatorTrainResult:
-    """What came of a run."""
-
-    translators: dict[str, Any]  # by direction: the averaged ones, in eval mode
-    discriminators: dict[str, Any]
-    nimg: int
-    sec: float
-    finished: bool  # False: stopped before what it was asked for; the same call goes on
-    folder: Path | None
-    log: list[dict[str, Any]]  # of a run without a folder; the others have log.jsonl
+from ganvas.training.translator.trainer import TranslatorTrainer, build_networks
 
 
 def train_translator(
@@ -46,27 +31,30 @@ def train_translator(
     on_step: OnTrainStep | None = None,
     device: str = "auto",
     facts: Mapping[str, Any] | None = None,
-) -> TranslatorTrainResult:
+) -> TrainResult:
     """Let a network learn to show pictures of one collection as if they were of another.
 
     Args:
         data: a folder with trainA and trainB, or train (see `open_translation_dataset`), `TranslationDataset`, or the
             two domains as tensors uint8 [N, 3, R, R] (or `ImageDataset`); of pairs, in the same order.
-        config: what to do; None = `TranslatorConfig()`. Presets: `ganvas.training.translator.config`.
-        folder: of the run; an interrupted run in it goes on. None = nothing is written.
+        config: what to do; None = `TranslatorConfig()`. Presets: `ganvas.training.translator.presets`.
+        folder: of the run; an interrupted run in it is resumed. None = nothing is written.
         on_step: called with a `TrainStatus` after every step; may raise Stopped.
         device: "auto" (CUDA, MPS, else the CPU), "cpu", "cuda", …
         facts: what else should stand in run.json (JSON values).
 
     Returns:
-        The averaged translators by direction. Ctrl-C ends a run early: it is saved, `finished` is False.
+        The averaged translators by direction, `result.generator["AtoB"]`. Ctrl-C ends a run early: it is saved,
+        `finished` is False.
 
     Raises:
         BadConfig, BadInput: settings and pictures that do not fit.
         GanvasError: the watchdog has given up; the message says why, and the last good state is kept.
-        Stopped: on_step asked for it; saved, with a `TranslatorTrainResult` as its `state`.
+        Stopped: on_step asked for it; saved, with a `TrainResult` as its `state`.
     """
-    config = _resolve_schedule(config or TranslatorConfig(), folder)
+    config = config or TranslatorConfig()
+    config = resolve_schedule(config, folder, length_kimg=config.total_kimg)
+    _check_schedule(config)
     world = init_distributed(device)
     if world.size > 1:
         raise BadConfig("a translator is trained by one process; start it without torchrun")
@@ -76,25 +64,15 @@ def train_translator(
     data_facts = {"fingerprint": dataset.fingerprint, "count": len(dataset.rows_a), "count_B": len(dataset.rows_b)}
     data_facts |= {"resolution": dataset.img_resolution, "report": list(dataset.report)}
 
-    # The folder: a new run, or one that goes on.
-    run, resumed = open_or_resume(folder, config, data_facts, facts or {}, world)
-    with lock_run(run, world), isolated_rng(config.seed, world):
-        trainer = TranslatorTrainer(config, dataset, held_out, world=world, run=run)
-        loop = TranslatorLoop(trainer, TranslatorSnapshotWriter(trainer), on_step, run.load() if resumed else None)
+    # The networks.
+    with isolated_rng(config.seed, world):
+        G, D = (nets.to(world.device) for nets in build_networks(config))
 
-        # The loop.
-        with catch_stop_signals() as stop_signals, loop.finishing(stop_signals):
-            while not loop.is_over(bool(stop_signals)):
-                batch = trainer.draw()
-                loop.begin_step()
-                if config.pairing == "paired":
-                    trainer.paired_step(batch)
-                else:
-                    trainer.unpaired_step(batch)
-                trainer.average()
-                loop.after_step()
-    shutdown_distributed(world)
-    return loop.result()
+    # The folder: a new run, or one that is resumed.
+    run, resumed = open_or_resume(folder, config, data_facts, facts or {}, world)
+    with lock_run(run, world):
+        trainer = TranslatorTrainer(G, D, config, dataset, held_out, world=world, run=run)
+        return Loop(trainer, TranslatorSnapshotWriter(trainer), on_step, resumed=resumed).run()
 
 
 def as_translation_dataset(data: Any, config: TranslatorConfig, *, on_step: OnRead | None = None) -> TranslationDataset:
@@ -119,64 +97,11 @@ def as_translation_dataset(data: Any, config: TranslatorConfig, *, on_step: OnRe
     return make_translation_dataset(a, b, paired=paired)
 
 
-def _resolve_schedule(config: TranslatorConfig, folder: str | Path | None) -> TranslatorConfig:
-    """The schedule's length written down, so that a longer budget does not bend a schedule that has begun.
-
-    Raises:
-        BadConfig: the run should go on beyond its schedule, where the learning rates are 0.
-    """
-    if config.schedule_kimg is None:
-        before = None
-        if folder is not None and (Path(folder) / "run.json").exists():
-            before = read_record(Path(folder))["config"].get("schedule_kimg")
-        config = replace(config, schedule_kimg=before or config.total_kimg)
+def _check_schedule(config: TranslatorConfig) -> None:
+    """Raises BadConfig where the run should go beyond its schedule, at whose end the learning rates are 0."""
     assert config.schedule_kimg is not None
     if config.decay_from < 1 and config.total_kimg > config.schedule_kimg:
         raise BadConfig(
             f"the learning rates of this run come down to 0 at {config.schedule_kimg:g} thousand pictures; more would "
-            "change nothing. Go on to there, or begin a longer run under another --name."
+            "change nothing. Train up to there, or start a longer run under another --name."
         )
-    return config
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What watches over the loop
-
-
-class TranslatorLoop(Loop):
-    """What watches over a translator."""
-
-    trainer: TranslatorTrainer
-
-    def result(self) -> TranslatorTrainResult:
-        """What there is now."""
-        trainer = self.trainer
-        return TranslatorTrainResult(
-            translators={way: net.eval() for way, net in trainer.translators.items()},
-            discriminators={way: trainer.D[way].eval() for way in trainer.config.ways},
-            nimg=trainer.nimg,
-            sec=trainer.sec,
-            finished=self.finished,
-            folder=self.run.folder,
-            log=self.run.lines if isinstance(self.run, MemoryRun) else [],
-        )
-
-    def advice(self, finding: Finding) -> str:
-        """What to try when the same trouble came back after its remedy."""
-        return _ADVICE.get(finding.trouble, "Look at the sheets and the curves.")
-
-    def out_of_memory_advice(self) -> str:
-        """The same training with smaller batches, or smaller pictures."""
-        half = max(self.config.batch_size // 2, 1)
-        return (
-            f"not enough memory for {self.config.batch_size} pictures of {self.config.resolution} px at once on "
-            f"{self.world.device}. Try --set batch_size={half} or a smaller --resolution, under another --name"
-        )
-
-
-_ADVICE = {
-    "nan": "Try lower learning rates (g_lr, d_lr), or precision=exact.",
-    "exploding": "Try lower learning rates (g_lr, d_lr).",
-    "collapse": "Try more pictures, a larger cycle (unpaired) or l1 (paired), or a lower d_lr.",
-    "d_wins": "Try a lower d_lr, or more pictures.",
-}

@@ -1,4 +1,4 @@
-"""The bench of a translator in training: what one step does, with or without pairs, and all that must survive a stop.
+"""The trainer of a translator: what one step does, with or without pairs.
 
 Unpaired (Zhu et al. 2017): two translators and two discriminators; what goes to the other domain must look at home
 there, and come back as what it was. Paired (Isola et al. 2017): one translator, one discriminator that sees question
@@ -7,31 +7,24 @@ and answer together.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ganvas.datasets.translation_data import TranslationDataset, TranslationLoader
-from ganvas.errors import BrokenWeights
 from ganvas.images.tensors import from_pixels
 from ganvas.models import build
-from ganvas.ops.precision import fast_dtype
 from ganvas.training import losses
 from ganvas.training.ema import Ema
 from ganvas.training.engine.distributed import World
 from ganvas.training.engine.run_folder import MemoryRun, Run
-from ganvas.training.engine.trainer import Trainer, all_finite, load_adam, mean_pairwise_distance
-from ganvas.training.engine.watchdog import HealthMetrics
-from ganvas.training.losses import AdversarialLoss
-from ganvas.training.schedule import lazy_adam, set_adam
+from ganvas.training.engine.trainer import Trainer, mean_pairwise_distance
+from ganvas.training.engine.watchdog import Finding
+from ganvas.training.losses import build_adversarial_loss
 from ganvas.training.translator.config import TranslatorConfig
 
 DIVERSITY_IMAGES = 8  # pictures whose translations' diversity is compared with that of real ones
-_ATTEMPT_APART = 1 << 40  # pictures; no run comes that far
 
 # What randomness is drawn for; part of its seed.
 _STEP, _POOL = range(2)
@@ -94,68 +87,57 @@ class TranslatorTrainer(Trainer):
     """Networks, optimisers, average, pools, counters: one training run of a translator.
 
     Args:
+        G: translators by direction, on the world's device.
+        D: discriminators by direction: D["AtoB"] judges what comes out of A → B.
         config: resolved.
-        domains: to learn from.
+        dataset: to learn from.
         held_out: pictures that are only looked at; may be none.
         world: one process.
-        run: where states and figures are kept.
-
-    Attributes:
-        G: translators by direction, in training; `translators` has their averages.
-        D: discriminators by direction: D["AtoB"] judges what comes out of A → B.
+        run: where states and metrics are kept.
     """
 
     config: TranslatorConfig
-    penalised = False  # there is no gradient penalty for the watchdog to strengthen
 
     def __init__(
         self,
+        G: nn.ModuleDict,
+        D: nn.ModuleDict,
         config: TranslatorConfig,
-        domains: TranslationDataset,
+        dataset: TranslationDataset,
         held_out: TranslationDataset,
         *,
         world: World,
         run: Run | MemoryRun,
     ):
-        super().__init__(config, world=world, run=run)
-        self.domains, self.kept = domains, held_out if len(held_out.rows_a) and len(held_out.rows_b) else domains
-        self.dtype = fast_dtype(world.device.type) if config.precision == "fast" else torch.float32
-        self.G, self.D = (nets.to(world.device) for nets in networks(config))
         if config.family == "pix2pix":  # twice as fast on a CPU; instance norm, in the other family, is slower so
-            self.G.to(memory_format=torch.channels_last)
-            self.D.to(memory_format=torch.channels_last)
-        self.feed = TranslationLoader(domains, resolution=config.resolution, mirror=config.mirror, seed=config.seed)
-        self.loss = build_translator_loss(config)
-        self.averaged = Ema(self.G, config.ema_kimg, config.ema_ramp)
+            for net in (G, D):
+                net.to(memory_format=torch.channels_last)
+        loss, averaged = build_adversarial_loss(config.loss), Ema(G, config.ema_kimg, config.ema_ramp)
+        super().__init__(G, D, config, loss=loss, averaged=averaged, world=world, run=run)
+        self.dataset, self.held_out = dataset, held_out if len(held_out.rows_a) and len(held_out.rows_b) else dataset
+        self.feed = TranslationLoader(dataset, resolution=config.resolution, mirror=config.mirror, seed=config.seed)
         self.pools = {way: ImagePool(config.pool) for way in config.ways}
-        self.params_G, self.params_D = list(self.G.parameters()), list(self.D.parameters())
-        self.opt_G = self._adam(self.params_G, config.g_lr)
-        self.opt_D = self._adam(self.params_D, config.d_lr)
         self._diverse_reals: dict[str, float] = {}
-        self._set_rates()
-
-    def _adam(self, params: list[nn.Parameter], lr: float) -> torch.optim.Adam:
-        fused = self.world.device.type in ("cpu", "cuda")
-        return lazy_adam(params, lr, (self.config.beta1, self.config.beta2), fused=fused)
 
     # ------------------------------------------------------------------------------------------------- what a step does
 
     def draw(self) -> TranslatorBatch:
-        """The next pictures. After a step back others than before: not into the same batch again."""
+        """See `Trainer`."""
         self.random(_STEP)  # noise of dropout
-        at = self.nimg + self.attempt * _ATTEMPT_APART
-        return TranslatorBatch(*(self.as_img(pixels) for pixels in self.feed.take(at, self.config.batch_size)))
-
-    def random(self, purpose: int) -> torch.Generator:
-        """A source of randomness that depends on nothing but where the run stands; torch's own starts there, too."""
-        key = [self.config.seed, self.attempt, self.nimg, purpose]
-        seed = int(np.random.SeedSequence(key).generate_state(1)[0])
-        torch.manual_seed(seed)
-        return torch.Generator().manual_seed(seed)
+        batch = self.feed.take(self.data_position, self.config.batch_size)
+        return TranslatorBatch(*(self.as_img(pixels) for pixels in batch))
 
     def as_img(self, pixels: Tensor) -> Tensor:
         """uint8 [N, 3, R, R] → img on the device."""
         return from_pixels(pixels.permute(0, 2, 3, 1)).to(self.world.device)
+
+    def step(self, batch: TranslatorBatch) -> None:
+        """Translators and discriminators learn from one batch."""
+        if self.config.pairing == "paired":
+            self.paired_step(batch)
+        else:
+            self.unpaired_step(batch)
+        self.finish_step()
 
     def unpaired_step(self, batch: TranslatorBatch) -> None:
         """Both translators, by cycles; then both discriminators."""
@@ -163,7 +145,7 @@ class TranslatorTrainer(Trainer):
         a, b = batch
         # The translators.
         self.opt_G.zero_grad(set_to_none=True)
-        with self._only_translators_learn(), self._cast():
+        with self.only_generator_learns(), self.cast():
             fakes = {way: self.G[way](batch.source(way)) for way in config.ways}
             back_a, back_b = self.G["BtoA"](fakes["AtoB"]), self.G["AtoB"](fakes["BtoA"])
             adversarial = sum(self._adversarial_loss(self.D[way](fakes[way])) for way in config.ways)
@@ -188,7 +170,7 @@ class TranslatorTrainer(Trainer):
         """The discriminator, on the translator's latest; then the translator."""
         config, way = self.config, self.config.direction
         source, target = batch.source(way), batch.target(way)
-        with self._cast():
+        with self.cast():
             fake = self.G[way](source)
         # The discriminator.
         rng = self.random(_POOL)
@@ -198,7 +180,7 @@ class TranslatorTrainer(Trainer):
         self.apply_gradients(self.opt_D, self.params_D, "D")
         # The translator.
         self.opt_G.zero_grad(set_to_none=True)
-        with self._only_translators_learn(), self._cast():
+        with self.only_generator_learns(), self.cast():
             adversarial = self._adversarial_loss(self.D[way](torch.cat([source, fake.float()], dim=1)))
             l1_loss = losses.l1(fake, target)
             (adversarial + config.l1 * l1_loss).mean().backward()
@@ -211,64 +193,25 @@ class TranslatorTrainer(Trainer):
 
     def _judge(self, way: str, real: Tensor, fake: Tensor) -> None:
         """Gradients for one discriminator, which learns half as fast as the translator: both papers halve its loss."""
-        with self._cast():
+        with self.cast():
             real_logits, fake_logits = self.D[way](real), self.D[way](fake)
             each = self.loss.discriminator(real_logits, fake_logits)
         (each.mean() * (1.0 if self.config.loss == "lsgan" else 0.5)).backward()
         self.running_means.add(loss_D=each, logit_real=real_logits, logit_fake=fake_logits)
 
-    @contextlib.contextmanager
-    def _only_translators_learn(self) -> Iterator[None]:
-        self.D.requires_grad_(False)
-        try:
-            yield
-        finally:
-            self.D.requires_grad_(True)
-
-    def _cast(self) -> contextlib.AbstractContextManager[Any]:
-        """Inside, convolutions run in `dtype`."""
-        if self.dtype == torch.float32:
-            return contextlib.nullcontext()
-        return torch.autocast(self.world.device.type, dtype=self.dtype)
-
-    def average(self) -> None:
-        """Count the step; let the average and the schedule follow."""
-        self.nimg += self.config.batch_size
-        self.averaged.update(self.G, self.config.batch_size, self.nimg)
-        self.count()
-        self._set_rates()
-
-    def _set_rates(self) -> None:
-        config, betas = self.config, (self.config.beta1, self.config.beta2)
-        share = config.rate(self.nimg) * self.remedy.lr
-        set_adam(self.opt_G, lr=config.g_lr * share, betas=betas)
-        set_adam(self.opt_D, lr=config.d_lr * share * self.remedy.d_lr, betas=betas)
+    def rate(self) -> float:
+        """See `Trainer`."""
+        return self.config.rate(self.nimg)
 
     # -------------------------------------------------------------------------------------------------- how it is going
 
-    def collect_metrics(self) -> dict[str, Any]:
-        """One line of the log: means since the last one. Empties the tally."""
-        means = self.running_means.take()
-        line = {"nimg": self.nimg, "kimg": self.nimg / 1000, "sec": round(self.sec, 2)}
-        line |= {"img_per_sec": round(self.img_per_sec, 2), "lr": self.opt_G.param_groups[0]["lr"]}
-        line |= {"diversity": self.diversity()}
-        return line | {k: v for k, v in means.items() if k != "bad"} | {"bad_share": means.get("bad", 0.0)}
+    def metrics_now(self) -> dict[str, float]:
+        """See `Trainer`."""
+        return {**super().metrics_now(), "diversity": self.diversity()}
 
-    def health_metrics(self, line: dict[str, Any]) -> HealthMetrics:
-        """The same for the watchdog. With examples to go by, a discriminator that wins outright does no harm."""
-        zeros = torch.zeros(2)
-        chance_loss = float(self.loss.discriminator(zeros, zeros).mean())
-        return HealthMetrics(
-            kimg=line["kimg"],
-            steps=self.step,
-            bad_share=line["bad_share"],
-            finite_weights=self.is_finite(),
-            loss_D=line.get("loss_D", 1.0),
-            chance_loss_D=chance_loss if self.config.pairing == "unpaired" else 0.0,
-            diversity=line["diversity"],
-            grad_norm_D=line.get("grad_norm_D", 0.0),
-            grad_norm_G=line.get("grad_norm_G", 0.0),
-        )
+    def chance_loss_D(self) -> float:
+        """See `Trainer`. With examples to go by, a discriminator that wins outright does no harm."""
+        return super().chance_loss_D() if self.config.pairing == "unpaired" else 0.0
 
     def diversity(self) -> float:
         """How different translations are from one another, as a share of how different real ones are; the worse way."""
@@ -284,15 +227,9 @@ class TranslatorTrainer(Trainer):
 
     def held_out_batch(self, count: int) -> TranslatorBatch:
         """The first pictures that were kept back, cut in the middle."""
-        off = (self.kept.img_resolution - self.config.resolution) // 2
+        off = (self.held_out.img_resolution - self.config.resolution) // 2
         part = slice(off, off + self.config.resolution)
-        return TranslatorBatch(*(self.as_img(pixels[..., part, part]) for pixels in self.kept.first_images(count)))
-
-    @property
-    def translators(self) -> dict[str, Any]:
-        """The averaged ones, by direction."""
-        nets: Any = self.averaged.net
-        return {way: nets[way] for way in self.config.ways}
+        return TranslatorBatch(*(self.as_img(pixels[..., part, part]) for pixels in self.held_out.first_images(count)))
 
     @torch.no_grad()
     def translate(self, net: nn.Module, img: Tensor) -> Tensor:
@@ -304,50 +241,39 @@ class TranslatorTrainer(Trainer):
         finally:
             net.train(training)
 
-    def is_finite(self) -> bool:
-        """Are all weights and running means finite?"""
-        return all(all_finite(net) for net in (self.G, self.D, self.averaged.net))
+    def advice(self, finding: Finding) -> str:
+        """See `Trainer`."""
+        return _ADVICE.get(finding.trouble, "Look at the sheets and the curves.")
+
+    def out_of_memory_advice(self) -> str:
+        """See `Trainer`: the same training with smaller batches, or smaller pictures."""
+        half = max(self.config.batch_size // 2, 1)
+        return (
+            f"not enough memory for {self.config.batch_size} pictures of {self.config.resolution} px at once on "
+            f"{self.world.device}. Try --set batch_size={half} or a smaller --resolution, under another --name"
+        )
 
     # ------------------------------------------------------------------------------------------------------------ state
 
-    def state(self) -> dict[str, Any]:
-        """Everything that an exact resume needs."""
-        return {
-            "G": self.G.state_dict(),
-            "D": self.D.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "opt_G": self.opt_G.state_dict(),
-            "opt_D": self.opt_D.state_dict(),
-            "pools": {way: pool.state() for way, pool in self.pools.items()},
-            **self.counters(),
-            "machine": self.runtime(self.dtype),
-        }
+    def own_state(self) -> dict[str, Any]:
+        """See `Trainer`."""
+        return {"pools": {way: pool.state() for way, pool in self.pools.items()}}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """The inverse of `state`.
-
-        Raises:
-            BrokenWeights: the state is of other networks.
-        """
-        try:
-            self.G.load_state_dict(state["G"])
-            self.D.load_state_dict(state["D"])
-            self.averaged.load_state_dict(state["averaged"])
-            load_adam(self.opt_G, state["opt_G"])
-            load_adam(self.opt_D, state["opt_D"])
-            for way, pool in self.pools.items():
-                pool.load(state["pools"][way], self.world.device)
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise BrokenWeights(f"the state of this run is of other networks: {error}") from error
-        self.load_counters(state)
-        self.dtype = self.restore_runtime(state["machine"])
-        self._set_rates()
+    def load_own_state(self, state: dict[str, Any]) -> None:
+        """See `Trainer`."""
+        for way, pool in self.pools.items():
+            pool.load(state["pools"][way], self.world.device)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+_ADVICE = {
+    "nan": "Try lower learning rates (g_lr, d_lr), or precision=exact.",
+    "exploding": "Try lower learning rates (g_lr, d_lr).",
+    "collapse": "Try more pictures, a larger cycle (unpaired) or l1 (paired), or a lower d_lr.",
+    "d_wins": "Try a lower d_lr, or more pictures.",
+}
 
 
-def networks(config: TranslatorConfig) -> tuple[nn.ModuleDict, nn.ModuleDict]:
+def build_networks(config: TranslatorConfig) -> tuple[nn.ModuleDict, nn.ModuleDict]:
     """Fresh translators and discriminators by direction, in train mode. Draws from torch's global randomness.
 
     Raises:
@@ -358,14 +284,3 @@ def networks(config: TranslatorConfig) -> tuple[nn.ModuleDict, nn.ModuleDict]:
     G = nn.ModuleDict({way: build(config.family, **config.generator) for way in config.ways})
     D = nn.ModuleDict({way: build(d_family, network="D", **fields) for way in config.ways})
     return G, D
-
-
-def build_translator_loss(config: TranslatorConfig) -> AdversarialLoss:
-    """The config's loss."""
-    match config.loss:
-        case "lsgan":
-            return losses.LeastSquares()
-        case "ns":
-            return losses.NonSaturating()
-        case "hinge":
-            return losses.Hinge()

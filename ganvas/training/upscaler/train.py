@@ -1,12 +1,12 @@
-"""Training an upscaler, whole: `train_upscaler`, and what a run shows of itself.
+"""Training an upscaler, whole: `train_upscaler`.
 
-What a step does stands in `upscaler_bench.py`; what watches over it, in `watch.py`; what is kept of it, in `run.py`.
+What a step does stands in `trainer.py`, what a run shows in `snapshots.py`; the loop and the folder of a run are those
+of every training, in `engine/`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +22,15 @@ from ganvas.datasets.sr_pairs import (
 from ganvas.errors import BadConfig, BadInput, FetchError, WeightsError
 from ganvas.models import build
 from ganvas.models.protocol import Network
-from ganvas.training.engine.distributed import init_distributed, shutdown_distributed
-from ganvas.training.engine.loop import Loop, OnTrainStep
-from ganvas.training.engine.process import catch_stop_signals, isolated_rng
-from ganvas.training.engine.run_folder import MemoryRun, lock_run, open_or_resume, read_record
-from ganvas.training.engine.watchdog import Finding
+from ganvas.training.engine.distributed import init_distributed
+from ganvas.training.engine.loop import Loop, OnTrainStep, TrainResult
+from ganvas.training.engine.process import isolated_rng
+from ganvas.training.engine.run_folder import lock_run, open_or_resume, resolve_schedule
 from ganvas.training.generator.networks import Distance
 from ganvas.training.generator.transfer import InitReport, init_upscaler_from_weights, upscaler_like
 from ganvas.training.upscaler.config import UpscalerConfig
 from ganvas.training.upscaler.snapshots import UpscalerSnapshotWriter
 from ganvas.training.upscaler.trainer import UpscalerTrainer
-
-
-@dataclass(frozen=True, kw_only=True)
-class UpscalerTrainResult:
-    """What came of a run."""
-
-    upscaler: Any  # the averaged one, in eval mode
-    discriminator: Any  # None where there was none
-    nimg: int
-    sec: float
-    finished: bool  # False: stopped before what it was asked for; the same call goes on
-    folder: Path | None
-    log: list[dict[str, Any]]  # of a run without a folder; the others have log.jsonl
 
 
 def train_upscaler(
@@ -57,15 +43,15 @@ def train_upscaler(
     on_step: OnTrainStep | None = None,
     device: str = "auto",
     facts: Mapping[str, Any] | None = None,
-) -> UpscalerTrainResult:
+) -> TrainResult:
     """Let a network learn to enlarge pictures.
 
     Args:
         data: a folder or archive of photos larger than the crops, `PhotoDataset`, or uint8 tensors [3, H, W] of any
             sizes.
-        config: what to do; None = `UpscalerConfig()`. Recipes: `ganvas.training.upscaler.config`.
+        config: what to do; None = `UpscalerConfig()`. Presets: `ganvas.training.upscaler.presets`.
         valid: photos to measure with, as `data`; None = some of the data are kept back for that.
-        folder: of the run; an interrupted run in it goes on. None = nothing is written.
+        folder: of the run; an interrupted run in it is resumed. None = nothing is written.
         init_from: weights to start from, a file or a catalogue name; the network is then built as that one is.
         on_step: called with a `TrainStatus` after every step; may raise Stopped.
         device: "auto" (CUDA, MPS, else the CPU), "cpu", "cuda", …
@@ -78,9 +64,10 @@ def train_upscaler(
     Raises:
         BadConfig, BadInput: settings and pictures that do not fit.
         GanvasError: the watchdog has given up; the message says why, and the last good state is kept.
-        Stopped: on_step asked for it; saved, with a `UpscalerTrainResult` as its `state`.
+        Stopped: on_step asked for it; saved, with a `TrainResult` as its `state`.
     """
-    config = _resolve_schedule(config or UpscalerConfig(), folder)
+    config = config or UpscalerConfig()
+    config = resolve_schedule(config, folder, length_kimg=config.total_kimg)
     config = config if init_from is None else upscaler_like(config, init_from)
     world = init_distributed(device)
     if world.size > 1:
@@ -101,61 +88,13 @@ def train_upscaler(
     G, D = G.to(world.device), None if D is None else D.to(world.device)
     distance = feature_distance_on(world.device) if config.perceptual_weight > 0 and D is not None else None
 
-    # The folder: a new run, or one that goes on.
+    # The folder: a new run, or one that is resumed.
     data_facts = {"fingerprint": photos.fingerprint, "count": len(photos), "report": photos.report}
     run, resumed = open_or_resume(folder, config, data_facts, {**(facts or {}), "start": init.to_json()}, world)
     with lock_run(run, world):
         trainer = UpscalerTrainer(G, D, config, pairs, distance=distance, world=world, run=run)
-        loop = UpscalerLoop(
-            trainer, UpscalerSnapshotWriter(trainer, held_out), on_step, run.load() if resumed else None
-        )
-        loop.add_events([] if resumed else init.lines)
-
-        # The loop.
-        with isolated_rng(config.seed, world), catch_stop_signals() as stop_signals, loop.finishing(stop_signals):
-            while not loop.is_over(bool(stop_signals)):
-                low, high = trainer.draw()
-                loop.begin_step()
-                if trainer.has_discriminator():
-                    trainer.gan_step(low, high)
-                else:
-                    trainer.pixel_step(low, high)
-                trainer.average()
-                loop.after_step()
-    shutdown_distributed(world)
-    return loop.result()
-
-
-class UpscalerLoop(Loop):
-    """What a run of an upscaler says for itself."""
-
-    def result(self) -> UpscalerTrainResult:
-        """What there is now."""
-        trainer: Any = self.trainer
-        D = trainer.pair.D
-        return UpscalerTrainResult(
-            upscaler=trainer.averaged.net.eval(),
-            discriminator=None if D is None else D.eval(),
-            nimg=trainer.nimg,
-            sec=trainer.sec,
-            finished=self.finished,
-            folder=self.run.folder,
-            log=self.run.lines if isinstance(self.run, MemoryRun) else [],
-        )
-
-    def advice(self, finding: Finding) -> str:
-        """What to try when the same trouble came back after its remedy."""
-        slower = "Try lower learning rates (lr, gan_lr, d_lr)"
-        return f"{slower} or a smaller gan_weight." if self.config.gan != "none" else f"{slower} or precision=exact."
-
-    def out_of_memory_advice(self) -> str:
-        """What to say when memory ran out."""
-        config = self.config
-        return (
-            f"not enough memory for {config.batch_size} crops of {config.low_px * config.scale} px at once on "
-            f"{self.world.device}: --set batch_size={max(config.batch_size // 2, 1)} or --set "
-            f"low_px={max(config.low_px // 2, 8)} (under another --name)"
-        )
+        snapshot_writer = UpscalerSnapshotWriter(trainer, held_out)
+        return Loop(trainer, snapshot_writer, on_step, resumed=resumed, events=init.lines).run()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -215,13 +154,3 @@ def feature_distance_on(device: torch.device) -> Distance:
         return feature_distance(extractor.features(a), theirs)
 
     return distance
-
-
-def _resolve_schedule(config: UpscalerConfig, folder: str | Path | None) -> UpscalerConfig:
-    """The schedule's length written down, so that a longer budget does not bend a schedule that has begun."""
-    if config.schedule_kimg is not None:
-        return config
-    if folder is not None and (Path(folder) / "run.json").exists():
-        before = read_record(Path(folder))["config"].get("schedule_kimg")
-        return replace(config, schedule_kimg=before or config.total_kimg)
-    return replace(config, schedule_kimg=config.total_kimg)

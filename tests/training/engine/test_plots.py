@@ -14,7 +14,8 @@ from ganvas.errors import BadImage, MissingExtra
 from ganvas.models.seeds import latents_from_seeds
 from ganvas.training.engine import line_chart
 from ganvas.training.engine.line_chart import CURVE_COLOURS, HEIGHT_PX, WIDTH_PX, Curve, Panel
-from ganvas.training.engine.plots import events_of, panels_of, plot_log, read_log_rows, write_sheet, write_walk
+from ganvas.training.engine.plots import events_of, panels_of, plot_log, write_sheet, write_walk
+from ganvas.training.engine.run_folder import read_log
 from ganvas.training.engine.tensorboard import TensorBoard, open_tensorboard
 
 BLUE, ORANGE = CURVE_COLOURS[:2]
@@ -103,10 +104,10 @@ def test_a_walk_stops_at_its_seeds_and_leads_back(tmp_path):
 
 def test_a_log_that_was_cut_in_mid_line_is_read_up_to_there(tmp_path):
     write_log(tmp_path, [row(1, loss_D=0.5), row(2, loss_D=0.4)], tail='{"nimg": 3000, "loss_')
-    assert [line["loss_D"] for line in read_log_rows(tmp_path)] == [0.5, 0.4]
+    assert [line["loss_D"] for line in read_log(tmp_path)] == [0.5, 0.4]
     (tmp_path / "log.jsonl").write_bytes(b'\xff\xfe\n[1]\n7\n{"kimg": "x"}\n{"nimg": 1000, "p": 0.1}\n')
-    assert [line["p"] for line in read_log_rows(tmp_path)] == [0.1]
-    assert read_log_rows(tmp_path / "nowhere") == []
+    assert [line["p"] for line in read_log(tmp_path)] == [0.1]
+    assert read_log(tmp_path / "nowhere") == []
 
 
 def test_every_number_of_the_log_is_drawn_known_or_not():

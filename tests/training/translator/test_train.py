@@ -23,7 +23,7 @@ from ganvas.training.translator.presets import (
     resize_config,
 )
 from ganvas.training.translator.train import train_translator
-from ganvas.training.translator.trainer import ImagePool, TranslatorBatch, TranslatorTrainer, build_translator_loss
+from ganvas.training.translator.trainer import ImagePool, TranslatorBatch, TranslatorTrainer, build_networks
 from tests.training import tiny
 from tests.training.test_resume import same, stop_after
 
@@ -75,14 +75,14 @@ def test_every_preset_takes_three_steps(name):
     done = train_translator(domains(12, chosen.loaded_px), config=chosen, device="cpu")
     assert done.finished and done.nimg == 3 * chosen.batch_size
     assert all(math.isfinite(value) for line in done.log for value in line.values() if isinstance(value, float))
-    assert set(done.translators) == set(chosen.ways)
+    assert set(done.generator) == set(chosen.ways)
 
 
 @pytest.mark.parametrize("loss", ["lsgan", "ns", "hinge"])
 @pytest.mark.parametrize("make", [config, paired])
 def test_every_loss_moves_every_network(loss, make):
     one, two = (train_translator(domains(), config=make(loss=loss, total_kimg=k), device="cpu") for k in (0.002, 0.012))
-    for before, after in ((one.translators, two.translators), (one.discriminators, two.discriminators)):
+    for before, after in ((one.generator, two.generator), (one.discriminator, two.discriminator)):
         for way in before:
             pairs = list(zip(before[way].parameters(), after[way].parameters(), strict=True))
             assert sum(not torch.equal(a, b) for a, b in pairs) > 0.6 * len(pairs)
@@ -93,7 +93,7 @@ def test_pairs_teach_the_negative():
     a, b = domains(40)
     chosen = paired(total_kimg=0.4, g_lr=4e-3, direction="BtoA", tick_kimg=0.08, batch_size=8)
     done = train_translator((a, b), config=chosen, device="cpu")
-    assert list(done.translators) == ["BtoA"]
+    assert list(done.generator) == ["BtoA"]
     off = [line["l1"] for line in done.log if "l1" in line]
     assert off[-1] < 0.6 * off[0] and off[-1] < 0.35
     assert done.log[-1]["l1_kept_back"] < 0.4
@@ -104,7 +104,7 @@ def test_cycles_close():
     done = train_translator(domains(40), config=chosen, device="cpu")
     off = [line["cycle"] for line in done.log if "cycle" in line]
     assert off[-1] < 0.7 * off[0]
-    assert list(done.translators) == ["AtoB", "BtoA"]
+    assert list(done.generator) == ["AtoB", "BtoA"]
 
 
 # ------------------------------------------------------------------------------------------------ one step, by hand
@@ -120,7 +120,7 @@ def bench_of(chosen, data):
         *map(ImageDataset.from_pixels, data), paired=chosen.pairing == "paired"
     ).split(2)
     torch.manual_seed(0)
-    return TranslatorTrainer(chosen, most, some, world=World(), run=MemoryRun())
+    return TranslatorTrainer(*build_networks(chosen), chosen, most, some, world=World(), run=MemoryRun())
 
 
 def test_the_unpaired_loss_is_the_papers():
@@ -229,7 +229,7 @@ def test_what_a_run_leaves_behind_translates_at_once(tmp_path):
     photo = Photo(img=torch.rand(1, 3, 21, 30) * 2 - 1)
     for way in ("AtoB", "BtoA"):
         result = ganvas.translate(photo, model=folder, direction=way)
-        own = ganvas.translate(photo, model=done.translators[way])
+        own = ganvas.translate(photo, model=done.generator[way])
         assert torch.allclose(result.img, own.img, atol=1e-6)
     assert ganvas.load(folder / "BtoA.safetensors").facts["direction"] == "BtoA"
     (state,) = list_runs(tmp_path / "runs")
@@ -276,7 +276,7 @@ def test_a_planted_nan_is_survived(tmp_path, monkeypatch, make, name):
     )
     assert done.finished and done.nimg == 20
     assert any("no longer finite" in event and "remedy: both learning rates times 0.5" in event for event in events)
-    assert all(p.isfinite().all() for net in done.translators.values() for p in net.parameters())
+    assert all(p.isfinite().all() for net in done.generator.values() for p in net.parameters())
     assert read_run_state(tmp_path / "x").status == "finished"
 
 
@@ -297,7 +297,7 @@ def test_a_poisoned_gradient_is_cleaned(monkeypatch):
     monkeypatch.setattr(TranslatorTrainer, "_adversarial_loss", bad)
     done = train_translator(domains(), config=config(tick_kimg=0.02), device="cpu")
     assert done.log[-1]["bad_share"] > 0
-    assert all(p.isfinite().all() for net in done.translators.values() for p in net.parameters())
+    assert all(p.isfinite().all() for net in done.generator.values() for p in net.parameters())
 
 
 def test_training_leaves_the_callers_randomness_alone():
@@ -363,7 +363,7 @@ def test_the_published_presets_are_the_papers():
         assert (each.g_lr, each.d_lr, each.beta1, each.load_px, each.resolution) == (2e-4, 2e-4, 0.5, 286, 256)
     G, D = ganvas.build("cyclegan", **cycle.generator), ganvas.build("pix2pix", network="D", **pix.discriminator)
     assert (G.config.n_blocks, G.config.ngf, D.patch_px) == (9, 64, 70)
-    assert isinstance(build_translator_loss(cycle), losses.LeastSquares)
+    assert isinstance(losses.build_adversarial_loss(cycle.loss), losses.LeastSquares)
 
 
 @pytest.mark.parametrize("data", ["nowhere", 7, (torch.zeros(3, 3, 16, 16, dtype=torch.uint8),)])

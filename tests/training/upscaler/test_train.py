@@ -17,7 +17,7 @@ from ganvas.errors import BadConfig, BadInput, GanvasError, Stopped
 from ganvas.models.srvgg import SRVGG, SRVGGConfig
 from ganvas.training.engine.config_base import apply_settings
 from ganvas.training.engine.distributed import init_distributed
-from ganvas.training.engine.run_folder import read_log
+from ganvas.training.engine.run_folder import MemoryRun, read_log
 from ganvas.training.engine.run_list import list_runs
 from ganvas.training.engine.state import read_state
 from ganvas.training.upscaler import snapshots, train as loop, trainer as benches
@@ -91,7 +91,7 @@ def test_photos_that_were_kept_back_come_out_better_than_from_the_start():
     settings = config(total_kimg=1.2, batch_size=8, generator={**SMALL, "num_feat": 12}, lr=1e-2, kept_back=2,
                       snapshot_kimg=1.2, tick_kimg=0.6)  # fmt: skip
     done = train_upscaler(photos(12), config=settings, device="cpu")
-    assert done.finished and done.discriminator is None and isinstance(done.upscaler, SRVGG)
+    assert done.finished and done.discriminator is None and isinstance(done.generator, SRVGG)
     found = next(line for line in reversed(done.log) if "psnr" in line)
     _, kept = PhotoDataset.of(photos(12)).split(2)
     truths = [kept.whole(i) for i in range(2)]
@@ -106,10 +106,10 @@ def test_the_second_stage_trains_both_networks_with_the_rates_of_its_own():
     seen = {}
 
     class Spy(benches.UpscalerTrainer):
-        def gan_step(self, low, high):
+        def gan_step(self, batch):
             seen.setdefault("before", [p.clone() for p in self.params_D])
             seen["lr"] = self.opt_G.param_groups[0]["lr"], self.opt_D.param_groups[0]["lr"]
-            super().gan_step(low, high)
+            super().gan_step(batch)
             assert all(p.requires_grad for p in self.params_D)
             seen["after"] = [p.clone() for p in self.params_D]
 
@@ -132,13 +132,13 @@ def test_the_generators_gradient_is_that_of_the_written_sum(gan):
     G, D = loop._networks(settings)
     pairs = loop.SRDataset(PhotoDataset.of(photos()), loop._pair_config(settings), seed=0)
     bench = benches.UpscalerTrainer(
-        G, D, settings, pairs, distance=None, world=init_distributed("cpu"), run=loop.MemoryRun()
+        G, D, settings, pairs, distance=None, world=init_distributed("cpu"), run=MemoryRun()
     )
     low, high = bench.draw()
     caught = []
     bench.apply_gradients = lambda opt, params, name, **_: caught.append([p.grad.clone() for p in params])
     D.eval()  # spectral norms stand still
-    bench.gan_step(low, high)
+    bench.gan_step(benches.SRBatch(low, high))
     G.zero_grad()
     made = G(low)
     f, r = D(made), D(high).detach()
@@ -217,8 +217,8 @@ def test_it_goes_on_from_weights_of_the_same_shape(tmp_path):
         on_step=lambda status: events.append(status.event),
         device="cpu",
     )
-    assert done.upscaler.config == net.config and "100 % taken over" in events[0]
-    for ours, theirs in zip(done.upscaler.parameters(), net.parameters(), strict=True):
+    assert done.generator.config == net.config and "100 % taken over" in events[0]
+    for ours, theirs in zip(done.generator.parameters(), net.parameters(), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-6)
     save(SRVGG(SRVGGConfig(scale=4, num_feat=5, num_conv=2)), tmp_path / "four.safetensors")
     with pytest.raises(BadConfig, match="scale=4"):
@@ -232,11 +232,11 @@ def test_it_goes_on_from_weights_of_the_same_shape(tmp_path):
 def poisoned(when):
     """NaN into a weight of the upscaler, after the steps for which `when` holds."""
 
-    def step(self, low, high, original=benches.UpscalerTrainer.pixel_step):
-        original(self, low, high)
+    def step(self, batch, original=benches.UpscalerTrainer.pixel_step):
+        original(self, batch)
         if when(self):
             with torch.no_grad():
-                next(self.pair.G.parameters())[0, 0, 0, 0] = math.nan
+                next(self.G.parameters())[0, 0, 0, 0] = math.nan
 
     return step
 
@@ -245,9 +245,9 @@ def test_weights_that_became_nan_step_back_and_go_on_with_other_crops(tmp_path, 
     drawn = []
 
     def draw(self, original=benches.UpscalerTrainer.draw):
-        low, high = original(self)
-        drawn.append((self.nimg, self.attempt, low.sum().item()))
-        return low, high
+        batch = original(self)
+        drawn.append((self.nimg, self.attempt, batch.low.sum().item()))
+        return batch
 
     monkeypatch.setattr(benches.UpscalerTrainer, "pixel_step", poisoned(lambda b: b.nimg == 6 and b.attempt == 0))
     monkeypatch.setattr(benches.UpscalerTrainer, "draw", draw)
@@ -259,7 +259,7 @@ def test_weights_that_became_nan_step_back_and_go_on_with_other_crops(tmp_path, 
         on_step=lambda status: events.append(status.event),
         device="cpu",
     )
-    assert done.finished and all(p.isfinite().all() for p in done.upscaler.parameters())
+    assert done.finished and all(p.isfinite().all() for p in done.generator.parameters())
     assert any(event and "Back to" in event for event in events)
     (remedy,) = json.loads((tmp_path / "run" / "run.json").read_text())["remedies"]
     assert remedy["trouble"] == "nan" and remedy["remedy"]["lr"] == 0.5
@@ -275,7 +275,7 @@ def test_trouble_that_comes_again_ends_in_words(monkeypatch):
 
 
 def test_too_little_memory_is_answered_with_the_settings_that_help(monkeypatch):
-    def fail(self, low, high):
+    def fail(self, batch):
         raise MemoryError
 
     monkeypatch.setattr(benches.UpscalerTrainer, "pixel_step", fail)
@@ -304,7 +304,7 @@ def test_every_recipe_makes_three_steps(name, monkeypatch):
         kernel_px=(7, 9),
     )
     done = train_upscaler(photos(4, 64), config=settings, device="cpu")
-    assert done.nimg == 6 and done.upscaler.scale == recipe.scale
+    assert done.nimg == 6 and done.generator.scale == recipe.scale
     line = [line for line in done.log if "pixel" in line][-1]
     assert math.isfinite(line["pixel"]) and ("loss_D" in line) == (recipe.gan != "none")
     assert ("perceptual" in line) == (recipe.perceptual_weight > 0)
