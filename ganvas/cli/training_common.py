@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ganvas.training.engine.config_base import BaseTrainConfig
     from ganvas.training.engine.loop import TrainResult, TrainStatus
 
-C = TypeVar("C", bound="BaseTrainConfig")
+_C = TypeVar("_C", bound="BaseTrainConfig")
 _LINE_SEC = 20.0  # where nobody watches: one line so often at most
 
 OutdirOption = Annotated[Path, typer.Option("--outdir", help="Where the run folder is made.")]
@@ -63,14 +63,14 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
     return pairs
 
 
-def apply_options(start: C, changed: Mapping[str, Any], settings: list[str] | None) -> C:
+def apply_options(start: _C, changed: Mapping[str, Any], settings: list[str] | None) -> _C:
     """A config with the options that were given (None = it was not), then --set."""
     from dataclasses import replace
 
     from ganvas.training.engine.config_base import apply_settings
 
-    given = {name: value for name, value in changed.items() if value is not None}
-    return apply_settings(replace(start, **given), parse_settings(settings or []))
+    changes = {name: value for name, value in changed.items() if value is not None}
+    return apply_settings(replace(start, **changes), parse_settings(settings or []))
 
 
 def load_run_record(path: Path, kind: str) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def test_data_alone_is_enough_and_the_same_again_goes_on(photos, tmp_path):
     first = run(*words, "--kimg", 0.008)
     assert first.exit_code == 0, first.output
     assert "auto: 12 pictures of 32 px, on cpu" in first.output and "style-32-cpu" in first.output
-    assert "data: 12 of 12 pictures" in first.output
+    assert "data: 12 of 12 images" in first.output
     folder = tmp_path / "runs" / "blobs-style-32-cpu"
     assert read_run_state(folder).kimg == 0.008 and json.loads((folder / "run.json").read_text())["nimg"] == 8
     second = run(*words, "--kimg", 0.012)

@@ -39,7 +39,7 @@ def test_train_go_on_and_upscale(data, tmp_path):
     first = run(*asked, "--kimg", 0.004)
     folder = tmp_path / "runs" / "photos-compact-x4"
     assert first.exit_code == 0, first.output
-    assert "left out: broken.png" in first.output and f"-n {folder / 'model.safetensors'}" in first.output
+    assert "skipped: broken.png" in first.output and f"-n {folder / 'model.safetensors'}" in first.output
     again = run(*asked, "--kimg", 0.008)
     assert again.exit_code == 0 and read_run_state(folder).kimg == 0.008 and read_run_state(folder).status == "finished"
     small, large = data / "0.png", tmp_path / "large.png"

@@ -35,7 +35,7 @@ from ganvas.training.engine.distributed import World, any_process
 from ganvas.training.engine.state import copy_to_cpu, read_state, write_state
 from ganvas.weights.checkpoint import write_atomically
 
-C = TypeVar("C", bound=BaseTrainConfig)
+_C = TypeVar("_C", bound=BaseTrainConfig)
 _FORMAT = 1
 RunStatus = Literal["running", "stopped", "finished", "failed"]
 
@@ -223,7 +223,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def resolve_schedule(config: C, folder: str | Path | None, *, length_kimg: float) -> C:
+def resolve_schedule(config: _C, folder: str | Path | None, *, length_kimg: float) -> _C:
     """The schedule's length written down, so that a longer budget does not bend a schedule that has begun.
 
     It is the config's `schedule_kimg`, or what the run in `folder` began with, or `length_kimg`.
