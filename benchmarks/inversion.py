@@ -10,7 +10,7 @@ that begin with `latent_` are of the generator before it was tuned, and say who 
 `mouth_…` are of squares of the full-size picture, before (`latent_`) and after the tuning. `expression_right`: photo
 and untuned latent smile both, or both do not, by the face scorer that ships.
 
-`identity` needs packages that are no part of ganvas: where `dlib` (dlib-bin) and `face_recognition_models` are
+`dlib_identity` needs packages that are no part of ganvas: where `dlib` (dlib-bin) and `face_recognition_models` are
 installed, the distance of dlib's face descriptors is reported too. The search does not use that network.
 
 --portraits is a table of full-size photos with the columns `file` and `person`; --people chooses some of them.
@@ -134,7 +134,7 @@ def measure(
     if "latent_smile" in figures:
         figures["expression_right"] = float((figures["photo_smile"] > 0.5) == (figures["latent_smile"] > 0.5))
     if distance is not None:
-        figures |= {"identity": distance(small, img), "latent_identity": distance(small, latent)}
+        figures |= {"dlib_identity": distance(small, img), "latent_dlib_identity": distance(small, latent)}
     if target.shape == full.shape and G.img_resolution >= SHEET_PX:  # smaller eyes say little
         figures |= parts_figures(full, target, extractor) | parts_figures(untuned, target, extractor, "latent_")
     return figures, torch.cat([small, latent, img], dim=2)
@@ -162,6 +162,7 @@ def former_cpu_sec(target: Tensor, G: Any, extractor: Any) -> float:
 
 
 WORST: dict[str, Callable[..., float]] = {
+    "latent_dlib_identity": max,
     "latent_identity": max,
     "expression_right": min,
     "latent_psnr_db": min,
@@ -169,7 +170,7 @@ WORST: dict[str, Callable[..., float]] = {
     "psnr_db": min,
     "ssim": min,
     "feature_distance": max,
-    "identity": max,
+    "dlib_identity": max,
     **{f"{when}{part}_feature_distance": max for part in FACE_PARTS for when in ("latent_", "")},
     "seconds": max,
     "cpu_seconds": max,

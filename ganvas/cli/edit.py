@@ -15,10 +15,12 @@ from ganvas.cli.process import configure_process
 from ganvas.cli.steps import list_steps, parse_step
 
 if TYPE_CHECKING:
+    from ganvas.inversion.result import Inversion
     from ganvas.session.session import Session
 
 PROFILE = 0.5  # Face.sideways from which on edits bend the jaw
 SMALL_PX = 60
+STRANGER = "the model found another person; try --effort best, or a photo from the front with nothing before the face"
 EffortOption = Annotated[
     str,
     typer.Option(callback=one_of("fast", "standard", "best"), help="Inversion effort: fast, standard or best."),
@@ -194,6 +196,20 @@ def print_metrics(session: Session) -> None:
         "inversion: "
         + ", ".join(f"{name} {value:g}" for name, value in round_metrics(session.inversion.figures).items())
     )
+    print_verdict(session.inversion)
+
+
+def print_verdict(inversion: Inversion) -> None:
+    """One line, for faces: whom edits will be made of; a warning where that is somebody else."""
+    from ganvas.features.identity import SIMILAR_PERSON, describe_identity
+
+    distance = inversion.figures.get("latent_identity")
+    if distance is None:
+        return
+    stranger = distance > SIMILAR_PERSON
+    typer.echo(f"latent: {describe_identity(distance)}" + (": edits will not hold" if stranger else ""))
+    if stranger:
+        typer.echo(f"warning: {STRANGER}", err=True)
 
 
 def round_metrics(metrics: dict[str, Any]) -> dict[str, float]:

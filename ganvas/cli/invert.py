@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ganvas.cli.console import ProgressBar
+from ganvas.cli.edit import print_verdict
 from ganvas.cli.parsing import one_of
 from ganvas.cli.process import configure_process
 
@@ -66,6 +67,7 @@ def invert(
     saved = session.inversion.save(output)
     for name, value in session.inversion.figures.items():
         typer.echo(f"{name}: {value:.3g}")
+    print_verdict(session.inversion)
     typer.echo(f"saved: {saved}")
     if picture is not None:
         _save_pair(session, picture)

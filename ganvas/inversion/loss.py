@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ganvas.features.efficientnet import EfficientNetLite0, feature_distance
 from ganvas.features.face_networks import EXPRESSIONS, crop_face, load_face_score_net, score_faces
+from ganvas.features.identity import identity_distance
 from ganvas.fields import check_settings, setting
 from ganvas.ops.psnr_ssim import psnr_rgb, ssim_rgb
 from ganvas.ops.resample import downscale
@@ -163,6 +164,12 @@ def smile_metrics(img: Tensor, target: Tensor) -> dict[str, float]:
     """How probably the target (photo_smile) and the picture found for it (latent_smile) smile, 0 … 1; aligned faces."""
     photo, latent = (float(score_faces(to_rgb(downscale(x, REPORT_PX)), "smile")) for x in (target, img))
     return {"photo_smile": photo, "latent_smile": latent}
+
+
+@torch.no_grad()
+def compare_identity(img: Tensor, target: Tensor) -> float:
+    """How far the person in one aligned picture is from the one in another; `describe_identity` puts it into words."""
+    return float(identity_distance(*(to_rgb(downscale(x, REPORT_PX)) for x in (img, target))))
 
 
 def cut_box(img: Tensor, box: RelativeBox) -> Tensor:

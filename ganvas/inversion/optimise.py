@@ -34,6 +34,7 @@ from ganvas.inversion.loss import (
     Embedder,
     ReconstructionLoss,
     ReconstructionLossConfig,
+    compare_identity,
     embed_face,
     reconstruction_metrics,
     smile_metrics,
@@ -213,12 +214,18 @@ class _Networks:
 
     def metrics(self, img: Tensor, target: Tensor) -> dict[str, float]:
         """See `reconstruction_metrics`."""
-        return reconstruction_metrics(img, target, extractor=self.extractor, embedder=self.embedder)
+        metrics = reconstruction_metrics(img, target, extractor=self.extractor, embedder=self.embedder)
+        if self.paints_faces and self.embedder is None:
+            metrics["identity_distance"] = compare_identity(img, target)
+        return metrics
 
     def latent_metrics(self, img: Tensor, target: Tensor) -> dict[str, float]:
         """What the latent alone shows, before the generator is tuned: who an edit will be made of."""
-        metrics = {f"latent_{name}": value for name, value in self.metrics(img, target).items()}
-        return metrics | smile_metrics(img, target) if self.paints_faces else metrics
+        metrics = reconstruction_metrics(img, target, extractor=self.extractor, embedder=self.embedder)
+        metrics = {f"latent_{name}": value for name, value in metrics.items()}
+        if self.paints_faces:
+            metrics |= smile_metrics(img, target) | {"latent_identity": compare_identity(img, target)}
+        return metrics
 
 
 class _Search:

@@ -25,7 +25,8 @@ class Inversion:
     """A picture in latent space.
 
     `ws` [1, num_ws, w_dim] with the generator, changed by `delta` (parameter name → difference), shows the picture.
-    `figures` say how well: psnr_db, ssim, feature_distance, identity_distance where an embedder was at hand, seconds.
+    `figures` say how well: psnr_db, ssim, feature_distance, identity_distance (faces, or with an embedder), seconds; as
+    `latent_…` the same of the latent before the tuning. `latent_identity` (faces) is for `describe_identity`.
     `stage` and `step` tell where a stopped search goes on; `finished` is False until it is through.
     """
 

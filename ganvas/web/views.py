@@ -12,6 +12,7 @@ from ganvas.editing.recipe import Recipe, step_to_data
 from ganvas.editing.regions import region_of, unwrap_step
 from ganvas.editing.step import step_to_dict
 from ganvas.features.faces import Face
+from ganvas.features.identity import describe_identity
 from ganvas.images.crop import Crop
 from ganvas.session.auto_amount import AUTO_TARGETS
 from ganvas.session.session import Session
@@ -55,7 +56,7 @@ def mark_changed(open_photo: OpenPhoto) -> None:
 def _empty_session_state(crop: Crop | None) -> dict[str, Any]:
     return {
         "crop": None if crop is None else crop_as_data(crop),
-        "fidelity": None, "directions": [], "steps": [], "history": [], "at": 0, "can_undo": False,
+        "fidelity": None, "latent": None, "directions": [], "steps": [], "history": [], "at": 0, "can_undo": False,
         "can_redo": False, "region": None, "result": None,
     }  # fmt: skip
 
@@ -65,6 +66,7 @@ def _session_state(session: Session) -> dict[str, Any]:
     return {
         "crop": crop_as_data(crop),
         "fidelity": {name: _round_value(value) for name, value in session.inversion.figures.items()},
+        "latent": _verdict(session),
         "directions": [_direction(session, name) for name in session.directions],
         "steps": [{"index": i, "label": format_step(s), **step_to_data(s)} for i, s in enumerate(session.recipe.steps)],
         "history": build_history(session),
@@ -74,6 +76,12 @@ def _session_state(session: Session) -> dict[str, Any]:
         "result": {"width": session.result_size[0], "height": session.result_size[1]},
         "region": None if session.region is None else {"feather_px": round(session.region.feather * crop.side, 1)},
     }
+
+
+def _verdict(session: Session) -> str | None:
+    """For faces: whom edits will be made of, in words."""
+    distance = session.inversion.figures.get("latent_identity")
+    return None if distance is None else describe_identity(distance)
 
 
 def _round_value(value: Any) -> Any:

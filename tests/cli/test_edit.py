@@ -10,14 +10,16 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import ganvas
-from ganvas.cli.edit import parse_change, print_metrics
+from ganvas.cli.edit import parse_change, print_metrics, print_verdict
 from ganvas.cli.main import app
 from ganvas.editing.directions import Direction, save_directions
 from ganvas.editing.recipe import Recipe
 from ganvas.editing.regions import region_of, unwrap_step
 from ganvas.errors import BadConfig, BadMask, FetchError, GanvasError
 from ganvas.features.faces import Face
+from ganvas.features.identity import SIMILAR_PERSON
 from ganvas.images.files import read_image
+from ganvas.inversion.result import Inversion
 from ganvas.weights.catalogue import store
 from ganvas.weights.checkpoint import fingerprint, save
 
@@ -153,6 +155,22 @@ def test_a_hard_face_is_told_beforehand(capsys, nose, size, says):
     assert "psnr_db 29" in told
     assert ("note" in told) == (says is not None)
     assert says is None or says in told
+
+
+@pytest.mark.parametrize(
+    ("distance", "says"),
+    [(0, "latent: this is you\n"), (SIMILAR_PERSON, "latent: resembles you\n"), (2, "latent: another person: edits")],
+)
+def test_it_is_said_whom_edits_will_be_made_of(capsys, distance, says):
+    print_verdict(Inversion(ws=torch.zeros(1, 1, 8), figures={"latent_identity": distance}))
+    out, err = capsys.readouterr()
+    assert out.startswith(says)
+    assert ("warning" in err) == (distance > SIMILAR_PERSON)
+
+
+def test_who_the_latent_is_is_not_said_of_other_things_than_faces(capsys):
+    print_verdict(Inversion(ws=torch.zeros(1, 1, 8), figures={"psnr_db": 30.0}))
+    assert capsys.readouterr() == ("", "")
 
 
 def test_points_are_pulled_within_a_region(model, photo, tmp_path):

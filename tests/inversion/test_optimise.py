@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ganvas.errors import BadConfig, BadImage, BadLatent, Stopped
+from ganvas.features.identity import identity_distance
 from ganvas.inversion.encoder import find_encoder, fit_encoder, keep_encoder
 from ganvas.inversion.latent_space import latent_space
 from ganvas.inversion.loss import ReconstructionLossConfig
@@ -97,9 +98,11 @@ def test_figures_say_what_the_latent_is_before_the_tuning():
         untuned = G.synthesis(found.ws).clamp(-1, 1)
     assert found.figures["latent_psnr_db"] == pytest.approx(psnr_rgb(untuned, img).item(), abs=1e-3)
     assert found.figures["latent_psnr_db"] < found.figures["psnr_db"]
-    assert {"photo_smile", "latent_smile", "latent_ssim"} <= found.figures.keys()
+    assert {"photo_smile", "latent_smile", "latent_ssim", "identity_distance"} <= found.figures.keys()
+    expected = identity_distance(untuned, img).item()  # of 64 px: neither is averaged down
+    assert found.figures["latent_identity"] == pytest.approx(expected, abs=1e-3)
     plain = tiny("stylegan2")
-    assert "photo_smile" not in invert(odd_picture(plain), plain, stages=SHORT).figures
+    assert not {"photo_smile", "latent_identity"} & invert(odd_picture(plain), plain, stages=SHORT).figures.keys()
 
 
 def test_a_picture_of_the_generator_itself_is_found():

@@ -52,6 +52,7 @@ def test_an_inversion_reports_and_shows_itself(studio):
     assert done["result"]["fidelity"]["psnr_db"] > 5
     state = studio.http.get(f"/api/sessions/{opened['id']}").json()
     assert state["state"] == "ready"
+    assert state["latent"] is None, "of faces alone it is said whom the latent shows"
     assert state["crop"] == {"x": 45.0, "y": 30.0, "side": 60.0, "angle_deg": 0.0}
 
 

@@ -24,11 +24,12 @@ export function fidelityCard() {
   return card;
 }
 
-function figures({ fidelity }) {
+function figures({ fidelity, latent }) {
   const [, grade] = GRADES.find(([least]) => fidelity.psnr_db >= least) ?? GRADES.at(-1);
   return [
     el("div", { class: "card-head" }, el("span", { class: `dot ${grade}`, "aria-hidden": "true" }), el("strong", {}, t(`fidelity.${grade}`)), el("span", { class: "spring" }), el("span", { class: "number", title: t("fidelity.psnr") }, `${fidelity.psnr_db.toFixed(1)} dB`)),
     el("p", { class: "hint" }, t(`fidelity.${grade}.hint`)),
+    latent && el("p", { class: "hint latent" }, t(`latent.${latent}`)),
   ];
 }
 
