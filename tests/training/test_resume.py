@@ -6,9 +6,7 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -23,6 +21,7 @@ from ganvas.training.engine.state import read_state, write_state
 from ganvas.training.generator.config import TrainConfig
 from ganvas.training.generator.train import train
 from tests.training import tiny
+from tests.training.children import CHILDREN, needs_signals
 
 # Everything that has a memory: averages, ADA, path length, schedules, mixing, dropout-free noise, two samplers.
 FULL = {
@@ -94,59 +93,59 @@ def test_dropout_and_batch_norm_resume_exactly_too(tmp_path, family):
     assert same(*[read_state(tmp_path / name / "state.safetensors") for name in ("whole", "cut")]) == []
 
 
-CHILD = """
-import sys, torch
-torch.set_num_threads(1)
-from tests.training import tiny
-from ganvas.training.generator.train import train
-def on_step(status):
-    print(status.step, flush=True)
-train(tiny.pictures(), config=tiny.config(total_kimg=0.2, save_minutes=0.0002), folder=sys.argv[1], on_step=on_step,
-      device="cpu")
-"""
+# Saves after nearly every step.
+LONG = {"total_kimg": 0.12, "save_minutes": 0.0002}
 
 
-def child(folder):
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", CHILD, str(folder)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=root
-    )
+def train_until(signal_number, step, delay_sec, folder):
+    """In a process of its own: send it a signal so many seconds after a step."""
+    torch.set_num_threads(1)
+
+    def on_step(status):
+        if status.step - first_step == step:
+            threading.Timer(delay_sec, os.kill, (os.getpid(), signal_number)).start()
+
+    first_step = read_state(folder / "state.safetensors")["counters"]["step"] if folder.exists() else 0
+    train(tiny.pictures(), config=tiny.config(**LONG), folder=folder, on_step=on_step, device="cpu")
 
 
+def exit_code_of(*arguments):
+    """Of `train_until` with these arguments."""
+    process = CHILDREN.Process(target=train_until, args=arguments)
+    process.start()
+    process.join(120)
+    return process.exitcode
+
+
+@needs_signals
 def test_killed_three_times_without_warning_it_still_ends_in_the_same_bits(tmp_path):
-    whole = child(tmp_path / "whole")
-    assert whole.wait(120) == 0, whole.stderr.read()
-    chance = random.Random(0)
+    chance, config = random.Random(0), tiny.config(**LONG)
     for _ in range(3):
-        process = child(tmp_path / "killed")
-        for _ in range(chance.randint(3, 9)):  # steps, then anywhere in the next one, or in the middle of saving
-            assert process.stdout.readline(), process.stderr.read()
-        time.sleep(chance.random() * 0.03)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        step = chance.randint(3, 9)  # then anywhere in the next one, or in the middle of saving
+        assert exit_code_of(signal.SIGKILL, step, chance.random() * 0.03, tmp_path / "killed") == -signal.SIGKILL
         assert read_run_state(tmp_path / "killed").status == "killed"
         read_state(tmp_path / "killed" / "state.safetensors")  # whole
-    last = child(tmp_path / "killed")
-    assert last.wait(120) == 0, last.stderr.read()
+    for name in ("killed", "whole"):
+        train(tiny.pictures(), config=config, folder=tmp_path / name, device="cpu")
     states = [read_state(tmp_path / name / "state.safetensors") for name in ("whole", "killed")]
-    assert states[0]["counters"]["nimg"] == 200 and same(*states) == []
-    assert [line["nimg"] for line in read_log(tmp_path / "killed")] == list(range(8, 201, 8))
+    assert states[0]["counters"]["nimg"] == 120 and same(*states) == []
+    assert [line["nimg"] for line in read_log(tmp_path / "killed")] == list(range(8, 121, 8))
 
 
+@needs_signals
 def test_ctrl_c_saves_and_the_same_again_goes_on(tmp_path):
-    process = child(tmp_path / "run")
-    for _ in range(5):
-        process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 0
+    assert exit_code_of(signal.SIGINT, 5, 0, tmp_path / "run") == 0
     state = read_run_state(tmp_path / "run")
     assert state.status == "stopped" and read_state(tmp_path / "run" / "state.safetensors")["counters"]["nimg"] >= 20
-    again = child(tmp_path / "run")
-    first = int(again.stdout.readline())
-    again.communicate(timeout=120)
-    assert first > 5 and read_run_state(tmp_path / "run").status == "finished"
+    steps = []
+    train(
+        tiny.pictures(),
+        config=tiny.config(**LONG),
+        folder=tmp_path / "run",
+        on_step=lambda status: steps.append(status.step),
+        device="cpu",
+    )
+    assert steps[0] > 5 and read_run_state(tmp_path / "run").status == "finished"
 
 
 def test_a_full_disk_costs_nothing_that_was_saved(tmp_path, monkeypatch):

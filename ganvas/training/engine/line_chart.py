@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 import unicodedata
@@ -281,9 +282,8 @@ def _cut(
     text = _plain(text)
     if pen.textlength(text, font=font) <= width_px:
         return text
-    while text and pen.textlength(text + "...", font=font) > width_px:
-        text = text[:-1]
-    return text + "..."
+    fitting = bisect.bisect_right(range(len(text)), width_px, key=lambda n: pen.textlength(text[:n] + "...", font=font))
+    return text[: max(fitting - 1, 0)] + "..."
 
 
 def _plain(text: str) -> str:
