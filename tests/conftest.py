@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,17 @@ def ganvas_home(tmp_path_factory, monkeypatch, request):
     if request.node.get_closest_marker("network") and os.environ.get("GANVAS_TEST_NETWORK"):
         return
     monkeypatch.setenv("GANVAS_HOME", str(tmp_path_factory.mktemp("ganvas_home")))
+
+
+@pytest.fixture(scope="module")
+def short_searches():
+    """Inversions of effort "fast" take three steps a stage: what they find is tested elsewhere."""
+    from ganvas.inversion.optimise import EFFORT_STAGES
+
+    few = tuple(replace(stage, steps=3) for stage in EFFORT_STAGES["fast"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(EFFORT_STAGES, "fast", few)
+        yield
 
 
 class Clock:

@@ -21,6 +21,7 @@ from ganvas.images.files import read_image
 from ganvas.weights.checkpoint import fingerprint, save
 from tests.cli.test_edit import TINY
 
+pytestmark = pytest.mark.usefixtures("short_searches")
 # The weights that the tests' machine may have make faces slow and nothing else.
 NO_EYES = {
     "ganvas.features.efficientnet.load_efficientnet_if_available": lambda: None,
@@ -52,14 +53,6 @@ def photos(tmp_path):
         pixels = np.random.RandomState(i).randint(0, 256, (36, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / name)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def short_search(monkeypatch):
-    """Three steps instead of a hundred: what is found does not matter here."""
-    from ganvas.inversion.optimise import EFFORT_STAGES, InversionStage
-
-    monkeypatch.setitem(EFFORT_STAGES, "fast", (InversionStage(kind="w", px=32, steps=3, lr=0.1),))
 
 
 def run(*words):

@@ -23,6 +23,7 @@ from ganvas.inversion.result import Inversion
 from ganvas.weights.catalogue import store
 from ganvas.weights.checkpoint import fingerprint, save
 
+pytestmark = pytest.mark.usefixtures("short_searches")
 TINY = {"img_resolution": 32, "channel_base": 512, "channel_max": 16, "z_dim": 16, "w_dim": 16, "num_mapping_layers": 2}
 
 

@@ -9,6 +9,8 @@ from ganvas.images.photo import Photo
 from ganvas.inversion.result import Inversion
 from ganvas.weights.checkpoint import fingerprint
 
+pytestmark = pytest.mark.usefixtures("short_searches")
+
 
 @pytest.fixture
 def files(tmp_path):

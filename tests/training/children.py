@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="stops a process the POSIX way")
+needs_children = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork server")
 
 if sys.platform != "win32":
     CHILDREN = multiprocessing.get_context("forkserver")

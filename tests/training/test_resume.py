@@ -21,7 +21,7 @@ from ganvas.training.engine.state import read_state, write_state
 from ganvas.training.generator.config import TrainConfig
 from ganvas.training.generator.train import train
 from tests.training import tiny
-from tests.training.children import CHILDREN, needs_signals
+from tests.training.children import CHILDREN, needs_children
 
 # Everything that has a memory: averages, ADA, path length, schedules, mixing, dropout-free noise, two samplers.
 FULL = {
@@ -117,7 +117,7 @@ def exit_code_of(*arguments):
     return process.exitcode
 
 
-@needs_signals
+@needs_children
 def test_killed_three_times_without_warning_it_still_ends_in_the_same_bits(tmp_path):
     chance, config = random.Random(0), tiny.config(**LONG)
     for _ in range(3):
@@ -132,7 +132,7 @@ def test_killed_three_times_without_warning_it_still_ends_in_the_same_bits(tmp_p
     assert [line["nimg"] for line in read_log(tmp_path / "killed")] == list(range(8, 121, 8))
 
 
-@needs_signals
+@needs_children
 def test_ctrl_c_saves_and_the_same_again_goes_on(tmp_path):
     assert exit_code_of(signal.SIGINT, 5, 0, tmp_path / "run") == 0
     state = read_run_state(tmp_path / "run")

@@ -17,7 +17,6 @@ from websockets.sync.client import connect
 
 import ganvas
 from ganvas.editing.directions import Direction, save_directions
-from ganvas.inversion.optimise import EFFORT_STAGES
 from ganvas.web.config import StudioConfig
 from ganvas.web.serve import server_config
 from ganvas.weights.catalogue import store
@@ -36,12 +35,8 @@ def ganvas_home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def short_searches():
-    """Inversions of ten steps: what they find is tested elsewhere."""
-    few = tuple(replace(stage, steps=steps) for stage, steps in zip(EFFORT_STAGES["fast"], (3, 3, 4), strict=True))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(EFFORT_STAGES, "fast", few)
-        yield
+def quick_studio(short_searches):
+    """No test of the studio waits for a long search."""
 
 
 @pytest.fixture(scope="module")

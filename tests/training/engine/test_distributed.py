@@ -23,18 +23,17 @@ from ganvas.training.engine.run_list import read_run_state
 from ganvas.training.engine.state import read_state
 from ganvas.training.generator.train import train
 from tests.training import tiny
+from tests.training.children import CHILDREN, needs_children
 
 # Everything that draws, and everything that is averaged: ADA, noise, mixing, lazy R1, path length, labels aside.
 CHANGES = {"augment": "ada", "ada_kimg": 0.05, "mixing": 0.9, "path_length": 1.0, "mirror": True, "micro_batch": 2}
 
-CHILD = """
-import sys, torch
-torch.set_num_threads(1)
-from tests.training import tiny
-from tests.training.engine.test_distributed import CHANGES
-from ganvas.training.generator.train import train
-train(tiny.pictures(), config=tiny.config(**CHANGES), folder=sys.argv[1], device="cpu")
-"""
+
+def train_as(rank, port, folder):
+    torch.set_num_threads(1)
+    os.environ.update(addresses(rank, port))
+    train(tiny.pictures(), config=tiny.config(**CHANGES), folder=folder, device="cpu")
+
 
 # What was registered first runs last at the end, so this looks when `init_distributed`'s own parting is done.
 FAILING_CHILD = """
@@ -46,12 +45,11 @@ raise ValueError("planted")
 """
 
 
-def start(folder, rank, size, port, child=CHILD):
-    root = Path(__file__).parents[3]
-    addresses = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": str(size)}
-    environment = {**os.environ, **addresses, "LOCAL_RANK": str(rank), "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    command, pipe = [sys.executable, "-c", child, str(folder)], subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=root)
+def addresses(rank, port):
+    """Of one process of two, as torchrun says them."""
+    rank = str(rank)
+    there = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return {**there, "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"}
 
 
 def free_port():
@@ -60,12 +58,16 @@ def free_port():
         return server.getsockname()[1]
 
 
+@needs_children
 def test_two_processes_give_what_one_gives(tmp_path):
     port = free_port()
-    pair = [start(tmp_path / "two", rank, 2, port) for rank in range(2)]
+    pair = [CHILDREN.Process(target=train_as, args=(rank, port, tmp_path / "two")) for rank in range(2)]
+    for process in pair:
+        process.start()
     train(tiny.pictures(), config=tiny.config(**CHANGES), folder=tmp_path / "one", device="cpu")
     for process in pair:
-        assert process.wait(120) == 0, process.stderr.read()
+        process.join(120)
+        assert process.exitcode == 0
     one, two = (read_state(tmp_path / name / "state.safetensors") for name in ("one", "two"))
     assert read_run_state(tmp_path / "two").status == "finished"
     assert one["ada"]["p"] == two["ada"]["p"] > 0
@@ -78,10 +80,15 @@ def test_two_processes_give_what_one_gives(tmp_path):
         assert mine["sign_real"] == pytest.approx(theirs["sign_real"])
 
 
-def test_a_process_that_fails_parts_from_the_others_before_python_ends(tmp_path):
+def test_a_process_that_fails_parts_from_the_others_before_python_ends():
     """Else gloo's threads may abort it (SIGABRT) and hide what was wrong."""
-    port = free_port()
-    pair = [start(tmp_path, rank, 2, port, FAILING_CHILD) for rank in range(2)]
+    port, pipe, root = free_port(), subprocess.PIPE, Path(__file__).parents[3]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", FAILING_CHILD]
+    pair = [
+        subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment | addresses(rank, port))
+        for rank in range(2)
+    ]
     for process in pair:
         out, err = process.communicate(timeout=120)
         assert process.returncode == 1 and "ValueError: planted" in err, err

@@ -215,8 +215,9 @@ def test_a_collapsed_generator_is_stepped_back_and_then_given_up(monkeypatch):
     assert any("collapsed" in event and "gradient penalties times 2" in event for event in events)
 
 
+MLP = {"family": "mlp", "generator": {"widths": [8], "z_dim": 8}, "discriminator": {"widths": [64]}}
 # A generator that stands still against a discriminator that learns fast: sooner or later D knows every picture.
-HOPELESS = {"augment": "none", "r1_gamma": 0.001, "g_lr": 1e-12, "d_lr": 0.01, "tick_kimg": 0.04, "batch_size": 8}
+HOPELESS = MLP | {"augment": "none", "r1_gamma": 0.001, "g_lr": 1e-12, "d_lr": 0.01, "tick_kimg": 0.04, "batch_size": 8}
 
 
 def test_fifty_pictures_are_learnt_by_heart_and_the_watchdog_says_so(monkeypatch):
@@ -251,7 +252,14 @@ def test_a_discriminator_that_wins_outright_is_held_back_and_then_the_run_is_giv
 
 def test_augmentation_at_its_limit_is_said_to_leak():
     config = tiny.config(
-        augment="ada", ada_kimg=0.05, ada_target=-0.99, ada_p_max=0.5, total_kimg=0.2, tick_kimg=0.008, g_lr=1e-12
+        **MLP,
+        augment="ada",
+        ada_kimg=0.05,
+        ada_target=-0.99,
+        ada_p_max=0.5,
+        total_kimg=0.2,
+        tick_kimg=0.008,
+        g_lr=1e-12,
     )
     events = []
     train(tiny.pictures(), config=config, on_step=lambda status: events.append(status.event or ""), device="cpu")
