@@ -59,6 +59,8 @@ def test_a_run_starts_in_its_own_process_shows_itself_and_stops(studio, pictures
     asked = {"data": "pictures", "preset": "mlp-64", "minutes": 60, "name": "mine"}
     settings = {
         "batch_size": 8,
+        "tick_kimg": 0.08,
+        "metrics": "none",
         "mirror": True,
         "schedule_kimg": None,
         "ema_sigmas": [0.1],
