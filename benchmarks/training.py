@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from ganvas.ops.allocator import keep_freed_memory
 from ganvas.training.engine.distributed import init_distributed
 from ganvas.training.engine.run_folder import MemoryRun
-from ganvas.training.generator import trainer as own
+from ganvas.training.generator import augmentation, trainer as own
 from ganvas.training.generator.config import TrainConfig
 from ganvas.training.generator.networks import build_pair
 from ganvas.training.generator.presets import GENERATOR_PRESETS
@@ -142,7 +142,7 @@ class Textbook:
         ratio = config.penalty_every / (config.penalty_every + 1)
         betas = (config.beta1**ratio, config.beta2**ratio)
         self.opt_D = torch.optim.Adam(self.D.parameters(), lr=config.d_lr * ratio, betas=betas)
-        self.augmented, self.rng = own._augmentation(config)[0], torch.Generator().manual_seed(0)
+        self.augmented, self.rng = augmentation._augment_fn(config), torch.Generator().manual_seed(0)
         self.pictures = Noise(config)
 
     def judged(self, img: Tensor) -> Tensor:
