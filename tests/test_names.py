@@ -1,6 +1,7 @@
 """The style guide's rules on names, as a test: functions are verbs, and a public name means one thing."""
 
 import ast
+import functools
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -23,6 +24,7 @@ VERBS_IN_ED = frozenset("bleed embed exceed feed need proceed seed shed speed su
 EMPTY_WORDS = frozenset("asked found given kept made seen shown taken told".split())  # of what? a variable should say
 
 
+@functools.cache
 def files_of(package: Path) -> Files:
     return {str(f.relative_to(package)): ast.parse(f.read_text("utf-8")) for f in sorted(package.rglob("*.py"))}
 

@@ -67,6 +67,22 @@ def test_errors_are_told_and_the_next_job_runs(jobs):
         jobs.submit(lambda: 1 / 0).result(10)
 
 
+def test_the_time_left_follows_from_the_time_spent_and_reports_keep_their_distance(jobs, clock):
+    reports = []
+
+    def work(job):
+        for done in range(1, 5):
+            clock.advance(3 if done == 1 else 0.01)
+            job.step(done, 4)
+
+    def report(job):
+        reports.append((job.state, job.progress, job.eta_sec))
+
+    assert jobs.start(Job("long", work, on_update=report)).ended.wait(10)
+    begun = reports.index(("running", 0.0, None))
+    assert reports[begun + 1 :] == [("running", 0.25, pytest.approx(9)), ("done", 1.0, None)]
+
+
 def test_too_much_is_refused(jobs):
     gate, begun = threading.Event(), threading.Event()
     jobs.submit(lambda: (begun.set(), gate.wait(10)))
