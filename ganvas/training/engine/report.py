@@ -1,21 +1,22 @@
 """A run as one page that can be mailed: report.html, with everything it shows inside it, and no script.
 
-Whatever stands in the run's files is treated as text of a stranger: it is escaped, and the page forbids itself to load
-anything. It can be written while a run goes on, after it died, and of a folder that was copied from elsewhere.
+The page is `report.html.jinja`; here is what stands in it. Whatever stands in the run's files is treated as text of a
+stranger: it is escaped, and the page forbids itself to load anything. It can be written while a run goes on, after it
+died, and of a folder that was copied from elsewhere.
 """
 
 from __future__ import annotations
 
 import base64
-import html
 import io
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from ganvas import __version__
@@ -36,10 +37,19 @@ RELOAD_SEC = 60  # of the page, while the run goes on
 STATUS_TEXT = {
     "running": "is going on",
     "finished": "is done",
-    "stopped": "was stopped; the same command goes on with it",
-    "killed": "was killed from outside; the same command goes on from its last save",
+    "stopped": "was stopped; run the same command to resume",
+    "killed": "was killed from outside; run the same command to resume from its last save",
     "failed": "has failed",
 }
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    undefined=StrictUndefined,
+)
 
 
 def write_report(run_dir: Path | str) -> Path:
@@ -57,24 +67,37 @@ def write_report(run_dir: Path | str) -> Path:
 
 def report_html(folder: Path) -> str:
     """The page as text; see `write_report`."""
-    record, rows = read_record(folder), read_log(folder)
-    state = _state(folder)
+    return _TEMPLATES.get_template("report.html.jinja").render(_page_of(folder))
+
+
+def _page_of(folder: Path) -> dict[str, Any]:
+    """What the template shows."""
+    record, rows, state = read_record(folder), read_log(folder), _state(folder)
     status = state.status if state else _recorded_status(record)
-    name = folder.resolve().name
-    parts = [
-        _head(name, status),
-        _overview(name, status, state, record, rows),
-        _pictures(folder),
-        _curves(rows),
-        _events(rows, record),
-        _distance_table(record, rows),
-        _next_steps(folder, status, record),
-        _data(record),
-        _settings(record),
-        f"<footer>ganvas {_e(record.get('ganvas', __version__))}, torch {_e(record.get('torch', '?'))}, "
-        f"{_e(record.get('machine', ''))}; begun {_e(record.get('begun', '?'))}</footer></main></body></html>\n",
-    ]
-    return "\n".join(part for part in parts if part)
+    remedies = record.get("remedies")
+    return {
+        "name": folder.resolve().name,
+        "status": status,
+        "status_class": status if status in STATUS_TEXT else "",
+        "sentence": STATUS_TEXT.get(status, "is in a state not known here"),
+        "reload_sec": RELOAD_SEC,
+        "words": record.get("words"),
+        "tiles": _tiles(rows, record, state),
+        **_pictures(folder),
+        "curves": _curves(rows),
+        "events": events_of(rows),
+        "remedies": remedies if isinstance(remedies, list) else [],
+        "distances": _distances(rows),
+        "protocol": record.get("fd_protocol") or "see the settings below",
+        "floor": number_of(record.get("fd_floor")),
+        "next_steps": _next_steps(folder, status, record),
+        **_data(record),
+        **_settings(record),
+        "version": record.get("ganvas", __version__),
+        "torch": record.get("torch", "?"),
+        "machine": record.get("machine", ""),
+        "begun": record.get("begun", "?"),
+    }
 
 
 def _state(folder: Path) -> RunState | None:
@@ -91,35 +114,12 @@ def _recorded_status(record: dict[str, Any]) -> str:
     return "running, says its record" if status == "running" else status
 
 
-def _e(text: object) -> str:
-    """Text of a stranger, harmless."""
-    return html.escape(str(text), quote=True)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # The parts of the page
 
 
-def _head(name: str, status: str) -> str:
-    reload = f'<meta http-equiv="refresh" content="{RELOAD_SEC}">' if status == "running" else ""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-        "style-src 'unsafe-inline'\">"
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">{reload}'
-        f"<title>{_e(name)} – ganvas</title><style>{_STYLE}</style></head><body><main>"
-    )
-
-
-def _overview(
-    name: str, status: str, state: RunState | None, record: dict[str, Any], rows: Sequence[dict[str, Any]]
-) -> str:
-    message = f"<p class=words>{_e(record['words'])}</p>" if record.get("words") else ""
-    badge = f'<span class="badge {_e(status) if status in STATUS_TEXT else ""}">{_e(status)}</span>'
-    heading = (
-        f"<h1>{_e(name)} {badge}</h1><p>This run {_e(STATUS_TEXT.get(status, 'is in a state not known here'))}.</p>"
-    )
-    tiles = [
+def _tiles(rows: Sequence[dict[str, Any]], record: dict[str, Any], state: RunState | None) -> list[tuple[str, str]]:
+    return [
         ("pictures shown", _images_seen(rows, record)),
         ("trained", _training_time(rows, record)),
         ("speed", _last(rows, "img_per_sec", "{:,.0f} pictures/s")),
@@ -128,8 +128,6 @@ def _overview(
         ("FD-EffNet", _last(rows, "fd", "{:,.1f}") + _best(rows)),
         ("PSNR", _last(rows, "psnr", "{:.2f} dB") + _last(rows, "psnr_gain", " ({:+.2f} beside bicubic)")),
     ]
-    tiles_html = "".join(f"<div><dt>{_e(key)}</dt><dd>{_e(value)}</dd></div>" for key, value in tiles if value)
-    return f"{heading}{message}<dl class=tiles>{tiles_html}</dl>"
 
 
 def _last(rows: Sequence[dict[str, Any]], key: str, form: str) -> str:
@@ -183,19 +181,20 @@ def _duration(sec: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
-def _pictures(folder: Path) -> str:
+class _Picture(NamedTuple):
+    """A picture inside the page."""
+
+    name: str
+    title: str = ""
+    uri: str = ""  # "" = it cannot be shown
+
+
+def _pictures(folder: Path) -> dict[str, Any]:
     reals, fakes, walks = (_find_images(folder, f"{kind}*") for kind in ("reals", "fakes", "walk"))
     sheets = _spread(fakes, MAX_SHEETS)
-    newest = [("data", _image(path)) for path in reals[:1]] + [(_title(path), _image(path)) for path in sheets[-1:]]
-    earlier = [(_title(path), _image(path, REPORT_SHEET_PX // 2)) for path in sheets[:-1]]
-    parts = ["<h2>Data and fakes</h2><div class=two>" + _image_grid(newest) + "</div>" if newest else ""]
-    parts.append("<h2>How it came about</h2><div class=three>" + _image_grid(earlier) + "</div>" if earlier else "")
-    parts.append("".join(_walk(path) for path in walks[-1:]))
-    return "".join(parts)
-
-
-def _image_grid(pictures: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"<figure>{image}<figcaption>{_e(title)}</figcaption></figure>" for title, image in pictures)
+    newest = [_picture(path, "data") for path in reals[:1]] + [_picture(path, _title(path)) for path in sheets[-1:]]
+    earlier = [_picture(path, _title(path), REPORT_SHEET_PX // 2) for path in sheets[:-1]]
+    return {"newest": newest, "earlier": earlier, "walk": _walk(walks[-1]) if walks else None}
 
 
 def _find_images(folder: Path, pattern: str) -> list[Path]:
@@ -219,74 +218,47 @@ def _title(path: Path) -> str:
     return f"fakes at {int(numbers[-1]):,} kimg" if numbers else path.stem
 
 
-def _image(path: Path, largest_px: int = REPORT_SHEET_PX) -> str:
-    """A sheet, reduced and inside the page; a broken file is named instead."""
+def _picture(path: Path, title: str, largest_px: int = REPORT_SHEET_PX) -> _Picture:
+    """A sheet, reduced; a broken file is only named."""
     try:
         with Image.open(path) as file:
             picture = file.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return f"<p>{_e(path.name)} cannot be read</p>"
+        return _Picture(path.name, title)
     picture.thumbnail((largest_px, largest_px), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=82)
-    return _img("image/jpeg", buffer.getvalue(), path.stem)
+    return _Picture(path.stem, title, _uri("jpeg", buffer.getvalue()))
 
 
-def _walk(path: Path) -> str:
+def _walk(path: Path) -> _Picture:
     if path.suffix.lower() not in (".gif", ".webp") or path.stat().st_size > MAX_ANIMATION_BYTES:
-        return f"<p>A walk through latents is in {_e(path.name)}.</p>"
-    kind = path.suffix.lower()[1:]
-    return (
-        f"<h2>A walk through latents</h2><figure class=walk>{_img(f'image/{kind}', path.read_bytes(), 'walk')}</figure>"
-    )
+        return _Picture(path.name)
+    return _Picture(path.name, uri=_uri(path.suffix.lower()[1:], path.read_bytes()))
 
 
-def _img(kind: str, data: bytes, about: str) -> str:
-    return f'<img src="data:{kind};base64,{base64.b64encode(data).decode()}" alt="{_e(about)}">'
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _curves(rows: list[dict[str, Any]]) -> str:
+    """All curves as one picture; "" where there are none."""
     panels = panels_of(rows)
     if not panels:
-        return "<h2>Curves</h2><p>Nothing was logged yet.</p>"
+        return ""
     buffer = io.BytesIO()
     draw_panels(panels).quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=False)
-    return f"<h2>Curves</h2><figure class=curves>{_img('image/png', buffer.getvalue(), 'curves')}</figure>"
+    return _uri("png", buffer.getvalue())
 
 
-def _events(rows: Sequence[dict[str, Any]], record: dict[str, Any]) -> str:
-    lines = [f"<li><b>{kimg:,.1f} kimg</b> {_e(message)}</li>" for kimg, message in events_of(rows)]
-    remedies = record.get("remedies") or []
-    remedies_html = "".join(f"<li>{_e(remedy)}</li>" for remedy in remedies) if isinstance(remedies, list) else ""
-    if not lines and not remedies_html:
-        return "<h2>The watchdog</h2><p>Nothing to complain of.</p>"
-    remedy = f"<h3>What was changed for it</h3><ul>{remedies_html}</ul>" if remedies_html else ""
-    return f"<h2>The watchdog</h2><ol>{''.join(lines)}</ol>{remedy}"
-
-
-def _distance_table(record: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
-    """Distances over time, with what they were measured by."""
-    distances = _distances(rows)
-    if not distances:
-        return ""
-    cells = "".join(f"<tr><td>{kimg:,.1f}</td><td>{distance:,.2f}</td></tr>" for distance, kimg in distances[-30:])
-    protocol, floor = record.get("fd_protocol") or "see the settings below", number_of(record.get("fd_floor"))
-    perfect = "" if floor is None else f"A perfect generator would get about {floor:,.1f}. "
-    return (
-        f"<h2>FD-EffNet</h2><p>Smaller is better. Not FID: compare only with figures of the same protocol. "
-        f"{perfect}Measured on: {_e(protocol)}.</p><details open><summary>{len(distances)} "
-        f"measurements</summary><table>"
-        f"<tr><th>kimg</th><th>FD-EffNet</th></tr>{cells}</table></details>"
-    )
-
-
-def _next_steps(folder: Path, status: str, record: dict[str, Any]) -> str:
+def _next_steps(folder: Path, status: str, record: dict[str, Any]) -> list[tuple[str, str]]:
+    """(what, command)"""
     model, data = folder / "model.safetensors", _data_path(record)
     steps: list[tuple[str, str]] = []
     if record.get("command"):
         ended = status in ("stopped", "killed", "failed")
-        steps.append(("Go on with it" if ended else "How it was started", str(record["command"])))
-    recorded_steps = record.get("next_steps")  # by the loops of other kinds
+        steps.append(("Resume it" if ended else "How it was started", str(record["command"])))
+    recorded_steps = record.get("next_steps")  # by the trainings of other kinds
     if isinstance(recorded_steps, list):
         steps += [(str(step[0]), str(step[1])) for step in recorded_steps if isinstance(step, list) and len(step) == 2]
     elif model.exists():
@@ -298,8 +270,7 @@ def _next_steps(folder: Path, status: str, record: dict[str, Any]) -> str:
         ]
         if data:
             steps.append(("Measure it", f"ganvas evaluate {of} --data {data} --metrics fd,kid,pr"))
-    lines = "".join(f"<dt>{_e(what)}</dt><dd><code>{_e(command)}</code></dd>" for what, command in steps)
-    return f"<h2>What to try next</h2><dl class=next>{lines}</dl>" if lines else ""
+    return steps
 
 
 def _data_path(record: dict[str, Any]) -> str:
@@ -308,58 +279,24 @@ def _data_path(record: dict[str, Any]) -> str:
     return shlex.quote(str(path)) if path else ""
 
 
-def _data(record: dict[str, Any]) -> str:
+def _data(record: dict[str, Any]) -> dict[str, Any]:
     data = record.get("data")
     if not isinstance(data, dict):
-        return ""
-    lines = data.get("report") if isinstance(data.get("report"), list) else []
-    lines_html = "".join(f"<li>{_e(line)}</li>" for line in lines)
+        return {"data": None, "data_report": []}
+    report = data.get("report")
     rest = {key: value for key, value in data.items() if key != "report"}
-    return f"<h2>Data</h2><ul>{lines_html}</ul>{_table(rest)}"
+    return {"data": rest, "data_report": report if isinstance(report, list) else []}
 
 
-def _settings(record: dict[str, Any]) -> str:
+def _settings(record: dict[str, Any]) -> dict[str, Any]:
+    """What was chosen, and what is at its default."""
     config = record.get("config")
     if not isinstance(config, dict):
-        return ""
+        return {"settings": None, "defaults": {}}
     usual = {field.name: field.default for field in fields(TrainConfig)} if kind_of(record) == "generator" else {}
     chosen = {key: value for key, value in config.items() if key not in usual or _plain(usual[key]) != _plain(value)}
-    rest = {key: value for key, value in config.items() if key not in chosen}
-    others = f"<details><summary>All others, at their default</summary>{_table(rest)}</details>"
-    return f"<h2>Settings</h2>{_table(chosen)}{others}"
+    return {"settings": chosen, "defaults": {key: value for key, value in config.items() if key not in chosen}}
 
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _table(values: dict[str, Any]) -> str:
-    rows = "".join(f"<tr><th>{_e(key)}</th><td>{_e(value)}</td></tr>" for key, value in values.items())
-    return f"<table>{rows}</table>"
-
-
-_STYLE = """
-:root{color-scheme:light dark;--paper:#fff;--ink:#222;--soft:#666;--line:#ddd;--card:#f5f5f3;--link:#0072b2}
-@media(prefers-color-scheme:dark){:root{--paper:#17181a;--ink:#e6e6e6;--soft:#a0a0a0;--line:#36383b;--card:#222427}
-.curves img{filter:invert(.91) hue-rotate(180deg)}}
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-main{max-width:1120px;margin:0 auto;padding:1.5rem}
-h1{font-size:1.7rem;margin:0;overflow-wrap:anywhere}h2{font-size:1.2rem;margin:2rem 0 .6rem}h3{font-size:1rem}
-.badge{font-size:.85rem;font-weight:600;vertical-align:middle;padding:.15em .7em}
-.badge{border-radius:1em;color:#fff;background:#666}
-.running{background:#0072b2}.finished{background:#00805e}.failed,.killed{background:#b3261e}
-.words{border-left:4px solid #b3261e;padding-left:.8rem}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.7rem;margin:1rem 0}
-.tiles div{background:var(--card);border-radius:8px;padding:.6rem .9rem}
-dt{color:var(--soft);font-size:.85rem}.tiles dd{margin:0;font-weight:600}
-.two,.three{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr))}
-.three{grid-template-columns:repeat(auto-fill,minmax(190px,1fr))}
-figure{margin:0}img{max-width:100%;height:auto;border-radius:6px;display:block}
-.two img,.three img{width:100%}.walk img{min-width:192px}
-figcaption{color:var(--soft);font-size:.85rem}
-table{border-collapse:collapse;font-size:.9rem}th{text-align:left;font-weight:500}
-th,td{padding:.2rem 1.2rem .2rem 0;border-bottom:1px solid var(--line);overflow-wrap:anywhere;vertical-align:top}
-.next dd{margin:0 0 .6rem}code{display:block;background:var(--card);padding:.5rem .8rem;border-radius:6px}
-code{overflow-x:auto;white-space:pre;user-select:all}
-footer{margin-top:2.5rem;color:var(--soft);font-size:.85rem}
-""".strip().replace("\n", "")
