@@ -162,7 +162,7 @@ class TrainingRuns:
         return known[name]
 
     def all(self) -> list[dict[str, Any]]:
-        """Every run, the latest first; one that is only beginning has no figures yet."""
+        """Every run, the latest first; one that is only starting has no metrics yet."""
         runs = {}
         for state in list_runs(self.runs) if self.runs.is_dir() else []:
             if state.folder.parent == self.runs:
@@ -173,7 +173,7 @@ class TrainingRuns:
         return list(reversed(runs.values()))
 
     def one(self, name: str) -> dict[str, Any]:
-        """A run with its last figures and lines."""
+        """A run with its last metrics and lines."""
         folder = self.folder(name)
         begun = (folder / "run.json").is_file()
         brief = self._brief(read_run_state(folder)) if begun else next((r for r in self.all() if r["name"] == name), {})
@@ -199,13 +199,11 @@ class TrainingRuns:
         return files[-1]
 
     def _brief(self, state: Any) -> dict[str, Any]:
-        record = read_record(state.folder)
-        config = TrainConfig.from_json(record["config"], who=state.folder.name)
         plain = {key: value for key, value in asdict(state).items() if key not in ("folder", "status")}
         return {
             "name": state.folder.name,
             "state": STATES.get(state.status, state.status),
-            "resolution": config.resolution,
+            "resolution": read_record(state.folder)["config"].get("resolution"),
             **plain,
             "words": public_message(Exception(state.words)),
         }

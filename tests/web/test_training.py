@@ -10,6 +10,8 @@ from PIL import Image
 
 from ganvas.editing.recipe import STEPS
 from ganvas.training.generator.config import TrainConfig
+from ganvas.training.upscaler.config import UpscalerConfig
+from ganvas.web.training_runs import TrainingRuns
 
 from .conftest import png
 
@@ -105,3 +107,11 @@ def test_forms_have_every_field_of_every_step_and_of_training(studio):
         assert [field["name"] for field in form["fields"]] == [f.name for f in dataclasses.fields(STEPS[name])]
         assert form["help"]
     assert [field["name"] for field in forms["training"]] == [f.name for f in dataclasses.fields(TrainConfig)]
+
+
+def test_a_run_of_another_kind_is_listed_too(tmp_path):
+    (tmp_path / "runs" / "larger").mkdir(parents=True)
+    record = {"kind": "upscaler", "preset": "compact-x4", "status": "finished", "config": UpscalerConfig().to_json()}
+    (tmp_path / "runs" / "larger" / "run.json").write_text(json.dumps(record))
+    (listed,) = TrainingRuns(data_root=tmp_path, runs=tmp_path / "runs").all()
+    assert (listed["name"], listed["state"], listed["preset"]) == ("larger", "done", "compact-x4")

@@ -18,8 +18,8 @@ S = TypeVar("S", bound="BaseTrainConfig")
 class BaseTrainConfig:
     """The base of `TrainConfig` and its like: frozen, of plain values, one for each kind of run.
 
-    A run writes its settings to `run.json`. What `training/watch.py` and `training/run.py` need of them besides is in
-    `run.Budget`.
+    A run writes its settings to `run.json`. What the loop and the run's folder need of them
+    besides is in `Budget` (run_folder.py).
     """
 
     kind: ClassVar[str]  # of run

@@ -86,8 +86,7 @@ class Loop:
         if self.world.is_main:
             self.run_folder.rewind_log(trainer.nimg)
         if state is None:
-            self._save()
-            self._raise_first_failure()
+            self._save(must=True)
         self._saved_sec = trainer.clock.sec
 
     def run(self) -> TrainResult:
@@ -162,22 +161,20 @@ class Loop:
         nimg = self.trainer.nimg
         return {"nimg": nimg, "kimg": nimg / 1000, "sec": round(self.trainer.clock.sec, 2), **facts}
 
-    def _save(self) -> None:
-        """Keep the state; what cannot be saved now (a full disk, sick weights) waits for the next time."""
+    def _save(self, *, must: bool = False) -> None:
+        """Keep the state; what cannot be saved now (a full disk, sick weights) waits for the next time, or raises."""
         trainer = self.trainer
-        self._saved_sec, self._failure = trainer.clock.sec, None
+        self._saved_sec = trainer.clock.sec
         if not (self.world.is_main and self._between_steps and trainer.is_finite()):
             return
         try:
             self.run_folder.save(trainer.state(), good=trainer.watchdog.is_healthy)
             self.run_folder.note(nimg=trainer.nimg, sec=round(trainer.clock.sec, 2), status="running")
         except (OSError, BadConfig, BrokenWeights) as error:
-            self._failure = GanvasError(f"the state cannot be saved: {error}")
-            self._events.append(f"{self._failure}. The previous checkpoint is kept; training continues and will retry")
-
-    def _raise_first_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+            words = f"the state cannot be saved: {error}"
+            if must:
+                raise GanvasError(words) from error
+            self._events.append(f"{words}. The previous checkpoint is kept; training continues and will retry")
 
     def _report(self, line: Mapping[str, Any] | None) -> None:
         if self.on_step is None or not self.world.is_main:
@@ -275,8 +272,7 @@ class Loop:
             if _out_of_memory(error):
                 raise GanvasError(self.trainer.out_of_memory_advice()) from error
             raise
-        self._save()
-        self._raise_first_failure()
+        self._save(must=True)
         stopped = bool(stop_signals) or self._stop_requested
         self._note("stopped" if stopped and not self._is_done() else "finished", "by request" if stopped else "")
         if self.trainer.is_finite():

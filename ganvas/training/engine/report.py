@@ -53,7 +53,7 @@ _TEMPLATES = Environment(
 
 
 def write_report(run_dir: Path | str) -> Path:
-    """Write run_dir/report.html: state, pictures, curves, events, figures, data, settings and what to do next.
+    """Write run_dir/report.html: state, pictures, curves, events, metrics, data, settings and what to do next.
 
     Raises:
         BadConfig: the folder holds no run.

@@ -262,7 +262,7 @@ class Trainer(ABC):
         self.set_rates()
 
     def _restore_machine(self, machine: dict[str, Any]) -> None:
-        """Compute as the run was begun."""
+        """Compute as when the run was started."""
         self.dtype = getattr(torch, machine["dtype"])
         if self.config.precision == "exact" and self.world.device.type == "cpu":
             torch.set_num_threads(machine["threads"])  # float sums come out in the order of the threads

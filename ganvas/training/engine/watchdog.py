@@ -1,6 +1,6 @@
 """The watchdog: notices that a run is failing, says so in words, and knows one remedy for each failure.
 
-It looks at one line of figures every tick (`HealthMetrics`) and needs several bad ticks in a row before it speaks,
+It looks at one line of metrics every tick (`HealthMetrics`) and needs several bad ticks in a row before it speaks,
 because a GAN's losses jump. Its thresholds come from planted failures (tests/training/engine/test_watchdog.py). What
 follows from a finding is decided in the loop: step back to the last good state and go on with the remedy, once; the
 second time, stop.
@@ -32,7 +32,7 @@ NORM_HISTORY_TICKS = 50  # ticks
 
 @dataclass(frozen=True, kw_only=True)
 class HealthMetrics:
-    """The figures of one tick."""
+    """The metrics of one tick."""
 
     kimg: float
     steps: int

@@ -11,8 +11,9 @@ from torch import Tensor
 from ganvas.training import augment
 from ganvas.training.engine.distributed import World, sum_over_processes
 from ganvas.training.generator.config import TrainConfig
-from ganvas.training.generator.networks import Distance, GANPair, Images
+from ganvas.training.generator.networks import GANPair, Images
 from ganvas.training.generator.schedules import scheduled_augment_p
+from ganvas.training.perceptual import Distance
 
 AugmentFn = Callable[[Tensor, float, torch.Generator], Tensor]  # (img, p, rng) → img
 

@@ -6,23 +6,22 @@ adds a small picture beside the full one, and asks its discriminator to paint.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ganvas.errors import BadConfig, BadInput
+from ganvas.errors import BadConfig, BadInput, FetchError, WeightsError
 from ganvas.models import build
 from ganvas.models.fastgan import FastGANDiscriminator, FastGANGenerator, Reconstruction
 from ganvas.models.protocol import Generator, Network
 from ganvas.models.stylegan2 import StyleGAN2Discriminator
 from ganvas.training.engine.trainer import autocast
 from ganvas.training.generator.config import TrainConfig
+from ganvas.training.losses import l1
+from ganvas.training.perceptual import Distance, load_feature_distance
 from ganvas.training.style_mixing import apply_style_mixing
-
-Distance = Callable[[Tensor, Tensor], Tensor]  # two pictures [N, C, H, W] → [N]
 
 
 class Images(NamedTuple):
@@ -176,20 +175,14 @@ def build_pair(config: TrainConfig, *, resolution: int, channels: int, c_dim: in
 
 
 def perceptual_distance(device: torch.device) -> Distance:
-    """How unlike two pictures are, [N]: EfficientNet-Lite0's features where its weights are here, else plain L1."""
-    from ganvas.errors import FetchError, WeightsError
-    from ganvas.features.efficientnet import feature_distance, load_efficientnet
-    from ganvas.training.losses import l1
-
+    """How unlike two pictures are, [N]: EfficientNet-Lite0's features and L1, or L1 alone without its weights."""
     try:
-        extractor = load_efficientnet().to(device)
+        feature_distance = load_feature_distance(device)
     except (FetchError, WeightsError, BadConfig):
         return l1
 
     def distance(a: Tensor, b: Tensor) -> Tensor:
         a, b = (x if x.shape[1] == 3 else x[:, :1].expand(-1, 3, -1, -1) for x in (a, b))
-        with torch.no_grad():
-            theirs = extractor.features(b)
-        return feature_distance(extractor.features(a), theirs) + l1(a, b)
+        return feature_distance(a, b) + l1(a, b)
 
     return distance

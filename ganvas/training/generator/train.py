@@ -21,11 +21,12 @@ from ganvas.training.engine.distributed import World, broadcast_weights, init_di
 from ganvas.training.engine.loop import Loop, OnTrainStep, TrainResult
 from ganvas.training.engine.process import isolated_rng
 from ganvas.training.engine.run_folder import lock_run, open_or_resume, resolve_schedule
+from ganvas.training.engine.transfer import InitReport
 from ganvas.training.generator.config import TrainConfig, schedule_length_kimg
 from ganvas.training.generator.networks import build_pair
 from ganvas.training.generator.snapshots import GeneratorSnapshotWriter
 from ganvas.training.generator.trainer import GeneratorTrainer
-from ganvas.training.generator.transfer import InitReport, init_from_weights
+from ganvas.training.generator.transfer import init_from_weights
 
 
 def train(

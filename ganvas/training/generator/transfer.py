@@ -1,39 +1,25 @@
-"""Starting from weights that know something already: what fits is taken over, what does not is named.
+"""Starting a generator's training from weights that know something already.
 
 Fewer pictures then go much further, above all with FreezeD (`freeze_d`): Mo et al. 2020, "Freeze the Discriminator".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ganvas.errors import BadConfig, WeightsError
+from ganvas.errors import BadConfig
 from ganvas.fields import check_known
-from ganvas.models.protocol import Generator, Network, Upscaler
+from ganvas.models.protocol import Generator, Network
+from ganvas.training.engine.transfer import InitReport, copy_matching_weights, load_discriminator_beside
 from ganvas.training.generator.config import TrainConfig
-from ganvas.training.upscaler.config import UpscalerConfig
 from ganvas.weights.load import load
 
 MIN_SHARED_WEIGHTS = 0.5  # of the generator's numbers: below, it is another network
 _FROM_DATA = ("img_resolution", "img_channels", "c_dim")
-
-
-@dataclass(frozen=True, kw_only=True)
-class InitReport:
-    """What a run began with."""
-
-    source: str = ""  # "" = from scratch
-    lines: tuple[str, ...] = ()  # what was taken over and what was not, part by part
-
-    def to_json(self) -> dict[str, Any]:
-        """For run.json."""
-        return {"source": self.source, "lines": list(self.lines)}
 
 
 def init_from_weights(G: nn.Module, D: nn.Module, source: str | Path) -> InitReport:
@@ -66,57 +52,14 @@ def init_from_weights(G: nn.Module, D: nn.Module, source: str | Path) -> InitRep
             f"only {100 * share:.0f} % of {source} fit this generator, so there is nothing to gain from it:\n  "
             + "\n  ".join(lines)
         )
-    discriminator = _discriminator_of(source)
+    discriminator = load_discriminator_beside(source)
     if discriminator is None:
-        lines.append("discriminator: the file holds none; it starts anew and needs a few thousand pictures to catch up")
+        lines.append(
+            "discriminator: none in the file, randomly initialized; it needs a few thousand pictures to catch up"
+        )
     else:
         lines += copy_matching_weights(D, discriminator, who="discriminator")[1]
     return InitReport(source=str(source), lines=tuple(lines))
-
-
-def _discriminator_of(source: str | Path) -> nn.Module | None:
-    beside = Path(source).expanduser().parent / "D.safetensors"
-    for place in (source, beside):
-        try:
-            return load(place, network="D")
-        except (WeightsError, BadConfig):
-            continue
-    return None
-
-
-@torch.no_grad()
-def copy_matching_weights(ours: nn.Module, theirs: nn.Module, *, who: str) -> tuple[float, list[str]]:
-    """Copy every tensor whose name and shape are the same.
-
-    Returns:
-        The share of our numbers that were taken over, and lines that name the parts that were not.
-    """
-    mine, its = ours.state_dict(), theirs.state_dict()
-    fits = {name for name in mine if name in its and mine[name].shape == its[name].shape}
-    for name in fits:
-        mine[name].copy_(its[name])
-    total = sum(tensor.numel() for tensor in mine.values())
-    share = sum(mine[name].numel() for name in fits) / max(total, 1)
-    lines = [f"{who}: {100 * share:.0f} % taken over ({len(fits)} of {len(mine)} parts)"]
-    lines += [f"{who}: {line}" for line in _explain_mismatches(mine, its, fits)]
-    return share, lines
-
-
-def _explain_mismatches(mine: Mapping[str, Tensor], its: Mapping[str, Tensor], fits: set[str]) -> list[str]:
-    """What was not taken over, part by part."""
-    shapes = [name for name in mine if name in its and name not in fits]
-    fresh, unused = [name for name in mine if name not in its], [name for name in its if name not in mine]
-    lines = [
-        f"{name} is {list(its[name].shape)} there, {list(mine[name].shape)} here: starts anew" for name in shapes[:8]
-    ]
-    lines += [f"… and {len(shapes) - 8} more of another shape"] if len(shapes) > 8 else []
-    lines += [f"not in the file, start anew: {_some(fresh)}"] if fresh else []
-    lines += [f"in the file only, left aside: {_some(unused)}"] if unused else []
-    return lines
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
 def shaped_like(config: TrainConfig, source: str | Path) -> TrainConfig:
@@ -138,7 +81,7 @@ def shaped_like(config: TrainConfig, source: str | Path) -> TrainConfig:
             "family, or --preset auto."
         )
     fields = {name: value for name, value in asdict(theirs.config).items() if name not in _FROM_DATA}
-    discriminator = _discriminator_of(source)
+    discriminator = load_discriminator_beside(source)
     if discriminator is not None and isinstance(discriminator, Network):
         discriminator_fields = {
             name: value for name, value in asdict(discriminator.config).items() if name not in _FROM_DATA
@@ -153,44 +96,3 @@ def shaped_like(config: TrainConfig, source: str | Path) -> TrainConfig:
         discriminator={**discriminator_fields, **config.discriminator},
         resolution=config.resolution or theirs.img_resolution,
     )
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Upscalers
-
-
-def upscaler_like(config: UpscalerConfig, source: str | Path) -> UpscalerConfig:
-    """The config with the network of a file: its family, width and depth.
-
-    Raises:
-        BadConfig: the file holds no upscaler that can be trained, or one of another scale.
-        WeightsError: it cannot be read.
-    """
-    theirs: Any = load(source)
-    kind: Any = getattr(theirs, "family", "network")
-    if not isinstance(theirs, Upscaler):
-        raise BadConfig(f"{source} holds no upscaler but a {kind}")
-    check_known(kind, ("srvgg", "rrdbnet"), what="family to train")
-    if theirs.scale != config.scale or theirs.img_channels != 3:
-        raise BadConfig(
-            f"{source} makes {theirs.img_channels} channels {theirs.scale} times larger, this run trains 3 channels "
-            f"and ×{config.scale}: --set scale={theirs.scale}, or another file"
-        )
-    known: dict[str, Any] = asdict(theirs.config)  # type: ignore[attr-defined]
-    fields = {name: value for name, value in known.items() if name not in ("img_channels", "scale")}
-    return replace(config, family=kind, generator=fields)
-
-
-def init_upscaler_from_weights(G: nn.Module, D: nn.Module | None, source: str | Path) -> InitReport:
-    """Copy the weights of an upscaler's file, and of the discriminator beside it, into fresh networks.
-
-    Args:
-        G: as `upscaler_like` has it.
-        D: may be None.
-        source: a file or a catalogue name.
-    """
-    lines = copy_matching_weights(G, load(source), who="upscaler")[1]
-    discriminator = None if D is None else _discriminator_of(source)
-    if D is not None and discriminator is not None:
-        lines += copy_matching_weights(D, discriminator, who="discriminator")[1]
-    return InitReport(source=str(source), lines=tuple(lines))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ganvas.datasets.sr_pairs import (
     PhotoDataset,
@@ -26,11 +25,12 @@ from ganvas.training.engine.distributed import init_distributed
 from ganvas.training.engine.loop import Loop, OnTrainStep, TrainResult
 from ganvas.training.engine.process import isolated_rng
 from ganvas.training.engine.run_folder import lock_run, open_or_resume, resolve_schedule
-from ganvas.training.generator.networks import Distance
-from ganvas.training.generator.transfer import InitReport, init_upscaler_from_weights, upscaler_like
+from ganvas.training.engine.transfer import InitReport
+from ganvas.training.perceptual import Distance, load_feature_distance
 from ganvas.training.upscaler.config import UpscalerConfig
 from ganvas.training.upscaler.snapshots import UpscalerSnapshotWriter
 from ganvas.training.upscaler.trainer import UpscalerTrainer
+from ganvas.training.upscaler.transfer import init_upscaler_from_weights, upscaler_like
 
 
 def train_upscaler(
@@ -138,19 +138,10 @@ def feature_distance_on(device: torch.device) -> Distance:
     Raises:
         BadConfig: its weights are not on this computer; says how to get them and how to do without.
     """
-    from ganvas.features.efficientnet import feature_distance, load_efficientnet
-
     try:
-        extractor = load_efficientnet().to(device)
+        return load_feature_distance(device)
     except (FetchError, WeightsError) as error:
         raise BadConfig(
             "perceptual_weight compares features of EfficientNet-Lite0, which is not here: ganvas models get "
             "efficientnet-lite0, or --set perceptual_weight=0"
         ) from error
-
-    def distance(a: Tensor, b: Tensor) -> Tensor:
-        with torch.no_grad():
-            theirs = extractor.features(b)
-        return feature_distance(extractor.features(a), theirs)
-
-    return distance

@@ -19,8 +19,8 @@ from ganvas.training.engine.distributed import World
 from ganvas.training.engine.run_folder import MemoryRun, Run
 from ganvas.training.engine.trainer import Trainer
 from ganvas.training.engine.watchdog import Finding
-from ganvas.training.generator.networks import Distance
 from ganvas.training.losses import build_adversarial_loss
+from ganvas.training.perceptual import Distance
 from ganvas.training.schedule import cosine
 from ganvas.training.upscaler.config import UpscalerConfig
 

@@ -10,7 +10,8 @@ from ganvas.errors import BadConfig
 from ganvas.training.engine.run_folder import read_record
 from ganvas.training.generator.networks import build_pair
 from ganvas.training.generator.train import train
-from ganvas.training.generator.transfer import copy_matching_weights, init_from_weights, shaped_like
+from ganvas.training.engine.transfer import copy_matching_weights
+from ganvas.training.generator.transfer import init_from_weights, shaped_like
 from tests.training import tiny
 
 
@@ -34,7 +35,7 @@ def test_both_networks_go_on_from_a_run(base):
 def test_a_file_without_discriminator_says_so(base, tmp_path):
     alone = ganvas.save(ganvas.load(base / "model.safetensors"), tmp_path / "alone")
     G, D = build_pair(tiny.config(), resolution=16, channels=3, c_dim=0)
-    assert "holds none" in init_from_weights(G, D, alone).lines[-1]
+    assert "none in the file" in init_from_weights(G, D, alone).lines[-1]
 
 
 def test_parts_of_another_shape_are_named_and_start_anew(base):
@@ -42,7 +43,7 @@ def test_parts_of_another_shape_are_named_and_start_anew(base):
     G, D = build_pair(tiny.config(generator=fields), resolution=16, channels=3, c_dim=0)
     before = G.mapping.fc0.weight.clone()
     lines = init_from_weights(G, D, base / "model.safetensors").lines
-    assert any("mapping.fc0.weight is [8, 8] there, [8, 12] here: starts anew" in line for line in lines)
+    assert any("mapping.fc0.weight is [8, 8] there, [8, 12] here: randomly initialized" in line for line in lines)
     assert torch.equal(G.mapping.fc0.weight, before)
 
 
@@ -51,7 +52,7 @@ def test_weights_that_hardly_fit_are_refused(base):
     G, D = build_pair(tiny.config(generator=fields), resolution=16, channels=3, c_dim=0)
     with pytest.raises(BadConfig, match="nothing to gain") as caught:
         init_from_weights(G, D, base / "model.safetensors")
-    assert "starts anew" in str(caught.value)
+    assert "randomly initialized" in str(caught.value)
 
 
 def test_another_family_is_refused(base):
@@ -64,8 +65,8 @@ def test_another_family_is_refused(base):
 def test_parts_that_one_side_lacks_are_named():
     ours, theirs = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2, bias=False)
     share, lines = copy_matching_weights(ours, theirs, who="G")
-    assert share == pytest.approx(4 / 6) and "not in the file, start anew: bias" in lines[1]
-    assert "in the file only, left aside: bias" in copy_matching_weights(theirs, ours, who="G")[1][1]
+    assert share == pytest.approx(4 / 6) and "not in the file, randomly initialized: bias" in lines[1]
+    assert "only in the file, not used: bias" in copy_matching_weights(theirs, ours, who="G")[1][1]
 
 
 def test_a_config_takes_the_shape_of_the_weights(base):
