@@ -455,7 +455,7 @@ def generator_shows_its_features(case: Case) -> None:
     ws = _ws(case, G, 2).requires_grad_()
     sizes = G.feature_sizes
     if not sizes:
-        with pytest.raises(BadConfig, match="no maps of features"):
+        with pytest.raises(BadConfig, match="no feature maps"):
             G.features(ws, 4)
         return
     assert list(sizes) == sorted(set(sizes))

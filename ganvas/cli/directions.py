@@ -23,23 +23,24 @@ if TYPE_CHECKING:
 
 directions = typer.Typer(
     name="directions",
-    help="Sliders of any generator: find them in its weights, learn them from marks or scores, see what they move.",
+    help="Edit directions for any generator: find them in its weights, learn them from labels or scores, "
+    "measure their effect.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The file to add to; left out, 'ganvas edit' finds it by itself.")
+    Path | None, typer.Option("--output", "-o", help="File to add to (default: where 'ganvas edit' finds it).")
 ]
-GroupOption = Annotated[str, typer.Option(help="The heading to show it under: expression, age, pose, hair, skin …")]
-LayersOption = Annotated[str, typer.Option(help="Rows of ws that move, such as 0-3; left out: all.")]
+GroupOption = Annotated[str, typer.Option(help="Group in the list of sliders: expression, age, pose, hair, skin …")]
+LayersOption = Annotated[str, typer.Option(help="Rows of ws to move, e.g. 0-3 (default: all).")]
 
 
 @directions.command("list")
 def list_(
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Only those of this generator.")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Only directions of this generator.")] = None,
 ) -> None:
-    """Show the directions on this computer: what ships with ganvas, and your own.
+    """List the directions on this computer: those that ship with ganvas, and your own.
 
     Example: [bold]ganvas directions list --model faces[/bold]
     """
@@ -50,7 +51,7 @@ def list_(
     for line in lines:
         typer.echo(line)
     if not lines:
-        typer.echo("none yet; learn one with 'ganvas directions learn', or look with 'ganvas directions find'")
+        typer.echo("none yet; learn one with 'ganvas directions learn', or find some with 'ganvas directions find'")
 
 
 @directions.command()
@@ -62,15 +63,15 @@ def find(
     ] = "sefa",
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
     layers: LayersOption = "",
-    sheet: Annotated[Path | None, typer.Option(help="A picture of them, to name them by.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the picture that the sheet moves.")] = 0,
+    sheet: Annotated[Path | None, typer.Option(help="Save a sheet of the directions, to name them.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the image on the sheet.")] = 0,
     label: ClassOption = None,
     names: Annotated[
-        list[str] | None, typer.Option("--name", help="Keep one under a name: --name 0=pose; may be repeated.")
+        list[str] | None, typer.Option("--name", help="Save one under a name: --name 0=pose; may be repeated.")
     ] = None,
     output: OutputOption = None,
 ) -> None:
-    """Find directions without any labels. Look at the sheet, then keep those that mean something, under a name.
+    """Find directions without labels. Check the sheet, then save the meaningful ones under a name.
 
     Example: [bold]ganvas directions find --model my.safetensors --method sefa --sheet sheet.png --name 0=pose[/bold]
     """
@@ -95,44 +96,49 @@ def find(
 
 @directions.command()
 def learn(
-    name: Annotated[str, typer.Argument(help="What the slider will be called; with --scores, a column of the table.")],
+    name: Annotated[str, typer.Argument(help="Name of the direction; with --scores, a column of the table.")],
     model: ModelOption,
     scores: Annotated[
         Path | None, typer.Option(help="CSV with a column 'seed' or 'file', and a column NAME of numbers or yes/no.")
     ] = None,
-    positive: Annotated[Path | None, typer.Option(help="Folder of photos (or inversions) that have it.")] = None,
-    negative: Annotated[Path | None, typer.Option(help="Folder of photos (or inversions) that have it not.")] = None,
-    like: Annotated[str, typer.Option(help="Seeds of pictures that have it, such as 0-7,12.")] = "",
-    dislike: Annotated[str, typer.Option(help="Seeds of pictures that have it not.")] = "",
+    positive: Annotated[Path | None, typer.Option(help="Folder of photos (or inversions) with the attribute.")] = None,
+    negative: Annotated[
+        Path | None, typer.Option(help="Folder of photos (or inversions) without the attribute.")
+    ] = None,
+    like: Annotated[str, typer.Option(help="Seeds of images with the attribute, e.g. 0-7,12.")] = "",
+    dislike: Annotated[str, typer.Option(help="Seeds of images without the attribute.")] = "",
     scorer: Annotated[
-        str, typer.Option(help="Let a face scorer mark samples: smile, age, glasses, yaw, hair_light …")
+        str, typer.Option(help="Label samples with a face scorer: smile, age, glasses, yaw, hair_light …")
     ] = "",
-    samples: Annotated[int, typer.Option(min=10, help="How many, with --scorer.")] = 2000,
-    keep: Annotated[
-        str, typer.Option(help="Columns or directions that shall not move along, such as age,gender.")
-    ] = "",
+    samples: Annotated[int, typer.Option(min=10, help="Number of samples for --scorer.")] = 2000,
+    keep: Annotated[str, typer.Option(help="Columns or directions to keep unchanged, e.g. age,gender.")] = "",
     space: Annotated[
         str,
         typer.Option(callback=one_of("w", "w+", "s"), help="w: one vector; w+: one a row of ws; s: style channels."),
     ] = "w",
     channels: Annotated[
-        int, typer.Option(min=0, help="In space s: only so many channels, those that the likes have in common.")
+        int,
+        typer.Option(
+            min=0, help="In space s: use only this many channels, those that the liked images have in common."
+        ),
     ] = 0,
-    layers: Annotated[str, typer.Option(help="Rows that move, such as 0-7, or auto with --scorer; else all.")] = "",
+    layers: Annotated[
+        str, typer.Option(help="Rows of ws to move, e.g. 0-7, or auto with --scorer (default: all).")
+    ] = "",
     trunc: Annotated[
         float | None,
         typer.Option(help="truncation_psi of the seeds; 0.7, as in 'ganvas generate', and 1 with --scorer."),
     ] = None,
     label: ClassOption = None,
     effort: Annotated[
-        str, typer.Option(callback=one_of("fast", "standard", "best"), help="How long to look for each photo.")
+        str, typer.Option(callback=one_of("fast", "standard", "best"), help="Inversion effort for each photo.")
     ] = "fast",
-    leakage: Annotated[Path | None, typer.Option(help="Draw what else it moves as a picture.")] = None,
-    sheet: Annotated[Path | None, typer.Option(help="A picture of five amounts.")] = None,
+    leakage: Annotated[Path | None, typer.Option(help="Save a chart of its leakage.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Save a sheet with five amounts.")] = None,
     group: GroupOption = "other",
     output: OutputOption = None,
 ) -> None:
-    """Learn a slider from what you know about samples: a table, two folders, likes and dislikes, or a scorer.
+    """Learn a direction from labelled samples: a table, two folders, likes and dislikes, or a scorer.
 
     All samples count. What comes out is told honestly: how well scores of samples that were held out are foretold, and
     what else moves. 'ganvas edit --set NAME=1.5' knows the slider from then on.
@@ -146,10 +152,10 @@ def learn(
     ways = [bool(scores), bool(positive or negative), bool(like or dislike), bool(scorer)]
     if sum(ways) != 1:
         raise typer.BadParameter(
-            "say what is known in one way: --scores, --positive and --negative, --like and --dislike, or --scorer"
+            "choose one kind of labels: --scores, --positive and --negative, --like and --dislike, or --scorer"
         )
     if bool(positive) != bool(negative) or bool(like) != bool(dislike):
-        raise typer.BadParameter("both sides are needed: --positive and --negative, --like and --dislike")
+        raise typer.BadParameter("give both --like and --dislike (or --positive and --negative)")
     if layers == "auto" and not scorer:
         raise typer.BadParameter("--layers auto measures the effect of every row, so it needs --scorer")
     if channels and space != "s":
@@ -161,7 +167,7 @@ def learn(
     if scores is not None:
         scored = _read_scores(learner, scores, effort)
     elif scorer:
-        with ProgressBar(f"judging {samples} samples") as progress:
+        with ProgressBar(f"scoring {samples} samples") as progress:
             scored = learner.from_scorer(scorer, keep=keep_names, count=samples, on_step=progress.step)
     elif like or dislike:
         scored = learner.from_marks(*(learner.map_seeds(parse_numbers(t, what="seeds")) for t in (like, dislike)))
@@ -191,13 +197,13 @@ def learn(
 def import_(
     file: Annotated[Path, typer.Argument(help=".npy, .npz, .pt or .pkl of InterFaceGAN, GANSpace, idinvert or e4e.")],
     model: ModelOption,
-    name: Annotated[str, typer.Option(help="What it will be called; left out: as in the file.")] = "",
-    first: Annotated[int, typer.Option(min=1, help="Of a file with many components, take so many.")] = 8,
-    sheet: Annotated[Path | None, typer.Option(help="A picture of them.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the direction (default: as in the file).")] = "",
+    first: Annotated[int, typer.Option(min=1, help="Number of components to import from a file with many.")] = 8,
+    sheet: Annotated[Path | None, typer.Option(help="Save a sheet of them.")] = None,
     group: GroupOption = "other",
     output: OutputOption = None,
 ) -> None:
-    """Take directions that another tool learnt for this very generator. Their unit stays what it was there.
+    """Import directions learnt by another tool for the same generator. Their unit is unchanged.
 
     Example: [bold]ganvas directions import stylegan_ffhq_smile_w_boundary.npy --model ffhq.pkl --name smile[/bold]
     """
@@ -222,15 +228,18 @@ def import_(
 def report_(
     outdir: Annotated[Path, typer.Option(help="Folder for report.md, report.json, leakage.png and the sheets.")],
     model: ModelOption = "faces",
-    only: Annotated[str, typer.Option(help="Some directions, such as smile,age; left out: all.")] = "",
+    only: Annotated[str, typer.Option(help="Only these directions, e.g. smile,age (default: all).")] = "",
     scorers: Annotated[
-        str, typer.Option(help="Face scorers that look, such as smile,age,yaw; 'none'; left out: the usual for faces.")
+        str,
+        typer.Option(
+            help="Face scorers to use, e.g. smile,age,yaw, or none (default: the usual ones for face models)."
+        ),
     ] = "",
-    seeds: Annotated[str, typer.Option(help="Samples to measure on.")] = "0-99",
+    seeds: Annotated[str, typer.Option(help="Seeds of the samples to measure.")] = "0-99",
     trunc: Annotated[float, typer.Option(help="truncation_psi of the seeds.")] = 0.7,
     label: ClassOption = None,
 ) -> None:
-    """Measure directions on fresh seeds: what each moves, how far, and what else; with sheets to look at.
+    """Measure directions on new seeds: effect, range and leakage, with sheets.
 
     Example: [bold]ganvas directions report --model faces --only smile,age --seeds 0-49 --outdir report[/bold]
     """
@@ -325,7 +334,7 @@ def _print_fit(direction: Direction) -> None:
         value = facts.get("r2", facts.get("auc"))
         typer.echo(f"{direction.name}: {fit} {value:.3f} on held-out samples, {facts['samples']} in all")
         if value < (0.2 if "r2" in facts else 0.7):
-            typer.echo("note: that is hardly better than chance; more samples, or a clearer attribute, would help")
+            typer.echo("note: hardly better than chance; use more samples or a clearer attribute")
     if "range" in facts:
         typer.echo(f"range: {direction.low:+g} to {direction.high:+g}, {facts['range']}")
 
@@ -340,7 +349,7 @@ def _print_leakage(direction: Direction, samples: ScoredSamples, picture: Path |
         return
     leakage = compute_linear_leakage([direction], fits)
     if len(fits) > 1:
-        typer.echo("standard deviations moved for amount 1:\n" + leakage.to_text())
+        typer.echo("leakage, in standard deviations for amount 1:\n" + leakage.to_text())
     if picture is not None:
         write_image(draw_leakage(leakage), picture)
         typer.echo(f"leakage: {picture}")
@@ -360,6 +369,6 @@ def _save_sheet(G: Any, ws: Tensor, selected: Sequence[Direction], path: Path) -
 def _save_directions(G: Any, selected: Sequence[Direction], output: Path | None, model: str, origin: str) -> None:
     from ganvas.editing.direction_files import keep_directions
 
-    licence = str(G.facts.get("licence") or "as the generator's")
+    licence = str(G.facts.get("licence") or "like the generator's")
     path = keep_directions(selected, Path(model).stem, licence=licence, origin=origin, path=output)
-    typer.echo(f"kept: {', '.join(d.name for d in selected)} in {path}")
+    typer.echo(f"saved: {', '.join(d.name for d in selected)} in {path}")

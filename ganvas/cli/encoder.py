@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 encoder = typer.Typer(
     name="encoder",
-    help="Teach a generator to guess the latent of a photo: inversions then start near it. 'faces' has one already.",
+    help="Train an encoder that predicts the latent of a photo, as the start of inversions. 'faces' has one already.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -24,14 +24,14 @@ encoder = typer.Typer(
 @encoder.command("learn")
 def learn_encoder(
     model: Annotated[str, typer.Argument(help="A catalogue name, or the path of any generator.")],
-    samples: Annotated[int, typer.Option(min=20, help="Pictures to learn from.")] = 4000,
+    samples: Annotated[int, typer.Option(min=20, help="Number of training images.")] = 4000,
     label: ClassOption = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the pictures.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the images.")] = 0,
     max_sec: Annotated[
-        float, typer.Option(min=1, help="Learn from what was painted in so many seconds, where that is fewer.")
+        float, typer.Option(min=1, help="Stop generating training images after this many seconds.")
     ] = 180,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Another file; left out, inversions find it by themselves.")
+        Path | None, typer.Option("--output", "-o", help="Output file (default: where inversions find it).")
     ] = None,
 ) -> None:
     """Learn an encoder from a generator's own pictures, in two to three minutes. No photos are needed.
@@ -45,7 +45,7 @@ def learn_encoder(
     from ganvas.inversion.encoder import fit_encoder, keep_encoder
 
     G = open_generator(model)
-    with ProgressBar("painting pictures to learn from") as progress:
+    with ProgressBar("generating training images") as progress:
         learnt = fit_encoder(
             G,
             samples=samples,

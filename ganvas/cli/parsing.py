@@ -90,8 +90,9 @@ def check_region(texts: Sequence[str]) -> None:
     circles = [text for text in texts if parse_circle(text)]
     if len(circles) != len(texts) and (len(texts) > 1 or not Path(texts[0]).is_file()):
         raise typer.BadParameter(
-            "a region is written as 120,80,40 (a circle: x, y and radius in pixels of the photo; may be repeated), or "
-            f"is one picture of the photo's size, white where it may change; cannot read {', '.join(texts)!r}"
+            "a region is written as 120,80,40 (a circle: x, y and radius in pixels of the photo; may be "
+            "repeated), or as one mask image of the photo's size, white = edit; cannot read "
+            f"{', '.join(texts)!r}"
         )
 
 

@@ -23,7 +23,7 @@ def runs(
 
     run_states = list_runs(outdir)
     if not run_states:
-        typer.echo(f"no runs in {outdir}; 'ganvas train --data DIR' begins one")
+        typer.echo(f"no runs in {outdir}; start one with 'ganvas train --data DIR'")
         return
     typer.echo(f"in {outdir}:")
     table = Table(

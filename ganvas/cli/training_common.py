@@ -85,7 +85,7 @@ def load_run_record(path: Path, kind: str) -> dict[str, Any]:
     record = read_record(path if path.is_dir() else path.parent)
     if kind_of(record) != kind:
         wanted = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
-        raise BadConfig(f"{path} is the record of a {kind_of(record)}, not of {wanted}")
+        raise BadConfig(f"{path} is the record of a run of {kind_of(record)}, not of {wanted}")
     return record
 
 

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 
 def tune(
-    data: Annotated[Path, typer.Option("--data", help="A folder or .zip of pictures of any size.")],
-    minutes: Annotated[float, typer.Option(help="For the whole search.", min=0.01)] = 60,
-    preset: Annotated[str, typer.Option("--preset", "-p", help="What to start from: auto, a name or a file.")] = "auto",
-    trials: Annotated[int, typer.Option(help="How many settings are tried.", min=3)] = 8,
-    outdir: Annotated[Path, typer.Option(help="Where the search's folder is made.")] = Path("runs"),
+    data: Annotated[Path, typer.Option("--data", help="Folder or .zip of images of any size.")],
+    minutes: Annotated[float, typer.Option(help="Time limit of the whole search in minutes.", min=0.01)] = 60,
+    preset: Annotated[
+        str, typer.Option("--preset", "-p", help="Preset to start from: auto, a name or a file.")
+    ] = "auto",
+    trials: Annotated[int, typer.Option(help="Number of trials.", min=3)] = 8,
+    outdir: Annotated[Path, typer.Option(help="Parent folder of the search.")] = Path("runs"),
     settings: Annotated[list[str] | None, typer.Option("--set", help="Settings for all trials: batch_size=8.")] = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -55,7 +57,7 @@ def tune(
 
 def _print_trial(trial: Trial, reporter: ProgressReporter) -> None:
     reporter.close()
-    score_text = f"FD-EffNet {trial.fd:.1f}" if trial.fd is not None else f"no distance: {trial.words}"
+    score_text = f"FD-EffNet {trial.fd:.1f}" if trial.fd is not None else f"failed: {trial.words}"
     settings_text = ", ".join(
         f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in trial.settings.items()
     )

@@ -77,7 +77,9 @@ def blend_change(
     for name, img in (("photo", photo), ("before", before), ("after", after)):
         check_img(img, who=f"blend_change ({name})")
         if img.shape != photo.shape:
-            raise BadImage(f"blend_change expects pictures of one size, got {list(photo.shape)} and {list(img.shape)}")
+            raise BadImage(
+                f"blend_change expects images of the same size, got {list(photo.shape)} and {list(img.shape)}"
+            )
     config = config or BlendConfig()
     scale = photo.shape[3] / 1024
     difference = after - before

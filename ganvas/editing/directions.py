@@ -98,8 +98,9 @@ def move_along_direction(
     num_ws, w_dim = ws.shape[1:]
     if direction.space == "s":
         raise BadConfig(
-            f"direction {direction.name!r} moves style channels (space 's'), which no change of ws can do: "
-            "paint with ganvas.editing.style_space.paint(generator, ws, style_shift(direction, amount, generator))"
+            f"direction {direction.name!r} moves style channels (space 's'), which no change of ws can "
+            "do: use ganvas.editing.style_space.paint(generator, ws, style_shift(direction, amount, "
+            "generator))"
         )
     if direction.vector.shape[1] != w_dim or direction.vector.shape[0] not in (1, num_ws):
         raise BadLatent(
@@ -168,8 +169,8 @@ def project_out(direction: Direction, others: Sequence[Direction]) -> Direction:
         return direction
     if mixed := [other.name for other in others if (other.space == "s") != (direction.space == "s")]:
         raise BadConfig(
-            f"direction {direction.name!r} (space {direction.space!r}) cannot be kept clear of {', '.join(mixed)}: "
-            "style channels and latents have no common measure"
+            f"direction {direction.name!r} (space {direction.space!r}) cannot be orthogonalised against "
+            f"{', '.join(mixed)}: style channels and latents are different spaces"
         )
     flat = direction.vector.expand(max(d.vector.shape[0] for d in (direction, *others)), -1)
     left = flat.double().flatten()
@@ -177,7 +178,9 @@ def project_out(direction: Direction, others: Sequence[Direction]) -> Direction:
         left = left - (left @ known) * known
     share = (left.square().sum() / flat.double().square().sum()).item()
     if share < 1e-4:
-        raise BadConfig(f"direction {direction.name!r} has nothing of its own beside those to keep: keep fewer")
+        raise BadConfig(
+            f"direction {direction.name!r} vanishes when orthogonalised against the directions to keep: keep fewer"
+        )
     return replace(direction, vector=(left / max(share, 0.5)).float().view_as(flat))
 
 
@@ -210,8 +213,8 @@ def import_direction(foreign: ForeignDirection, generator: Any, *, name: str, fi
     """
     if foreign.space == "z" and generator.num_ws > 1:
         raise BadLatent(
-            f"direction {foreign.name!r} moves z, before the mapping network; a picture's ws cannot be moved along it. "
-            "InterFaceGAN has files for w too: their names end in _w_boundary.npy"
+            f"direction {foreign.name!r} is in z space, before the mapping network; it cannot be applied "
+            "to ws. InterFaceGAN has files for w, too: their names end in _w_boundary.npy"
         )
     rows, w_dim = foreign.vectors.shape
     if w_dim != generator.w_dim or rows not in (1, generator.num_ws):
@@ -220,7 +223,7 @@ def import_direction(foreign: ForeignDirection, generator: Any, *, name: str, fi
             f"{[generator.num_ws, generator.w_dim]}: it was made for another generator"
         )
     layers = None if foreign.layers is None else tuple(check_layers(foreign.layers, num_ws=generator.num_ws))
-    facts = {**foreign.facts, "method": f"imported: {foreign.format}", "unit": "a step of the imported file"}
+    facts = {**foreign.facts, "method": f"imported: {foreign.format}", "unit": "a unit of the imported file"}
     return Direction(name, foreign.step.float(), layers, fingerprint=fingerprint, facts=facts)
 
 
@@ -231,7 +234,7 @@ def save_directions(directions: Sequence[Direction], path: Path | str, *, licenc
         BadConfig: directions of different generators, or two of one name.
     """
     if len({d.fingerprint for d in directions}) != 1 or len({d.name for d in directions}) != len(directions):
-        raise BadConfig("one file holds directions of one generator, each with a name of its own")
+        raise BadConfig("a file may only have directions of one generator, with unique names")
     header = {
         "format": _FORMAT,
         "fingerprint": directions[0].fingerprint,
@@ -265,7 +268,9 @@ def load_directions(path: Path | str) -> dict[str, Direction]:
     """
     contents = open_file(Path(path))
     if contents.container != "safetensors" or contents.header.get("format") != _FORMAT:
-        raise BrokenWeights(f"{path} does not hold ganvas directions (expected a .safetensors with format {_FORMAT})")
+        raise BrokenWeights(
+            f"{path} does not contain ganvas directions (expected a .safetensors with format {_FORMAT})"
+        )
     tensors = contents.state_dict()
     try:
         cards = json.loads(contents.header["directions"])

@@ -151,7 +151,7 @@ def drag(
     """
     check_ws(ws, who="drag", num_ws=generator.num_ws, w_dim=generator.w_dim)
     if len(ws) != 1:
-        raise BadLatent(f"drag expects the ws of one picture, [1, num_ws, w_dim], got {list(ws.shape)}")
+        raise BadLatent(f"drag expects the ws of one image, [1, num_ws, w_dim], got {list(ws.shape)}")
     places = [_places(one, generator, what) for one, what in ((points, "points"), (targets, "targets"))]
     _check_counts(len(places[0]), len(places[1]))
     config = config or DragConfig()
@@ -180,7 +180,7 @@ def feature_px_of(generator: Any, px: int) -> int:
     sizes = getattr(generator, "feature_sizes", ())
     if not sizes:
         family = getattr(generator, "family", type(generator).__name__)
-        raise BadConfig(f"{family} has no maps of features, so nothing in it can be dragged; any other family can")
+        raise BadConfig(f"{family} has no feature maps, so it cannot be dragged; all other families can")
     wanted = min(max(px // 4, 32), 64, max(px // 2, sizes[0]))
     return max(size for size in sizes if size <= wanted)
 
@@ -376,10 +376,10 @@ def _places(points: Tensor | Sequence[Sequence[float]], generator: Any, what: st
     """[P, 2] in pixels → in sides of the picture."""
     table = torch.as_tensor(points, dtype=torch.float32)
     if table.ndim != 2 or table.shape[1] != 2 or not table.isfinite().all():
-        raise BadMask(f"drag's {what} are [P, 2], (x, y) in pixels of the picture, got {list(table.shape)}")
+        raise BadMask(f"drag's {what} must be [P, 2], (x, y) in pixels of the image, got {list(table.shape)}")
     size = generator.img_resolution
     if ((table < 0) | (table > size)).any():
-        raise BadMask(f"drag's {what} lie in the picture of {size} x {size} pixels, got {table.tolist()}")
+        raise BadMask(f"drag's {what} must lie in the image of {size} x {size} pixels, got {table.tolist()}")
     return table / size
 
 
@@ -389,7 +389,7 @@ def _pairs(points: Any, *, what: str) -> tuple[tuple[float, float], ...]:
     except (TypeError, ValueError) as error:
         raise BadConfig(f"{what} are written as [[x, y], …], got {str(points)[:80]} ({error})") from error
     if not all(0 <= number <= 1 for pair in pairs for number in pair):
-        raise BadConfig(f"{what} are in sides of the crop, 0 to 1, got {str(pairs)[:80]}")
+        raise BadConfig(f"{what} must be in units of the crop's side, 0 to 1, got {str(pairs)[:80]}")
     return pairs
 
 

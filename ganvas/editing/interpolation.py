@@ -28,7 +28,10 @@ def latent_walk(keys: Tensor, *, frames: int, on_sphere: bool = False) -> Tensor
         BadConfig: fewer than two keys, or fewer frames than keys.
     """
     if len(keys) < 2 or frames < len(keys):
-        raise BadConfig(f"a walk needs two keys or more and a frame for each, got {len(keys)} keys, {frames} frames")
+        raise BadConfig(
+            f"an interpolation needs two keyframes or more and at least one frame for each, got {len(keys)} "
+            f"keyframes, {frames} frames"
+        )
     at = torch.arange(frames, device=keys.device, dtype=torch.float32) * len(keys) / frames
     index = at.long()
     t = (at - index)[:, None, None].to(keys)

@@ -27,8 +27,8 @@ def row_sizes(generator: Any) -> list[int]:
         sizes[layer.row] = max(sizes[layer.row], generator.place_px(layer.name) or 0)
     if generator.num_ws < 2 or not layers:
         raise BadConfig(
-            f"{getattr(generator, 'family', type(generator).__name__)} has no rows of styles to mix; mixing is for "
-            "stylegan2, stylegan3 and mobilestylegan"
+            f"{getattr(generator, 'family', type(generator).__name__)} has no style rows to mix; style "
+            "mixing is for stylegan2, stylegan3 and mobilestylegan"
         )
     sizes[0] = sizes[0] or min(size for size in sizes if size)  # StyleGAN3's first row turns and shifts the picture
     return [max(sizes[: row + 1]) for row in range(len(sizes))]

@@ -52,7 +52,7 @@ class Mix:
 
     def __post_init__(self) -> None:
         if (self.seed is None) == (not self.latent):
-            raise BadConfig("mix takes either a seed or a latent, one of the two")
+            raise BadConfig("mix needs either a seed or a latent")
         check_settings(self, who=self.name)
         if self.latent:
             decode_latent(self.latent)
@@ -96,11 +96,11 @@ def encode_latent(ws: Tensor) -> str:
         BadLatent: another shape, more than one picture, or numbers that float16 cannot hold.
     """
     if ws.ndim != 3 or len(ws) != 1:
-        raise BadLatent(f"encode_latent expects ws of one picture, [1, num_ws, w_dim], got {list(ws.shape)}")
+        raise BadLatent(f"encode_latent expects ws of one image, [1, num_ws, w_dim], got {list(ws.shape)}")
     rows = ws[0, :1] if (ws == ws[:, :1]).all() else ws[0]
     half = rows.detach().cpu().half().numpy().astype("<f2")
     if not np.isfinite(half).all():
-        raise BadLatent("these latents hold numbers that are not finite, or too large for float16")
+        raise BadLatent("these latents have values that are not finite, or too large for float16")
     return base64.b64encode(half.tobytes()).decode()
 
 
@@ -114,9 +114,9 @@ def decode_latent(text: str, *, what: str = "mix's latent") -> Tensor:
         raw = base64.b64decode(text if len(text) <= MAX_LATENT_CHARS else "!", validate=True)
         flat = np.frombuffer(raw, dtype="<f2").astype(np.float32)
     except (binascii.Error, ValueError) as error:
-        raise BadConfig(f"{what} is base64 of float16 numbers, got {text[:40]!r} ({error})") from error
+        raise BadConfig(f"{what} must be base64 of float16 numbers, got {text[:40]!r} ({error})") from error
     if not len(flat) or not np.isfinite(flat).all():
-        raise BadConfig(f"{what} holds no numbers, or some that are not finite")
+        raise BadConfig(f"{what} is empty, or has values that are not finite")
     return torch.from_numpy(flat)
 
 
@@ -137,7 +137,9 @@ def mix_layers(ws: Tensor, style: Tensor, layers: Iterable[int], *, strength: fl
     """
     rows = check_layers(layers, num_ws=ws.shape[1])
     if style.shape[1:] != ws.shape[1:]:
-        raise BadLatent(f"mix_styles expects latents of one generator, got {list(ws.shape)} and {list(style.shape)}.")
+        raise BadLatent(
+            f"mix_layers expects latents of the same generator, got {list(ws.shape)} and {list(style.shape)}."
+        )
     mixed = ws.clone()
     mixed[:, rows] = ws[:, rows].lerp(style[:, rows].to(ws), strength)
     return mixed

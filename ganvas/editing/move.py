@@ -38,12 +38,11 @@ class Move:
         direction = project_out(context.direction(self.direction), [context.direction(other) for other in self.keep])
         if self.space not in (None, direction.space):
             raise BadConfig(
-                f"this move is meant for space {self.space!r}, and direction {direction.name!r} lives in "
-                f"{direction.space!r}"
+                f"this move is for space {self.space!r}, but direction {direction.name!r} is in {direction.space!r}"
             )
         if direction.space != "s":
             return move_along_direction(ws, direction, self.amount, layers=self.layers)
         if context.shifts is None:
-            raise BadConfig(f"direction {direction.name!r} moves style channels, which this tool cannot do yet")
+            raise BadConfig(f"direction {direction.name!r} moves style channels, which is not supported here")
         context.shifts.append(style_shift(direction, self.amount, context.generator, layers=self.layers))
         return ws

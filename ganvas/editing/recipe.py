@@ -130,7 +130,7 @@ class Recipe:
         except (ValueError, RecursionError) as error:
             raise BadConfig(f"this is not a recipe: expected JSON, got {text[:40]!r} ({error})") from error
         if not isinstance(data, dict) or data.pop("format", None) != _FORMAT:
-            raise BadConfig(f'this is not a recipe of ganvas: it should say "format": "{_FORMAT}"')
+            raise BadConfig(f'this is not a ganvas recipe: it should have "format": "{_FORMAT}"')
         steps = data.pop("steps", [])
         if not isinstance(steps, list):
             raise BadConfig("a recipe's steps are a list")
@@ -199,7 +199,7 @@ def post_steps_of(recipe: Recipe) -> list[PostStep]:
     """
     steps = [step for step in recipe.steps if isinstance(unwrap_step(step), (Upscale, Translate))]
     if any(region_of(step) is not None for step in steps):
-        raise BadConfig("upscale and translate are of the whole photo: take the region out of that step")
+        raise BadConfig("upscale and translate apply to the whole photo: remove the region from that step")
     return [unwrap_step(step) for step in steps]
 
 

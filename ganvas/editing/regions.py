@@ -97,11 +97,11 @@ class Region:
         if len(self.strokes) > MAX_STROKES or len(points) > MAX_POINTS:
             raise BadMask(
                 f"a region has up to {MAX_STROKES} strokes with {MAX_POINTS} points, got {len(self.strokes)} with "
-                f"{len(points)}; hand in a mask instead"
+                f"{len(points)}; use a mask instead"
             )
         reach = [abs(number) for point in points for number in point] + [stroke.radius for stroke in self.strokes]
         if max(reach, default=0) > MAX_REACH:
-            raise BadMask(f"a region is written in sides of the crop, 0 to 1; {max(reach):g} lies far outside")
+            raise BadMask(f"a region is in units of the crop's side, 0 to 1; {max(reach):g} is far outside")
         if not self.strokes and not self.bitmap:
             raise BadMask("a region has at least one stroke, or a bitmap")
         if self.bitmap:
@@ -201,7 +201,7 @@ class InRegion:
 
     def __post_init__(self) -> None:
         if isinstance(self.step, InRegion):
-            raise BadConfig("a step lies within one region; draw the part that both have in common")
+            raise BadConfig("a step can have only one region; draw the intersection instead")
 
     def apply(self, ws: Tensor, context: EditContext) -> Tensor:
         """What the step does inside its region; `partition_steps` says where that is."""
@@ -233,7 +233,7 @@ def region_in_crop(
     else:
         region = Region(strokes=tuple(stroke.to_crop_coords(crop) for stroke in shape), feather=softness)
     if not region.mask(BITMAP_PX).any():
-        raise BadMask("nothing of this region lies in the square that the model sees, so no step could show in it")
+        raise BadMask("this region is outside the model's crop, so no edit would be visible")
     return region
 
 

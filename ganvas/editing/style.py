@@ -83,7 +83,9 @@ class Style:
             down = self.tensors.get(plain + DOWN) if name.endswith(UP) else None
             came = list(tensor.shape) if down is None else [tensor.shape[0], *down.shape[1:]]
             if shape != came or (name.endswith(UP) and (down is None or tensor.shape[1:] != down.shape[:1])):
-                raise BadLatent(f"style {self.name!r} is of another generator: {plain} {came} does not fit {shape}")
+                raise BadLatent(
+                    f"style {self.name!r} belongs to another generator: {plain} {came} does not match {shape}"
+                )
             deltas[plain] = tensor.float() if down is None else low_rank_product(tensor, down)
         return deltas
 
@@ -157,7 +159,7 @@ def save_style(style: Style, path: Path | str | None = None) -> Path:
     tensors = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in style.tensors.items()}
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise BrokenWeights(f"style {style.name!r} is not saved: {name} holds numbers that are not finite")
+            raise BrokenWeights(f"style {style.name!r} is not saved: {name} has values that are not finite")
     header = {"format": STYLE_FORMAT, "name": style.name, "parent": style.parent, "facts": json.dumps(style.facts)}
     write_atomically(Path(path), lambda part: save_file(tensors, part, header))
     return Path(path)
@@ -172,7 +174,7 @@ def load_style(path: Path | str) -> Style:
     contents = open_file(Path(path))
     if contents.container != "safetensors" or contents.header.get("format") != STYLE_FORMAT:
         raise BrokenWeights(
-            f"{path} does not hold a style of ganvas (expected a .safetensors with format {STYLE_FORMAT})"
+            f"{path} does not contain a ganvas style (expected a .safetensors with format {STYLE_FORMAT})"
         )
     tensors = contents.state_dict()
     try:
@@ -182,12 +184,12 @@ def load_style(path: Path | str) -> Style:
         name, parent = contents.header["name"], contents.header["parent"]
         check_style_name(name)
         if not isinstance(facts, dict) or not STYLE_FINGERPRINT.fullmatch(parent):
-            raise ValueError("facts or parent are not what they should be")
+            raise ValueError("facts or parent are invalid")
     except (KeyError, ValueError, RecursionError) as error:
         raise BrokenWeights(f"{path}: the card of this style is damaged ({error})") from error
     for key, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.isfinite().all():
-            raise BrokenWeights(f"{path}: {key} is not made of finite numbers")
+            raise BrokenWeights(f"{path}: {key} is not finite")
     return Style(name=name, tensors=tensors, parent=parent, facts=facts)
 
 
@@ -224,9 +226,9 @@ def find_style(name: str, fingerprint: str = "", *, parent: str) -> Style:
     for other in known.values() if fingerprint else ():
         if other.fingerprint == fingerprint:
             return other
-    names = ", ".join(sorted(known)) or "none; teach one with 'ganvas stylise --example PICTURE --name NAME'"
+    names = ", ".join(sorted(known)) or "none; learn one with 'ganvas stylise --example PICTURE --name NAME'"
     why = f"no style {name!r} in {styles_folder()}"
     if style is not None:
-        another = f"another one of that name ({style.fingerprint[:12]}), not {fingerprint[:12]}"
-        why = f"style {name!r} was taught to another generator" if style.parent != parent else f"there is {another}"
+        another = f"a different style of that name ({style.fingerprint[:12]}), not {fingerprint[:12]}"
+        why = f"style {name!r} was learnt on another generator" if style.parent != parent else f"there is {another}"
     raise BadConfig(f"{why}; styles of this generator: {names}")

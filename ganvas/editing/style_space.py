@@ -80,7 +80,9 @@ def shift_styles(generator: Any, shift: Tensor | None) -> Iterator[None]:
         return
     slices = style_slices(generator)
     if shift.shape[-1] != slices[-1][1].stop:
-        raise BadLatent(f"a shift of styles has {slices[-1][1].stop} channels here, got {list(shift.shape)}")
+        raise BadLatent(
+            f"a style shift needs {slices[-1][1].stop} channels for this generator, got {list(shift.shape)}"
+        )
     handles = [
         layer.affine.register_forward_hook(lambda _, __, style, part=shift[..., part]: style + part.to(style))
         for layer, part in slices

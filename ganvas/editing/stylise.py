@@ -49,7 +49,7 @@ class Stylise:
     def apply(self, ws: Tensor, context: EditContext) -> Tensor:
         """See `LatentStep`; ws stay, the style goes to the bench's."""
         if context.style is None or context.styles is None:
-            raise BadConfig(f"style {self.style!r} changes the generator, which this tool cannot do yet")
+            raise BadConfig(f"style {self.style!r} changes the generator, which is not supported here")
         context.styles.append((context.style(self.style, self.fingerprint), self.strength))
         return ws
 
@@ -85,7 +85,7 @@ def swap_layers(coarse: Any, fine: Any, *, at_px: float, width: float = 0.0) -> 
             placed = True
             value.lerp_(theirs[name].to(value), fine_share(px, at_px=at_px, width=width))
     if not placed:
-        raise BadConfig(f"{merged.family} does not say at which size its layers paint; blend the two instead")
+        raise BadConfig(f"{merged.family} does not define the resolution of its layers; use --blend instead")
     merged.facts = {"swapped": {"at_px": at_px, "width": width, "coarse": coarse.facts, "fine": fine.facts}}
     return merged
 

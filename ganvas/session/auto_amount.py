@@ -68,10 +68,10 @@ class AutoAmount:
             f"{self.direction}: {self.amount:+.2f} (score {self.before:.2g} → {self.after:.2g}, goal {self.goal:.2g})"
         )
         if self.amount == 0 and self.reached:
-            return f"{line}: nothing changed, the photo is there already"
+            return f"{line}: no change needed, the goal is already met"
         if self.reached:
             return line
-        why = "a larger amount would dissolve the face" if self.fog else "the slider ends there"
+        why = "a larger amount would degrade the face" if self.fog else "end of the slider's range"
         return f"{line}: the goal was not reached; {why}"
 
 
@@ -104,7 +104,7 @@ def find_amount(
     direction = renderer.direction(name)
     years = YEARS_PATTERN.fullmatch(wanted)
     if years is None and wanted not in ("auto", "+auto", "-auto"):
-        raise BadConfig(f"an amount is a number, 'auto', '-auto' or, for age, years such as '40y'; got {wanted!r}")
+        raise BadConfig(f"an amount must be a number, 'auto', '-auto' or, for age, years such as '40y'; got {wanted!r}")
     known = (["age"] if years else list(AUTO_TARGETS)) if aligned else []
     if name not in known:
         raise BadConfig(

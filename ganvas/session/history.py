@@ -67,10 +67,10 @@ class EditHistory:
             BadConfig: of another generator, or no such entry. BadLatent and others: a step that does not fit.
         """
         for recipe in history:
-            self._check_generator(recipe, "this editing was done with")
+            self._check_generator(recipe, "these edits were made with")
             self.renderer.check(recipe)
         if not 0 <= at < len(history):
-            raise BadConfig(f"this editing has entries 0 to {len(history) - 1}, got {at}")
+            raise BadConfig(f"these edits have entries 0 to {len(history) - 1}, got {at}")
         self._history, self._at = tuple(history), at
 
     def replay(self, recipe: Recipe) -> None:

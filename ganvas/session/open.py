@@ -78,7 +78,7 @@ def open_session(
             photo, generator, crop, effort=effort, seed=seed, extractor=extractor, max_sec=max_sec, on_step=on_step
         )
     if inversion.fingerprint != fingerprint(generator):
-        raise BadLatent("this inversion was made with another generator; search again, without it")
+        raise BadLatent("this inversion was made with another generator; invert again, without it")
     recipe = Recipe(
         model=name or _name_of(model),
         fingerprint=inversion.fingerprint,

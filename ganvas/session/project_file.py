@@ -221,7 +221,7 @@ def _parse(file: bytes, upload_bytes: int) -> ProjectFile:
         if not (face is None or (isinstance(face, int) and 0 <= face < 1000)) or not isinstance(card["name"], str):
             raise ValueError("invalid face or name")
         if bool(card["seed"]) != (ORIGINAL not in members):
-            raise ValueError("it has no original")
+            raise ValueError("the original is missing")
         inversion = _inversion(card["inversion"], members[TENSORS])
     except BadImage:
         raise
@@ -239,7 +239,7 @@ def _members(file: bytes, upload_bytes: int) -> dict[str, bytes]:
         entries = archive.infolist()
         names = [entry.filename for entry in entries]
         if len(set(names)) != len(names) or not set(names) <= most.keys():
-            raise ValueError("it holds something else")
+            raise ValueError("its members are unexpected")
         for entry in entries:
             packed = entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size
             if packed or entry.flag_bits & 1 or entry.file_size > most[entry.filename]:
@@ -253,9 +253,9 @@ def _history(card: dict[str, Any]) -> tuple[tuple[Recipe, ...], int]:
         raise ValueError("invalid history")
     history = tuple(Recipe.from_json(json.dumps(recipe)) for recipe in entries)
     if isinstance(at, bool) or not isinstance(at, int) or not 0 <= at < len(history):
-        raise ValueError("its history has no such place")
+        raise ValueError("its position in the history is invalid")
     if history[0].steps or len({recipe.fingerprint for recipe in history}) != 1:
-        raise ValueError("its history begins with an edit, or is of several generators")
+        raise ValueError("its history starts with an edit, or has several generators")
     return history, at
 
 
@@ -266,7 +266,7 @@ def _inversion(facts: dict[str, Any], file: bytes) -> Inversion:
         raise ValueError(f"its latents cannot be read: {error}") from error
     ws = tensors.pop("ws")
     if ws.ndim != 3 or len(ws) != 1 or not ws.is_floating_point():
-        raise ValueError("its latents have another shape")
+        raise ValueError("its latents have the wrong shape")
     delta = {name.removeprefix("delta."): tensor for name, tensor in tensors.items()}
     for tensor in (ws, *delta.values()):
         _check_finite(tensor)
@@ -282,7 +282,7 @@ def _inversion(facts: dict[str, Any], file: bytes) -> Inversion:
     )
     kinds = {"effort": str, "seed": int, "fingerprint": str, "source": str}
     if not all(isinstance(getattr(inversion, name), kind) for name, kind in kinds.items()):
-        raise ValueError("facts of another kind")
+        raise ValueError("facts have the wrong type")
     return dataclasses.replace(
         inversion, crop=inversion.crop if inversion.crop is None or len(inversion.crop) == 4 else None
     )
@@ -290,4 +290,4 @@ def _inversion(facts: dict[str, Any], file: bytes) -> Inversion:
 
 def _check_finite(tensor: Tensor) -> None:
     if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
-        raise ValueError("its latents are not finite numbers")
+        raise ValueError("its latents are not finite")

@@ -258,7 +258,7 @@ class Session(EditHistory):
             BadConfig: no region is set. BadMask: see `set_region`.
         """
         if self.region is None:
-            raise BadConfig("there is no region to reshape; set_region comes first")
+            raise BadConfig("there is no region to reshape; call set_region first")
         new = self._region_in_crop(region, feather_px)
         old = self.recipe.steps
         steps = tuple(InRegion(unwrap_step(step), new) if region_of(step) == self.region else step for step in old)

@@ -79,7 +79,7 @@ class Ada:
                 raise BadConfig(f"Ada.{name} must be 0 or more, got {value}")
         if self.colour_share > 1 or self.cutout_size > 1:
             raise BadConfig(
-                f"Ada's shares are at most 1, got {self.colour_share} (colour), {self.cutout_size} (cutout)"
+                f"Ada's colour_share and cutout_size must be at most 1, got {self.colour_share} and {self.cutout_size}"
             )
 
     @classmethod
@@ -109,7 +109,7 @@ class Ada:
         """
         check_img(img, who="Ada", channels=None)
         if not 0 <= p <= 1:
-            raise BadConfig(f"Ada's p is a probability from 0 to 1, got {p}")
+            raise BadConfig(f"p must be a probability from 0 to 1, got {p}")
         if p == 0 or not self.groups:
             return img
         self._check_shape(img)
@@ -122,10 +122,10 @@ class Ada:
 
     def _check_shape(self, img: Tensor) -> None:
         if min(img.shape[2:]) < MIN_WARP_PX:
-            raise BadImage(f"Ada takes pictures of {MIN_WARP_PX} px a side or more, got {list(img.shape)}.")
+            raise BadImage(f"Ada expects images of {MIN_WARP_PX} px or more per side, got {list(img.shape)}.")
         if img.shape[1] not in (1, 3) and self.operations & set(ADA_GROUPS["colour"]):
             raise BadImage(
-                f"Ada's colour operations are for 1 or 3 channels, got {list(img.shape)}; leave 'colour' out of groups."
+                f"Ada's colour operations are for 1 or 3 channels, got {list(img.shape)}; omit 'colour' from groups."
             )
 
     # -----------------------------------------------------------------------------------------------------------------

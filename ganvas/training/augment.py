@@ -44,8 +44,8 @@ class AdaController:
     ):
         if not (-1 < target < 1 and ada_kimg > 0 and 0 < p_max <= 1 and interval >= 1 and 0 <= p <= p_max):
             raise BadConfig(
-                "AdaController takes -1 < target < 1, ada_kimg > 0, 0 < p_max <= 1, interval >= 1 and 0 <= p <= p_max, "
-                f"got {target}, {ada_kimg}, {p_max}, {interval} and {p}"
+                "AdaController expects -1 < target < 1, ada_kimg > 0, 0 < p_max <= 1, interval >= 1 and "
+                f"0 <= p <= p_max, got {target}, {ada_kimg}, {p_max}, {interval} and {p}"
             )
         self.target, self.ada_kimg, self.p_max, self.interval, self.p = target, ada_kimg, p_max, interval, p
         self.sign_real: float | None = None
@@ -80,7 +80,7 @@ class AdaController:
             return
         total, number = (reduce(self._counts) if reduce else self._counts).tolist()
         if number == 0:
-            raise BadInput("AdaController.update comes after AdaController.see(real_logits): nothing was seen.")
+            raise BadInput("call AdaController.observe(real_logits) before AdaController.update.")
         self.sign_real = total / number
         images = batch * self._steps
         above = (self.sign_real > self.target) - (self.sign_real < self.target)

@@ -41,7 +41,7 @@ class DiffAugment:
     def __post_init__(self) -> None:
         object.__setattr__(self, "policy", tuple(self.policy))
         for name in self.policy:
-            check_known(name, POLICY, what="change of DiffAugment")
+            check_known(name, POLICY, what="operation of DiffAugment")
 
     def __call__(self, img: Tensor, *, rng: torch.Generator) -> Tensor:
         """img [N, C, H, W] in [-1, 1] → the same shape, about that range; each picture by its own draw."""
@@ -62,8 +62,8 @@ class DiffAugment:
         """
         if real.shape != fake.shape:
             raise BadImage(
-                f"a pair goes through one draw: DiffAugment.pair takes two batches of one shape, got "
-                f"{list(real.shape)} and {list(fake.shape)}."
+                f"DiffAugment.pair expects two batches of the same shape, got {list(real.shape)} and "
+                f"{list(fake.shape)}."
             )
         start = rng.get_state()
         real = self(real, rng=rng)

@@ -44,7 +44,9 @@ class Ema:
 
     def __init__(self, net: nn.Module, half_life_kimg: float, ramp: float | None = 0.05):
         if half_life_kimg < 0 or (ramp is not None and ramp <= 0):
-            raise BadConfig(f"Ema takes half_life_kimg of 0 or more and ramp above 0, got {half_life_kimg} and {ramp}")
+            raise BadConfig(
+                f"Ema expects half_life_kimg of 0 or more and ramp above 0, got {half_life_kimg} and {ramp}"
+            )
         self.half_life_kimg, self.ramp = half_life_kimg, ramp
         self.net = _frozen_copy(net)
 
@@ -104,7 +106,7 @@ class PowerEma:
     def __init__(self, net: nn.Module, sigmas: Sequence[float] = (0.05, 0.10)):
         self.gammas = {sigma: gamma_of(sigma) for sigma in sigmas}
         if not self.gammas or len(self.gammas) != len(sigmas):
-            raise BadConfig(f"PowerEma takes one sigma or several different ones, got {tuple(sigmas)}")
+            raise BadConfig(f"PowerEma expects one sigma or several different ones, got {tuple(sigmas)}")
         self.nets = {sigma: _frozen_copy(net) for sigma in sigmas}
         for sigma, average in self.nets.items():
             if isinstance(average, Network):
@@ -194,9 +196,7 @@ def reconstruct(snapshots: Sequence[Snapshot], sigma: float, *, nimg: int | None
     moment = max((each.nimg for each in snapshots), default=0) if nimg is None else nimg
     usable = [each for each in snapshots if 0 < each.nimg <= moment]
     if not usable:
-        raise BadInput(
-            f"an average is mixed from snapshots up to image {moment}, got none. PowerEma.keep() takes them."
-        )
+        raise BadInput(f"there are no snapshots up to image {moment} to average. PowerEma.keep() adds them.")
     shares = mix_coefficients([(each.sigma, each.nimg) for each in usable], sigma, moment)
     latest = max(usable, key=lambda each: each.nimg)
     return {name: _mix_weights(name, usable, shares) for name in latest.weights} | latest.buffers
@@ -222,7 +222,7 @@ def average_of_files(paths: Iterable[str | Path], sigma: float, *, kimg: float |
     nets: list[Network] = [load(path) for path in paths]
     snapshots = [_of_file(net) for net in nets]
     if len({str(net.config) for net in nets}) > 1:
-        raise BadInput("an average is mixed from snapshots of one run: these files hold different networks.")
+        raise BadInput("snapshots must be from one run: these files have different networks.")
     weights = reconstruct(snapshots, sigma, nimg=None if kimg is None else round(kimg * 1000))
     mixed = max(nets, key=lambda net: net.facts["trained_kimg"])
     mixed.load_state_dict(weights)
@@ -234,8 +234,8 @@ def _of_file(net: Network) -> Snapshot:
     sigma, kimg = net.facts.get("power_sigma"), net.facts.get("trained_kimg")
     if not isinstance(sigma, float) or not isinstance(kimg, int | float):
         raise BadInput(
-            f"{net.facts.get('file', 'a file')} is no power-function average: its facts lack power_sigma or "
-            "trained_kimg. Files of PowerEma's networks have them; an Ema's length is what it is."
+            f"{net.facts.get('file', 'a file')} is not a power-function EMA: its facts lack power_sigma "
+            "or trained_kimg, which files of PowerEma's networks have."
         )
     return _snapshot(net, sigma, round(kimg * 1000), torch.float32)
 
@@ -311,7 +311,7 @@ def _lerp_towards(average: nn.Module, net: nn.Module, share: float) -> None:
     mine: list[Tensor] = list(average.parameters())
     its = list(net.parameters())
     if [p.shape for p in mine] != [p.shape for p in its]:
-        raise BadInput("an average follows one network: this one has other parameters than the one it was made from.")
+        raise BadInput("the parameters of this network differ from those of the network that is averaged.")
     torch._foreach_lerp_(mine, [p.detach().to(q) for p, q in zip(its, mine, strict=True)], share)
     for buffer, latest in zip(average.buffers(), net.buffers(), strict=True):
         buffer.copy_(latest)

@@ -99,9 +99,7 @@ def _probe(D: nn.Module, img: Tensor | None) -> Tensor:
         px = D.img_resolution
         return torch.zeros(1, D.img_channels, px, px, dtype=first.dtype, device=first.device)
     except AttributeError:
-        raise BadInput(
-            f"{type(D).__name__} does not say which pictures it takes (img_channels, img_resolution): give one as img."
-        ) from None
+        raise BadInput(f"{type(D).__name__} has no img_channels and img_resolution: pass an example as img.") from None
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def split_batch(batch: int, largest: int) -> list[slice]:
         BadConfig: a number below 1.
     """
     if batch < 1 or largest < 1:
-        raise BadConfig(f"portions takes a batch and a largest portion of 1 or more, got {batch} and {largest}")
+        raise BadConfig(f"split_batch expects a batch and a largest slice of 1 or more, got {batch} and {largest}")
     count = -(-batch // largest)
     edges = [batch * k // count for k in range(count + 1)]
     return [slice(a, b) for a, b in pairwise(edges)]

@@ -265,7 +265,7 @@ def l1(img: Tensor, target: Tensor) -> Tensor:
         BadInput: two shapes.
     """
     if img.shape != target.shape:
-        raise BadInput(f"l1 compares pictures of one shape, got {list(img.shape)} and {list(target.shape)}.")
+        raise BadInput(f"l1 expects images of the same shape, got {list(img.shape)} and {list(target.shape)}.")
     return _per_picture((_at_least_float32(img) - _at_least_float32(target)).abs())
 
 
@@ -301,7 +301,9 @@ def class_cross_entropy(class_logits: Tensor, c: Tensor) -> Tensor:
     the discriminator's loss for real and fake pictures, and to the generator's for fakes.
     """
     if class_logits.shape != c.shape:
-        raise BadInput(f"class logits and labels must have one shape, got {list(class_logits.shape)}, {list(c.shape)}.")
+        raise BadInput(
+            f"class logits and labels must have the same shape, got {list(class_logits.shape)}, {list(c.shape)}."
+        )
     return -(c.to(_at_least_float32(class_logits)) * F.log_softmax(_at_least_float32(class_logits), dim=1)).sum(dim=1)
 
 
@@ -332,7 +334,7 @@ def _per_picture(x: Tensor) -> Tensor:
 def _both(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     if real.ndim == 0 or real.shape[:1] != fake.shape[:1]:
         raise BadInput(
-            f"a loss takes as many real as fake logits, [N] or [N, P], got {list(real.shape)} and {list(fake.shape)}."
+            f"a loss expects as many real as fake logits, [N] or [N, P], got {list(real.shape)} and {list(fake.shape)}."
         )
     return _at_least_float32(real), _at_least_float32(fake)
 
@@ -340,8 +342,8 @@ def _both(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
 def _pairs(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     if real.shape != fake.shape:
         raise BadInput(
-            f"a relativistic loss compares logits one by one: it takes the same shape of real and fake ones, "
-            f"got {list(real.shape)} and {list(fake.shape)}."
+            f"a relativistic loss expects real and fake logits of the same shape, got {list(real.shape)} "
+            f"and {list(fake.shape)}."
         )
     return _both(real, fake)
 

@@ -100,8 +100,8 @@ def gradient_penalty(
     """
     if real.shape != fake.shape:
         raise BadInput(
-            f"gradient_penalty draws lines from real to fake pictures: it takes two batches of one shape, got "
-            f"{list(real.shape)} and {list(fake.shape)}."
+            "gradient_penalty interpolates real and fake images: it expects two batches of the same "
+            f"shape, got {list(real.shape)} and {list(fake.shape)}."
         )
     if target <= 0:
         raise BadConfig(f"gradient_penalty's target must be above 0, got {target}")
@@ -124,9 +124,9 @@ def refuse_batch_norm(D: DiscriminatorFn) -> None:
     for name, module in D.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
             raise BadInput(
-                f"gradient_penalty needs a discriminator that judges each picture alone, but {name or 'this one'} is "
-                "a batch normalisation (Gulrajani et al. 2017, section 4). Build it without (dcgan: norm='none' or "
-                "'spectral'), or take another loss with R1."
+                "gradient_penalty needs a discriminator without batch normalisation, but "
+                f"{name or 'this one'} is one (Gulrajani et al. 2017, section 4). Build it without "
+                "(dcgan: norm='none' or 'spectral'), or use another loss with R1."
             )
 
 
@@ -190,12 +190,10 @@ def _slopes(logits: Tensor, img: Tensor) -> Tensor:
 
 def _gradient(total: Tensor, x: Tensor, *, who: str, what: str) -> Tensor:
     if not x.requires_grad:
-        raise BadInput(
-            f"{who} differentiates {what} by a tensor that takes no gradients: requires_grad_() comes first."
-        )
+        raise BadInput(f"{who} differentiates {what} by a tensor without gradients: call requires_grad_() first.")
     (gradient,) = torch.autograd.grad(total, x, create_graph=True, allow_unused=True)
     if gradient is None:
-        raise BadInput(f"{who} differentiates {what} by a tensor that it was not made from.")
+        raise BadInput(f"{who} differentiates {what} by a tensor that it does not depend on.")
     return _at_least_float32(gradient)
 
 

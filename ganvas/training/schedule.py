@@ -41,7 +41,7 @@ def lazy_ratio(every: int | None) -> float:
         BadConfig: a negative number.
     """
     if every is not None and every < 0:
-        raise BadConfig(f"a lazy regulariser runs every 1, 2, … steps (0 or None = it has none), got {every}")
+        raise BadConfig(f"a lazy regulariser runs every 1, 2, … steps (0 or None = off), got {every}")
     return every / (every + 1) if every and every > 1 else 1.0
 
 

@@ -30,7 +30,7 @@ def apply_style_mixing(
     Source: Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks", section 3.1.
     """
     if not 0 <= prob <= 1:
-        raise BadConfig(f"the share of mixed styles is from 0 to 1, got {prob}")
+        raise BadConfig(f"the probability of style mixing must be from 0 to 1, got {prob}")
     ws = G.mapping(z, c)
     if prob == 0 or G.num_ws == 1:
         return ws

@@ -85,9 +85,7 @@ class OpenPhoto:
             NotReady: the photo is not in the model yet.
         """
         if self.session is None:
-            raise NotReady(
-                "this photo has not been brought into the model yet: POST invert first, and wait for its job"
-            )
+            raise NotReady("this photo has not been inverted yet: POST invert first, and wait for its job")
         return self.session
 
     def require_photo(self) -> Photo:

@@ -90,9 +90,7 @@ class Studio:
         """
         self.ensure_capacity()
         if sum(one.pixels for one in self.open_photos.values()) + open_photo.pixels > self.config.pixels_in_all:
-            raise HTTPException(
-                429, "the photos that are open fill this studio's memory; close one, or try again later"
-            )
+            raise HTTPException(429, "the open photos use all of the studio's memory; close one, or try again later")
         self.open_photos[open_photo.id] = open_photo
         return open_photo
 

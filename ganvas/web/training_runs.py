@@ -58,10 +58,10 @@ class TrainingRuns:
             BadConfig: it is not there. HTTPException: 403, it lies elsewhere.
         """
         if "\0" in under or len(under) > 1000:
-            raise BadConfig("that is no folder's name")
+            raise BadConfig("invalid folder name")
         place = (self.root / under).resolve()
         if not place.is_relative_to(self.root):
-            raise HTTPException(403, "only folders below the one the studio was started with can be used")
+            raise HTTPException(403, "only folders below the data root of the studio can be used")
         if not place.is_dir() and place.suffix.lower() != ".zip":
             raise BadConfig(f"there is no folder {under[:80]!r} here")
         return place
@@ -112,12 +112,12 @@ class TrainingRuns:
         """
         source = self.inside(data)
         if preset is not None and preset not in GENERATOR_PRESETS:
-            raise BadConfig(f"there is no preset {preset[:60]!r}; there are: {', '.join(GENERATOR_PRESETS)}")
+            raise BadConfig(f"unknown preset {preset[:60]!r}; known: {', '.join(GENERATOR_PRESETS)}")
         chosen = name or self._free_name(f"{source.stem}-{preset or 'auto'}")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", chosen):
-            raise BadConfig(f"a run's name has up to 64 letters, digits, ., - and _, got {chosen[:80]!r}")
+            raise BadConfig(f"a run's name may have up to 64 letters, digits, ., - and _, got {chosen[:80]!r}")
         if self._alive(chosen) or sum(self._alive(one) for one in list(self._children)) >= 2:
-            raise NotReady("this run, or two others, are being trained already: stop one first")
+            raise NotReady("this run, or two others, are already training: stop one first")
         words = ["train", "--data", str(source), "--preset", preset or "auto", "--outdir", str(self.runs)]
         words += ["--name", chosen, *([] if minutes is None else ["--minutes", f"{minutes:g}"])]
         words += typed_settings(settings or {})
@@ -195,7 +195,7 @@ class TrainingRuns:
         folder = self.folder(name)
         files = sorted(folder.glob(SHEETS[kind]), key=_modified_sec)
         if not files:
-            raise HTTPException(404, "this run has no such picture yet")
+            raise HTTPException(404, "this run has no such image yet")
         return files[-1]
 
     def _brief(self, state: Any) -> dict[str, Any]:
@@ -234,7 +234,7 @@ def typed_settings(settings: Mapping[str, Any]) -> list[str]:
         check_known(name, infos, what="setting")
         words += ["--set", f"{name}={infos[name].format(infos[name].require(value))}"]
     if settings.get("labels", "none") not in ("none", "auto", "folders"):
-        raise BadConfig("labels of a run that is started here are none, auto or folders")
+        raise BadConfig("labels must be none, auto or folders for runs started here")
     return words
 
 

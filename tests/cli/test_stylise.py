@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_named(model, tmp_path):
         run("stylise", "--model", model, "--example", drawing, "--name", "a/b")
     with pytest.raises(GanvasError, match=r"nowhere\.png"):
         run("stylise", "--model", model, "--example", tmp_path / "nowhere.png", "--name", "ink")
-    with pytest.raises(WeightsError, match="does not hold a style"):
+    with pytest.raises(WeightsError, match="does not contain a ganvas style"):
         run("stylise", "--add", model)
     assert not (styles_folder() / "ink.safetensors").exists()
     assert "no styles" in run("stylise", "--list").output

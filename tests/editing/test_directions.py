@@ -75,5 +75,5 @@ def test_a_damaged_card_is_said(tmp_path, card):
 
 def test_another_kind_of_file_is_said(tmp_path):
     save_file({"smile": torch.ones(1, 8)}, tmp_path / "d.safetensors")
-    with pytest.raises(BrokenWeights, match="does not hold ganvas directions"):
+    with pytest.raises(BrokenWeights, match="does not contain ganvas directions"):
         load_directions(tmp_path / "d.safetensors")

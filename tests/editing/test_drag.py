@@ -169,7 +169,7 @@ def test_every_family_with_features_can_be_dragged(family):
 
 def test_a_family_without_maps_says_so():
     G = ganvas.build("mlp", img_resolution=8, z_dim=16, widths=(32,)).eval()
-    with pytest.raises(BadConfig, match="mlp has no maps of features"):
+    with pytest.raises(BadConfig, match="mlp has no feature maps"):
         drag(G.mapping(torch.randn(1, 16)), G, [[1, 1]], [[2, 2]])
 
 

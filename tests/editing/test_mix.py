@@ -119,7 +119,7 @@ def test_the_published_faces_have_their_line_at_row_10():
 
 @pytest.mark.parametrize("family", ["dcgan", "r3gan", "mlp", "fastgan"])
 def test_a_generator_without_rows_says_so(family):
-    with pytest.raises(BadConfig, match=f"{family} has no rows"):
+    with pytest.raises(BadConfig, match=f"{family} has no style rows"):
         Mix(seed=1, part="colour").apply(torch.randn(1, 1, 16), bench(tiny(family)))
 
 

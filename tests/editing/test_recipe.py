@@ -141,5 +141,5 @@ def test_keep_takes_the_other_direction_out():
     moved = Move(direction="smile", amount=1, keep=("age",)).apply(ws, bench) - ws
     assert torch.allclose(moved, torch.tensor([2.0, 0, 0]).expand(1, 4, 3), atol=1e-6)  # as far along smile as before
     assert torch.allclose((moved[0, 0] @ smile[0]), (smile @ smile.T)[0, 0])
-    with pytest.raises(BadConfig, match="nothing of its own"):
+    with pytest.raises(BadConfig, match="vanishes when orthogonalised"):
         Move(direction="age", keep=("age",)).apply(ws, bench)

@@ -98,7 +98,7 @@ def test_a_step_hands_its_style_to_whoever_paints():
     edited = run_steps(steps, ws, EditContext(G, lambda name: None, style=lambda name, print_: style))
     assert torch.equal(edited.ws, ws) and edited.styles == ((style, 0.5),)
     assert edited.key != run_steps((), ws, EditContext(G, lambda name: None)).key
-    with pytest.raises(BadConfig, match="cannot do yet"):
+    with pytest.raises(BadConfig, match="is not supported here"):
         steps[0].apply(ws, EditContext(G, lambda name: None))
 
 
@@ -128,7 +128,7 @@ def test_a_style_of_another_generator_is_refused():
 def test_a_style_is_found_by_name_and_fingerprint():
     G = tiny()
     style, parent = style_of(G), fingerprint(G)
-    with pytest.raises(BadConfig, match=r"no style 'ink' in .*styles of this generator: none; teach one"):
+    with pytest.raises(BadConfig, match=r"no style 'ink' in .*styles of this generator: none; learn one"):
         find_style("ink", parent=parent)
     save_style(style)
     assert find_style("ink", parent=parent).fingerprint == style.fingerprint
@@ -137,9 +137,9 @@ def test_a_style_is_found_by_name_and_fingerprint():
     (styles_folder() / "ink.safetensors").unlink()
     assert find_style("ink", style.fingerprint, parent=parent).name == "pen"  # the same style under another name
     save_style(style_of(G, seed=9))
-    with pytest.raises(BadConfig, match="another one of that name"):
+    with pytest.raises(BadConfig, match="a different style of that name"):
         find_style("ink", "0" * 64, parent=parent)
-    with pytest.raises(BadConfig, match="taught to another generator"):
+    with pytest.raises(BadConfig, match="learnt on another generator"):
         find_style("ink", parent="1" * 64)
 
 

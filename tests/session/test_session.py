@@ -354,13 +354,13 @@ def test_a_region_is_reshaped_with_the_steps_in_it(session):
     session.undo()
     assert torch.equal(session.render().img, before)
     session.set_region(None)
-    with pytest.raises(BadConfig, match="set_region comes first"):
+    with pytest.raises(BadConfig, match="call set_region first"):
         session.reshape_region(_dot(55, 30, 10))
 
 
 def test_a_region_that_does_not_fit_is_refused(session):
     for wrong, says in (
-        (_dot(5, 5, 2), "nothing of this region"),  # beside the middle square
+        (_dot(5, 5, 2), "this region is outside"),  # beside the middle square
         (torch.ones(1, 1, 32, 32), r"\[1, 1, 60, 90\]"),
         (torch.full((1, 1, 60, 90), 2.0), r"in \[0, 1\]"),
     ):
@@ -504,11 +504,11 @@ def test_auto_adds_what_real_smiles_add_and_says_what_came_of_it(plain_scores):
     assert bright.goal == 0.9 and bright.reached  # never to the end of the scale
     assert "goal 0.9" in bright.words() and "not reached" not in bright.words()
     smiling = find(lambda a: 0.97)
-    assert smiling.amount == 0 and smiling.reached and "there already" in smiling.words()
+    assert smiling.amount == 0 and smiling.reached and "already met" in smiling.words()
     stiff = find(lambda a: 0.01 + 0.01 * a)
-    assert not stiff.reached and not stiff.fog and "the slider ends there" in stiff.words()
+    assert not stiff.reached and not stiff.fog and "end of the slider's range" in stiff.words()
     veiled = find(lambda a: sigmoid(6 * a - 7), whole=0.6)
-    assert not veiled.reached and veiled.fog and 0 < veiled.amount <= 0.6 and "dissolve" in veiled.words()
+    assert not veiled.reached and veiled.fog and 0 < veiled.amount <= 0.6 and "degrade" in veiled.words()
     serious = find(lambda a: sigmoid(5 * a + 3), "-auto")
     assert serious.amount < 0 and serious.reached and serious.after <= serious.goal + 0.01
 

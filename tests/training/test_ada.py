@@ -311,6 +311,6 @@ class TestAda:
             Ada()(img, p=1.2, rng=rng())
         with pytest.raises(BadImage, match="4 px"):
             Ada()(torch.zeros(2, 3, 8, 3), p=0.5, rng=rng())
-        with pytest.raises(BadImage, match="leave 'colour' out"):
+        with pytest.raises(BadImage, match="omit 'colour'"):
             Ada()(torch.zeros(2, 2, 8, 8), p=0.5, rng=rng())
         assert Ada(("geometry",))(torch.zeros(2, 2, 8, 8), p=0.5, rng=rng()).shape == (2, 2, 8, 8)

@@ -153,7 +153,7 @@ def broken_files(kept):
     yield "packed", rewritten(kept, packed=True)
     yield "a path", rewritten(kept, **{"../../evil": b"x"})
     yield "too large", rewritten(kept, original=b"x" * (LIMIT + 1))
-    yield "no original", rewritten(kept, original=None)
+    yield "original is missing", rewritten(kept, original=None)
     yield "no json", rewritten(kept, card__json="{")
     yield "no history", rewritten(kept, card__json=card_with(kept, history=[]))
     yield "outside", rewritten(kept, card__json=card_with(kept, at=99))

@@ -165,7 +165,7 @@ def find_valid_range(response: Response, score: str) -> tuple[float, float]:
     while low > 0 and table[amounts[low]] - table[amounts[low - 1]] > MIN_RISE:
         low -= 1
     if low == high:
-        raise BadConfig(f"{score!r} does not rise along direction {response.direction!r}: {response.shifts(score)}")
+        raise BadConfig(f"{score!r} does not increase along direction {response.direction!r}: {response.shifts(score)}")
     return amounts[low], amounts[high]
 
 
@@ -216,7 +216,7 @@ def best_layers(effects: Tensor, *, share: float = LAYER_EFFECT_SHARE) -> tuple[
         raise BadConfig(f"share should be above 0 and at most 1, got {share}")
     gain = effects.double().clamp(min=0)
     if gain.sum() <= 0:
-        raise BadConfig("no row of ws moves the score upward: this direction does not carry the attribute")
+        raise BadConfig("no row of ws increases the score: this direction does not have the attribute")
     total = torch.cat([gain.new_zeros(1), gain.cumsum(0)])
     runs = [
         (stop - start, -float(total[stop] - total[start]), start)
@@ -256,7 +256,9 @@ def calibrate(
         spread = score_std(score_latents(generator, score_fn, ws, resolution=resolution)["score"])
     gain = float((up - down).nanmean()) / 2 / spread
     if not gain > 0.01:
-        raise BadConfig(f"the score does not rise along direction {direction.name!r}: {gain:+.3f} deviations a unit")
+        raise BadConfig(
+            f"the score does not increase along direction {direction.name!r}: {gain:+.3f} standard deviations per unit"
+        )
     return replace(direction, vector=direction.vector / gain, facts={**direction.facts, "measured_gain": gain})
 
 

@@ -69,8 +69,8 @@ def pca(
     """
     if generator.num_ws == 1:
         raise BadConfig(
-            f"{generator.family} has no mapping network: its latents are plain noise, equally wide in every direction. "
-            "Learn directions from labels instead"
+            f"{generator.family} has no mapping network: its latents are isotropic noise. Learn "
+            "directions from labels instead"
         )
     rows = None if layers is None else tuple(check_layers(layers, num_ws=generator.num_ws))
     w = sample_w(generator, samples, seed=seed)

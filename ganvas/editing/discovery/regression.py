@@ -119,12 +119,12 @@ def fit_scores(x: Tensor, scores: Tensor, *, ridge: float | None = None, folds: 
     if len(x) < MIN_SAMPLES or not y.isfinite().all() or len(values) < 2:
         raise BadConfig("learn_direction needs ten samples or more whose scores are finite and differ")
     if not x.isfinite().all():
-        raise BadLatent("learn_direction expects latents that are finite numbers")
+        raise BadLatent("learn_direction expects finite latents")
     binary = len(values) == 2
     if binary:
         y = (y == values[1]).double()
         if min(y.sum(), len(y) - y.sum()) < 2:
-            raise BadConfig("yes and no need two samples each at least")
+            raise BadConfig("at least two samples each of yes and no are needed")
     z, back = _reduce_to_span(x.double())  # [N, R], centred
     fold = _folds(y, folds)
     ridge, guess, reduced = _ridge_search(z, y, fold, RIDGE_STRENGTHS if ridge is None else (ridge,))
@@ -150,7 +150,9 @@ def _project_out_kept(slope: Tensor, keep: Sequence[Tensor], name: str) -> Tenso
     for other in orthonormalize([vector.expand(slope.numel() // vector.shape[-1], -1) for vector in keep]):
         slope = slope - (slope @ other) * other
     if slope.norm() < 1e-9 * max(1e-12, whole.item()):
-        raise BadConfig(f"direction {name!r} vanishes when the attributes to keep are held still: keep fewer of them")
+        raise BadConfig(
+            f"direction {name!r} vanishes when the attributes to keep are projected out: keep fewer of them"
+        )
     return slope
 
 

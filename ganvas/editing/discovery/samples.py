@@ -194,8 +194,8 @@ class DirectionLearner:
             return ws.mean(dim=1)
         if torch.equal(ws, ws[:, :1].expand_as(ws)):
             raise BadConfig(
-                "in these samples all rows of ws are the same, so nothing can be told about single rows. Learn in "
-                "space 'w' and choose its layers, or let a scorer mark samples: it mixes rows"
+                "in these samples all rows of ws are the same, so single rows cannot be learnt. Learn in "
+                "space 'w' and choose its layers, or use a scorer, which mixes rows"
             )
         return ws
 
@@ -217,14 +217,14 @@ class DirectionLearner:
         if name in known:
             return known[name].vector
         raise BadConfig(
-            f"nothing is known about {name!r} to keep: no column of that name ({', '.join(samples.scores)}), and no "
+            f"cannot keep {name!r}: no column of that name ({', '.join(samples.scores)}), and no "
             f"direction in space {self.space!r} (there: {', '.join(known) or 'none'})"
         )
 
     def _pick_channels(self, samples: ScoredSamples, count: int) -> Direction:
         """Single style channels in which the likes stand out from random samples."""
         if self.space != "s":
-            raise BadConfig(f"single channels are of space 's'; this direction is learnt in {self.space!r}")
+            raise BadConfig(f"channels are only for space 's'; this direction is learnt in {self.space!r}")
         x, y = samples.select(self.name)
         likes = x[y > (y.min() + y.max()) / 2]
         ranking = rank_channels(likes, self._features(self._samples(NATURAL_SAMPLES)))

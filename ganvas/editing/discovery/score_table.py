@@ -48,7 +48,7 @@ def read_score_table(path: Path | str) -> ScoreTable:
     cells = {name: [_number(row[name]) for row in rows] for name in columns if name not in KEY_COLUMNS}
     scores = {n: torch.tensor(values) for n, values in cells.items() if None not in values}
     if not scores:
-        raise BadConfig(f"{path} has no column of numbers or yes/no beside {key!r}; it has {columns}")
+        raise BadConfig(f"{path} has no column of numbers or yes/no besides {key!r}; it has {columns}")
     if key == "file":
         return ScoreTable(scores, files=tuple(path.parent / str(row["file"]) for row in rows))
     return ScoreTable(scores, seeds=tuple(_seed(row["seed"], path) for row in rows))
@@ -68,5 +68,5 @@ def _number(cell: str | None) -> float | None:
 def _seed(cell: str | None, path: Path) -> int:
     text = (cell or "").strip()
     if not text.isdigit():
-        raise BadConfig(f"{path}: seeds are whole numbers from 0, got {text!r}")
+        raise BadConfig(f"{path}: seeds must be integers from 0, got {text!r}")
     return int(text)

@@ -32,17 +32,17 @@ MAX_EVENTS = 12  # drawn and listed; the log has all
 # Title, and which numbers of the log it shows under which name.
 PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     ("Distance to the data (FD-EffNet)", {"fd": "distance"}),
-    ("PSNR beside bicubic, dB", {"psnr_gain": "RGB", "psnr_y_gain": "luma"}),
-    ("SSIM beside bicubic", {"ssim_gain": "RGB"}),
+    ("PSNR gain over bicubic, dB", {"psnr_gain": "RGB", "psnr_y_gain": "luma"}),
+    ("SSIM gain over bicubic", {"ssim_gain": "RGB"}),
     ("Pixel loss", {"pixel": "pixel loss"}),
     ("Losses", {"loss_D": "discriminator", "loss_G": "generator"}),
-    ("What the discriminator says", {"logit_real": "of reals", "logit_fake": "of fakes"}),
+    ("Discriminator logits", {"logit_real": "of reals", "logit_fake": "of fakes"}),
     ("Augmentation and overfitting", {"p": "augmentation p", "sign_real": "mean sign of D on reals"}),
     ("Diversity of fakes", {"diversity": "diversity"}),
     ("Penalty", {"penalty": "penalty"}),
     ("Gradient norms", {"grad_norm_D": "discriminator", "grad_norm_G": "generator"}),
-    ("Share of steps whose gradients were not finite", {"bad_share": "share"}),
-    ("Speed, pictures per second", {"img_per_sec": "img/s"}),
+    ("Share of steps with non-finite gradients", {"bad_share": "share"}),
+    ("Speed, images per second", {"img_per_sec": "img/s"}),
 )
 _HIDDEN_AT_ZERO = {"bad_share"}  # nothing to see while it is
 _NOT_CURVES = {"nimg", "kimg", "sec", "event", "psnr", "psnr_y", "ssim", *(key for _, names in PANELS for key in names)}

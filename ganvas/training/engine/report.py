@@ -111,7 +111,7 @@ def _state(folder: Path) -> RunState | None:
 def _recorded_status(record: dict[str, Any]) -> str:
     """What the record says, where nothing else can be known: a dead run still says that it is running."""
     status = str(record.get("status", "unknown"))
-    return "running, says its record" if status == "running" else status
+    return "running, according to its record" if status == "running" else status
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ def _next_steps(folder: Path, status: str, record: dict[str, Any]) -> list[tuple
         of = f"--model {shlex.quote(str(model))}"
         steps += [
             ("New pictures", f"ganvas generate {of} --seeds 0-15 --grid new.png"),
-            ("A film through its latents", f"ganvas interpolate {of} --seeds 0-5 --output walk.mp4"),
+            ("A video through its latents", f"ganvas interpolate {of} --seeds 0-5 --output walk.mp4"),
             ("Find sliders", f"ganvas directions find {of} --method sefa"),
         ]
         if data:

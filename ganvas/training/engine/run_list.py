@@ -82,4 +82,4 @@ def _budget(record: Mapping[str, Any], folder: Path) -> _Budget:
         total, minutes = record["config"]["total_kimg"], record["config"].get("minutes")
         return _Budget(float(total), None if minutes is None else float(minutes))
     except (KeyError, TypeError, ValueError) as error:
-        raise BadConfig(f"{folder / 'run.json'} does not say how long the run should be") from error
+        raise BadConfig(f"{folder / 'run.json'} does not contain the length of the run") from error

@@ -27,7 +27,7 @@ def write_state(tree: Mapping[str, Any], path: Path) -> None:
     """Write a tree of tensors and plain values, atomically; a file that stands there stays until the new one is whole.
 
     Raises:
-        BrokenWeights: a tensor has numbers that are not finite; nothing is written.
+        BrokenWeights: a tensor has values that are not finite; nothing is written.
         OSError: the disk is full, or fails; nothing is left behind.
         BadConfig: the folder is not there or cannot be written.
     """
@@ -36,7 +36,7 @@ def write_state(tree: Mapping[str, Any], path: Path) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise BrokenWeights(
-                f"the state is not saved: {skeleton_path(skeleton, name)} has numbers that are not finite"
+                f"the state is not saved: {skeleton_path(skeleton, name)} has values that are not finite"
             )
     header = {"format": "pt", _KEY: json.dumps({"format": _FORMAT, "tree": skeleton})}
     write_atomically(path, lambda temporary: _save(tensors, temporary, header))

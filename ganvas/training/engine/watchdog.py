@@ -71,7 +71,7 @@ class Remedy:
     def words(self) -> str:
         """What it changes, for people."""
         names = {"lr": "both learning rates", "d_lr": "the discriminator's learning rate"}
-        names |= {"gamma": "the gradient penalties", "p_max": "the most that may be augmented"}
+        names |= {"gamma": "the gradient penalties", "p_max": "the maximum augmentation"}
         changed = [f"{names[name]} times {value:g}" for name, value in asdict(self).items() if value != 1]
         return " and ".join(changed) or "nothing"
 
@@ -156,7 +156,7 @@ class Watchdog:
             past = self.norms[name]
             usual = statistics.median(past) if len(past) >= 3 else math.inf
             if norm > EXPLODING_NORM_RATIO * usual:
-                return f"gradients of {name} have exploded: norm {norm:.3g}, usually {usual:.3g}"
+                return f"exploding gradients of {name}: norm {norm:.3g}, usually {usual:.3g}"
         return ""
 
     def _check_collapse(self, v: HealthMetrics) -> str:
@@ -168,8 +168,8 @@ class Watchdog:
         if not fell and not (v.diversity < NO_START_DIVERSITY and v.steps >= NO_START_STEPS):
             return ""
         return (
-            f"the generator has collapsed: its pictures differ {100 * v.diversity:.0f} % as much as real ones do "
-            f"(best so far {100 * self.best_diversity:.0f} %)"
+            f"the generator has collapsed (mode collapse): its images differ {100 * v.diversity:.0f} % as much as real "
+            f"ones do (best so far {100 * self.best_diversity:.0f} %)"
         )
 
     def inherit(self, other: Watchdog) -> None:
@@ -195,7 +195,7 @@ class Watchdog:
 
 def _not_finite(v: HealthMetrics) -> str:
     if not v.finite_weights:
-        return "weights are no longer finite numbers"
+        return "weights are not finite"
     if v.bad_share > MAX_BAD_SHARE or not math.isfinite(v.loss_D):
         return f"gradients were not finite in {100 * v.bad_share:.0f} % of the steps"
     return ""
@@ -205,8 +205,8 @@ def _d_wins(v: HealthMetrics) -> str:
     if v.chance_loss_D <= 0 or v.is_warming_up or not v.loss_D < MIN_D_LOSS_SHARE * v.chance_loss_D:
         return ""
     return (
-        f"the discriminator wins outright: its loss is {v.loss_D:.3g}, {v.chance_loss_D:.3g} would be a draw, so the "
-        "generator has little left to learn from"
+        f"the discriminator wins outright: its loss is {v.loss_D:.3g}, {v.chance_loss_D:.3g} would be "
+        "chance, so the generator gets little gradient"
     )
 
 
@@ -215,9 +215,9 @@ def _overfits(v: HealthMetrics) -> str:
     if not (v.sign_real > OVERFIT_SIGN_REAL and exhausted and not v.is_warming_up):
         return ""
     return (
-        f"the discriminator knows the real pictures by heart (it recognises {50 + 50 * v.sign_real:.1f} % of them"
-        f"{', at the strongest augmentation' if v.p_max > 0 else ''}): more pictures would help most"
-        f"{'' if v.p_max > 0 else ', then augment=ada'}"
+        f"the discriminator has overfitted (it recognises {50 + 50 * v.sign_real:.1f} % of the real "
+        f"images{', at the strongest augmentation' if v.p_max > 0 else ''}): more images would help "
+        f"most{'' if v.p_max > 0 else ', then augment=ada'}"
     )
 
 
@@ -225,6 +225,6 @@ def _leaks(v: HealthMetrics) -> str:
     if not v.leaking:
         return ""
     return (
-        f"augmentation has been at its limit (p = {v.p:.2f}) for long: the generator may learn turned or recoloured "
-        "pictures. Too few pictures for this size; look at the sheet"
+        f"augmentation has been at its limit (p = {v.p:.2f}) for long: the generator may learn rotated or "
+        "recoloured images. Too few images for this size; check the sheet"
     )

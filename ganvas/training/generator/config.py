@@ -146,44 +146,51 @@ def _misfits(config: TrainConfig) -> list[tuple[bool, str]]:
     return [
         (
             gradients and _normalises_over_the_batch(config),
-            f"r1_gamma, r2_gamma and gradient_penalty do not fit the discriminator of {config.family}: it normalises "
-            "over the batch, so one picture's logit has a gradient to all the others and a penalty per picture means "
-            "nothing. " + _WITHOUT_BATCH_NORM.get(config.family, ""),
+            (
+                f"r1_gamma, r2_gamma and gradient_penalty do not fit the discriminator of {config.family}: it "
+                "normalises over the batch, so the logit of one image depends on all the others and a "
+                "per-image penalty is undefined. "
+            )
+            + _WITHOUT_BATCH_NORM.get(config.family, ""),
         ),
         (
             config.loss == "wgan" and config.gradient_penalty == 0 and not _is_spectral(config),
-            "loss='wgan' needs a discriminator of limited slope, or its logits grow without end: set "
-            "gradient_penalty=10 (WGAN-GP)" + (" or discriminator.norm=spectral." if config.family == "dcgan" else "."),
+            ("loss='wgan' needs a Lipschitz discriminator, or its logits diverge: set gradient_penalty=10 (WGAN-GP)")
+            + (" or discriminator.norm=spectral." if config.family == "dcgan" else "."),
         ),
         (
             config.loss == "wgan" and config.gradient_penalty > 0 and config.penalty_every > 1,
-            "the gradient penalty is what makes loss='wgan' mean something, so it is due at every step: set "
-            "penalty_every=1.",
+            "loss='wgan' needs the gradient penalty at every step: set penalty_every=1.",
         ),
         (
             config.path_length > 0 and config.family not in ("stylegan2", "own"),
-            f"path_length is about styles that bend the picture evenly; {config.family} is trained without it. Set "
-            "path_length=0.",
+            f"path_length is for StyleGAN2; {config.family} is trained without it. Set path_length=0.",
         ),
         (
             config.mixing > 0 and not styled,
-            f"mixing needs a latent with a row for each layer; {config.family} has one row. Set mixing=0.",
+            f"mixing needs one latent row per layer; {config.family} has a single row. Set mixing=0.",
         ),
         (
             config.real_target < 1 and config.loss not in ("ns", "minimax", "lsgan", "hinge"),
-            f"real_target (label smoothing) is for the losses ns, minimax, lsgan and hinge, not for {config.loss!r}.",
+            (
+                "real_target (label smoothing) is only for the losses ns, minimax, lsgan and hinge, not for "
+                f"{config.loss!r}."
+            ),
         ),
         (
             config.augment == "ada" and config.loss in ("wgan", "rpgan", "ragan"),
-            f"augment='ada' watches the sign of the discriminator's logits, which means nothing under "
-            f"loss={config.loss!r}, where only differences count: use augment='ramp', 'diffaug', 'fixed' or 'none'.",
+            (
+                "augment='ada' uses the sign of the discriminator's logits, which is meaningless with "
+                f"loss={config.loss!r}, where only differences count: use augment='ramp', 'diffaug', 'fixed' "
+                "or 'none'."
+            ),
         ),
     ]
 
 
 _WITHOUT_BATCH_NORM = {
     "dcgan": "Choose discriminator.norm=spectral or discriminator.norm=none.",
-    "fastgan": "Its spectral norm is what keeps it steady: leave the penalties at 0.",
+    "fastgan": "It is stabilised by spectral norm: leave the penalties at 0.",
 }
 
 

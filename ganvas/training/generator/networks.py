@@ -49,10 +49,7 @@ class GANPair:
         self.G, self.D, self.c_dim, self.dtype = G, D, c_dim, dtype
         self.ours = isinstance(G, Generator)
         if not isinstance(getattr(G, "z_dim", None), int):
-            raise BadInput(
-                f"train needs to know how long the noise of {type(G).__name__} is: give it an attribute z_dim, a whole "
-                "number."
-            )
+            raise BadInput(f"{type(G).__name__} needs an integer attribute z_dim, the length of its noise.")
         self.z_dim: int = G.z_dim  # type: ignore[assignment]
         self.rebuilds = isinstance(G, FastGANGenerator) and isinstance(D, FastGANDiscriminator)
         self.judges_apart = isinstance(D, StyleGAN2Discriminator)  # see `discriminate_together`
@@ -138,7 +135,7 @@ def _rows(logits: Tensor, batch: int) -> Tensor:
     """[N], [N, 1], [N, 1, h, w] … → [N] or [N, P]."""
     if logits.ndim == 0 or logits.shape[0] != batch:
         raise BadInput(
-            f"a discriminator gives one or several logits for each of {batch} pictures, got {list(logits.shape)}"
+            f"a discriminator must return one or several logits for each of {batch} images, got {list(logits.shape)}"
         )
     logits = logits.flatten(1) if logits.ndim > 1 else logits
     return logits[:, 0] if logits.ndim == 2 and logits.shape[1] == 1 else logits
@@ -149,8 +146,8 @@ def _check_labels(G: nn.Module, D: nn.Module, c_dim: int) -> None:
         has = getattr(net, "c_dim", c_dim)
         if has != c_dim:
             raise BadInput(
-                f"the {name} takes labels of {has} numbers, the pictures have {c_dim or 'none that are to be used'}. "
-                "Set labels ('none', 'auto', 'folders', a CSV), or build it with another c_dim."
+                f"the {name} expects labels of size {has}, the images have {c_dim or 'none in use'}. Set "
+                "labels ('none', 'auto', 'folders', a CSV), or build it with another c_dim."
             )
 
 
@@ -165,9 +162,7 @@ def build_pair(config: TrainConfig, *, resolution: int, channels: int, c_dim: in
         BadConfig: a field that the family does not have, or a resolution that it cannot make.
     """
     if config.family == "own":
-        raise BadConfig(
-            "family='own' is for modules of your own: hand them to ganvas.train(generator=…, discriminator=…)"
-        )
+        raise BadConfig("family='own' is for your own modules: pass them to ganvas.train(generator=…, discriminator=…)")
     common = {"img_resolution": resolution, "img_channels": channels, "c_dim": c_dim}
     G = build(config.family, **{**config.generator, **common})
     D = build(config.family, network="D", **{**config.discriminator, **common})

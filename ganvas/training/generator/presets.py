@@ -200,7 +200,7 @@ def _sg3(variant: str, resolution: int, gamma: float) -> TrainConfig:
 GENERATOR_PRESETS: dict[str, GeneratorPreset] = {
     "mlp-64": GeneratorPreset(
         config=_classic("mlp", ema="none"),
-        about="fully connected: the teaching baseline; blurred ghosts within minutes",
+        about="fully connected: a baseline for teaching; blurred images within minutes",
     ),
     "dcgan-64": GeneratorPreset(
         config=_classic("dcgan", augment="diffaug", augment_policy=("colour", "translation")),
@@ -212,17 +212,19 @@ GENERATOR_PRESETS: dict[str, GeneratorPreset] = {
     "style-64-cpu": GeneratorPreset(
         config=_style_cpu(64),
         about="a small StyleGAN2 for two processor cores, 64 px",
-        result="3,003 faces, 30 minutes on one core of a busy machine: 159 kimg, FD-EffNet 82, faces to be recognised",
+        result="3,003 faces, 30 minutes on one core of a busy machine: 159 kimg, FD-EffNet 82, recognisable faces",
     ),
     "style-64": GeneratorPreset(config=_style(64, 32, 16384), about="StyleGAN2, 64 px, one GPU", result=_LITERATURE),
     "style-128": GeneratorPreset(config=_style(128, 32, 16384), about="StyleGAN2, 128 px, one GPU", result=_LITERATURE),
     "style-256": GeneratorPreset(config=_style(256, 16, 16384), about="StyleGAN2, 256 px, one GPU", result=_LITERATURE),
     "style-512": GeneratorPreset(
-        config=_style(512, 8, 32768), about="StyleGAN2, 512 px; better from other weights", result=_LITERATURE
+        config=_style(512, 8, 32768),
+        about="StyleGAN2, 512 px; better fine-tuned from other weights",
+        result=_LITERATURE,
     ),
     "style-1024": GeneratorPreset(
         config=_style(1024, 4, 32768, g_lr=0.002, d_lr=0.002),
-        about="StyleGAN2, 1024 px; better from other weights",
+        about="StyleGAN2, 1024 px; better fine-tuned from other weights",
         result=_LITERATURE,
     ),
     "r3-32-small": GeneratorPreset(config=_r3_small(32, (128, 96, 64, 32), 0.05), about="a narrow R3GAN, 32 px"),
@@ -245,16 +247,16 @@ GENERATOR_PRESETS: dict[str, GeneratorPreset] = {
         config=_fast(64, 16, 8, snapshot_kimg=10),
         about="a narrow FastGAN, 64 px",
         # Its discriminator learnt with the same network's features, which flatters the distance.
-        result="3,003 faces, 30 minutes on one core of a busy machine: 24 kimg, FD-EffNet 60, faces to be recognised",
+        result="3,003 faces, 30 minutes on one core of a busy machine: 24 kimg, FD-EffNet 60, recognisable faces",
     ),
     "fast-128": GeneratorPreset(
-        config=_fast(128, 64, 16), about="FastGAN, 128 px: few pictures, one GPU", result=_LITERATURE
+        config=_fast(128, 64, 16), about="FastGAN, 128 px: few images, one GPU", result=_LITERATURE
     ),
     "fast-256": GeneratorPreset(
-        config=_fast(256, 64, 8), about="FastGAN, 256 px: few pictures, one GPU", result=_LITERATURE
+        config=_fast(256, 64, 8), about="FastGAN, 256 px: few images, one GPU", result=_LITERATURE
     ),
     "fast-512": GeneratorPreset(
-        config=_fast(512, 64, 8), about="FastGAN, 512 px: few pictures, one GPU", result=_LITERATURE
+        config=_fast(512, 64, 8), about="FastGAN, 512 px: few images, one GPU", result=_LITERATURE
     ),
     **{
         f"sg3-{variant}-{resolution}": GeneratorPreset(
@@ -323,29 +325,25 @@ def choose_generator_preset(
     Raises:
         BadConfig: weights of a family that has no preset of this size.
     """
-    why = [f"{count:,} pictures of {resolution} px, on {device}, {_time(minutes)}"]
+    why = [f"{count:,} images of {resolution} px, on {device}, {_time(minutes)}"]
     if base_family is not None:
         return _for_transfer(resolution, base_family, why)
     if device != "cuda":
         return _for_cpu(resolution, why)
     if resolution <= 64:
-        return "style-64", [*why, "at 64 px and below StyleGAN2 learns quickly and edits best"]
+        return "style-64", [*why, "at 64 px and below StyleGAN2 learns fast and is best for editing"]
     size = min(s for s in (128, 256, 512, 1024) if s >= min(resolution, 1024))
     if size <= 512 and (count < _FEW_PICTURES or (minutes is not None and minutes <= _SHORT_MINUTES)):
-        return f"fast-{size}", [*why, "FastGAN gets furthest with few pictures or little time"]
-    return f"style-{size}", [*why, "StyleGAN2 has the best latents for editing, given time and pictures"]
+        return f"fast-{size}", [*why, "FastGAN works best with few images or little time"]
+    return f"style-{size}", [*why, "StyleGAN2 has the best latents for editing, with enough time and images"]
 
 
 def _for_cpu(resolution: int, why: list[str]) -> tuple[str, list[str]]:
     name = "style-64-cpu" if resolution >= 64 else "style-32-cpu"
     size = GENERATOR_PRESETS[name].config.resolution or 64
-    why.append(
-        "without a CUDA card, networks of about a million numbers at 32 to 64 px are what can be taught honestly"
-    )
+    why.append("without a CUDA device, networks of about a million parameters at 32 to 64 px are realistic")
     if resolution > size:
-        why.append(
-            f"the pictures are trained at {size} px; --preset style-{min(resolution, 256)} would not, but takes weeks"
-        )
+        why.append(f"training at {size} px; --preset style-{min(resolution, 256)} keeps the full size, but takes weeks")
     return name, why
 
 
@@ -364,7 +362,7 @@ def _for_transfer(resolution: int, family: str, why: list[str]) -> tuple[str, li
         if name.startswith(stems.get(family, "?")) and not name.endswith(("cpu", "small"))
     ]
     if not names:
-        raise BadConfig(f"weights of family {family!r} cannot be trained further; known: {', '.join(stems)}")
+        raise BadConfig(f"weights of family {family!r} cannot be fine-tuned; supported: {', '.join(stems)}")
     nearest = min(names, key=lambda name: abs((GENERATOR_PRESETS[name].config.resolution or 64) - resolution))
     return nearest, [*why, f"the weights to start from are a {family} of {resolution} px"]
 

@@ -40,7 +40,7 @@ def init_from_weights(G: nn.Module, D: nn.Module, source: str | Path) -> InitRep
     theirs: Any = load(source)
     if not isinstance(theirs, Generator):
         kind = getattr(theirs, "family", "network")
-        raise BadConfig(f"{source} holds no generator but a {kind}: nothing to start from.")
+        raise BadConfig(f"{source} contains no generator but a {kind}.")
     their_generator: Any = theirs
     if isinstance(G, Network) and their_generator.family != G.family:
         raise BadConfig(
@@ -49,7 +49,7 @@ def init_from_weights(G: nn.Module, D: nn.Module, source: str | Path) -> InitRep
     share, lines = copy_matching_weights(G, their_generator, who="generator")
     if share < MIN_SHARED_WEIGHTS:
         raise BadConfig(
-            f"only {100 * share:.0f} % of {source} fit this generator, so there is nothing to gain from it:\n  "
+            f"only {100 * share:.0f} % of {source} match this generator, too little for fine-tuning:\n  "
             + "\n  ".join(lines)
         )
     discriminator = load_discriminator_beside(source)

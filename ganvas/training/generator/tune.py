@@ -89,7 +89,7 @@ def tune(
         GanvasError: not one trial has come to an end.
     """
     if trials < MIN_TRIALS or minutes <= 0:
-        raise BadConfig(f"tune takes {MIN_TRIALS} or more trials and more than 0 minutes, got {trials} and {minutes}")
+        raise BadConfig(f"tune needs {MIN_TRIALS} or more trials and more than 0 minutes, got {trials} and {minutes}")
     study, metric = _study(trials, start.seed), metric or make_fd_metric(pictures, device)
     end = time.monotonic() + 60 * minutes
     done: list[Trial] = []
@@ -164,7 +164,7 @@ def _run_trial(
         if not result.finished:
             return trial(None, result.nimg / 1000, "stopped by request"), True
         if result.nimg < 1000 * config.total_kimg and number > 0:
-            return trial(None, result.nimg / 1000, "the time was over before its budget"), False
+            return trial(None, result.nimg / 1000, "out of time"), False
         return trial(metric(result.generator), result.nimg / 1000), False
     except GanvasError as error:
         return trial(None, 0.0, str(error)), False
@@ -190,7 +190,7 @@ def _best_result(start: TrainConfig, done: list[Trial], kimg: float, folder: Pat
     ranked = [trial for trial in done if trial.fd is not None]
     if not ranked:
         reasons = "; ".join(f"trial {trial.number}: {trial.words}" for trial in done)
-        raise GanvasError(f"not one trial has come to an end, so nothing was found: {reasons}. Allow more --minutes.")
+        raise GanvasError(f"no trial was completed: {reasons}. Allow more --minutes.")
     best = min(ranked, key=lambda trial: trial.fd or 0.0)
     config = replace(start, **best.settings)
     path = None
@@ -218,7 +218,7 @@ def make_fd_metric(pictures: Any, device: str = "auto") -> GeneratorMetric:
     try:
         extractor = efficientnet_extractor(precision="fast", device=place)
     except (FetchError, WeightsError) as error:
-        raise BadConfig(f"tune ranks trials by a Fréchet distance and needs a network to look with: {error}") from error
+        raise BadConfig(f"tune ranks trials by Fréchet distance and needs a feature network: {error}") from error
     num = max(NUM_FAKES, MIN_IMAGES_FD)
     reference = real_statistics(pictures, num=min(num, len(pictures)), seed=0, extractor=extractor)
 

@@ -45,7 +45,7 @@ class StyleLearner:
             n: p for n, p in tunable_parameters(self.generator).items() if (generator.place_px(n) or 0) >= from_px
         }
         if not chosen:
-            raise BadConfig(f"this generator has no layers that paint at {from_px} px or more: lower from_px")
+            raise BadConfig(f"this generator has no layers at {from_px} px or more: use a lower from_px")
         self.rank = _rank_for(chosen, max_numbers)
         self.whole: dict[str, nn.Parameter] = {}
         self.low_rank: dict[str, LowRankDelta] = {}
@@ -100,6 +100,6 @@ def _rank_for(chosen: dict[str, nn.Parameter], max_numbers: int) -> int | None:
     each = sum(p.shape[0] + p.numel() // p.shape[0] for p in chosen.values() if p.numel() >= MIN_FACTORISED_NUMEL)
     if left < each:
         raise BadConfig(
-            f"this generator is too large for a style file of {2 * max_numbers / 1e6:.0f} MB: raise from_px"
+            f"this generator is too large for a style file of {2 * max_numbers / 1e6:.0f} MB: use a higher from_px"
         )
     return min(64, left // each)

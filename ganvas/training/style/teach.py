@@ -127,7 +127,7 @@ def teach_style(
     for img in pictures:
         check_img(img, who="teach_style", channels=generator.img_channels)
         if len(img) != 1 or img.shape[2] != img.shape[3]:
-            raise BadImage(f"teach_style expects square pictures [1, C, S, S], got {list(img.shape)}; cut a Crop first")
+            raise BadImage(f"teach_style expects square images [1, C, S, S], got {list(img.shape)}; use a Crop first")
     if not pictures:
         raise BadImage("teach_style needs an example, got none")
     rows_of("colour", generator)  # a family without rows says so before the work
@@ -260,7 +260,7 @@ class _StyleTrainer:
             if not self.report("teaching", self.step, config.steps):
                 return False
         if bad == MAX_BAD_STEPS and self.loss is None:
-            raise BadConfig(f"this teaching has no finite loss from its first step on; lower lr ({config.lr})")
+            raise BadConfig(f"the loss is not finite from the first step on; use a lower lr ({config.lr})")
         return bad < MAX_BAD_STEPS
 
     def example_loss(self, which: int) -> Tensor:

@@ -50,8 +50,9 @@ TRANSLATOR_PRESETS: dict[str, TranslatorPreset] = {
             total_kimg=20,
             tick_kimg=0.25,
         ),
-        about="two collections without pairs, 64 px, for a CPU",
-        result="photos and drawings, 7 minutes of one core, 4 kimg: people recognisable both ways, L1 of a cycle 0.17",
+        about="unpaired, 64 px, for a CPU",
+        result="photos and drawings, 7 minutes of one core, 4 kimg: people recognisable in both directions, "
+        "cycle L1 0.17",
     ),
     "pix2pix-64-cpu": TranslatorPreset(
         config=replace(
@@ -62,8 +63,8 @@ TRANSLATOR_PRESETS: dict[str, TranslatorPreset] = {
             batch_size=4,
             total_kimg=60,
         ),
-        about="pairs, 64 px, for a CPU",
-        result="drawings to photos, 3.8 minutes of one core, 12 kimg: faces to be recognised, unseen pairs L1 0.117",
+        about="paired, 64 px, for a CPU",
+        result="drawings to photos, 3.8 minutes of one core, 12 kimg: recognisable faces, held-out L1 0.117",
     ),
     "cyclegan-128": TranslatorPreset(
         config=replace(_CYCLEGAN, resolution=128, load_px=143, generator={"n_blocks": 6}),

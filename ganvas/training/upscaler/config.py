@@ -106,11 +106,11 @@ class UpscalerConfig(BaseTrainConfig):
             self, "low_px", odd, "such that low_px · scale is a multiple of 8, which the discriminator halves thrice"
         )
         if self.gan == "none" and self.pixel_kimg is not None:
-            raise BadConfig("pixel_kimg says when the discriminator joins; without one (gan=none) it must be none")
+            raise BadConfig("pixel_kimg is when the discriminator is added; without one (gan=none) it must be none")
         if self.gan != "none" and self.pixel_kimg is None:
             raise BadConfig(
-                f"gan={self.gan} needs to know when the discriminator joins: set pixel_kimg (0 = at once). A generator "
-                "that has not learnt from pixels first gives it nothing to tell apart"
+                f"gan={self.gan} needs pixel_kimg, when the discriminator is added (0 = at once). The "
+                "generator should first be trained with the pixel loss"
             )
 
     @property

@@ -39,13 +39,13 @@ _ESRGAN = UpscalerConfig(
 UPSCALER_PRESETS: dict[str, UpscalerPreset] = {
     "compact-x4": UpscalerPreset(
         config=_COMPACT,
-        about="small and quick, four times larger, pixel loss alone: for a CPU, and trained on one",
-        result="the model that ships: 58 kimg, 8 minutes of one core, last layer solved for (tools/learn_compact.py): "
-        "+1.00 dB and +0.039 SSIM beside bicubic on five photos of scikit-image",
+        about="small and fast, ×4, pixel loss only: for a CPU, and trained on one",
+        result="the bundled model: 58 kimg, 8 minutes on one core, last layer fitted (tools/learn_compact.py): "
+        "+1.00 dB and +0.039 SSIM over bicubic on five photos of scikit-image",
     ),
     "compact-x2": UpscalerPreset(
         config=replace(_COMPACT, scale=2, low_px=48),
-        about="the same, twice as large",
+        about="the same, ×2",
     ),
     "srgan-x4": UpscalerPreset(
         config=replace(
@@ -65,11 +65,11 @@ UPSCALER_PRESETS: dict[str, UpscalerPreset] = {
     ),
     "esrgan-x4": UpscalerPreset(
         config=_ESRGAN,
-        about="ESRGAN: relativistic GAN and features on an RRDBNet, for clean pictures",
+        about="ESRGAN: relativistic GAN and features on an RRDBNet, for clean images",
     ),
     "realesrgan-x4": UpscalerPreset(
         config=replace(_ESRGAN, low_px=64, degradation="real", gan="ns", pixel_weight=1.0, gan_weight=0.1),
-        about="Real-ESRGAN: for blurred, noisy, packed photos; U-Net discriminator",
+        about="Real-ESRGAN: for blurred, noisy, compressed photos; U-Net discriminator",
     ),
 }
 

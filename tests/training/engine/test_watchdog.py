@@ -38,11 +38,11 @@ def look(watchdog, ticks, **changes):
 
 
 SICK = {
-    "nan": ({"finite_weights": False}, 1, "no longer finite"),
+    "nan": ({"finite_weights": False}, 1, "not finite"),
     "exploding": ({"grad_norm_G": 5e3}, 2, "gradients of G have exploded"),
     "collapse": ({"diversity": 0.05}, 3, "collapsed"),
     "d_wins": ({"loss_D": 0.01}, 5, "wins outright"),
-    "overfitting": ({"sign_real": 0.98, "p": 0.8, "p_max": 0.8}, 8, "by heart"),
+    "overfitting": ({"sign_real": 0.98, "p": 0.8, "p_max": 0.8}, 8, "overfitted"),
     "leaking": ({"leaking": True, "p": 0.8, "p_max": 0.8}, 3, "augmentation has been at its limit"),
 }
 
@@ -133,7 +133,7 @@ def test_weights_that_became_nan_step_back_once_with_half_the_learning_rate(tmp_
         device="cpu",
     )
     assert done.finished and done.nimg == 48
-    assert any(event and "no longer finite" in event and "Back to" in event for event in events)
+    assert any(event and "not finite" in event and "Back to" in event for event in events)
     (remedy,) = json.loads((tmp_path / "run" / "run.json").read_text())["remedies"]
     assert remedy["trouble"] == "nan" and remedy["stepped_back"] and remedy["remedy"]["lr"] == 0.5
     assert any("Back to" in line.get("event", "") for line in read_log(tmp_path / "run"))
@@ -231,7 +231,7 @@ def test_fifty_pictures_are_learnt_by_heart_and_the_watchdog_says_so(monkeypatch
         on_step=lambda status: events.append(status.event or ""),
         device="cpu",
     )
-    said = [event for event in events if "by heart" in event]
+    said = [event for event in events if "overfitted" in event]
     assert len(said) == 1 and "more pictures" in said[0] and "augment=ada" in said[0]
     assert done.finished  # it is the user's choice to go on
 

@@ -19,7 +19,7 @@ from ganvas.training.generator.presets import (
 MISFITS = [
     ({"family": "dcgan", "r1_gamma": 1.0}, r"normalises over the batch.*discriminator\.norm=spectral"),
     ({"family": "fastgan", "gradient_penalty": 10.0}, "normalises over the batch"),
-    ({"loss": "wgan", "augment": "none"}, "limited slope.*gradient_penalty=10"),
+    ({"loss": "wgan", "augment": "none"}, "Lipschitz.*gradient_penalty=10"),
     ({"loss": "wgan", "augment": "none", "gradient_penalty": 10.0}, "penalty_every=1"),
     ({"loss": "wgan", "gradient_penalty": 10.0, "penalty_every": 1}, "augment='ada'"),
     ({"loss": "ragan"}, "only differences count"),
@@ -129,7 +129,7 @@ def test_auto_follows_the_weights_to_start_from():
     facts = {"resolution": 256, "count": 500, "device": "cuda", "minutes": None}
     assert choose_generator_preset(**facts, base_family="stylegan3")[0] == "sg3-t-256"
     assert choose_generator_preset(**facts, base_family="stylegan2")[0] == "style-256"
-    with pytest.raises(BadConfig, match="cannot be trained further"):
+    with pytest.raises(BadConfig, match="cannot be fine-tuned"):
         choose_generator_preset(**facts, base_family="mobilestylegan")
 
 

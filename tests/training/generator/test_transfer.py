@@ -26,7 +26,7 @@ def base(tmp_path_factory):
 def test_both_networks_go_on_from_a_run(base):
     G, D = build_pair(tiny.config(), resolution=16, channels=3, c_dim=0)
     start = init_from_weights(G, D, base / "model.safetensors")
-    assert "generator: 100 % taken over" in start.lines[0] and "discriminator: 100 %" in start.lines[1]
+    assert "generator: 100 % loaded" in start.lines[0] and "discriminator: 100 %" in start.lines[1]
     for net, name, kind in ((G, "model", "G_ema"), (D, "D", "D")):
         theirs = ganvas.load(base / f"{name}.safetensors", network=kind).state_dict()
         assert all(torch.equal(value, theirs[key]) for key, value in net.state_dict().items())
@@ -50,7 +50,7 @@ def test_parts_of_another_shape_are_named_and_start_anew(base):
 def test_weights_that_hardly_fit_are_refused(base):
     fields = {**tiny.STYLE, "z_dim": 64, "w_dim": 64}
     G, D = build_pair(tiny.config(generator=fields), resolution=16, channels=3, c_dim=0)
-    with pytest.raises(BadConfig, match="nothing to gain") as caught:
+    with pytest.raises(BadConfig, match="too little for fine-tuning") as caught:
         init_from_weights(G, D, base / "model.safetensors")
     assert "randomly initialized" in str(caught.value)
 
@@ -85,6 +85,6 @@ def test_a_run_remembers_what_it_began_with_and_resumes(base, tmp_path):
     source = base / "model.safetensors"
     train(tiny.pictures(seed=1), config=config, folder=tmp_path / "run", init_from=source, device="cpu")
     start = read_record(tmp_path / "run")["start"]
-    assert start["source"] == str(source) and "100 % taken over" in start["lines"][0]
+    assert start["source"] == str(source) and "100 % loaded" in start["lines"][0]
     longer = dataclasses.replace(config, total_kimg=0.024)
     assert train(tiny.pictures(seed=1), config=longer, folder=tmp_path / "run", init_from=source, device="cpu").finished
