@@ -24,7 +24,7 @@ class GanvasError(Exception):
 
 
 class BadInput(GanvasError, ValueError):
-    """What was handed in does not fit."""
+    """Invalid input."""
 
 
 class BadImage(BadInput):
@@ -75,6 +75,6 @@ class MissingExtra(GanvasError):
 
 
 class Stopped(GanvasError):
-    """The caller asked a long job to stop. `state` is what it had reached, where the job can be taken up again."""
+    """The caller stopped a long job. `state` is its result so far, if the job can be resumed."""
 
     state: object = None

@@ -16,7 +16,8 @@ ProcessTask = Callable[[Task, Callable[..., None]], Path]
 
 
 class BatchRunner:
-    """Runs one task after the other; what fails is told at once and again at the end, and the rest goes on.
+    """Runs one task after the other; failures are reported immediately and listed again at the end, and the rest
+    continues.
 
     Args:
         todo: all tasks.

@@ -140,8 +140,8 @@ def learn(
 ) -> None:
     """Learn a direction from labelled samples: a table, two folders, likes and dislikes, or a scorer.
 
-    All samples count. What comes out is told honestly: how well scores of samples that were held out are foretold, and
-    what else moves. 'ganvas edit --set NAME=1.5' knows the slider from then on.
+    Prints the cross-validated score on held-out samples, and the leakage. Use the direction with 'ganvas edit --set
+    NAME=1.5'.
 
     Example: [bold]ganvas directions learn hat --model my.safetensors --like 3,8,10-14 --dislike 0-2,4-7[/bold]
     """

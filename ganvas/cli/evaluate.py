@@ -1,4 +1,4 @@
-"""ganvas evaluate: how good a generator is, in figures with their protocol."""
+"""ganvas evaluate: metrics of a generator, with their protocol."""
 
 from __future__ import annotations
 

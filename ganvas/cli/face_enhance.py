@@ -1,4 +1,4 @@
-"""Faces of an enlarged photo, painted anew by a face generator and laid in: the work behind `--face-enhance`.
+"""Face restoration for `--face-enhance`: faces of an upscaled photo are inverted into a face generator and pasted back.
 
 An upscaler knows edges and textures; a generator of faces knows faces. The enlarged face is brought into the generator
 (inversion), which can only paint faces: crooked eyes and smeared teeth become eyes and teeth. A short tuning brings the
@@ -40,7 +40,7 @@ RESTORE_STAGES = (
 
 
 class FaceRestorer:
-    """Makes files larger as `upscale_file` does, and paints their faces anew.
+    """Upscales files like `upscale_file`, and restores their faces.
 
     Args:
         model: a generator of aligned faces.
@@ -57,7 +57,7 @@ class FaceRestorer:
     def upscale_file(
         self, task: Task, net: Any, config: UpscaleConfig, *, on_step: OnUpscaleStep | None = None
     ) -> Path:
-        """Make one file larger, faces painted anew.
+        """Upscale one file and restore its faces.
 
         Returns:
             The file written.
@@ -74,7 +74,7 @@ class FaceRestorer:
         return write_image(self.restore_faces(photo, large, find_faces(photo.img, finder=self.finder)), target)
 
     def restore_faces(self, photo: Photo, large: Photo, faces: list[Face]) -> Photo:
-        """The enlarged photo with these faces painted anew.
+        """The upscaled photo with these faces restored.
 
         Args:
             photo: before it was enlarged.

@@ -140,9 +140,9 @@ def open_image_dataset(
 ) -> ImageDataset:
     """Open a folder or an archive of pictures of any size as a training set.
 
-    Every photo is turned upright, converted to sRGB, cut to a square and resized. Broken files are left out and named
-    in `report` and `skipped`. The result is kept in a cache, so that the next start is instant and training goes on
-    when the files themselves change or vanish; when they have changed, the next start notices.
+    Every photo is rotated upright, converted to sRGB, cropped to a square and resized. Broken files are skipped and
+    listed in `report` and `skipped`. The result is kept in a cache, so that the next start is instant and training
+    continues when the files themselves change or vanish; when they have changed, the next start notices.
 
     Args:
         path: a folder (with all folders below it) or a .zip, NVIDIA's data sets among them.

@@ -92,8 +92,7 @@ def make_dataset(
         dest: NAME.zip, or a folder. It is there when all is done, and not at all when something fails.
         resolution: pixels across of every picture.
         crop: "center" = the largest square in the middle, "pad" = the whole photo with bars beside it.
-        align: instead of `crop`: which squares of a photo are wanted, such as its faces. Photos without one are left
-            out.
+        align: instead of `crop`: which crops of a photo to use, e.g. its faces. Photos without one are skipped.
         labels: None = what the source's dataset.json says; "none"; "folders"; "FILE.csv" or "FILE.csv:COLUMN".
         duplicates: leave out pictures that are there already: "near" = to the eye, "exact" = byte for byte, "keep".
         every_sec: of a video, one frame every so many seconds; 0 = all.

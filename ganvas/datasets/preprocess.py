@@ -105,7 +105,7 @@ class ImagePreprocessor:
         return self.preprocess(photo.img[..., side], None if photo.alpha is None else photo.alpha[..., side]), facts
 
     def read_aligned(self, data: bytes, align: Aligner, *, name: str) -> tuple[list[np.ndarray], ImageFacts]:
-        """The same where `align` says which squares are wanted; each becomes a picture.
+        """The same for the crops given by `align`; each becomes an image.
 
         Raises:
             BadImage: as `read`; NoFace and others: what `align` raises.

@@ -12,8 +12,8 @@ from ganvas.errors import BadConfig
 class Sampler:
     """An endless order of pictures in which every picture comes once before any comes again.
 
-    A pure function of the seed and of how many pictures were shown: a run that stopped at `nimg` goes on as if it had
-    not stopped, and several processes that each take their part of a batch see what one would.
+    A pure function of the seed and of how many pictures were shown: a run stopped at `nimg` resumes exactly, and
+    several processes that each take their part of a batch see the same images as one.
     """
 
     def __init__(self, count: int, *, seed: int, mirror: bool = False):

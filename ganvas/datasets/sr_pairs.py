@@ -1,8 +1,8 @@
 """Whole photos of any size, and the crops and training pairs that an upscaler learns from.
 
-Crop number n of a run is a pure function of the seed and n, so a run that stopped goes on as if it had not. A pair is
-a crop and the small picture made of it; what is made small is larger than the crop by a margin that is cut away again,
-so that a crop's edge looks like the middle of a photo and not like its end.
+Crop number n of a run is a pure function of the seed and n, so a stopped run resumes exactly. A pair is a crop and the
+small picture made of it; what is made small is larger than the crop by a margin that is cut away again, so that a
+crop's edge looks like the middle of a photo and not like its end.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Each step looks at the features of one size on the way to the picture, in two turns:
 
-- *tracking*: each handle is looked for near where it was, by its features in the picture before the drag;
-- *motion supervision*: the patch around each handle shall show a little further toward its target what it shows now;
-  the gradient of that moves the latent.
+- *tracking*: each handle is searched near its last position, by its features in the image before the drag;
+- *motion supervision*: the patch around each handle should appear a little closer to its target; the gradient of that
+  moves the latent.
 
 Paper: Pan et al. 2023, "Drag Your GAN: Interactive Point-based Manipulation on the Generative Image Manifold", section
 3.2. Written from the paper, with differences of ours:
@@ -133,7 +133,7 @@ def drag(
         ws: [1, num_ws, w_dim], of the picture.
         generator: one with feature maps (all but "mlp"); it is not changed.
         points: [P, 2] handles, (x, y) in pixels of the generator's picture; up to 16.
-        targets: [P, 2] where they shall go.
+        targets: [P, 2], the target of each handle.
         mask: [1, 1, S, S] in [0, 1], of any size: where the picture may change; None = anywhere.
         spread: of natural latents, from `latent_spread`, if the caller has it.
         config: how; None = the defaults.

@@ -18,9 +18,9 @@ class Move:
     """Move along a direction: a slider.
 
     `amount` is in standard deviations of the attribute among natural samples; `layers` limits it to some rows of ws
-    (None = those the direction itself was learnt for). `keep` names attributes that shall stay where they are: what the
-    direction has in common with theirs is taken out. `space` says in which space the direction lives (None = any): a
-    recipe that names it refuses a direction of the same name that was learnt anew in another.
+    (None = those the direction itself was learnt for). `keep` names attributes to keep unchanged: their directions are
+    projected out. `space` says in which space the direction lives (None = any): a recipe that names it refuses a
+    direction of the same name that was learnt anew in another.
     """
 
     name: ClassVar[str] = "move"

@@ -119,7 +119,7 @@ def sum_deltas(
 
 
 def apply_style(generator: Any, style: Style, strength: float = 1.0) -> Any:
-    """A copy of the generator that paints in the style; the one handed in is not changed.
+    """A copy of the generator with the style applied; the given one is not changed.
 
     Raises:
         BadLatent: the style is of another generator.

@@ -89,7 +89,7 @@ def target_for(photo: Photo, target: Path) -> Path:
 
 
 def check_fits(target: Path, width: int, height: int) -> None:
-    """A format that cannot hold so long a picture says so before an hour's work, not after.
+    """Raise before the work if the format does not support an image of this size.
 
     Raises:
         BadImage: it cannot.

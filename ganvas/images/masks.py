@@ -244,7 +244,7 @@ def invert_mask(mask: Tensor) -> Tensor:
 
 
 def union_masks(*masks: Tensor) -> Tensor:
-    """Edit where any of the masks says so."""
+    """The union of the masks."""
     return _combine(masks, torch.maximum)
 
 

@@ -148,7 +148,7 @@ def remove_orientation(block: bytes) -> bytes:
 
 
 def remove_thumbnail(block: bytes) -> bytes:
-    """The block without its small preview, which would go on showing the old picture; its bytes are blanked."""
+    """The block without its thumbnail, which would show the old image; its bytes are zeroed."""
 
     def edit(edited: bytearray, directory: IFD) -> None:
         if directory.next:

@@ -1,7 +1,7 @@
 """How unlike two pictures are: the loss that an inversion makes small.
 
 Pixels at three scales, features of EfficientNet-Lite0 (where its weights are on this computer; else differences of
-neighbouring pixels stand in), and the embeddings of any other networks that shall find both pictures alike.
+neighbouring pixels stand in), and the embeddings of any other networks.
 """
 
 from __future__ import annotations

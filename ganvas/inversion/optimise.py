@@ -125,8 +125,7 @@ def invert(
         c: [1, c_dim], the label for a conditional generator.
         seed: of whatever is random: the candidates to start from, and a generator's own noise.
         extractor: EfficientNet-Lite0, for a perceptual term; None = differences of neighbouring pixels stand in.
-        embedder: img [N, 3, H, W] → [N, E]; adds an identity term while the latent is searched, and identity to the
-            figures.
+        embedder: img [N, 3, H, W] → [N, E]; adds an identity term to the loss, and identity to the metrics.
         max_sec: a limit; where the steps would take longer, each stage gets its share of the time and fewer steps.
         on_step: called with (step, steps in all, picture so far [1, C, px, px]). Returning True stops: the result then
             is unfinished, and `resume` takes it up again. Raising `Stopped` stops as well: the error leaves `invert`
@@ -136,7 +135,7 @@ def invert(
         loss_config: weights of the terms; for drawings, say, ReconstructionLossConfig(features=0).
 
     Returns:
-        An Inversion with its figures, measured on the full picture in float32.
+        An Inversion with its metrics, measured on the full image in float32.
 
     Raises:
         BadImage: not one square picture of the generator's channels.
@@ -187,7 +186,7 @@ def group_of_rows(num_ws: int) -> Tensor:
 
 
 class _Networks:
-    """What looks at pictures during one inversion: those that the caller brings, and those that fit the generator."""
+    """The networks used during one inversion: those given by the caller, and those for the generator."""
 
     def __init__(
         self, generator: Any, c: Tensor | None, extractor: EfficientNetLite0 | None, embedder: Embedder | None
@@ -413,7 +412,7 @@ class _Search:
         return stopped
 
     def _keep_moments(self, optimiser: torch.optim.Adam) -> None:
-        """What a stopped stage needs to be taken up again: Adam's moments, and the base of groups."""
+        """The state needed to resume a stopped stage: Adam's moments, and the base of groups."""
         self.moments = _adam_moments(optimiser) | self.base
 
     def _result(self, inversion: Inversion, *, finished: bool) -> Inversion:

@@ -31,7 +31,7 @@ def _is_excluded(part: str) -> bool:
 
 
 def with_delta(generator: Any, delta: Mapping[str, Tensor], *, share: float = 1.0) -> Any:
-    """A generator with a share of the delta added; the one handed in is never changed.
+    """A generator with a share of the delta added; the given one is never changed.
 
     Args:
         generator: the one that was tuned.

@@ -1,1 +1,1 @@
-"""How good a generator is, in figures that always carry how they were measured."""
+"""Metrics of generators, always with their protocol."""

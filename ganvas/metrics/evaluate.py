@@ -1,4 +1,4 @@
-"""Several figures of one generator in one go: every picture is made, read and looked at once."""
+"""Several metrics of one generator in one pass: every image is generated, read and embedded once."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def evaluate(
         on_step: called as (stage, done, total).
 
     Returns:
-        The figures, in the order asked for; "pr" gives four.
+        The results, in the order of `metrics`; "pr" gives four.
 
     Raises:
         BadConfig: an unknown metric; too few pictures for one that was asked for.

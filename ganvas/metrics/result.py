@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Everything that must be equal before two figures may be compared."""
+    """Everything that must be equal for two values to be comparable."""
 
     real: int  # pictures of the data that were looked at; 0 = the figure needs none
     fake: int  # pictures of the generator

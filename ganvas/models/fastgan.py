@@ -434,8 +434,8 @@ class FastGANDiscriminator(PlainDiscriminator):
 
         Args:
             img, c, small: as in `forward`.
-            quadrant: which quarter the third decoder rebuilds: 0 and 1 the upper left and right, 2 and 3 the lower;
-                drawn anew each step.
+            quadrant: which quarter the third decoder reconstructs: 0 and 1 the upper left and right, 2 and 3 the lower;
+                random in each step.
 
         Returns:
             logits [N, 50] and the rebuilt pictures; `targets` gives what they should be.

@@ -185,7 +185,7 @@ def coefficients(x: Tensor, weight: Tensor, bias: Tensor, style: Tensor) -> Tens
 class ExitHead(nn.Module):
     """A picture before the last level: wavelet coefficients as a linear map of features, gently steered by w.
 
-    What later levels would still change (colour, light) is not in the features, but part of it can be told from w.
+    What later levels would still change (colour, light) is not in the features, but partly predictable from w.
 
     Args:
         channels: of the features.

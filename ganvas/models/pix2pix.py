@@ -278,7 +278,7 @@ NormalizedNetwork = TypeVar("NormalizedNetwork", bound=Network)
 
 
 def with_picture_statistics(net: NormalizedNetwork) -> NormalizedNetwork:
-    """The same weights, but batch norm takes its statistics from the picture at hand, as pix2pix was tested.
+    """The same weights, but batch norm uses the statistics of the input image, as in pix2pix's test mode.
 
     The published pix2pix results normalise by each test picture's own statistics; the running averages of training
     give another, often duller picture. A network without batch norm comes back as an equal copy.

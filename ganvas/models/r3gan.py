@@ -163,7 +163,7 @@ def _blocks(config: R3GANConfig | R3GANDiscriminatorConfig, k: int) -> dict[str,
 
 
 class GenerativeBasis(nn.Module):
-    """Where the generator begins: a learned 4×4 pattern for each channel, times a linear function of the latent."""
+    """Input of the generator: a learned 4×4 pattern for each channel, times a linear function of the latent."""
 
     def __init__(self, w_dim: int, channels: int) -> None:
         super().__init__()

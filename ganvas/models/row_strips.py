@@ -123,7 +123,7 @@ class StripRunner:
 
     Args:
         budget_bytes: that the strips of one layer may take together.
-        on_progress: told how much is done, 0 … 1, after each strip; what it raises stops the work.
+        on_progress: called with the progress, 0 … 1, after each strip; an exception stops the work.
         total_work: of the whole run; see `StripCostEstimator`.
     """
 

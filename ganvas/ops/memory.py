@@ -56,7 +56,7 @@ def _physical() -> int | None:
 def bytes_needed(net: Any, img: Tensor) -> tuple[float, float]:
     """What a network holds while it runs: (for each pixel of its input, besides).
 
-    A network that knows says so (`working_bytes`); another is measured on its layers, on a small picture.
+    Uses the network's own `working_bytes` if it has one; otherwise its layers are measured on a small image.
 
     Args:
         net: an upscaler.

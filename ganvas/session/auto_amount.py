@@ -94,7 +94,7 @@ def find_amount(
         renderer: of the photo.
         recipe: what was done to it before.
         name: of the direction.
-        wanted: "auto" or "-auto" (as much as real photos of one person differ), or an age such as "40y".
+        wanted: "auto" or "-auto" (the typical difference between real photos of one person), or an age such as "40y".
         aligned: does the crop show a face as the scorers know it?
         keep, region: see `Session.set`.
 

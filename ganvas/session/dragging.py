@@ -32,7 +32,7 @@ def drag_photo(
         renderer: of the photo.
         recipe: what was done to it before.
         points: [P, 2] handles, (x, y) in pixels of the photo.
-        targets: [P, 2] where they shall go.
+        targets: [P, 2], the target of each handle.
         region: where the photo may change; None = everywhere.
         config: how; None = the defaults.
         on_step: see `Session.drag`.

@@ -64,8 +64,8 @@ def open_session(
         network: names in finishing steps → upscalers and translators.
 
     Raises:
-        NoFace: none in the photo, or no such number.
-        BadImage, BadConfig, BadLatent, WeightsError, FetchError: what is handed in does not fit or is not here.
+        NoFace: no face in the photo, or no such face number. BadImage, BadConfig, BadLatent, WeightsError, FetchError:
+        invalid or missing input.
     """
     photo = photo if isinstance(photo, Photo) else read_image(photo)
     generator = load(model) if isinstance(model, (str, Path)) else model

@@ -105,7 +105,7 @@ class Session(EditHistory):
             amount: in standard deviations of the attribute; "auto" = just as far as it takes until the effect is there
                 in the finished photo, "-auto" = the same the other way; for age also years, "40y". Only for directions
                 with a scorer; `last_auto` then tells the scores, and whether the goal was reached.
-            keep: directions whose attributes shall stay where they are.
+            keep: directions whose attributes are kept unchanged.
 
         Where a region is set, this is the slider of that region: it changes nothing outside.
 
@@ -160,7 +160,7 @@ class Session(EditHistory):
             The step.
 
         Raises:
-            NoFace, BadImage, BadConfig, BadLatent: what is handed in does not fit.
+            NoFace, BadImage, BadConfig, BadLatent: invalid input.
         """
         rows = None if layers is None else tuple(layers)
         if isinstance(reference, int):
@@ -206,7 +206,7 @@ class Session(EditHistory):
 
         Args:
             points: [P, 2] handles, (x, y) in pixels of the photo.
-            targets: [P, 2] where they shall go.
+            targets: [P, 2], the target of each handle.
             region: where the photo may change, as for `set_region`; None = the region that is set, if one is.
             config: how; None = the defaults.
             on_step: called with (step, steps at most, the edited crop so far [1, 3, px, px], points [P, 2] so far in

@@ -23,7 +23,7 @@ class AdaController:
 
     Args:
         target: the r that is held.
-        ada_kimg: thousands of images in which p could go from 0 to 1; 500, and 100 when a trained pair goes on.
+        ada_kimg: thousands of images in which p could go from 0 to 1; 500, and 100 for fine-tuning.
         p_max: p never goes above. Near 1 the generator learns the augmentations themselves ("leaking"); the paper
             finds 0.8 to be the end of what is safe.
         interval: steps between two moves.

@@ -31,7 +31,7 @@ class Ema:
 
     Args:
         net: the network in training; `.net` starts as a copy of it.
-        half_life_kimg: in thousands of images; 0 = always the latest weights. May be changed while the run goes on.
+        half_life_kimg: in thousands of images; 0 = always the latest weights. May be changed during the run.
         ramp: the half-life is at most this share of the images seen so far, so that early weights are soon forgotten;
             None = no ramp.
 

@@ -14,7 +14,7 @@ from ganvas.errors import BadConfig, BadInput
 
 
 def freeze_discriminator(D: nn.Module, layers: int, *, img: Tensor | None = None) -> list[str]:
-    """Stop the first layers from learning: when a trained pair goes on to few new pictures, they know enough.
+    """Freeze the first layers of a discriminator, for fine-tuning on few images.
 
     A layer is a convolution or a linear map together with the normalisation behind it, in the order in which the
     picture meets them; what only a label goes through is not counted. For StyleGAN2 that is the count of published

@@ -204,7 +204,7 @@ class RelativisticPairing:
 class RelativisticAverage:
     """Real pictures must look more real than the average fake, and fakes less real than the average real one.
 
-    The averages are those of the batch at hand. Source: Jolicoeur-Martineau 2019, "The relativistic discriminator: a
+    The averages are those of the current batch. Source: Jolicoeur-Martineau 2019, "The relativistic discriminator: a
     key element missing from standard GAN", section 4.1 (RaGAN), as the sum of two terms; used by ESRGAN.
     """
 

@@ -1,4 +1,4 @@
-"""Numbers that change while a run goes on, and Adam's rates where a regulariser steps now and then."""
+"""Schedules, and Adam for lazy regularisation."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from ganvas.models.protocol import Generator
 def apply_style_mixing(
     G: Generator, z: Tensor, c: Tensor | None = None, prob: float = 0.9, *, rng: torch.Generator
 ) -> Tensor:
-    """Latents for training: some pictures take their later rows from a second z, so that rows learn to stand alone.
+    """Latents for training with style mixing: some images take their later rows from a second z.
 
     Args:
         G: a generator; one with a single row (num_ws = 1) has nothing to mix.

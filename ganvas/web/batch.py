@@ -91,7 +91,7 @@ def _unique_name(name: str, used: Sequence[str]) -> str:
 
 
 def sweep_batches(studio: Studio) -> None:
-    """Results that nobody fetched go after the time that sessions have."""
+    """Delete unfetched results after the idle time of sessions."""
     for folder in studio.folder.glob("batch-*"):
         if time.time() - folder.stat().st_mtime > studio.config.idle_sec:
             shutil.rmtree(folder, ignore_errors=True)

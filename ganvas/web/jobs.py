@@ -1,8 +1,8 @@
 """One device, one queue: quick things between the steps of long ones, everything else in turn.
 
 A single thread computes, so models need no locks. A long job calls `job.step(done, total)` after every step; there its
-progress is told, its cancellation takes effect, and quick things that wait (the preview of a slider) are done before it
-goes on.
+progress is reported, cancellation takes effect, and waiting quick jobs (the preview of a slider) run before it
+continues.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Job:
         self.report()
 
     def drop(self) -> None:
-        """Never begun, never will be."""
+        """Discard a job that has not started."""
         self._end("cancelled")
 
 
@@ -129,7 +129,7 @@ class Jobs:
         self._thread.start()
 
     def submit(self, work: Callable[[], Any]) -> Future:
-        """Something quick, on the device's thread, before anything long goes on.
+        """Run a quick job on the device's thread, before long jobs continue.
 
         Raises:
             HTTPException: 503, too much of it waits.

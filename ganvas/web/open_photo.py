@@ -155,5 +155,5 @@ class OpenPhoto:
 
 
 def make_temp_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder for this studio's files, readable by nobody else, gone when it closes."""
+    """A private folder for this studio's files, deleted when it closes."""
     return tempfile.TemporaryDirectory(prefix="ganvas-studio-")

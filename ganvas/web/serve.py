@@ -24,7 +24,7 @@ def serve(config: StudioConfig, *, say: Callable[[str], None] = print, browser: 
 
     Args:
         config: where and how.
-        say: told the address, once it can be opened.
+        say: called with the address once it is ready.
         browser: open it there, too.
 
     Raises:

@@ -67,7 +67,7 @@ class Studio:
         return open_photo
 
     def ensure_capacity(self) -> None:
-        """Is there room for one more photo? Closes the oldest that nobody uses.
+        """Make room for one more photo by closing the oldest idle one.
 
         Raises:
             HTTPException: 429.
@@ -116,7 +116,7 @@ class Studio:
         release_memory()
 
     def sweep(self) -> None:
-        """Close what nobody came back to, stop the jobs of those who vanished."""
+        """Close idle photos, and stop the jobs of disconnected pages."""
         now = time.monotonic()
         for open_photo in list(self.open_photos.values()):
             last_sec = max(
@@ -134,7 +134,7 @@ class Studio:
 
 
 def release_memory() -> None:
-    """Hand memory that nobody uses back to the system, where its C library can."""
+    """Return unused memory to the system, if the C library supports it."""
     gc.collect()
     if sys.platform.startswith("linux"):
         try:

@@ -1,6 +1,6 @@
 """Training runs from the studio: each a child process, so that sliders stay quick; its folder tells how it stands.
 
-A run goes on when the studio closes, and the next studio finds it again. What may be trained on lies below the studio's
+A run continues when the studio closes, and the next studio finds it. What may be trained on lies below the studio's
 data root; what is trained lies below its runs' folder.
 """
 
@@ -95,7 +95,7 @@ class TrainingRuns:
         name: str | None,
         settings: Mapping[str, Any] | None = None,
     ) -> str:
-        """Begin a run, or go on with the one of that name.
+        """Start a run, or resume the run of that name.
 
         Args:
             data: a folder below the data root.

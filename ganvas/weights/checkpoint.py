@@ -122,7 +122,7 @@ def card_of(network: Network, facts: dict[str, Any] | None = None) -> Card:
 
 
 def _role(network: Network) -> str:
-    """A discriminator is built from the discriminator's config; that is how the two are told apart."""
+    """The role of a network, D or G, by the type of its config."""
     return "D" if type(network.config) is FAMILIES[network.family].discriminator_config else "G"
 
 

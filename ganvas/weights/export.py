@@ -332,7 +332,7 @@ def _signature(onnx_path: Path) -> tuple[dict[str, tuple[int | str, ...]], dict[
 
 @contextmanager
 def _silence_exporter() -> Iterator[None]:
-    """The exporter talks about itself, and about torchvision, which nobody here needs."""
+    """Silence the exporter's log messages."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

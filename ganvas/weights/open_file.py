@@ -1,4 +1,4 @@
-"""FILE → Found: what a file is, told by its first bytes, never by its name."""
+"""File → `FileContents`: the format is detected by the first bytes, never by the name."""
 
 from __future__ import annotations
 

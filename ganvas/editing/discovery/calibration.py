@@ -1,7 +1,7 @@
 """What a direction does to pictures, measured: which rows carry it, how far one unit moves, how far it holds.
 
-A *judge* looks at pictures img [N, 3, H, W] and says one number a picture for each score, by name; `combine_scorers`
-makes one of plain scorers. A score that cannot be told (no face found) is nan and is left out of every mean.
+A *judge* maps images img [N, 3, H, W] to one value per image for each score, by name; `combine_scorers` builds one from
+plain scorers. An undefined score (no face found) is NaN and is excluded from every mean.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _mean(values: Tensor) -> float:
 
 
 def score_std(values: Tensor) -> float:
-    """Standard deviation of the scores that could be told; nan where they are all the same, so that nobody divides."""
+    """Standard deviation of the finite scores; NaN if they are all equal, to prevent a division by zero."""
     spread = float(values[values.isfinite()].std())
     return spread if spread > 1e-9 else math.nan
 

@@ -65,7 +65,7 @@ def learn_direction(
 
     Args:
         w: [N, w_dim] latents of natural samples; or [N, num_ws, w_dim] for a direction with its own vector a row, which
-            can only be told where the rows of a sample differ; or [N, S] styles with space "s".
+            needs samples whose rows differ; or [N, S] styles with space "s".
         scores: [N], any scale; yes/no marks are 1 and 0.
         name: what it will be called.
         keep: vectors of the same space along which nothing may move.

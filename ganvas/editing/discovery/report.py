@@ -1,4 +1,4 @@
-"""An honest report of directions: how far each moves what it is named for, and what else, with pictures to look at.
+"""Report on directions: the effect of each on its own attribute, its leakage, and sheets.
 
 Written as a folder: report.md for people, report.json for programs, leakage.png, and a sheet a direction.
 """

@@ -105,7 +105,7 @@ class DirectionLearner:
         Args:
             scorer: of `FACE_SCORES`; it becomes the column of the direction's name.
             keep: attributes to keep; those that are face scores become columns too.
-            count: how many samples. In space "w+" their rows are mixed, so that rows can be told apart.
+            count: how many samples. In space "w+" their rows are mixed, so that the effects of rows can be separated.
             on_step: called with (samples scored, samples in all).
 
         Raises:
@@ -204,7 +204,7 @@ class DirectionLearner:
         return map_z(self.generator, z, trunc=self.trunc, label=self.label)
 
     def _mixed_samples(self, count: int) -> Tensor:
-        """Every row of a sample comes from one of three, so that rows can be told apart."""
+        """Every row of a sample comes from one of three latents, so that the effects of rows can be separated."""
         ws = torch.stack([self._samples(3 * count)[i::3] for i in range(3)])  # [3, N, num_ws, w_dim]
         source = torch.randint(3, ws.shape[1:3], generator=torch.Generator().manual_seed(2))  # [N, num_ws]
         return ws.gather(0, source[None, :, :, None].expand(1, -1, -1, ws.shape[3]))[0]

@@ -1,4 +1,4 @@
-"""What a run shows of itself while it goes on: sheets, a latent walk, curves, TensorBoard events.
+"""Plots of a run: sheets, a latent interpolation, curves, TensorBoard events.
 
 All of these are called often, so all are cheap; all write under a temporary name first, so that a killed run leaves no
 half a picture.

@@ -14,7 +14,7 @@ from ganvas.training.engine.distributed import World
 
 @contextlib.contextmanager
 def isolated_rng(seed: int, world: World) -> Iterator[None]:
-    """Inside, torch's randomness is the run's; outside, the caller's goes on as if nothing had been."""
+    """Inside, torch's RNG is the run's; afterwards the caller's RNG state is restored."""
     # Only the process's own card: asking the others for their state would take memory on each.
     with torch.random.fork_rng(devices=[world.device] if world.device.type == "cuda" else []):
         torch.manual_seed(seed)

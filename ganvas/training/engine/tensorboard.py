@@ -43,7 +43,7 @@ class TensorBoard:
 
 
 def open_tensorboard(run_dir: Path | str) -> TensorBoard | None:
-    """A TensorBoard where the extra is installed, None where it is not: a run goes on without it."""
+    """A TensorBoard writer, or None if the extra is not installed."""
     from ganvas.errors import MissingExtra
 
     try:

@@ -325,7 +325,7 @@ class RunningMeans:
         self._sums[name] = total + value, count + 1
 
     def take(self) -> dict[str, float]:
-        """The means; begins anew."""
+        """Return the means and reset."""
         means = {name: float(total) / count for name, (total, count) in self._sums.items()}
         self._sums = {}
         return means

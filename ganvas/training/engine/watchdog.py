@@ -1,4 +1,4 @@
-"""The watchdog: notices that a run is failing, says so in words, and knows one remedy for each failure.
+"""The watchdog: detects that a run is failing, and has one remedy for each kind of failure.
 
 It looks at one line of metrics every tick (`HealthMetrics`) and needs several bad ticks in a row before it speaks,
 because a GAN's losses jump. Its thresholds come from planted failures (tests/training/engine/test_watchdog.py). What

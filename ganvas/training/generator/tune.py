@@ -76,8 +76,8 @@ def tune(
         folder: gets trials.jsonl and tuned.json, which `ganvas train --preset` takes; None = nothing is written.
         base: the preset's name, for the file.
         metric: a generator → a number to make small; None = FD-EffNet.
-        on_trial: told of every trial that is done.
-        on_step: told of every step of every trial.
+        on_trial: called after every trial.
+        on_step: called after every step of every trial.
         device: as `train`.
 
     Returns:
@@ -152,7 +152,7 @@ def _run_trial(
     on_step: OnTrainStep | None,
     device: str,
 ) -> tuple[Trial, bool]:
-    """Train and judge; the trial, and whether somebody asked to stop."""
+    """Train and evaluate; returns the trial, and whether a stop was requested."""
     began = time.monotonic()
 
     def trial(fd: float | None, kimg: float, words: str = "") -> Trial:

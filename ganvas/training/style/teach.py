@@ -115,7 +115,7 @@ def teach_style(
         facts: more for the style's card.
 
     Returns:
-        The style, with figures in its facts. The same seed and pictures give the same style.
+        The style, with metrics in its facts. The same seed and images give the same style.
 
     Raises:
         BadImage: no square picture of the generator's channels. BadConfig: a generator without rows of styles, a name

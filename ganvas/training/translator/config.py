@@ -111,7 +111,7 @@ class TranslatorConfig(BaseTrainConfig):
 
     @property
     def loaded_px(self) -> int:
-        """The size to which pictures are brought."""
+        """The size to which images are resized."""
         return self.load_px or self.resolution
 
     def rate(self, nimg: int) -> float:

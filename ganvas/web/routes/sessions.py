@@ -62,7 +62,7 @@ class InvertRequest(RequestBody):
 async def open_session(request: Request, studio: StudioDep) -> dict[str, Any]:
     """Open a photo (form field `photo`, with `model`, `effort`, `face`, `recipe`), or `{"seed": 3}` as JSON.
 
-    With `effort` the photo is brought into the model at once, and the answer has the `job`.
+    With `effort` the photo is inverted at once, and the answer has the `job`.
     """
     studio.ensure_capacity()
     if request.headers.get("content-type", "").startswith("application/json"):

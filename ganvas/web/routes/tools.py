@@ -157,7 +157,7 @@ def _render_region(session: Session) -> bytes:
 
 
 class DragRequest(RequestBody):
-    """Handles and where they shall go, [[x, y], …] in pixels of the photo."""
+    """Handles and targets, [[x, y], …] in pixels of the photo."""
 
     points: list[list[float]] = Field(min_length=1, max_length=MAX_POINTS)
     targets: list[list[float]] = Field(min_length=1, max_length=MAX_POINTS)

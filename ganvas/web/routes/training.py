@@ -60,7 +60,7 @@ def folders(studio: StudioDep, under: str = "") -> dict[str, Any]:
 
 @router.post("/train")
 def train(body: TrainRequest, studio: StudioDep) -> dict[str, Any]:
-    """Begin a run in a process of its own, or go on with the one of that name."""
+    """Start a run in a separate process, or resume the run of that name."""
     return {"run": studio.training_runs.start(**body.model_dump())}
 
 
@@ -72,13 +72,13 @@ def runs(studio: StudioDep) -> list[dict[str, Any]]:
 
 @router.get("/runs/{name}")
 def run(name: str, studio: StudioDep) -> dict[str, Any]:
-    """One run: how it stands, its last figures and lines."""
+    """One run: its state, last metrics and output lines."""
     return studio.training_runs.one(name)
 
 
 @router.post("/runs/{name}/stop")
 def stop(name: str, studio: StudioDep) -> dict[str, Any]:
-    """Let it save and stop; the same request goes on later."""
+    """Save and stop the run; the same request resumes it later."""
     studio.training_runs.stop(name)
     return {"stopping": name}
 

@@ -1,4 +1,4 @@
-"""An https address → a file, gone on with where it broke off.
+"""Resumable downloads over https.
 
 What has come so far stays in the `.part` file; beside it stands what the server said about the file (size, ETag or
 date), so that the rest is only ever asked for, and appended, while the file on the server is still the same one.
@@ -59,14 +59,14 @@ def download(
     on_progress: OnDownloadProgress | None = None,
     tries: int = TRIES,
 ) -> None:
-    """Bring the file at `url` into `part`, going on from what is there already.
+    """Download the file at `url` to `part`, resuming a partial download.
 
     Args:
         url: https, or http on this computer.
         part: the file to fill; when this raises, it keeps what came so far for the next call.
         size_bytes: what the file must measure; None = what the server announces, at most MAX_BYTES.
         on_progress: called with (bytes so far, bytes in all); what it raises stops the download.
-        tries: give up after so many attempts in a row that brought nothing new.
+        tries: give up after this many consecutive attempts without progress.
 
     Raises:
         FetchError: no answer, a refusal, another size, a web page instead of a file.
@@ -197,7 +197,7 @@ def _remember(part: Path, remote: RemoteFile) -> None:
 
 
 def _recall(part: Path, url: str) -> RemoteFile | None:
-    """What is known about `part`, if it can be gone on with."""
+    """What is known about `part`, if it can be resumed."""
     try:
         known = RemoteFile(**json.loads(_note(part).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

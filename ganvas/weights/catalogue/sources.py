@@ -122,7 +122,7 @@ class UrlSource:
         return self.url
 
     def fetch(self, into: Path, on_progress: OnDownloadProgress | None = None) -> None:
-        """Fill the folder `into` with the file; what a broken-off call brought is gone on with.
+        """Download the file into the folder `into`; interrupted downloads resume.
 
         Raises:
             FetchError: the address cannot be reached, or the file is not what was announced.
@@ -153,7 +153,7 @@ class UrlSource:
 
 @dataclass(frozen=True, kw_only=True)
 class BundledSource:
-    """One file that comes with ganvas: nothing is fetched, and nothing can be removed."""
+    """A file bundled with ganvas: nothing to download, and nothing can be removed."""
 
     file: StoredFile
 

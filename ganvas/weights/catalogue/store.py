@@ -87,7 +87,7 @@ def remove_folder(key: str) -> int:
 
 
 def part_file(key: str) -> Path:
-    """Where an unfinished download of `key` waits to be gone on with."""
+    """Path of a partial download of `key`, to be resumed."""
     folder = weights_folder() / ".parts"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{key}.part"
