@@ -1,26 +1,26 @@
-"""Everything ganvas can complain about, one family.
+"""The exceptions of ganvas.
 
-    GanvasError                 catch this one to catch all of ours
-    ├── BadInput                what was handed in does not fit; the message says what would
-    │   ├── BadImage            a picture, or a file that should be one
+    GanvasError                 base class of all of them
+    ├── BadInput                invalid input; the message says what is expected
+    │   ├── BadImage            an image, or an image file
     │   ├── BadLatent           z, w or ws
     │   ├── BadMask             a mask, a stroke, a region
     │   ├── BadConfig           a setting, a name, an option
     │   └── NoFace              no usable face where one is needed
-    ├── WeightsError            a weights file that is not loaded; nothing of it was run
-    │   ├── UnsafeWeights       it asks for code, or for more memory than it could need
-    │   ├── BrokenWeights       cut short, a web page under a wrong name, a pointer instead of the file
-    │   └── UnknownWeights      readable, but no family fits
-    ├── FetchError              something could not be fetched, or is not what was announced
+    ├── WeightsError            a weights file is refused; nothing in it was run
+    │   ├── UnsafeWeights       it contains code, or requests too much memory
+    │   ├── BrokenWeights       truncated, a web page under a wrong name, a pointer instead of the file
+    │   └── UnknownWeights      readable, but no family matches
+    ├── FetchError              a download failed, or has the wrong hash
     ├── MissingExtra            an optional dependency is not installed; the message has the command
     └── Stopped                 the caller asked a long job to stop
 
-A message says who complains, what was expected, what came, and what to do.
+A message says what was expected, what was given, and how to fix it.
 """
 
 
 class GanvasError(Exception):
-    """The root of the family."""
+    """Base class of all errors of ganvas."""
 
 
 class BadInput(GanvasError, ValueError):
@@ -28,7 +28,7 @@ class BadInput(GanvasError, ValueError):
 
 
 class BadImage(BadInput):
-    """A picture, or a file that should be one."""
+    """An invalid image or image file."""
 
 
 class BadLatent(BadInput):
@@ -40,7 +40,7 @@ class BadMask(BadInput):
 
 
 class BadConfig(BadInput):
-    """A setting, a name or an option that does not exist or does not fit."""
+    """An invalid setting, name or option."""
 
 
 class NoFace(BadInput):
@@ -48,23 +48,23 @@ class NoFace(BadInput):
 
 
 class WeightsError(GanvasError):
-    """A weights file that is not loaded; nothing of it was run."""
+    """A weights file is refused; nothing in it was run."""
 
 
 class UnsafeWeights(WeightsError):
-    """The file asks for code, or for more memory than its contents could need."""
+    """The file contains code, or requests more memory than its contents need."""
 
 
 class BrokenWeights(WeightsError):
-    """The file is cut short, or is something else under a wrong name."""
+    """The file is truncated, or something else under a wrong name."""
 
 
 class UnknownWeights(WeightsError):
-    """The file can be read, but no family fits what is in it."""
+    """The file can be read, but matches no family."""
 
 
 class FetchError(GanvasError):
-    """Something could not be fetched, or is not what was announced."""
+    """A download failed, or has the wrong hash."""
 
 
 class MissingExtra(GanvasError):
