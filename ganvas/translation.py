@@ -1,4 +1,4 @@
-"""IMG → IMG of another domain: any translator, any picture, any size; what comes out has exactly the size that went in.
+"""Image translation with any translator, for images of any size; the output has the same size as the input.
 
 Large pictures are never cut into tiles that know nothing of each other: networks that normalise by the whole picture
 would give each another colour. They run layer by layer in strips (`models/strips.py`), by the statistics of the whole.
@@ -69,7 +69,7 @@ def translate(
     precision: str = "exact",
     on_step: _OnStep | None = None,
 ) -> Photo:
-    """Show a photo in another domain: as a drawing, as if taken decades ago, whatever the network has learnt.
+    """Translate a photo to another domain.
 
     Args:
         photo: of `read_image`; its size, depth, transparency, profile and metadata stay. A grey photo becomes a

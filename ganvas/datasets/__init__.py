@@ -1,4 +1,4 @@
-"""PICTURES → TRAINING: folders and archives of any pictures as one even, labelled, cached set."""
+"""Training datasets: folders and archives of any images, cropped, labelled and cached."""
 
 from ganvas.datasets.image_dataset import ImageDataset, open_image_dataset
 from ganvas.datasets.sampler import Sampler

@@ -1,4 +1,4 @@
-"""Pictures in a zip archive, read where they are: nothing is unpacked to disk.
+"""Images in a zip archive, read in place: nothing is unpacked to disk.
 
 The layout is NVIDIA's (pictures anywhere, labels in dataset.json), which many tools write; any zip of photos will do.
 An archive is a stranger's file: its size, its names and its claims are checked before anything is unpacked.

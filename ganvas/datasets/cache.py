@@ -1,4 +1,4 @@
-"""Pictures made to fit, kept: in memory, or in a file that is read picture by picture.
+"""Cache of preprocessed images, in memory or in a file that is read image by image.
 
 A cache file is [pixels of all pictures][what they are, as JSON][its length, its checksum, a mark]. It is written under
 another name and then renamed, and its mark stands at the end, so one that was cut short is never taken for whole. Every

@@ -1,4 +1,4 @@
-"""A look through pictures before anything is made of them: what is there, what is odd, what will be done."""
+"""Check images before training: counts, unusual files, planned preprocessing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FINDINGS = {  # what may be odd, in the order in which it matters → what is do
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetReport:
-    """What a folder or archive of pictures is like."""
+    """Report on a folder or archive of images."""
 
     path: Path
     resolution: int  # at which it was judged
@@ -53,7 +53,7 @@ def check_dataset(
     labels: str | Path | None = None,
     on_step: _OnStep | None = None,
 ) -> DatasetReport:
-    """Read every picture and name each that is odd. Nothing is written.
+    """Read every image and list unusual ones. Nothing is written.
 
     Args:
         path: a folder tree or a .zip.

@@ -1,4 +1,4 @@
-"""Large img → realistic small img: what an upscaler for real photos learns to undo.
+"""Realistic degradation of high-resolution images, for training upscalers.
 
 Photos on the web were blurred by a lens, shrunk, grained, packed as JPEG, and then all of it once more. An upscaler
 that learnt from cleanly shrunk pictures takes the traces of that for detail and sharpens them. So a training pair is
@@ -66,7 +66,7 @@ class DegradeRound:
 
 @dataclass(frozen=True, kw_only=True)
 class DegradeConfig:
-    """What may happen to a picture on its way to the small one."""
+    """Settings of the degradation."""
 
     first: DegradeRound = field(default_factory=DegradeRound)
     second: DegradeRound = field(
@@ -90,7 +90,7 @@ class DegradeConfig:
 
 
 def degrade(img: Tensor, *, scale: int, rng: np.random.Generator, config: DegradeConfig | None = None) -> Tensor:
-    """Make the small picture of a training pair.
+    """Make the low-resolution image of a training pair.
 
     Args:
         img: [1, 3, H, W] in [-1, 1], the good picture; H and W multiples of `scale`.

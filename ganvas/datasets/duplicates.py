@@ -1,4 +1,4 @@
-"""Which pictures are there twice: byte for byte, or to the eye.
+"""Find duplicate images: exact, or visually similar.
 
 A picture's sketch is 64 bits, each saying whether a spot is darker than its right neighbour (the "difference hash" of
 photo archives), and 12 x 12 colours. Two pictures count as one where few bits differ and the colours agree: the bits

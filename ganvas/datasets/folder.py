@@ -1,4 +1,4 @@
-"""Pictures in a folder and all folders below it."""
+"""Images in a folder and its subfolders."""
 
 from __future__ import annotations
 

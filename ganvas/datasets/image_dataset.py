@@ -1,4 +1,4 @@
-"""Pictures: a training set that is there at once, whatever it was made from."""
+"""ImageDataset: a training set from a folder, an archive or tensors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Store(Protocol):
 
 
 class ImageDataset:
-    """A training set: `len(pictures)` pictures of one size; made by `open_image_dataset` or `from_pixels`.
+    """A training set of `len(dataset)` images of one size; created by `open_image_dataset` or `from_pixels`.
 
     Attributes:
         img_resolution, img_channels: of every picture.
@@ -96,7 +96,7 @@ class ImageDataset:
 
     @classmethod
     def from_pixels(cls, pixels: np.ndarray | Tensor, labels: np.ndarray | Tensor | None = None) -> ImageDataset:
-        """A set from numbers that are there already.
+        """A dataset from an array in memory.
 
         Args:
             pixels: uint8 [N, C, R, R], C = 1 or 3; kept, not copied.
@@ -138,7 +138,7 @@ def open_image_dataset(
     smallest: int | None = None,
     half: str | None = None,
 ) -> ImageDataset:
-    """Open a folder or an archive of pictures of any size as a training set.
+    """Open a folder or an archive of images of any size as a training set.
 
     Every photo is rotated upright, converted to sRGB, cropped to a square and resized. Broken files are skipped and
     listed in `report` and `skipped`. The result is kept in a cache, so that the next start is instant and training

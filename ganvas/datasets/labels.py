@@ -1,4 +1,4 @@
-"""Which picture is of which class: from sub-folders, a CSV, or the dataset.json of an archive."""
+"""Labels of images: from subfolders, a CSV, or the dataset.json of an archive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Value = int | list[float]
 
 @dataclass(frozen=True, eq=False)
 class ImageLabels:
-    """One label a picture: a class, or a vector of numbers."""
+    """One label per image: a class, or a vector."""
 
     values: np.ndarray  # int64 [N], 0 … c_dim − 1; or float32 [N, c_dim]
     c_dim: int

@@ -1,4 +1,4 @@
-"""Photos and videos → a training set on disk that other tools read too.
+"""Build a training dataset on disk, which other tools can read, too, from photos and videos.
 
 The layout is NVIDIA's: 00000/img00000000.png and so on, and dataset.json with the labels. The same photos and settings
 give the same bytes.
@@ -85,7 +85,7 @@ def make_dataset(
     overwrite: bool = False,
     on_step: _OnStep | None = None,
 ) -> DatasetSummary:
-    """Make a training set of one size from a folder, an archive or a video.
+    """Build a training dataset of one size from a folder, an archive or a video.
 
     Args:
         source: a folder tree, a .zip or a video; videos in a folder count too.

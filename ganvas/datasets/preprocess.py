@@ -1,4 +1,4 @@
-"""One photo of any size → the square of numbers that training sees.
+"""Preprocessing of one photo of any size to a training image.
 
 Shrinking is done by Pillow's Lanczos filter, widened with the scale so that nothing of the photo falls between two
 samples. That is part of a data set's identity: Fréchet distances differ by a fifth between one filter and another.
@@ -48,7 +48,7 @@ class ImageFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePreprocessor:
-    """How a photo becomes a picture of the set."""
+    """Preprocesses photos to images of the dataset."""
 
     resolution: int
     crop: str = "center"  # "center": the largest square in the middle; "pad": the whole photo, bars beside it

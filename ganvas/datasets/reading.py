@@ -1,4 +1,4 @@
-"""Picture files in, pictures that fit out: read by several threads, in order, every bad file named."""
+"""Read and preprocess image files with several threads, in order, reporting invalid files."""
 
 from __future__ import annotations
 

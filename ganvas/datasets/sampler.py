@@ -1,4 +1,4 @@
-"""Which picture comes when, the same after a resume."""
+"""The order of training images, unchanged by a resume."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ganvas.errors import BadConfig
 
 
 class Sampler:
-    """An endless order of pictures in which every picture comes once before any comes again.
+    """An infinite order of images in which every image comes once before any repeats.
 
     A pure function of the seed and of how many pictures were shown: a run stopped at `nimg` resumes exactly, and
     several processes that each take their part of a batch see the same images as one.

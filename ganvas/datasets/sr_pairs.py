@@ -1,4 +1,4 @@
-"""Whole photos of any size, and the crops and training pairs that an upscaler learns from.
+"""Photos of any size, and training pairs for upscalers cropped from them.
 
 Crop number n of a run is a pure function of the seed and n, so a stopped run resumes exactly. A pair is a crop and the
 small picture made of it; what is made small is larger than the crop by a margin that is cut away again, so that a

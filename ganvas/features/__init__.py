@@ -1,1 +1,1 @@
-"""Frozen networks that only look: perceptual features, faces, scores. None of them is ever trained here."""
+"""Frozen feature extractors: perceptual features, face detection, scores."""

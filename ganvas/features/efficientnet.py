@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as an eye: features for perceptual distances, an embedding for the Fréchet distance.
+"""EfficientNet-Lite0 as a feature extractor: for the perceptual loss and the Fréchet distance.
 
 Paper: Tan and Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks"; the Lite variants
 (no squeeze-and-excitation, ReLU6, fixed stem and head) are described by Liu 2020 on the TensorFlow blog. Only inference
@@ -164,7 +164,7 @@ def load_efficientnet(path: Path | str | None = None) -> EfficientNetLite0:
 
 
 def load_efficientnet_if_available() -> EfficientNetLite0 | None:
-    """The network, where its weights are on this computer; everything works without, a little less well."""
+    """The network if its weights are downloaded, else None; everything works without it, slightly less well."""
     try:
         return load_efficientnet()
     except FetchError:

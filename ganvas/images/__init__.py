@@ -1,1 +1,1 @@
-"""FILE ⇄ IMG: pictures read, cut, masked, pasted back and written without losing anything."""
+"""Images: read, crop, mask, paste back and write, without losing anything of the file."""

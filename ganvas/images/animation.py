@@ -1,4 +1,4 @@
-"""Moving pictures: GIF, WebP and (with the extra [video]) MP4, written frame by frame."""
+"""Animations: GIF, WebP and (with the extra [video]) MP4, written frame by frame."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def write_animation(frames: Iterable[Tensor], path: Path | str, *, frames_per_se
 
 
 def check_animation(path: Path) -> None:
-    """Say early, before any frame is made, that this format cannot be written.
+    """Raise before any frame is computed if this format cannot be written.
 
     Raises:
         BadConfig: an unknown suffix.

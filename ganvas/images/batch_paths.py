@@ -1,4 +1,4 @@
-"""Many pictures: which files, where each result goes, and whether it can."""
+"""Batches of images: input files, output paths, and their checks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_SIDE_PX = {"JPEG": 65_500, "WEBP": 16_383}  # what these formats, and Pillow
 
 @dataclass(frozen=True)
 class Task:
-    """One picture and the file it becomes; `target` without a suffix is given one when the picture is known."""
+    """One image and its output file; a `target` without a suffix gets one once the image is read."""
 
     source: Path
     target: Path
@@ -27,7 +27,7 @@ class Task:
 def list_tasks(
     source: Path, target: Path, *, suffix: str = "out", ext: str = "auto", recursive: bool = False
 ) -> list[Task]:
-    """What there is to do, in the order of names.
+    """The tasks of a batch, sorted by name.
 
     Args:
         source: a picture, or a folder.
@@ -83,7 +83,7 @@ def find_clashes(todo: Iterable[Task]) -> dict[Path, Path]:
 
 
 def target_for(photo: Photo, target: Path) -> Path:
-    """The target, as .png where it could not hold the photo's transparency."""
+    """The target, as .png if its format does not support the photo's transparency."""
     veiled = photo.alpha is not None and float(photo.alpha.min()) < 1
     return target.with_suffix(".png") if veiled and target.suffix.lower() in (".jpg", ".jpeg", ".bmp") else target
 

@@ -1,4 +1,4 @@
-"""A picture's own colours ⇄ sRGB, the colours of every img.
+"""Conversion between an image's own colour space and sRGB, the colour space of every img.
 
 A photo may carry an ICC profile (Display P3, Adobe RGB, a scanner's, a press's). Models know sRGB only, so `read_image`
 converts; `write_image` converts back what was edited, and only that. Profiles made of three curves and a matrix (nearly
@@ -50,7 +50,7 @@ class OneWayProfile(Exception):
 
 
 def colour_space_of(profile: bytes | None, space: str) -> ColourSpace | None:
-    """How to convert, or None where the pixels are sRGB (or grey with its curve) already.
+    """The conversion, or None if the pixels are already sRGB (or grey with its curve).
 
     Args:
         profile: an ICC profile; None, or one that is broken or of another kind of picture, counts as no profile.

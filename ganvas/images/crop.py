@@ -1,4 +1,4 @@
-"""Crop: the square of a photo that a model wants, and the way back.
+"""Crop: the square of a photo that a model works on, and pasting it back.
 
 Points are (x, y) in pixels from the photo's top left corner; the middle of the top left pixel is (0.5, 0.5). The same
 holds inside a crop, whatever its resolution.
@@ -44,7 +44,7 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True)
 class Crop:
-    """A square in a photo: its middle, its side, its turn.
+    """A square in a photo: centre, side and rotation.
 
     It may stand askew and reach over the photo's edge, where the photo is mirrored.
     """
@@ -72,7 +72,7 @@ class Crop:
 
     @classmethod
     def from_eyes_and_mouth(cls, left_eye: Sequence[float], right_eye: Sequence[float], mouth: Sequence[float]) -> Crop:
-        """The square in which the face models were trained to see a face.
+        """The aligned crop on which face models were trained (as in FFHQ).
 
         Args:
             left_eye: the middle of the eye on the left of the picture, (x, y).
@@ -151,7 +151,7 @@ class Crop:
     # ── pictures and masks ───────────────────────────────────────────────────────────────────────────────────────────
 
     def cut(self, img: Tensor, *, resolution: int) -> Tensor:
-        """What the square shows, at any resolution.
+        """Extract the square at any resolution.
 
         Each pixel of the crop is the mean of n x n bilinear samples spread evenly over it, n = side / resolution
         rounded up, so that nothing of the photo falls between the samples when it shrinks.
@@ -318,7 +318,7 @@ def _columns(points: _Points) -> tuple[Tensor, Tensor]:
 
 
 def composite(photo: Photo, window: Window, img: Tensor, mask: Tensor) -> Photo:
-    """The photo with another picture shining through a mask; where the mask is 0 nothing changes, not by one bit.
+    """Composite another image on the photo through a mask; where the mask is 0 pixels are unchanged, bit for bit.
 
     Args:
         photo: the photo.

@@ -1,4 +1,4 @@
-"""The bytes of a picture file → a Photo: which format, whether it is too large, what lies in it.
+"""Decode image files: format, size limits, contents.
 
 All state is in the arguments; nothing global of Pillow's is touched, so that a server may read many pictures at once.
 """

@@ -1,4 +1,4 @@
-"""A Photo → the bytes of a picture file."""
+"""Encode a Photo to the bytes of an image file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Picture files ⇄ Photo: nothing is lost on the way, and nothing half written is left behind.
+"""Read and write image files without loss; writing is atomic.
 
 Read: JPEG, PNG, WebP, TIFF, BMP, GIF (the first frame), AVIF and HEIC where the installed Pillow can.
 """
@@ -36,7 +36,7 @@ _ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[byte
 
 
 def read_image(source: _ImageSource, *, max_pixels: int | None = None) -> Photo:
-    """Read a picture, upright, as the models want it, with all that its file held.
+    """Read an image, upright, as img for the models, with everything else of the file.
 
     Args:
         source: a path, the bytes of a file, or an open binary file.
@@ -63,7 +63,7 @@ def write_image(
     background: str | None = None,
     recipe: str | None = None,
 ) -> Path:
-    """Write a picture; the suffix decides the format.
+    """Write an image; the suffix decides the format.
 
     Pixels that were not edited are written as they were read, bit by bit, where the format is lossless (.png, .tif,
     .bmp, and .webp with `lossless`) and holds what the photo has. What a format cannot hold: 16 bits (all but .png and

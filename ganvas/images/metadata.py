@@ -1,4 +1,4 @@
-"""What a picture file says besides its pixels: found when read, put back when written.
+"""Metadata of image files: read, and written back.
 
 EXIF, XMP, IPTC, profile, resolution, text, and the recipe by which ganvas made the picture: a text chunk of a PNG, a
 property of the XMP packet in a JPEG, WebP, TIFF or AVIF.

@@ -1,4 +1,4 @@
-"""Photo: a picture as the models see it, together with all that its file held and the models must not lose."""
+"""Photo: an image as img for the models, with everything else of its file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAME_TOLERANCE = 4e-6
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Photo:
-    """One picture; made by `read_image`, changed by `with_img`, written by `write_image`.
+    """One image; created by `read_image`, changed by `with_img`, written by `write_image`.
 
     What is untouched stays what it was: where `img` still says what the file said, `write_image` writes the file's own
     numbers again, also under a colour profile and in CMYK.
@@ -89,7 +89,7 @@ class Photo:
     def with_img(
         self, img: Tensor, *, alpha: Tensor | None = None, grey: bool | None = None, recipe: str | None = None
     ) -> Photo:
-        """The same photo with another picture in it; depth, profile and metadata stay.
+        """The same photo with a different img; depth, profile and metadata are kept.
 
         Args:
             img: [1, 3, H, W] (or [1, 1, H, W]) in [-1, 1], of any size.

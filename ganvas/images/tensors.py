@@ -1,4 +1,4 @@
-"""Whole numbers as files have them ⇄ img as everything else has it; the only two functions that know both.
+"""Conversion between pixels (integers, as in files) and img.
 
 `pixels` are uint8 (0 … 255) or uint16 (0 … 65,535), [H, W, C]; `img` is float [N, C, H, W] in [-1, 1], where -1 is
 black and 1 is white at either depth. There and back is exact, for all 256 and all 65,536 values.

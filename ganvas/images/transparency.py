@@ -1,4 +1,4 @@
-"""What a transparent picture shows a network: colours under what is clear that make no edges of their own."""
+"""Colours for transparent pixels, so that networks see no artificial edges."""
 
 from __future__ import annotations
 

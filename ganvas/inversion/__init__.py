@@ -1,1 +1,1 @@
-"""IMG → LATENT: the latent (and a little tuning of the generator) that shows a given picture."""
+"""GAN inversion: the latent (and a small tuning of the generator) that reproduces a given image."""

@@ -1,4 +1,4 @@
-"""How unlike two pictures are: the loss that an inversion makes small.
+"""The reconstruction loss of an inversion.
 
 Pixels at three scales, features of EfficientNet-Lite0 (where its weights are on this computer; else differences of
 neighbouring pixels stand in), and the embeddings of any other networks.

@@ -1,4 +1,4 @@
-"""Find a picture in a generator: staged search for its latent, then a light tuning of the generator.
+"""GAN inversion: staged optimisation of the latent, then a light tuning of the generator.
 
 It starts from the guess of the generator's encoder (encoder.py), where it has one, else from the mean. Then stages go
 from coarse to fine: a few groups of layers share one w each, as in style mixing, which the generator knows from its
@@ -116,7 +116,7 @@ def invert(
     stages: Sequence[InversionStage] | None = None,
     loss_config: ReconstructionLossConfig | None = None,
 ) -> Inversion:
-    """Find the latent, and the light tuning of the generator, that show a picture.
+    """Invert an image: find the latent, and a light tuning of the generator, that reproduce it.
 
     Args:
         img: [1, C, S, S] in [-1, 1], square, framed as the generator's training pictures were.

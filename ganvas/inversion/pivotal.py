@@ -1,4 +1,4 @@
-"""Tune a generator lightly around a found latent, and keep the tuning apart as a small delta.
+"""Pivotal tuning: fine-tune a generator slightly around a latent, and store the change as a small delta.
 
 Roich et al. 2021, "Pivotal Tuning for Latent-based Editing of Real Images". Ours is gentler: every tensor moves in
 steps of a few thousandths of its own spread, and what steers (mapping, styles, noise) is left alone; so edits of the

@@ -1,4 +1,4 @@
-"""The fully connected GAN: the teaching baseline, and the family that any craft can be tried on in milliseconds.
+"""The fully connected GAN: a baseline for teaching and fast tests.
 
 Goodfellow et al. 2014, "Generative Adversarial Nets", in the shape in which it is commonly taught for 64 px pictures:
 100-256-512-1024-pixels with tanh against pixels-1024-512-256-1 with dropout. Labels as in Mirza & Osindero 2014,

@@ -1,4 +1,4 @@
-"""What the rest of the house may expect of a model, and the few lines that every generator has in common.
+"""The interface of models, and what all generators have in common.
 
 `ws` is the one latent every craft works on. A family without a mapping network has num_ws = 1 and ws = z (with the
 label beside it where the model is conditional).

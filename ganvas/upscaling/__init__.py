@@ -1,1 +1,1 @@
-"""IMG → LARGER IMG: any upscaler, any scale, any picture size, without seams."""
+"""Upscaling: any upscaler, any scale, any image size, without seams."""

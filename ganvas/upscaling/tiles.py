@@ -1,4 +1,4 @@
-"""Which tile size, where to cut, how to join: the result of tiles is the result of the whole picture.
+"""Tiled upscaling with the result of the whole image: tile size, overlap, joining.
 
 A tile is a rectangle of the *result*. Everything between the input and it (one or more passes of a network, the lock on
 colours, the last resampling) looks a limited way around, so a tile is computed from its part of the input and as much

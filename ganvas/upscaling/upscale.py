@@ -1,4 +1,4 @@
-"""Any picture, any upscaler, any size: alpha apart, 16 bits, grey, metadata; in bands, so that memory stays flat."""
+"""Upscale photos with any upscaler: alpha, 16 bits, grey and metadata are preserved; in bands, with constant memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ALPHA_TOLERANCE = 1 / 512  # alpha this near to 0 or 1 is 0 or 1
 
 @dataclass(frozen=True, kw_only=True)
 class UpscaleConfig:
-    """How a picture is made larger."""
+    """Settings of upscaling."""
 
     scale: float | None = setting(None, ge=1, le=MAX_SCALE, help="of width and height; none = the network's own")
     strength: float = setting(1.0, ge=0, le=1, help="0 = resampling alone, 1 = the network's picture")
@@ -63,7 +63,7 @@ def upscale(
     precision: str = "exact",
     on_step: OnUpscaleStep | None = None,
 ) -> Photo:
-    """Make a photo larger.
+    """Upscale a photo.
 
     Args:
         photo: of `read_image`; its depth, greyness, transparency, profile and metadata stay.

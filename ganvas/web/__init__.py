@@ -1,1 +1,1 @@
-"""The studio: the workbench in a browser, and the REST calls behind it. A door: nothing imports it."""
+"""The studio: the browser interface and its REST API. Nothing imports this package."""

@@ -1,4 +1,4 @@
-"""What a studio needs to know before it opens."""
+"""Configuration of the studio's server."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class StudioConfig:
 
     @property
     def local(self) -> bool:
-        """Can only this computer reach it?"""
+        """Whether only this computer can reach it."""
         if self.host in LOCAL:
             return True
         try:

@@ -1,4 +1,4 @@
-"""Errors as answers: what happened and what to do, never a stack trace and never a path of this computer."""
+"""Error responses: a message and a hint, without stack traces and local paths."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ _PATH = re.compile(r"(?<![\w:/.<])(?:[A-Za-z]:\\|/)(?:[^\s/\\:'\"]+[/\\])+([^\s/
 
 
 class NotReady(GanvasError):
-    """The session has not got so far, or is at something else."""
+    """The session is not ready, or is busy."""
 
 
 def public_message(error: BaseException) -> str:
-    """The message without this computer's paths: only the last name of each stays."""
+    """The message without local paths: only file names are kept."""
     return _PATH.sub(r"\1", str(error))
 
 
 def error_as_data(error: BaseException) -> dict[str, Any]:
-    """`{"kind", "message", "hint"}`; what we did not foresee is logged here and stays vague there."""
+    """`{"kind", "message", "hint"}`; unexpected errors are logged, without details in the response."""
     if isinstance(error, HTTPException):
         return _data(KIND_OF_STATUS.get(error.status_code, "Error"), str(error.detail))
     if isinstance(error, GanvasError):

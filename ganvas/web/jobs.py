@@ -1,4 +1,4 @@
-"""One device, one queue: quick things between the steps of long ones, everything else in turn.
+"""The job queue of the device: quick jobs run between the steps of long ones.
 
 A single thread computes, so models need no locks. A long job calls `job.step(done, total)` after every step; there its
 progress is reported, cancellation takes effect, and waiting quick jobs (the preview of a slider) run before it
@@ -31,7 +31,7 @@ Work = Callable[["Job"], Any]
 
 
 class Job:
-    """Something long: `work(job)` returns its result, plain data."""
+    """A long job: `work(job)` returns its result as plain data."""
 
     def __init__(
         self, kind: str, work: Work, *, owner: str | None = None, on_update: Callable[[Job], None] | None = None
@@ -65,7 +65,7 @@ class Job:
         self.run_quick_calls()
 
     def report(self) -> None:
-        """Report how it stands to whoever listens."""
+        """Send progress to the listeners."""
         self._reported_sec = time.monotonic()
         if self._on_update is not None:
             self._on_update(self)
@@ -84,7 +84,7 @@ class Job:
         }
 
     def run(self) -> None:
-        """Do it, and remember how it ended; raises nothing."""
+        """Run the job and record its outcome; never raises."""
         if self.cancel_requested.is_set():
             return self._end("cancelled")
         self.state, self._started_sec = "running", time.monotonic()

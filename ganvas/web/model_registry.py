@@ -1,4 +1,4 @@
-"""The models of a studio: which are known, and those in memory, one copy each for all sessions."""
+"""The models of a studio: names, and loaded networks shared by all sessions."""
 
 from __future__ import annotations
 

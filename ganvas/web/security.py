@@ -1,4 +1,4 @@
-"""What stands before every call: who may ask, from which page, with how many bytes; and what every answer says.
+"""Security middleware: host, origin and token checks, size limits, response headers.
 
 A page of another site that is open in the same browser must get nothing from the studio and change nothing in it:
 

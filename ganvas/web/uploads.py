@@ -1,4 +1,4 @@
-"""Files that come in: in turn, within limits of bytes and time, on disk while they arrive."""
+"""Uploads: one at a time, with limits of size and time, streamed to disk."""
 
 from __future__ import annotations
 

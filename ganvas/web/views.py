@@ -1,4 +1,4 @@
-"""An open photo as JSON: state, history, steps; and news of it to everybody who watches."""
+"""An open photo as JSON: state, history, steps; and its events for all listeners."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""FILE → MODEL: our own files, everybody else's, and where to fetch them. Nothing in a file is ever executed."""
+"""Weights: load our own and foreign files, export, and the model catalogue. Nothing in a file is ever executed."""

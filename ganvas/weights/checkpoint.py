@@ -1,4 +1,4 @@
-"""Our own weights file: one .safetensors that says what it is.
+"""The ganvas weights format: one self-describing .safetensors.
 
 The header carries a card (family, config, facts such as licence and training, fingerprint) as canonical JSON, so that
 `ganvas.load(path)` needs nothing else, and two cards are equal exactly when their texts are. Files are written under
@@ -127,7 +127,7 @@ def _role(network: Network) -> str:
 
 
 def fingerprint(network: Network) -> str:
-    """What a network is, in 64 characters: SHA-256 over family, config and weights.
+    """SHA-256 over family, config and weights, as 64 hexadecimal digits.
 
     Weights count as rounded to float16, so that a copy saved with half=True is the same network. Fields of the config
     that have their default do not count, so that a later ganvas with more fields gives the same text. Parts that only
@@ -162,7 +162,7 @@ def is_ours(contents: FileContents) -> bool:
 
 
 def read_card(path: str | Path) -> Card:
-    """What one of our files says about itself, without building the network.
+    """The card of a ganvas file, without building the network.
 
     Raises:
         UnknownWeights: not one of ours.

@@ -1,4 +1,4 @@
-"""What a weights file turned out to hold, before anybody knows which model it is.
+"""The contents of a weights file, before its model family is known.
 
 A reader is a module `from_*.py` with two functions, asked in the order of `load.READERS`:
 

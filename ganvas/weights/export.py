@@ -1,4 +1,4 @@
-"""MODEL → FILE for other programs: ONNX, compared with PyTorch before it gets its name.
+"""Export to ONNX, verified against PyTorch.
 
 The graph keeps the batch open, and for img → img networks height and width too, as far as their size rules allow. What
 a user of the file must know (family, pixel range, size rule, licence) stands in its metadata.

@@ -1,4 +1,4 @@
-"""Between two networks of one shape: from sharp to smooth, from denoised to grainy, without training anything."""
+"""Interpolate the weights of two networks of the same architecture, e.g. from sharp to smooth."""
 
 from __future__ import annotations
 

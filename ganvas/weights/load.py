@@ -1,4 +1,4 @@
-"""load(path or name): our own files by their card, everybody else's by asking the readers in order."""
+"""load(path or name): ganvas files by their card, foreign files by the first reader that fits."""
 
 from __future__ import annotations
 

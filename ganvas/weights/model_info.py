@@ -1,4 +1,4 @@
-"""MODEL → what it is and what can be done with it, in words: for `ganvas models info` and the web page."""
+"""Description of a model and the commands that accept it, for `ganvas models info` and the web page."""
 
 from __future__ import annotations
 

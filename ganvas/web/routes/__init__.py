@@ -1,1 +1,1 @@
-"""What the studio answers, one file a topic."""
+"""The REST API, one file per topic."""

@@ -1,4 +1,4 @@
-"""Directions: look for what a generator can change, or teach it by marks."""
+"""Directions: find them in a generator, or learn them from labels."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class KeepDirectionsRequest(RequestBody):
 
 
 class LearnDirectionRequest(RequestBody):
-    """What is known: seeds that have it and seeds that have it not, or a face score of samples."""
+    """Labels: seeds with and without the attribute, or a face scorer."""
 
     model: str
     name: str
@@ -123,7 +123,7 @@ async def keep(body: KeepDirectionsRequest, studio: StudioDep) -> dict[str, Any]
 
 @router.get("/directions/scorers")
 def scorers() -> dict[str, tuple[str, ...]]:
-    """What a slider can be learnt from without marks (scores of aligned faces), and the spaces to learn it in."""
+    """Available face scorers for learning directions without labels, and the available spaces."""
     return {"scorers": FACE_SCORES, "spaces": SPACES}
 
 
@@ -162,7 +162,7 @@ async def learn(body: LearnDirectionRequest, studio: StudioDep) -> dict[str, Any
 
 @router.get("/directions/{id}/sheet.jpg")
 def sheet_of(id: str, studio: StudioDep) -> FileResponse:
-    """The sheet of a search, or of what was learnt: five amounts of each direction."""
+    """The sheet of found or learnt directions: five amounts of each."""
     job = studio.jobs.find(id)
     file = studio.folder / f"{job.id}.sheet.jpg"
     if not file.is_file():

@@ -1,4 +1,4 @@
-"""Edits: sliders, steps, undo, recipes, and the finished photo."""
+"""Edits: sliders, steps, undo, recipes, and the final photo."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class GotoRequest(RequestBody):
 
 
 class RenderRequest(RequestBody):
-    """How the finished photo is written."""
+    """Format of the final photo."""
 
     format: str = "png"
     quality: int = Field(95, ge=1, le=100)
@@ -102,7 +102,7 @@ async def goto(body: GotoRequest, open_photo: OpenPhotoDep, studio: StudioDep) -
 
 @router.get("/recipe")
 def recipe(open_photo: OpenPhotoDep) -> dict[str, Any]:
-    """What has been done, as JSON that `ganvas edit --recipe` and PUT take."""
+    """The recipe as JSON, for `ganvas edit --recipe` and PUT."""
     data: dict[str, Any] = json.loads(open_photo.require_session().recipe.to_json())
     return data
 
@@ -144,7 +144,7 @@ async def render(body: RenderRequest, open_photo: OpenPhotoDep, studio: StudioDe
 
 @router.get("/result")
 def result(open_photo: OpenPhotoDep) -> Response:
-    """What was rendered last, as a download."""
+    """Download the last rendered photo."""
     if open_photo.result is None:
         raise HTTPException(404, "nothing has been rendered since the last change: POST render first")
     return _download(*open_photo.result)

@@ -1,4 +1,4 @@
-"""The WebSocket of a session: jobs and previews out, sliders that are being moved in."""
+"""The WebSocket of a session: sends jobs and previews, receives slider movements."""
 
 from __future__ import annotations
 

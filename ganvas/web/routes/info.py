@@ -1,4 +1,4 @@
-"""What this studio is and has: versions, limits, models, jobs."""
+"""Information: versions, limits, models, jobs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def info(studio: StudioDep) -> dict[str, Any]:
 
 @router.get("/sample.jpg", tags=["studio"])
 def sample() -> FileResponse:
-    """A photo to try things on; see ganvas/samples/README.md for whose it is."""
+    """A sample photo; see ganvas/samples/README.md for its source."""
     return FileResponse(SAMPLE, media_type="image/jpeg", filename="astronaut.jpg", content_disposition_type="inline")
 
 
@@ -58,7 +58,7 @@ def models(studio: StudioDep) -> list[dict[str, Any]]:
 
 @router.post("/models/{name:path}/get", tags=["models"])
 def get_model(name: str, studio: StudioDep, accept_licence: bool = Body(embed=True, default=False)) -> dict[str, Any]:
-    """Fetch a model of the catalogue; a restricted one only with its licence accepted. A job."""
+    """Download a model of the catalogue; a restricted one only if its licence is accepted. Returns a job."""
     model = studio.registry.find(name)
     if model.entry is None:
         raise HTTPException(409, f"{name} is already downloaded")
@@ -75,7 +75,7 @@ def get_model(name: str, studio: StudioDep, accept_licence: bool = Body(embed=Tr
 
 @router.get("/jobs/{id}", tags=["jobs"])
 def job(id: str, studio: StudioDep) -> dict[str, Any]:
-    """How a job stands."""
+    """State of a job."""
     target = studio.jobs.find(id)
     if target.owner in studio.open_photos:
         studio.find(target.owner)  # whoever asks has not vanished

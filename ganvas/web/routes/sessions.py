@@ -1,4 +1,4 @@
-"""Sessions: open a photo or a seed, bring it into the model, look at it, close it."""
+"""Sessions: open a photo or a seed, invert it, view it, close it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SIZES_PX = (32, 2048)
 
 
 class RequestBody(BaseModel):
-    """JSON of a call; misspelt names are refused."""
+    """JSON body of a call; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class SeedRequest(RequestBody):
-    """A picture of the generator's own instead of a photo."""
+    """A generated image instead of a photo."""
 
     seed: int = Field(ge=0, lt=2**32)
     model: str | None = None
@@ -39,7 +39,7 @@ class SeedRequest(RequestBody):
 
 
 class CropRequest(RequestBody):
-    """A square in the photo: its middle, side and turn, in pixels and degrees."""
+    """A square in the photo: centre, side and rotation, in pixels and degrees."""
 
     x: float
     y: float
@@ -48,7 +48,7 @@ class CropRequest(RequestBody):
 
 
 class InvertRequest(RequestBody):
-    """Bring a face (from 0), or a square of one's own, into the model."""
+    """Invert a face (from 0), or a custom crop."""
 
     face: int | None = Field(None, ge=0)
     effort: str = "fast"
@@ -101,13 +101,13 @@ async def _from_seed(request: Request, studio: Studio) -> dict[str, Any]:
 
 @router.get("/{id}")
 def state(open_photo: OpenPhotoDep) -> dict[str, Any]:
-    """How the session stands: faces, sliders, steps, history."""
+    """State of the session: faces, sliders, steps, history."""
     return build_state(open_photo)
 
 
 @router.delete("/{id}")
 def close(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
-    """Close it: its jobs stop, its memory and its files go."""
+    """Close the session: stop its jobs, free its memory and delete its files."""
     studio.close_photo(open_photo)
     return {"closed": open_photo.id}
 

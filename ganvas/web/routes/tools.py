@@ -1,4 +1,4 @@
-"""Tools beyond sliders: the region that edits keep to, mixing with another photo, taught styles."""
+"""Tools beyond sliders: regions, mixing with another photo, learnt styles."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ async def mix_photo(request: Request, open_photo: OpenPhotoDep, studio: StudioDe
 
 
 class UpscaleRequest(RequestBody):
-    """How much larger, and with which upscaler; null = resampling alone."""
+    """Scale and upscaler; null = plain resampling."""
 
     model: str | None = None
     scale: float = 2.0
@@ -229,7 +229,7 @@ class UpscaleRequest(RequestBody):
 
 
 class TranslateRequest(RequestBody):
-    """Into which domain."""
+    """Translator and options."""
 
     model: str
     strength: float = 1.0
@@ -283,7 +283,7 @@ def _render_post_step(
 
 @router.get("/styles")
 def styles(studio: StudioDep, id: str | None = None) -> list[dict[str, Any]]:
-    """Taught styles; with `id`, those of this session's generator."""
+    """Learnt styles; with `id`, those of this session's generator."""
     open_photo = None if id is None else studio.find(id)
     parent = None if open_photo is None or open_photo.session is None else open_photo.session.recipe.fingerprint
     plain = (str, int, float, bool)

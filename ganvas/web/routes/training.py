@@ -20,7 +20,7 @@ router = APIRouter(prefix="/api", tags=["training"])
 
 
 class TrainRequest(RequestBody):
-    """A run: pictures, how, how long, under which name."""
+    """A training run: data, preset, length, name."""
 
     data: str
     preset: str | None = None
@@ -31,7 +31,7 @@ class TrainRequest(RequestBody):
 
 @router.get("/presets")
 def presets() -> list[dict[str, Any]]:
-    """Runs that are known to work."""
+    """Training presets."""
     return [
         {
             "name": name,
@@ -47,14 +47,14 @@ def presets() -> list[dict[str, Any]]:
 
 @router.get("/forms")
 def forms() -> dict[str, Any]:
-    """The fields of every edit step and of a training run, as the classes themselves have them."""
+    """The fields of every edit step and of a training run, as declared by the classes."""
     steps = {name: {"help": inspect.getdoc(step) or "", "fields": form_of(step)} for name, step in STEPS.items()}
     return {"steps": steps, "training": form_of(TrainConfig)}
 
 
 @router.get("/folders")
 def folders(studio: StudioDep, under: str = "") -> dict[str, Any]:
-    """Folders below the one the studio was started with."""
+    """Folders below the data root."""
     return studio.training_runs.folders(under)
 
 
@@ -85,11 +85,11 @@ def stop(name: str, studio: StudioDep) -> dict[str, Any]:
 
 @router.get("/runs/{name}/fakes.jpg")
 def fakes(name: str, studio: StudioDep) -> FileResponse:
-    """Its latest sheet of pictures."""
+    """The latest sheet of samples of a run."""
     return FileResponse(studio.training_runs.picture(name, "fakes"), media_type="image/jpeg")
 
 
 @router.get("/runs/{name}/curves.png")
 def curves(name: str, studio: StudioDep) -> FileResponse:
-    """Its curves."""
+    """The curves of a run."""
     return FileResponse(studio.training_runs.picture(name, "curves"), media_type="image/png")
