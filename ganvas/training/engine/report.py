@@ -38,7 +38,7 @@ STATUS_TEXT = {
     "running": "is going on",
     "finished": "is done",
     "stopped": "was stopped; run the same command to resume",
-    "killed": "was killed from outside; run the same command to resume from its last save",
+    "killed": "was killed; run the same command to resume from its last save",
     "failed": "has failed",
 }
 
@@ -79,7 +79,7 @@ def _page_of(folder: Path) -> dict[str, Any]:
         "name": folder.resolve().name,
         "status": status,
         "status_class": status if status in STATUS_TEXT else "",
-        "sentence": STATUS_TEXT.get(status, "is in a state not known here"),
+        "sentence": STATUS_TEXT.get(status, "is in an unknown state"),
         "reload_sec": RELOAD_SEC,
         "words": record.get("words"),
         "tiles": _tiles(rows, record, state),
@@ -257,7 +257,7 @@ def _next_steps(folder: Path, status: str, record: dict[str, Any]) -> list[tuple
     steps: list[tuple[str, str]] = []
     if record.get("command"):
         ended = status in ("stopped", "killed", "failed")
-        steps.append(("Resume it" if ended else "How it was started", str(record["command"])))
+        steps.append(("Resume it" if ended else "Command", str(record["command"])))
     recorded_steps = record.get("next_steps")  # by the trainings of other kinds
     if isinstance(recorded_steps, list):
         steps += [(str(step[0]), str(step[1])) for step in recorded_steps if isinstance(step, list) and len(step) == 2]

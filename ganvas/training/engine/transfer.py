@@ -50,7 +50,7 @@ def copy_matching_weights(ours: nn.Module, theirs: nn.Module, *, who: str) -> tu
         mine[name].copy_(its[name])
     total = sum(tensor.numel() for tensor in mine.values())
     share = sum(mine[name].numel() for name in fits) / max(total, 1)
-    lines = [f"{who}: {100 * share:.0f} % taken over ({len(fits)} of {len(mine)} parts)"]
+    lines = [f"{who}: {100 * share:.0f} % loaded ({len(fits)} of {len(mine)} tensors)"]
     lines += [f"{who}: {line}" for line in _explain_mismatches(mine, its, fits)]
     return share, lines
 

@@ -55,7 +55,7 @@ def init_from_weights(G: nn.Module, D: nn.Module, source: str | Path) -> InitRep
     discriminator = load_discriminator_beside(source)
     if discriminator is None:
         lines.append(
-            "discriminator: none in the file, randomly initialized; it needs a few thousand pictures to catch up"
+            "discriminator: not in the file; it is randomly initialized and needs a few thousand images to catch up"
         )
     else:
         lines += copy_matching_weights(D, discriminator, who="discriminator")[1]

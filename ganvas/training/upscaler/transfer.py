@@ -26,7 +26,7 @@ def upscaler_like(config: UpscalerConfig, source: str | Path) -> UpscalerConfig:
     theirs: Any = load(source)
     kind: Any = getattr(theirs, "family", "network")
     if not isinstance(theirs, Upscaler):
-        raise BadConfig(f"{source} holds no upscaler but a {kind}")
+        raise BadConfig(f"{source} contains no upscaler but a {kind}")
     check_known(kind, ("srvgg", "rrdbnet"), what="family to train")
     if theirs.scale != config.scale or theirs.img_channels != 3:
         raise BadConfig(

@@ -8,9 +8,9 @@ import torch
 import ganvas
 from ganvas.errors import BadConfig
 from ganvas.training.engine.run_folder import read_record
+from ganvas.training.engine.transfer import copy_matching_weights
 from ganvas.training.generator.networks import build_pair
 from ganvas.training.generator.train import train
-from ganvas.training.engine.transfer import copy_matching_weights
 from ganvas.training.generator.transfer import init_from_weights, shaped_like
 from tests.training import tiny
 
@@ -35,7 +35,7 @@ def test_both_networks_go_on_from_a_run(base):
 def test_a_file_without_discriminator_says_so(base, tmp_path):
     alone = ganvas.save(ganvas.load(base / "model.safetensors"), tmp_path / "alone")
     G, D = build_pair(tiny.config(), resolution=16, channels=3, c_dim=0)
-    assert "none in the file" in init_from_weights(G, D, alone).lines[-1]
+    assert "not in the file" in init_from_weights(G, D, alone).lines[-1]
 
 
 def test_parts_of_another_shape_are_named_and_start_anew(base):
