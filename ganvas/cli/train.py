@@ -33,7 +33,7 @@ from ganvas.training.generator.config import TrainConfig
 
 def train(
     data: Annotated[
-        Path | None, typer.Option("--data", help="A folder or .zip of pictures of any size.", show_default=False)
+        Path | None, typer.Option("--data", help="Folder or .zip of images of any size.", show_default=False)
     ] = None,
     preset: Annotated[
         str, typer.Option("--preset", "-p", help="auto, a name (see --list), or a preset's .json file.")
@@ -44,15 +44,15 @@ def train(
     minutes: MinutesOption = None,
     settings: SettingsOption = None,
     init_from: Annotated[
-        str | None, typer.Option(help="Start from weights: a file or a catalogue name. FreezeD is switched on.")
+        str | None, typer.Option(help="Fine-tune from weights: a file or a catalogue name. Enables FreezeD.")
     ] = None,
     metrics: Annotated[
         str | None, typer.Option(callback=one_of("none", "fd"), help="fd = Fréchet distance at each snapshot, or none.")
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(help="auto (of the data set), folders, or FILE.csv:COLUMN; default: without.")
+        str | None, typer.Option(help="auto (from the dataset), folders, or FILE.csv:COLUMN (default: none).")
     ] = None,
-    resolution: Annotated[int | None, typer.Option(help="Pixels across; default: the preset's.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="Image size in pixels (default: the preset's).")] = None,
     seed: SeedOption = None,
     config: ConfigOption = None,
     device: DeviceOption = "auto",
@@ -69,7 +69,7 @@ def train(
 
         return print_presets(GENERATOR_PRESETS)
     if data is None and config is None:
-        raise typer.BadParameter("which pictures? --data DIR (a folder or a .zip)", param_hint="--data")
+        raise typer.BadParameter("no training images: add --data DIR (a folder or a .zip)", param_hint="--data")
 
     from ganvas.cli.process import configure_process
 
@@ -105,7 +105,7 @@ def _run(request: TrainArguments, config: TrainConfig) -> None:
         pictures = read_data(as_image_dataset, request.data, config)
         notes = [f"settled: {line}" for line in request.notes]
         if config.mirror:
-            notes.append("every picture is shown mirrored, too: --set mirror=false for anything with writing")
+            notes.append("images are also shown mirrored: use --set mirror=false for anything with text")
         print_start(request.preset, config, folder, report=pictures.report, notes=notes)
     else:
         pictures = as_image_dataset(request.data, config)
@@ -126,5 +126,5 @@ def _run(request: TrainArguments, config: TrainConfig) -> None:
         facts=facts,
     )
     if is_main:
-        new = f"new pictures: ganvas generate --model {folder / 'model.safetensors'}"
-        print_result(done, folder, [new, "longer: the same command with a larger --kimg or --minutes"])
+        new = f"generate images: ganvas generate --model {folder / 'model.safetensors'}"
+        print_result(done, folder, [new, "to train longer: run the same command with a larger --kimg or --minutes"])

@@ -51,8 +51,8 @@ class TrainArguments:
         rescaled_config = rescale_preset(chosen, GENERATOR_PRESETS[self.preset].config)
         if rescaled_config != chosen:
             self.notes.append(
-                f"r1_gamma {rescaled_config.r1_gamma:.3g} and ema_kimg {rescaled_config.ema_kimg:.3g} follow "
-                f"size and batch"
+                f"r1_gamma {rescaled_config.r1_gamma:.3g} and ema_kimg {rescaled_config.ema_kimg:.3g} "
+                "scaled to size and batch"
             )
         return rescaled_config
 
@@ -69,7 +69,7 @@ class TrainArguments:
         self.init_from = self.init_from or record.get("init_from")
         recorded_path = record.get("data", {}).get("path")
         if self.data is None and recorded_path is None:
-            raise BadConfig(f"{path} does not say which pictures: add --data DIR")
+            raise BadConfig(f"{path} does not contain the data path: add --data DIR")
         self.data = self.data or Path(recorded_path)
         return find_generator_preset(str(path))
 
@@ -122,6 +122,6 @@ def _refuse_from_scratch(preset: str) -> None:
     from ganvas.errors import BadConfig
 
     raise BadConfig(
-        f"{preset} from scratch takes many days on many cards, so this preset only starts from weights: add "
+        f"{preset} takes many days on many GPUs from scratch, so this preset is for fine-tuning only: add "
         "--init-from FILE, or choose another preset (ganvas train --list)"
     )

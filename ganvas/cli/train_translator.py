@@ -38,14 +38,14 @@ from ganvas.training.translator.config import TranslatorConfig
 def train_translator(
     data: Annotated[
         Path | None,
-        typer.Option("--dataroot", "--data", help="Holds trainA/ and trainB/, or train/ with A|B side by side."),
+        typer.Option("--dataroot", "--data", help="Folder with trainA/ and trainB/, or train/ with A|B side by side."),
     ] = None,
     paired: Annotated[
-        bool | None, typer.Option("--paired/--unpaired", help="trainA and trainB hold pairs of equal names, or not.")
+        bool | None, typer.Option("--paired/--unpaired", help="Whether trainA and trainB have pairs of equal names.")
     ] = None,
     direction: Annotated[
         str | None,
-        typer.Option(callback=one_of("AtoB", "BtoA"), help="Of pairs; without pairs both are learnt at once."),
+        typer.Option(callback=one_of("AtoB", "BtoA"), help="Direction for paired data; unpaired data trains both."),
     ] = None,
     preset: Annotated[str, typer.Option("--preset", "-p", help="auto, or a name (see --list).")] = "auto",
     outdir: OutdirOption = Path("runs"),
@@ -53,7 +53,7 @@ def train_translator(
     kimg: KimgOption = None,
     minutes: MinutesOption = None,
     settings: SettingsOption = None,
-    resolution: Annotated[int | None, typer.Option(help="Pixels across; default: the preset's.", min=8)] = None,
+    resolution: Annotated[int | None, typer.Option(help="Image size in pixels (default: the preset's).", min=8)] = None,
     seed: SeedOption = None,
     config: ConfigOption = None,
     device: DeviceOption = "auto",
@@ -77,7 +77,7 @@ def train_translator(
     record = {} if config is None else load_run_record(config, "translator")
     data = data or recorded_data_path(record)
     if data is None:
-        raise typer.BadParameter("which pictures? --dataroot DIR", param_hint="--dataroot")
+        raise typer.BadParameter("no training images: add --dataroot DIR", param_hint="--dataroot")
 
     from ganvas.cli.process import configure_process
 
@@ -115,8 +115,8 @@ def _run(config: TranslatorConfig, data: Path, folder: Path, *, preset: str, dev
     from ganvas.training.translator.train import as_translation_dataset, train_translator
 
     dataset = read_data(as_translation_dataset, data, config)
-    what = "both ways, without pairs" if config.pairing == "unpaired" else f"{config.direction}, from pairs"
-    notes = ["half of the pictures are shown mirrored: --set mirror=false for anything with writing"]
+    what = "both directions, unpaired" if config.pairing == "unpaired" else f"{config.direction}, paired"
+    notes = ["half of the images are shown mirrored: use --set mirror=false for anything with text"]
     print_start(f"{preset}, {what}", config, folder, report=dataset.report, notes=notes if config.mirror else [])
     done = train_with_progress(
         train_translator,
@@ -128,7 +128,10 @@ def _run(config: TranslatorConfig, data: Path, folder: Path, *, preset: str, dev
     )
     then = [f"translate: ganvas translate -i IN -o OUT -n {folder} --direction {way}" for way in config.ways]
     if done.nimg < 1000 * config.total_kimg:
-        then.append("longer: the same command with a larger --minutes")
+        then.append("to train longer: run the same command with a larger --minutes")
     else:
-        then.append("longer: another run with a larger --kimg and another --name; these learning rates have come to 0")
+        then.append(
+            "to train longer: start another run with a larger --kimg and another --name; the learning rates "
+            "of this one are 0"
+        )
     print_result(done, folder, then)

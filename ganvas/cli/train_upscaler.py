@@ -36,11 +36,11 @@ from ganvas.training.upscaler.config import UpscalerConfig
 
 def train_upscaler(
     data: Annotated[
-        Path | None, typer.Option("--data", help="A folder or .zip of photos, larger than 128 px.", show_default=False)
+        Path | None, typer.Option("--data", help="Folder or .zip of photos, larger than 128 px.", show_default=False)
     ] = None,
     preset: Annotated[str, typer.Option("--preset", "-p", help="A name (see --list).")] = "compact-x4",
     valid: Annotated[
-        Path | None, typer.Option("--valid", help="Photos to measure with (default: some of the data are held out).")
+        Path | None, typer.Option("--valid", help="Validation photos (default: some of the data are held out).")
     ] = None,
     outdir: OutdirOption = Path("runs"),
     name: NameOption = None,
@@ -48,7 +48,7 @@ def train_upscaler(
     minutes: MinutesOption = None,
     settings: SettingsOption = None,
     init_from: Annotated[
-        str | None, typer.Option(help="Start from an upscaler's weights: a file or a catalogue name.")
+        str | None, typer.Option(help="Fine-tune from an upscaler's weights: a file or a catalogue name.")
     ] = None,
     seed: SeedOption = None,
     config: ConfigOption = None,
@@ -70,7 +70,7 @@ def train_upscaler(
     record = {} if config is None else load_run_record(config, "upscaler")
     preset, data = record.get("preset", preset), data or recorded_data_path(record)
     if data is None:
-        raise typer.BadParameter("which photos? --data DIR (a folder or a .zip)", param_hint="--data")
+        raise typer.BadParameter("no training photos: add --data DIR (a folder or a .zip)", param_hint="--data")
 
     from ganvas.cli.process import configure_process
 
@@ -101,7 +101,10 @@ def _run(
     notes = []
     if config.pixel_kimg is not None and config.pixel_kimg >= config.total_kimg:
         notes = [
-            f"the discriminator would join at {config.pixel_kimg:g} kimg, which is not reached: --set pixel_kimg=…"
+            (
+                f"note: the GAN stage starts at {config.pixel_kimg:g} kimg, after the end of this run: use "
+                "--set pixel_kimg=…"
+            )
         ]
     print_start(preset, config, folder, report=photos.report, what="crops", notes=notes)
     done = train_with_progress(
@@ -114,5 +117,5 @@ def _run(
         device=device,
         facts={"preset": preset, "init_from": init_from, "command": current_command(), "data": {"path": str(data)}},
     )
-    larger = f"larger pictures: ganvas upscale -i small.jpg -o large.png -n {folder / 'model.safetensors'}"
-    print_result(done, folder, [larger, "longer: the same command with a larger --kimg or --minutes"])
+    larger = f"upscale: ganvas upscale -i small.jpg -o large.png -n {folder / 'model.safetensors'}"
+    print_result(done, folder, [larger, "to train longer: run the same command with a larger --kimg or --minutes"])

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 _C = TypeVar("_C", bound="BaseTrainConfig")
 _LINE_SEC = 20.0  # where nobody watches: one line so often at most
 
-OutdirOption = Annotated[Path, typer.Option("--outdir", help="Where the run folder is made.")]
+OutdirOption = Annotated[Path, typer.Option("--outdir", help="Parent folder of the run folder.")]
 NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run folder (default: DATA-PRESET).")]
 KimgOption = Annotated[
-    float | None, typer.Option("--kimg", help="Stop after this many thousand pictures (or crops).", min=0.001)
+    float | None, typer.Option("--kimg", help="Stop after this many thousand images (or crops).", min=0.001)
 ]
 MinutesOption = Annotated[
     float | None, typer.Option("--minutes", help="Stop after this many minutes of training, resumes included.")
@@ -30,8 +30,8 @@ SettingsOption = Annotated[
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Random seed.", min=0)]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Repeat the run described by this run.json.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show every setting and stop.")]
-ListOption = Annotated[bool, typer.Option("--list", help="Show the presets and stop.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show every setting and exit.")]
+ListOption = Annotated[bool, typer.Option("--list", help="List the presets and exit.")]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -39,7 +39,7 @@ ListOption = Annotated[bool, typer.Option("--list", help="Show the presets and s
 
 
 def current_command() -> str:
-    """What was typed, and is typed again to resume."""
+    """The command line, to be repeated to resume."""
     import shlex
 
     return "ganvas " + " ".join(shlex.quote(word) for word in sys.argv[1:])
@@ -85,7 +85,7 @@ def load_run_record(path: Path, kind: str) -> dict[str, Any]:
     record = read_record(path if path.is_dir() else path.parent)
     if kind_of(record) != kind:
         wanted = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
-        raise BadConfig(f"{path} is the record of a run of {kind_of(record)}, not of {wanted}")
+        raise BadConfig(f"{path} is the record of a {kind_of(record)}, not of {wanted}")
     return record
 
 
@@ -164,17 +164,17 @@ def train_with_progress(train: Callable[..., TrainResult], dataset: Any, **optio
 
 
 def print_result(done: TrainResult, folder: Path, then: Sequence[str]) -> None:
-    """What came of it; `then`, where the run is finished, what to do next."""
+    """Print the result; `then`: next steps, printed if the run is finished."""
     print(f"{done.nimg / 1000:g} kimg in {format_duration(done.sec)}: {folder}")
     if not done.finished:
         print(f"saved. To resume: {current_command()}")
         return
-    for line in (f"look at {folder / 'report.html'}", *then):
+    for line in (f"report: {folder / 'report.html'}", *then):
         print(line)
 
 
 class ProgressReporter:
-    """One line on a terminal, kept up to date; a line now and then where nobody watches."""
+    """One updated line on a terminal; occasional lines otherwise."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()

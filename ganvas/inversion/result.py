@@ -1,4 +1,4 @@
-"""What an inversion found, and how faithful it is; saved as one .npz, the tuning beside it as .safetensors."""
+"""Result of an inversion, with fidelity metrics; saved as one .npz, with the tuning as .safetensors next to it."""
 
 from __future__ import annotations
 

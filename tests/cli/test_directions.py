@@ -235,7 +235,7 @@ def test_directions_of_other_tools_are_taken(tmp_path, tiny):
     assert found.vector.numpy() == pytest.approx(vector)
     assert "InterFaceGAN" in found.facts["method"]
     np.save(tmp_path / "my_smile_boundary.npy", vector)
-    with pytest.raises(BadLatent, match="moves z"):
+    with pytest.raises(BadLatent, match="is in z space"):
         run("import", tmp_path / "my_smile_boundary.npy", "--model", model)
     np.save(tmp_path / "wide.npy", np.ones((1, 512), np.float32))
     with pytest.raises(BadLatent, match="another generator"):
@@ -273,7 +273,7 @@ def test_wrong_usage_is_answered(tiny, words):
     ("words", "said"),
     [
         (("learn", "hat", "--like", "0-3", "--dislike", "4-7"), "ten samples"),
-        (("learn", "hat", "--like", "0-9", "--dislike", "10-19", "--keep", "age"), "nothing is known about 'age'"),
+        (("learn", "hat", "--like", "0-9", "--dislike", "10-19", "--keep", "age"), "cannot keep 'age'"),
         (("learn", "hat", "--like", "0-9", "--dislike", "10-19", "--space", "w+"), "rows of ws are the same"),
         (("learn", "hat", "--scorer", "smiel"), "unknown face scorer"),
         (("report", "--only", "hat", "--outdir", "r"), "unknown direction"),
@@ -290,7 +290,7 @@ def test_what_cannot_be_done_is_said(tiny, words, said):
         ("", "no rows"),
         ("seed\n1\n", "no column of numbers"),
         ("name,smile\na,1\n", "needs a column 'seed' or 'file'"),
-        ("seed,smile\nx,1\n", "whole numbers"),
+        ("seed,smile\nx,1\n", "must be integers"),
     ],
 )
 def test_a_table_that_does_not_fit_is_said(tmp_path, tiny, text, said):

@@ -110,7 +110,7 @@ def test_wrong_usage_is_status_2_with_an_example(model):
         (["generate", "--precision", "low"], "unknown precision 'low'"),
         (["mix", "--layers", "99"], "layers 0 to 5"),
         (["interpolate", "--output", "walk.avi"], "walk.avi"),
-        (["interpolate", "--seeds", "1"], "two keys"),
+        (["interpolate", "--seeds", "1"], "two keyframes"),
     ],
 )
 def test_what_does_not_fit_is_named(model, tmp_path, monkeypatch, words, says):

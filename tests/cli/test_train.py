@@ -41,7 +41,7 @@ def test_data_alone_is_enough_and_the_same_again_goes_on(photos, tmp_path):
     words = ["train", "--data", photos, "--outdir", tmp_path / "runs", "--device", "cpu", *SMALL]
     first = run(*words, "--kimg", 0.008)
     assert first.exit_code == 0, first.output
-    assert "auto: 12 pictures of 32 px, on cpu" in first.output and "style-32-cpu" in first.output
+    assert "auto: 12 images of 32 px, on cpu" in first.output and "style-32-cpu" in first.output
     assert "data: 12 of 12 images" in first.output
     folder = tmp_path / "runs" / "blobs-style-32-cpu"
     assert read_run_state(folder).kimg == 0.008 and json.loads((folder / "run.json").read_text())["nimg"] == 8
@@ -126,7 +126,7 @@ def test_start_from_ones_own_weights(photos, tmp_path):
     run("train", "--data", photos, *words)
     base = tmp_path / "blobs-style-32-cpu" / "model.safetensors"
     result = run("train", "--data", photos, *words, "--name", "further", "--init-from", base)
-    assert result.exit_code == 0 and "100 % taken over" in result.output
+    assert result.exit_code == 0 and "100 % loaded" in result.output
     record = json.loads((tmp_path / "further" / "run.json").read_text())
     assert record["config"]["freeze_d"] == 4 and record["init_from"] == str(base)
 

@@ -132,7 +132,7 @@ def test_tiny_pictures_and_what_does_not_fit():
     assert degrade(torch.zeros(1, 3, 4, 4), scale=4, rng=rng()).shape == (1, 3, 1, 1)
     with pytest.raises(BadImage, match="multiples of 4"):
         degrade(torch.zeros(1, 3, 6, 8), scale=4, rng=rng())
-    with pytest.raises(BadConfig, match="scale 0"):
+    with pytest.raises(BadConfig, match="scale must be 1 or more, got 0"):
         degrade(torch.zeros(1, 3, 8, 8), scale=0, rng=rng())
     with pytest.raises(BadConfig, match="odd"):
         DegradeConfig(kernel_px=(7, 12))

@@ -82,7 +82,7 @@ def test_smoothstep_ends_and_middle():
 
 def test_sizes_that_differ_are_named(faces):
     photo, before = faces
-    with pytest.raises(BadImage, match="one size"):
+    with pytest.raises(BadImage, match="same size"):
         blend_change(photo, before[..., :64], before, torch.ones(1, 1, SIZE, SIZE))
 
 

@@ -219,13 +219,13 @@ def test_what_does_not_fit_is_refused():
         ([[1, 2]], [[1, 2], [3, 4]], BadConfig, "as many targets, got 1 and 2"),
         ([[1, 2]] * 17, [[1, 2]] * 17, BadConfig, "1 to 16 points"),
         ([[1, 2, 3]], [[1, 2, 3]], BadMask, r"\[P, 2\]"),
-        ([[1, 2]], [[1, 65]], BadMask, "targets lie in the picture of 64 x 64"),
-        ([[-1, 2]], [[1, 5]], BadMask, "points lie in the picture"),
+        ([[1, 2]], [[1, 65]], BadMask, "targets must lie in the image of 64 x 64"),
+        ([[-1, 2]], [[1, 5]], BadMask, "points must lie in the image"),
         ([[float("nan"), 2]], [[1, 5]], BadMask, "points are"),
     ):
         with pytest.raises(error, match=says):
             drag(ws, G, points, targets)
-    with pytest.raises(BadLatent, match="one picture"):
+    with pytest.raises(BadLatent, match="one image"):
         drag(ws.repeat(2, 1, 1), G, [[1, 2]], [[3, 4]])
     with pytest.raises(BadMask, match="drag"):
         drag(ws, G, [[1, 2]], [[3, 4]], mask=torch.full((1, 1, 64, 64), 7.0))
@@ -244,14 +244,14 @@ def a_step(**fields):
         ({"points": []}, "1 to 16"),
         ({"points": [[0.1, 0.1]] * 17, "targets": [[0.1, 0.1]] * 17}, "1 to 16"),
         ({"points": "ab"}, r"\[\[x, y\], …\]"),
-        ({"points": [[0.1, 2]]}, "sides of the crop"),
-        ({"targets": [[0.1, float("nan")]]}, "sides of the crop"),
+        ({"points": [[0.1, 2]]}, "units of the crop's side"),
+        ({"targets": [[0.1, float("nan")]]}, "units of the crop's side"),
         ({"rows": 0}, "from 1 to 100"),
         ({"rows": True}, "from 1 to 100"),
         ({"offset": 3}, "offset must be text"),
-        ({"offset": "kitten!"}, "drag's offset is base64"),
-        ({"offset": ""}, "no numbers"),
-        ({"offset": "A" * 400_000}, "drag's offset is base64"),
+        ({"offset": "kitten!"}, "drag's offset must be base64"),
+        ({"offset": ""}, "is empty"),
+        ({"offset": "A" * 400_000}, "drag's offset must be base64"),
     ],
 )
 def test_a_broken_drag_is_refused_with_the_reason(fields, says):

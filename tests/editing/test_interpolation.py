@@ -26,7 +26,7 @@ def test_a_straight_line_of_keys_gives_a_straight_walk():
 
 
 def test_too_few_keys_or_frames_are_named():
-    with pytest.raises(BadConfig, match="1 keys"):
+    with pytest.raises(BadConfig, match="1 keyframes"):
         latent_walk(torch.randn(1, 2, 8), frames=10)
     with pytest.raises(BadConfig, match="2 frames"):
         latent_walk(torch.randn(3, 2, 8), frames=2)

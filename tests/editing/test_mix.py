@@ -47,7 +47,7 @@ def test_the_sheet_holds_every_pair():
 def test_layers_and_generators_that_do_not_fit_are_named():
     with pytest.raises(BadLatent, match="layers 0 to 3, there is no layer 4"):
         mix_layers(torch.randn(1, 4, 8), torch.randn(1, 4, 8), [4])
-    with pytest.raises(BadLatent, match="one generator"):
+    with pytest.raises(BadLatent, match="the same generator"):
         mix_layers(torch.randn(1, 4, 8), torch.randn(1, 5, 8), [0])
 
 
@@ -81,7 +81,7 @@ def test_a_latent_travels_as_text(rows):
 def test_a_latent_that_float16_cannot_hold_is_refused():
     with pytest.raises(BadLatent, match="finite"):
         encode_latent(torch.full((1, 2, 4), 1e6))
-    with pytest.raises(BadLatent, match="one picture"):
+    with pytest.raises(BadLatent, match="one image"):
         encode_latent(torch.zeros(2, 2, 4))
 
 

@@ -79,7 +79,10 @@ def test_a_style_is_set_where_it_stands():
         ('{"format": "ganvas-recipe-1", "steps": [{"step": "move", "direction": "a", "layers": ["b"]}]}', "layers"),
         ('{"format": "ganvas-recipe-1", "steps": [{"step": "move", "direction": "a", "layers": 3}]}', "layers"),
         ('{"format": "ganvas-recipe-1", "steps": [{"step": "mix"}]}', "either a seed or a latent"),
-        ('{"format": "ganvas-recipe-1", "steps": [{"step": "mix", "seed": 1, "latent": "AAAA"}]}', "one of the two"),
+        (
+            '{"format": "ganvas-recipe-1", "steps": [{"step": "mix", "seed": 1, "latent": "AAAA"}]}',
+            "either a seed or a latent",
+        ),
         (
             '{"format": "ganvas-recipe-1", "steps": [{"step": "mix", "seed": -1}]}',
             "seed must be a whole number from 0 to 4294967295",

@@ -121,7 +121,7 @@ def test_a_style_of_another_generator_is_refused():
         {WEIGHT + ":up": torch.zeros(8, 2), WEIGHT + ":down": torch.zeros(3, 8, 3, 3)},
         {WEIGHT + ":up": torch.zeros(10**7, 1), WEIGHT + ":down": torch.zeros(1, 10**7)},  # 400 TB, were it multiplied
     ):
-        with pytest.raises(BadLatent, match="of another generator"):
+        with pytest.raises(BadLatent, match="belongs to another generator"):
             Style(name="a", tensors=tensors, parent=other.parent).delta(G)
 
 
@@ -279,9 +279,9 @@ def test_a_blend_is_between():
 
 
 def test_what_cannot_be_swapped_is_named():
-    with pytest.raises(BadConfig, match="one shape"):
+    with pytest.raises(BadConfig, match="the same architecture"):
         swap_layers(tiny(), tiny("dcgan"), at_px=16)
-    with pytest.raises(BadConfig, match="mlp does not say"):
+    with pytest.raises(BadConfig, match="mlp does not define"):
         swap_layers(tiny("mlp"), tiny("mlp", 1), at_px=16)
     for wrong in ({"at_px": 0}, {"at_px": 16, "width": -1}, {"at_px": float("nan")}):
         with pytest.raises(BadConfig, match="at_px"):

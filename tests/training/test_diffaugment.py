@@ -60,7 +60,7 @@ def test_a_pair_goes_through_the_same_draw():
     real, fake = DiffAugment().pair(img, img.clone(), rng=g)
     assert torch.equal(real, fake) and not torch.equal(real, img)
     assert not torch.equal(DiffAugment()(img, rng=g), fake)  # and the next draw is another
-    with pytest.raises(BadImage, match="one shape"):
+    with pytest.raises(BadImage, match="the same shape"):
         DiffAugment().pair(img, img[:2], rng=g)
 
 

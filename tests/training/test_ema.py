@@ -232,5 +232,5 @@ def test_files_of_something_else_are_refused(tmp_path):
     paths = [save(one, tmp_path / "b", trained_kimg=1), save(two, tmp_path / "c", trained_kimg=2)]
     with pytest.raises(BadInput, match="different networks"):
         average_of_files(paths, 0.1)
-    with pytest.raises(BadInput, match="none"):
+    with pytest.raises(BadInput, match="no snapshots"):
         average_of_files([], 0.1)

@@ -164,7 +164,7 @@ def test_the_published_cycle_value():
 
 
 def test_l1_refuses_to_broadcast():
-    with pytest.raises(BadInput, match="one shape"):
+    with pytest.raises(BadInput, match="the same shape"):
         l1(torch.zeros(2, 3, 4, 4), torch.zeros(2, 1, 4, 4))
 
 

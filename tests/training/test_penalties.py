@@ -126,7 +126,7 @@ def test_the_gradient_penalty_is_finite_where_the_slope_is_zero():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(BadInput, match="one shape"):
+    with pytest.raises(BadInput, match="the same shape"):
         gradient_penalty(quadratic, IMG, IMG[:1], rng=rng())
     with pytest.raises(BadConfig, match="above 0"):
         gradient_penalty(quadratic, IMG, IMG, target=0, rng=rng())

@@ -193,7 +193,7 @@ def test_another_configuration_is_refused_with_the_differences(tmp_path):
     with pytest.raises(BadConfig, match=r"g_lr: 0.0025 → 0.001") as caught:
         train(tiny.pictures(), config=dataclasses.replace(config, g_lr=0.001), folder=tmp_path / "run", device="cpu")
     assert "--name" in str(caught.value)
-    with pytest.raises(BadConfig, match="pictures"):
+    with pytest.raises(BadConfig, match="the images"):
         train(tiny.pictures(seed=1), config=config, folder=tmp_path / "run", device="cpu")
 
 

@@ -79,7 +79,7 @@ def test_marks_teach_style_channels_too(studio):
     job = run(studio, "learn", model="runs/tiny", name="ring", space="w+", **marks)
     assert job["state"] == "failed" and "rows of ws are the same" in job["error"]["message"]
     job = run(studio, "learn", model="runs/tiny", name="ring", space="s", keep=["age"], **marks)
-    assert job["state"] == "failed" and "nothing is known about 'age'" in job["error"]["message"]
+    assert job["state"] == "failed" and "cannot keep 'age'" in job["error"]["message"]
 
 
 def test_marks_that_teach_nothing_are_refused(studio):

@@ -41,7 +41,7 @@ RunStatus = Literal["running", "stopped", "finished", "failed"]
 
 
 class Budget(Protocol):
-    """How long a run goes on, and how often it saves and shows: what every kind of `BaseTrainConfig` has."""
+    """Length of a run, and how often it saves and writes snapshots: fields of every `BaseTrainConfig`."""
 
     @property
     def total_kimg(self) -> float: ...
@@ -181,7 +181,7 @@ def open_run(folder: Path, config: BaseTrainConfig, facts: Mapping[str, Any]) ->
     if not (folder / "run.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         if any(path.suffix == ".safetensors" for path in folder.iterdir()):
-            raise BadConfig(f"{folder} holds weights but no run.json: it is not a run. Give this run another --name.")
+            raise BadConfig(f"{folder} has weights but no run.json: it is not a run. Give this run another --name.")
         run = Run(folder, {"format": _FORMAT, "begun": _now(), "remedies": [], "nimg": 0, "sec": 0.0})
         run.note(**_versions(), **facts, kind=config.kind, config=config.to_json(), status="running", pid=os.getpid())
         return run, False
@@ -194,13 +194,11 @@ def open_run(folder: Path, config: BaseTrainConfig, facts: Mapping[str, Any]) ->
 def _refuse_another(run: Run, config: BaseTrainConfig, facts: Mapping[str, Any]) -> None:
     kind = kind_of(run.record)
     if kind != config.kind:
-        raise BadConfig(
-            f"{run.folder} holds the run of a {kind}, not of a {config.kind}. Give this run another --name."
-        )
+        raise BadConfig(f"{run.folder} is the run of a {kind}, not of a {config.kind}. Give this run another --name.")
     changed = differences(config.from_json(run.record["config"], who=str(run.folder / "run.json")), config)
     before, now = run.record.get("data", {}).get("fingerprint"), facts.get("data", {}).get("fingerprint")
     if before != now:
-        changed.append(f"the pictures: {before} → {now}")
+        changed.append(f"the images: {before} → {now}")
     if changed:
         raise BadConfig(
             f"{run.folder} was started with other settings:\n  "
@@ -224,7 +222,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def resolve_schedule(config: _C, folder: str | Path | None, *, length_kimg: float) -> _C:
-    """The schedule's length written down, so that a longer budget does not bend a schedule that has begun.
+    """Fix the length of the schedule, so that a longer budget does not change a schedule in progress.
 
     It is the config's `schedule_kimg`, or what the run in `folder` began with, or `length_kimg`.
     """

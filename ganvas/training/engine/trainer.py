@@ -252,7 +252,7 @@ class Trainer(ABC):
                 load_adam(self.opt_D, state["opt_D"])
             self.load_own_state(state)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
-            raise BrokenWeights(f"the state of this run is of other networks: {error}") from error
+            raise BrokenWeights(f"the state of this run belongs to different networks: {error}") from error
         self.watchdog.load_state_dict(state["watchdog"])
         self.remedy = Remedy(**state["remedy"])
         self.running_means.load_state_dict(state["tally"])

@@ -79,7 +79,7 @@ class FDMetric:
         try:
             self.extractor = efficientnet_extractor(precision="fast", device=trainer.world.device)
         except (FetchError, WeightsError) as error:
-            raise BadConfig(f"metrics=fd needs a network to look with: {error}") from error
+            raise BadConfig(f"metrics=fd needs a feature network: {error}") from error
         real = min(self.num, len(self.pictures))
         self.reference = real_statistics(self.pictures, num=real, seed=0, extractor=self.extractor)
 

@@ -92,7 +92,7 @@ def train(
 def as_image_dataset(
     data: Any, config: TrainConfig, *, on_step: Callable[[int, int], object] | None = None
 ) -> ImageDataset:
-    """A training set from whatever was handed over; `on_step` hears (pictures read, pictures in all).
+    """A training set from a path, a dataset or a tensor; `on_step` is called with (images read, total).
 
     Raises:
         BadImage: a tensor of another type, shape or range.
@@ -105,13 +105,13 @@ def as_image_dataset(
         return open_image_dataset(data, resolution=config.resolution, labels=labels, on_step=on_step)
     if not isinstance(data, (Tensor, np.ndarray)):
         raise BadInput(
-            f"train expects a folder, an archive, Pictures or a tensor [N, C, R, R], got {type(data).__name__}."
+            f"train expects a folder, an archive, an ImageDataset or a tensor [N, C, R, R], got {type(data).__name__}."
         )
     img = torch.as_tensor(data)
     if img.is_floating_point():
         low, high = torch.aminmax(img) if img.numel() else (img.new_tensor(math.nan),) * 2
         if not (low >= -1 and high <= 1):
-            raise BadImage(f"train expects float pictures in [-1, 1], got {low.item():.3g} to {high.item():.3g}.")
+            raise BadImage(f"train expects float images in [-1, 1], got {low.item():.3g} to {high.item():.3g}.")
         img = ((img + 1) * 127.5).round().to(torch.uint8)
     return ImageDataset.from_pixels(img)
 
@@ -124,7 +124,7 @@ def _networks(
     c_dim: int,
 ) -> tuple[nn.Module, nn.Module]:
     if (generator is None) != (discriminator is None):
-        raise BadInput("train takes a generator and a discriminator, or neither: these two belong together.")
+        raise BadInput("train needs both a generator and a discriminator, or neither.")
     if generator is not None and discriminator is not None:
         return generator.train().requires_grad_(True), discriminator.train().requires_grad_(True)
     size, channels = pictures.img_resolution, pictures.img_channels
@@ -139,6 +139,6 @@ def _resolve_schedule(config: TrainConfig, folder: str | Path | None) -> TrainCo
 def _check_share(config: TrainConfig, world: World) -> None:
     if config.batch_size % world.size:
         raise BadConfig(
-            f"batch_size is over all processes together and must be a multiple of them: {config.batch_size} does not "
-            f"divide by {world.size}."
+            "batch_size is the total over all processes and must be a multiple of their number: "
+            f"{config.batch_size} is not divisible by {world.size}."
         )

@@ -268,8 +268,9 @@ class GeneratorTrainer(Trainer):
         """See `Trainer`: the same training in smaller portions, or smaller pictures."""
         portion = self.config.micro_batch or self.feed.local
         return (
-            f"not enough memory for {portion} pictures at once on {self.world.device}. The same training in smaller "
-            f"portions: --set micro_batch={max(portion // 2, 1)} (under another --name); or a smaller --resolution"
+            f"out of memory for {portion} images at once on {self.world.device}. For the same training "
+            f"with gradient accumulation: --set micro_batch={max(portion // 2, 1)} (under another "
+            "--name); or a smaller --resolution"
         )
 
     # ------------------------------------------------------------------------------------------------------------ state
@@ -288,8 +289,8 @@ class GeneratorTrainer(Trainer):
 _ADVICE = {
     "nan": "Try a lower learning rate (g_lr, d_lr), precision=exact, or without path_length.",
     "exploding": "Try a lower learning rate (g_lr, d_lr) or a stronger r1_gamma.",
-    "collapse": "Try more pictures, a stronger r1_gamma, a larger batch_size, or another preset.",
-    "d_wins": "Try a stronger r1_gamma, a lower d_lr, augment=ada, or more pictures.",
+    "collapse": "Try more images, a stronger r1_gamma, a larger batch_size, or another preset.",
+    "d_wins": "Try a stronger r1_gamma, a lower d_lr, augment=ada, or more images.",
 }
 
 

@@ -48,7 +48,7 @@ def train_translator(
         `finished` is False.
 
     Raises:
-        BadConfig, BadInput: settings and pictures that do not fit.
+        BadConfig, BadInput: invalid settings or images.
         GanvasError: the watchdog has given up; the message says why, and the last good state is kept.
         Stopped: on_step asked for it; saved, with a `TrainResult` as its `state`.
     """
@@ -76,7 +76,7 @@ def train_translator(
 
 
 def as_translation_dataset(data: Any, config: TranslatorConfig, *, on_step: OnRead | None = None) -> TranslationDataset:
-    """Domains from whatever was handed over; `on_step` hears (pictures read, pictures in all) of each collection.
+    """A dataset from a path, a dataset or two sets; `on_step` is called with (images read, total) for each collection.
 
     Raises:
         BadInput, BadImage: nothing that can be learnt from.
@@ -84,14 +84,14 @@ def as_translation_dataset(data: Any, config: TranslatorConfig, *, on_step: OnRe
     paired = config.pairing == "paired"
     if isinstance(data, TranslationDataset):
         if data.paired != paired:
-            raise BadInput(f"pairing={config.pairing}, but the pictures are {'paired' if data.paired else 'unpaired'}")
+            raise BadInput(f"pairing={config.pairing}, but the images are {'paired' if data.paired else 'unpaired'}")
         return data
     if isinstance(data, (str, Path)):
         return open_translation_dataset(data, resolution=config.loaded_px, paired=paired, on_step=on_step)
     if not isinstance(data, Sequence) or len(data) != 2:
         raise BadInput(
-            "train_translator expects a folder with trainA and trainB (or train), Domains, or two sets of pictures "
-            f"(A, B), got {type(data).__name__}"
+            "train_translator expects a folder with trainA and trainB (or train), a TranslationDataset, "
+            f"or two sets of images (A, B), got {type(data).__name__}"
         )
     a, b = (each if isinstance(each, ImageDataset) else ImageDataset.from_pixels(each) for each in data)
     return make_translation_dataset(a, b, paired=paired)
@@ -102,6 +102,6 @@ def _check_schedule(config: TranslatorConfig) -> None:
     assert config.schedule_kimg is not None
     if config.decay_from < 1 and config.total_kimg > config.schedule_kimg:
         raise BadConfig(
-            f"the learning rates of this run come down to 0 at {config.schedule_kimg:g} thousand pictures; more would "
-            "change nothing. Train up to there, or start a longer run under another --name."
+            f"the learning rates of this run reach 0 at {config.schedule_kimg:g} thousand images; "
+            "training longer has no effect. Train up to there, or start a longer run with another --name."
         )

@@ -226,7 +226,7 @@ class TranslatorTrainer(Trainer):
         return min(ratios)
 
     def held_out_batch(self, count: int) -> TranslatorBatch:
-        """The first pictures that were kept back, cut in the middle."""
+        """The first held-out images, centre-cropped."""
         off = (self.held_out.img_resolution - self.config.resolution) // 2
         part = slice(off, off + self.config.resolution)
         return TranslatorBatch(*(self.as_img(pixels[..., part, part]) for pixels in self.held_out.first_images(count)))
@@ -249,8 +249,9 @@ class TranslatorTrainer(Trainer):
         """See `Trainer`: the same training with smaller batches, or smaller pictures."""
         half = max(self.config.batch_size // 2, 1)
         return (
-            f"not enough memory for {self.config.batch_size} pictures of {self.config.resolution} px at once on "
-            f"{self.world.device}. Try --set batch_size={half} or a smaller --resolution, under another --name"
+            f"out of memory for {self.config.batch_size} images of {self.config.resolution} px at once on "
+            f"{self.world.device}. Try --set batch_size={half} or a smaller --resolution, under another "
+            "--name"
         )
 
     # ------------------------------------------------------------------------------------------------------------ state
@@ -268,8 +269,8 @@ class TranslatorTrainer(Trainer):
 _ADVICE = {
     "nan": "Try lower learning rates (g_lr, d_lr), or precision=exact.",
     "exploding": "Try lower learning rates (g_lr, d_lr).",
-    "collapse": "Try more pictures, a larger cycle (unpaired) or l1 (paired), or a lower d_lr.",
-    "d_wins": "Try a lower d_lr, or more pictures.",
+    "collapse": "Try more images, a larger cycle (unpaired) or l1 (paired), or a lower d_lr.",
+    "d_wins": "Try a lower d_lr, or more images.",
 }
 
 

@@ -44,7 +44,7 @@ def train_upscaler(
     device: str = "auto",
     facts: Mapping[str, Any] | None = None,
 ) -> TrainResult:
-    """Let a network learn to enlarge pictures.
+    """Train an upscaler.
 
     Args:
         data: a folder or archive of photos larger than the crops, `PhotoDataset`, or uint8 tensors [3, H, W] of any
@@ -62,7 +62,7 @@ def train_upscaler(
         saved, `finished` is False.
 
     Raises:
-        BadConfig, BadInput: settings and pictures that do not fit.
+        BadConfig, BadInput: invalid settings or images.
         GanvasError: the watchdog has given up; the message says why, and the last good state is kept.
         Stopped: on_step asked for it; saved, with a `TrainResult` as its `state`.
     """
@@ -102,7 +102,7 @@ def train_upscaler(
 
 
 def as_photo_dataset(data: Any, config: UpscalerConfig, *, on_step: Any = None) -> PhotoDataset:
-    """Photos from whatever was handed over; `on_step` hears (photos read, photos in all).
+    """Photos from a path, a dataset or tensors; `on_step` is called with (photos read, total).
 
     Raises:
         BadInput, BadImage: nothing that can be learnt from.
@@ -115,7 +115,8 @@ def as_photo_dataset(data: Any, config: UpscalerConfig, *, on_step: Any = None) 
     if isinstance(data, (list, tuple)):
         return PhotoDataset.of(data, smallest_px=high_px)
     raise BadInput(
-        f"train_upscaler expects a folder, an archive, Photos or uint8 tensors [3, H, W], got {type(data).__name__}."
+        "train_upscaler expects a folder, an archive, an SRDataset or uint8 tensors [3, H, W], got "
+        f"{type(data).__name__}."
     )
 
 
@@ -142,6 +143,6 @@ def feature_distance_on(device: torch.device) -> Distance:
         return load_feature_distance(device)
     except (FetchError, WeightsError) as error:
         raise BadConfig(
-            "perceptual_weight compares features of EfficientNet-Lite0, which is not here: ganvas models get "
-            "efficientnet-lite0, or --set perceptual_weight=0"
+            "perceptual_weight compares features of EfficientNet-Lite0, which is not downloaded: ganvas "
+            "models get efficientnet-lite0, or --set perceptual_weight=0"
         ) from error

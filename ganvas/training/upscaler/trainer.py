@@ -33,7 +33,7 @@ class SRBatch(NamedTuple):
 
 
 class UpscalerTrainer(Trainer):
-    """Networks, optimisers, average, counters: one training run of an upscaler.
+    """Networks, optimizers, EMA and counters of an upscaler's training.
 
     Args:
         G: the upscaler, on the world's device.
@@ -84,7 +84,7 @@ class UpscalerTrainer(Trainer):
         self.finish_step()
 
     def has_discriminator(self) -> bool:
-        """Has the second stage begun?"""
+        """Whether the GAN stage has started."""
         return self.D is not None and self.nimg >= 1000 * (self.config.pixel_kimg or 0)
 
     def pixel_step(self, batch: SRBatch) -> None:
@@ -158,7 +158,7 @@ class UpscalerTrainer(Trainer):
         """See `Trainer`."""
         config = self.config
         return (
-            f"not enough memory for {config.batch_size} crops of {config.low_px * config.scale} px at once on "
+            f"out of memory for {config.batch_size} crops of {config.low_px * config.scale} px at once on "
             f"{self.world.device}: --set batch_size={max(config.batch_size // 2, 1)} or --set "
             f"low_px={max(config.low_px // 2, 8)} (under another --name)"
         )

@@ -75,7 +75,7 @@ def test_the_shortest_run_that_carries_the_effect(effects, share, rows):
 
 
 def test_rows_that_do_nothing_are_said():
-    with pytest.raises(BadConfig, match="does not carry"):
+    with pytest.raises(BadConfig, match="does not have the attribute"):
         best_layers(torch.tensor([-1.0, 0, 0]))
     with pytest.raises(BadConfig, match="share"):
         best_layers(torch.ones(3), share=0)
@@ -86,7 +86,7 @@ def test_after_calibration_a_unit_is_one_standard_deviation():
     unit = calibrate(G, RED, ws, along(0.1, 0.0, 0.0))
     assert unit.vector[0, 0].item() == pytest.approx(RED(glass(ws)).std().item(), rel=1e-3)
     assert unit.facts["measured_gain"] == pytest.approx(0.1 / ws[:, 0, 0].std().item(), rel=1e-3)
-    with pytest.raises(BadConfig, match="does not rise"):
+    with pytest.raises(BadConfig, match="does not increase"):
         calibrate(G, RED, ws, along(-1.0, 0, 0))
 
 
@@ -145,7 +145,7 @@ def test_a_score_that_is_always_the_same_counts_in_no_deviations(tmp_path):
 
 def test_a_score_that_never_rises_has_no_range():
     response = measure_response(G, JUDGE, latents(10), along(0, 0, 1.0))
-    with pytest.raises(BadConfig, match="does not rise"):
+    with pytest.raises(BadConfig, match="does not increase"):
         find_valid_range(response, "red")
 
 

@@ -39,7 +39,7 @@ def look(watchdog, ticks, **changes):
 
 SICK = {
     "nan": ({"finite_weights": False}, 1, "not finite"),
-    "exploding": ({"grad_norm_G": 5e3}, 2, "gradients of G have exploded"),
+    "exploding": ({"grad_norm_G": 5e3}, 2, "exploding gradients of G"),
     "collapse": ({"diversity": 0.05}, 3, "collapsed"),
     "d_wins": ({"loss_D": 0.01}, 5, "wins outright"),
     "overfitting": ({"sign_real": 0.98, "p": 0.8, "p_max": 0.8}, 8, "overfitted"),
@@ -232,7 +232,7 @@ def test_fifty_pictures_are_learnt_by_heart_and_the_watchdog_says_so(monkeypatch
         device="cpu",
     )
     said = [event for event in events if "overfitted" in event]
-    assert len(said) == 1 and "more pictures" in said[0] and "augment=ada" in said[0]
+    assert len(said) == 1 and "more images" in said[0] and "augment=ada" in said[0]
     assert done.finished  # it is the user's choice to go on
 
 
@@ -264,7 +264,7 @@ def test_augmentation_at_its_limit_is_said_to_leak():
     events = []
     train(tiny.pictures(), config=config, on_step=lambda status: events.append(status.event or ""), device="cpu")
     said = [event for event in events if "at its limit" in event]
-    assert len(said) == 1 and "augmented times 0.5" in said[0]
+    assert len(said) == 1 and "maximum augmentation times 0.5" in said[0]
 
 
 def test_mean_w_never_takes_in_what_is_not_finite():

@@ -24,7 +24,7 @@ MISFITS = [
     ({"loss": "wgan", "gradient_penalty": 10.0, "penalty_every": 1}, "augment='ada'"),
     ({"loss": "ragan"}, "only differences count"),
     ({"family": "r3gan", "path_length": 2.0}, "path_length"),
-    ({"family": "dcgan", "mixing": 0.9}, "one row"),
+    ({"family": "dcgan", "mixing": 0.9}, "one latent row"),
     ({"loss": "rpgan", "real_target": 0.9}, "label smoothing"),
     ({"batch_size": 0}, "batch_size must be a whole number above 0"),
     ({"r1_gamma": -1.0}, "r1_gamma must be a number of at least 0"),
@@ -122,7 +122,7 @@ def test_the_gamma_of_style_presets_is_that_of_the_paper():
 def test_auto_chooses_and_says_why(facts, name):
     chosen, why = choose_generator_preset(**facts)
     assert chosen == name and chosen in GENERATOR_PRESETS
-    assert len(why) >= 2 and f"{facts['count']:,} pictures" in why[0]
+    assert len(why) >= 2 and f"{facts['count']:,} images" in why[0]
 
 
 def test_auto_follows_the_weights_to_start_from():

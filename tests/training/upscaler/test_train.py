@@ -185,7 +185,7 @@ def test_other_settings_or_photos_are_refused_with_the_differences(tmp_path):
     train_upscaler(photos(), config=config(), folder=tmp_path / "run", device="cpu")
     with pytest.raises(BadConfig, match=r"lr: 0.0005 → 0.1"):
         train_upscaler(photos(), config=config(lr=0.1), folder=tmp_path / "run", device="cpu")
-    with pytest.raises(BadConfig, match="the pictures"):
+    with pytest.raises(BadConfig, match="the images"):
         train_upscaler(photos(seed=1), config=config(), folder=tmp_path / "run", device="cpu")
 
 
@@ -217,7 +217,7 @@ def test_it_goes_on_from_weights_of_the_same_shape(tmp_path):
         on_step=lambda status: events.append(status.event),
         device="cpu",
     )
-    assert done.generator.config == net.config and "100 % taken over" in events[0]
+    assert done.generator.config == net.config and "100 % loaded" in events[0]
     for ours, theirs in zip(done.generator.parameters(), net.parameters(), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-6)
     save(SRVGG(SRVGGConfig(scale=4, num_feat=5, num_conv=2)), tmp_path / "four.safetensors")
