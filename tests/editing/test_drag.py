@@ -221,7 +221,7 @@ def test_what_does_not_fit_is_refused():
         ([[1, 2, 3]], [[1, 2, 3]], BadMask, r"\[P, 2\]"),
         ([[1, 2]], [[1, 65]], BadMask, "targets must lie in the image of 64 x 64"),
         ([[-1, 2]], [[1, 5]], BadMask, "points must lie in the image"),
-        ([[float("nan"), 2]], [[1, 5]], BadMask, "points are"),
+        ([[float("nan"), 2]], [[1, 5]], BadMask, "points must be"),
     ):
         with pytest.raises(error, match=says):
             drag(ws, G, points, targets)
