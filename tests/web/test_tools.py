@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from ganvas.editing.style import Style, save_style
 from ganvas.models import build
+from ganvas.session.session import Session
 from ganvas.weights.checkpoint import fingerprint
 
 from .conftest import heard, pixels_of, png
@@ -172,12 +174,25 @@ def test_points_are_pulled_as_one_step(studio, id):
     assert studio.post(f"{id}/undo")["steps"] == []
 
 
-def test_a_drag_that_is_stopped_keeps_what_was_reached(studio, id):
+def test_a_drag_that_is_stopped_keeps_what_was_reached(studio, id, monkeypatch):
+    """It waits after its first preview until it was stopped: on a quick machine it would have arrived by then."""
+    pull, stopped = Session.drag, threading.Event()
+
+    def pull_and_wait(session, *places, on_step, **how):
+        def wait(*step):
+            answer = on_step(*step)
+            assert stopped.wait(30)
+            return answer
+
+        return pull(session, *places, on_step=wait, **how)
+
+    monkeypatch.setattr(Session, "drag", pull_and_wait)
     with studio.socket(id) as socket:
         job = studio.post(f"{id}/drag", points=[[40, 30]], targets=[[48, 30]], steps=400)
         heard(socket, lambda m: not isinstance(m, bytes) and m["type"] == "preview")
         studio.post(f"{id}/set", 409, direction="smile", amount=1)  # meanwhile nothing else changes the photo
         studio.http.delete(f"/api/jobs/{job['id']}")
+    stopped.set()
     done = studio.wait(job)
     assert done["state"] == "done" and done["result"]["steps"] < 400
     assert studio.http.get(f"/api/sessions/{id}").json()["at"] == 1

@@ -27,7 +27,7 @@ STEPS_BACK_ALLOWED = 1
 
 @dataclass(frozen=True, kw_only=True)
 class TrainStatus:
-    """How far a run is; what `on_step` is told after every step."""
+    """Progress of a run; passed to `on_step` after every step."""
 
     step: int
     nimg: int
