@@ -53,6 +53,7 @@ def train(
         str | None, typer.Option(help="auto (from the dataset), folders, or FILE.csv:COLUMN (default: none).")
     ] = None,
     resolution: Annotated[int | None, typer.Option(help="Image size in pixels (default: the preset's).")] = None,
+    channels: Annotated[int | None, typer.Option(min=1, max=3, help="1 = grey, 3 = colour (default: 3).")] = None,
     seed: SeedOption = None,
     config: ConfigOption = None,
     device: DeviceOption = "auto",
@@ -85,7 +86,7 @@ def train(
         minutes=minutes,
     )
     changed = {"total_kimg": kimg, "minutes": minutes, "metrics": metrics, "labels": labels}
-    chosen = request.resolve({**changed, "resolution": resolution, "seed": seed}, settings)
+    chosen = request.resolve({**changed, "resolution": resolution, "channels": channels, "seed": seed}, settings)
     if dry_run:
         for line in request.why:
             print(f"auto: {line}")

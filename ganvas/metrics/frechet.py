@@ -142,12 +142,21 @@ def _root(cov: Tensor) -> Tensor:
     cov = cov.double()
     if not torch.isfinite(cov).all() or not torch.allclose(cov, cov.T, rtol=1e-6, atol=1e-8 * float(cov.abs().max())):
         raise BadConfig("a covariance must be finite and symmetric")
-    values, vectors = torch.linalg.eigh((cov + cov.T) / 2)
+    values, vectors = _eigen((cov + cov.T) / 2)
     noise = float(values.abs().max()) * len(values) * torch.finfo(torch.float64).eps
     if float(values.min()) < -max(1e3 * noise, 1e-6 * float(values.max())):
         raise BadConfig(f"a covariance has no negative eigenvalues, got {float(values.min()):.3g}")
     real = values > noise
     return vectors[:, real] * values[real].sqrt()
+
+
+def _eigen(cov: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues [F] and eigenvectors [F, F] of a symmetric matrix, in no order."""
+    try:
+        return torch.linalg.eigh(cov)
+    except torch.linalg.LinAlgError:  # MKL's solver gives up on some crowds that are nearly all alike
+        left, values, right = torch.linalg.svd(cov)
+        return values * (left * right.T).sum(dim=0).sign(), left
 
 
 def estimate_floor(reference: Statistics, num: int) -> float | None:

@@ -102,6 +102,31 @@ def test_parts_merge_into_the_whole():
     assert torch.allclose(merged.mean, whole.mean) and torch.allclose(merged.cov, whole.cov)
 
 
+@pytest.mark.parametrize("seed", [8, 14])
+def test_images_that_are_nearly_all_alike_have_a_distance(seed):
+    """On these crowds eigh does not converge with MKL."""
+    rng = torch.Generator().manual_seed(seed)
+    alike = torch.rand(1, 1280, generator=rng)
+    rows = alike + 1e-9 * torch.randn(300, 1280, generator=rng) * (torch.rand(300, 1, generator=rng) < 0.1)
+    one = Statistics.of([rows])
+    other = Statistics.of([alike.expand(300, -1) + 1.0])
+    assert frechet_distance(one.mean, one.cov, other.mean, other.cov) == pytest.approx(1280, rel=1e-6)
+
+
+def test_the_other_solver_finds_the_same_root(monkeypatch):
+    rng = torch.Generator().manual_seed(0)
+    one, other = (Statistics.of([torch.randn(50, 20, generator=rng) * k]) for k in (1, 2))
+    usual = frechet_distance(one.mean, one.cov, other.mean, other.cov)
+
+    def fail(cov):
+        raise torch.linalg.LinAlgError("failed to converge")
+
+    monkeypatch.setattr(torch.linalg, "eigh", fail)
+    assert frechet_distance(one.mean, one.cov, other.mean, other.cov) == pytest.approx(usual, rel=1e-9)
+    with pytest.raises(BadConfig, match="no negative eigenvalues"):
+        frechet_distance(one.mean, -one.cov, other.mean, other.cov)
+
+
 @pytest.mark.parametrize(
     ("means", "covs", "said"),
     [

@@ -19,7 +19,8 @@ class ImageBatch(NamedTuple):
 
     img: Tensor  # [n, C, R, R] real pictures
     c: Tensor | None  # [n, c_dim]
-    fresh: Tensor | None  # as many other real pictures, where the generator's loss compares with them
+    fresh: Tensor | None = None  # as many other real pictures, where the generator's loss compares with them
+    fresh_c: Tensor | None = None  # their labels
 
     def part(self, part: slice) -> ImageBatch:
         """Some of its pictures."""
@@ -66,8 +67,8 @@ class ImageFeed:
 
     def take(self, nimg: int, *, with_fresh: bool) -> ImageBatch:
         """The batch after so many pictures."""
-        fresh = self._take(self._fresh_sampler, nimg)[0] if with_fresh else None
-        return ImageBatch(*self._take(self._sampler, nimg), fresh)
+        fresh = self._take(self._fresh_sampler, nimg) if with_fresh else (None, None)
+        return ImageBatch(*self._take(self._sampler, nimg), *fresh)
 
     def _take(self, sampler: Sampler, nimg: int) -> tuple[Tensor, Tensor | None]:
         indices, mirrored = sampler.take(nimg, self.config.batch_size)

@@ -40,6 +40,9 @@ class TrainConfig(BaseTrainConfig):
 
     # Data.
     resolution: int | None = setting(None, gt=0, unit="px", help="side in pixels; none = that of the pictures")
+    channels: int | None = setting(
+        None, ge=1, help="1 = grey, 3 = colour; none = 3 of files, else that of the pictures"
+    )
     mirror: bool = setting(False, help="show every picture mirrored, too; wrong for anything with writing")
     labels: str = setting("none", help='"none", "auto" (what comes with the pictures), "folders", or "FILE.csv:COLUMN"')
 
@@ -144,6 +147,7 @@ def _misfits(config: TrainConfig) -> list[tuple[bool, str]]:
     gradients = config.r1_gamma > 0 or config.r2_gamma > 0 or config.gradient_penalty > 0
     styled = config.family in ("stylegan2", "stylegan3", "own")
     return [
+        *_decided_by_data(config),
         (
             gradients and _normalises_over_the_batch(config),
             (
@@ -185,6 +189,21 @@ def _misfits(config: TrainConfig) -> list[tuple[bool, str]]:
                 "or 'none'."
             ),
         ),
+    ]
+
+
+_DECIDED_BY_DATA = {
+    "img_channels": "set channels=1 for grey, channels=3 for colour.",
+    "img_resolution": "set resolution.",
+    "c_dim": "set labels.",
+}
+
+
+def _decided_by_data(config: TrainConfig) -> list[tuple[bool, str]]:
+    return [
+        (name in fields, f"{group}.{name} follows from the data: {how}")
+        for name, how in _DECIDED_BY_DATA.items()
+        for group, fields in (("generator", config.generator), ("discriminator", config.discriminator))
     ]
 
 

@@ -99,10 +99,11 @@ def as_image_dataset(
         BadInput, BadConfig: see `open_image_dataset`.
     """
     if isinstance(data, ImageDataset):
-        return data
+        return _check_channels(data, config)
     if isinstance(data, (str, Path)):
         labels = {"none": "none", "auto": None}.get(config.labels, config.labels)
-        return open_image_dataset(data, resolution=config.resolution, labels=labels, on_step=on_step)
+        channels = config.channels or 3
+        return open_image_dataset(data, resolution=config.resolution, labels=labels, channels=channels, on_step=on_step)
     if not isinstance(data, (Tensor, np.ndarray)):
         raise BadInput(
             f"train expects a folder, an archive, an ImageDataset or a tensor [N, C, R, R], got {type(data).__name__}."
@@ -113,7 +114,16 @@ def as_image_dataset(
         if not (low >= -1 and high <= 1):
             raise BadImage(f"train expects float images in [-1, 1], got {low.item():.3g} to {high.item():.3g}.")
         img = ((img + 1) * 127.5).round().to(torch.uint8)
-    return ImageDataset.from_pixels(img)
+    return _check_channels(ImageDataset.from_pixels(img), config)
+
+
+def _check_channels(pictures: ImageDataset, config: TrainConfig) -> ImageDataset:
+    if config.channels not in (None, pictures.img_channels):
+        raise BadConfig(
+            f"channels={config.channels}, but the images have {pictures.img_channels}: leave channels out, or open "
+            "the data set with channels=1 or 3."
+        )
+    return pictures
 
 
 def _networks(

@@ -104,7 +104,7 @@ class GeneratorTrainer(Trainer):
         penalise_now = self.penalised and config.penalty_every == 1
         self.opt_D.zero_grad(set_to_none=True)
         for piece in self.feed.micro_batches:
-            real, c, _ = batch.part(piece.part)
+            real, c = batch.part(piece.part)[:2]
             z = self.noise(_LATENTS_D, piece)
             rng = self.random(_STEP_D, piece.place)
             fake = self.pair.fakes(z, c, mixing=config.mixing, rng=rng)
@@ -130,7 +130,7 @@ class GeneratorTrainer(Trainer):
         config = self.config
         self.opt_D.zero_grad(set_to_none=True)
         for piece in self.feed.micro_batches:
-            real, c, _ = batch.part(piece.part)
+            real, c = batch.part(piece.part)[:2]
             real = real.detach().requires_grad_(config.r1_gamma > 0)
             z = self.noise(_LATENTS_D, piece)
             rng = self.random(_PENALTY, piece.place)
@@ -164,7 +164,8 @@ class GeneratorTrainer(Trainer):
         mean_w: Tensor | None = None
         with self.only_generator_learns():
             for piece in self.feed.micro_batches:
-                _, c, fresh = batch.part(piece.part)
+                _, c, fresh, fresh_c = batch.part(piece.part)
+                c = c if fresh is None else fresh_c  # a fake is compared with a real picture of its own label
                 z = self.noise(_LATENTS_G, piece)
                 rng = self.random(_STEP_G, piece.place)
                 ws = self.pair.latents(z, c, mixing=self.config.mixing, rng=rng)
@@ -191,7 +192,7 @@ class GeneratorTrainer(Trainer):
         for piece in pieces:
             self.path.mean = before  # one step of the running mean a batch, however it is cut
             count = max(piece.size // PATH_BATCH_SHRINK, 1)
-            _, c, _ = batch.part(piece.part)
+            c = batch.part(piece.part).c
             z, c = self.noise(_PATH, piece)[:count], None if c is None else c[:count]
             rng = self.random(_PATH, 1 + piece.place)
             ws = self.pair.latents(z, c, mixing=self.config.mixing, rng=rng)

@@ -95,4 +95,5 @@ def shaped_like(config: TrainConfig, source: str | Path) -> TrainConfig:
         generator={**fields, **config.generator},
         discriminator={**discriminator_fields, **config.discriminator},
         resolution=config.resolution or theirs.img_resolution,
+        channels=config.channels or (None if theirs.img_channels == 3 else theirs.img_channels),
     )
