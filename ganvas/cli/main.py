@@ -24,6 +24,7 @@ from ganvas.cli.interpolate import interpolate
 from ganvas.cli.invert import invert
 from ganvas.cli.mix import mix
 from ganvas.cli.models import models
+from ganvas.cli.projects import projects
 from ganvas.cli.runs import runs
 from ganvas.cli.studio import studio
 from ganvas.cli.stylise import stylise
@@ -79,6 +80,7 @@ app.command()(tune)
 app.command()(runs)
 app.command()(studio)
 app.add_typer(models)
+app.add_typer(projects)
 app.add_typer(directions)
 app.add_typer(dataset)
 app.add_typer(encoder)

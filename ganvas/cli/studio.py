@@ -24,6 +24,9 @@ def studio(
     ] = None,
     data_root: Annotated[Path, typer.Option(help="Training data can only be chosen in this folder.")] = Path(),
     runs: Annotated[Path, typer.Option(help="Folder of training runs.")] = Path("runs"),
+    projects: Annotated[
+        Path | None, typer.Option(help="Folder of projects; default: ganvas' folder in your user data.")
+    ] = None,
     sessions: Annotated[int, typer.Option(min=1, help="Maximum number of open photos.")] = 8,
     upload_mb: Annotated[int, typer.Option(min=1, help="Largest upload in MiB.")] = 64,
     idle_minutes: Annotated[float, typer.Option(min=0.1, help="Close idle photos after this many minutes.")] = 60,
@@ -44,6 +47,7 @@ def studio(
         model=model,
         data_root=data_root,
         runs=runs,
+        projects=projects,
         sessions=sessions,
         upload_bytes=upload_mb * MEBI,
         idle_sec=idle_minutes * 60,

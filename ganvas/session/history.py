@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ganvas.editing.recipe import Recipe, post_steps_of
+from torch import Tensor
+
+from ganvas.editing.post_steps import PostStep
+from ganvas.editing.recipe import Recipe, latent_steps_of, post_steps_of
 from ganvas.errors import BadConfig
+from ganvas.images.photo import Photo
+from ganvas.session.finishing import OnFinishStep
 from ganvas.session.renderer import Renderer
 
 
@@ -84,6 +89,51 @@ class EditHistory:
         for step in post_steps_of(recipe):
             self.renderer.check_post_step(step)
         self._apply(replace(self.recipe, steps=recipe.steps))
+
+    def take_over(self, history: Sequence[Recipe], at: int) -> None:
+        """The steps of an earlier editing of the same picture, all of its history, on what this one starts from.
+
+        Raises:
+            BadConfig, BadLatent: a step that does not fit, or no such entry.
+        """
+        first = self._history[0]
+        recipes = [replace(first, steps=recipe.steps) for recipe in history]
+        self.restore(recipes, at)
+
+    def adopt_finish(self, steps: Sequence[PostStep]) -> None:
+        """Finishing steps are of the whole photo: what another face's editing has of them holds here, too.
+
+        Where they differ, every entry gets them, so that undoing a step of this face does not undo a finish.
+        """
+        if list(steps) != post_steps_of(self.recipe):
+            self._history = tuple(replace(recipe, steps=(*latent_steps_of(recipe), *steps)) for recipe in self._history)
+
+    # -- pictures
+
+    def render(self, *, on_step: OnFinishStep | None = None) -> Photo:
+        """The whole photo with its changes; pixels that no change reaches are the original's, bit for bit.
+
+        Args:
+            on_step: called with (steps done, steps in all) while a finish (upscaling, translation) runs; what it raises
+                stops the work.
+
+        Returns:
+            A photo of the original's size (larger where the recipe says so), depth and metadata, with its recipe.
+        """
+        return self.renderer.render(self.recipe, on_step=on_step)
+
+    def preview_photo(self, *, longest_px: int) -> Tensor:
+        """The whole photo with its changes at the size of a screen, quickly: [1, 3, H, W].
+
+        Args:
+            longest_px: of the longer side; a smaller photo stays as it is.
+        """
+        return self.renderer.preview_photo(self.recipe, longest_px=longest_px)
+
+    @property
+    def result_size(self) -> tuple[int, int]:
+        """(width, height) of what `render` gives."""
+        return self.renderer.result_size(self.recipe)
 
     def _check_generator(self, recipe: Recipe, what: str) -> None:
         ours = self.recipe

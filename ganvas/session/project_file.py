@@ -1,147 +1,113 @@
-"""A session as a file: the original, what was found in the model, and all that was done to it, to resume it later.
+"""A project as a file: its photos as they were, what was found in the model, and all that was done, to resume it later.
 
 A saved picture holds the edited pixels; to go on editing, or to go back, one needs those from before. So a PNG that is
 saved with its editing carries all of it in a private chunk of its own ("gaNS": tools that change the pixels drop it, as
-its capital S asks them to). For other formats the same bytes are a file beside it, NAME.ganvas.
+its capital S asks them to). For other formats the same bytes are a file beside it, NAME.ganvas; a whole project is
+exported as one such file, too.
 
-    card.json               format, history of recipes, where in it we are, the inversion's facts
-    inversion.safetensors   "ws" float32 [1, num_ws, w_dim], "delta.NAME" float16: the tuning
-    original                the photo's file as it came, byte by byte; none for a picture from a seed
+    card.json                    format, name, photos: faces, and of each face history, where in it we are, facts
+    latents-P-L.safetensors      of photo P, layer L: "ws" float32 [1, num_ws, w_dim], "delta.NAME" float16: the tuning
+    original-P                   the photo's file as it came, byte by byte; none for a picture from a seed
 
 It is a zip whose members are stored as they are, so that its size says what it unfolds to. Nothing in it is executed.
-Whoever gets such a file gets the original, too.
+Whoever gets such a file gets the originals, too. Files of format 1 (one face of one photo; card.json,
+inversion.safetensors, original) are read as well.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
+import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors, save as save_tensors
-from torch import Tensor
-
-from ganvas.checks import check_ws
 from ganvas.editing.recipe import Recipe
+from ganvas.editing.regions import Region
 from ganvas.errors import BadImage
-from ganvas.features.efficientnet import EfficientNetLite0
-from ganvas.images.files import read_image
 from ganvas.images.png16 import PNG_SIGNATURE, png_chunk, png_chunks
-from ganvas.inversion.result import Inversion
-from ganvas.session.finishing import NetworkLoader
-from ganvas.session.open import open_seed, open_session
-from ganvas.session.renderer import SeedRenderer
-from ganvas.session.session import Session
-from ganvas.weights.load import load
+from ganvas.session.records import (
+    MAX_FACES,
+    MAX_HISTORY_ENTRIES,
+    LayerRecord,
+    PhotoRecord,
+    face_from_data,
+    face_to_data,
+    facts_of,
+    history_from,
+    inversion_from,
+    tensors_of,
+)
 
-_FORMAT = "ganvas-session-1"
+FORMAT = "ganvas-project-2"
+_FORMAT_1 = "ganvas-session-1"
 PNG_CHUNK = b"gaNS"
 ZIP_START = b"PK\x03\x04"
-CARD, TENSORS, ORIGINAL = "card.json", "inversion.safetensors", "original"
-MAX_MEMBER_BYTES = {CARD: 16 * 2**20, TENSORS: 512 * 2**20}
-MAX_HISTORY_ENTRIES = 200  # of the history; older ones are left out
-_FACTS = ("figures", "effort", "seed", "fingerprint", "source", "crop")
+CARD = "card.json"
+MAX_PHOTOS = 1000
+MAX_MEMBER_BYTES = {"card": 64 * 2**20, "latents": 512 * 2**20}
+MAX_HISTORY_BYTES = 8 * 2**20  # of one face
+_MEMBER = re.compile(r"(card)\.json|(latents)-\d{1,4}-\d{1,4}\.safetensors|(original)-\d{1,4}")
+_OLD_MEMBERS = {CARD: "card", "inversion.safetensors": "latents", "original": "original"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectFile:
-    """What such a file holds, checked as far as it can be without its generator."""
+    """What such a file holds, checked as far as it can be without its generators."""
 
-    history: tuple[Recipe, ...]
-    at: int
-    inversion: Inversion
-    original: bytes | None
     name: str
-    face: int | None  # from 0
-
-    @property
-    def recipe(self) -> Recipe:
-        """What was in force."""
-        return self.history[self.at]
-
-    @property
-    def seed(self) -> bool:
-        """Of a picture from a seed?"""
-        return self.original is None
+    photos: tuple[PhotoRecord, ...]
 
 
-def build_project_file(session: Session, *, original: bytes | None, name: str, face: int | None) -> bytes:
-    """The file of a session.
+def write_project_file(file: IO[bytes], photos: Sequence[PhotoRecord], *, name: str) -> None:
+    """Write a project.
 
     Args:
-        session: to be kept.
-        original: the bytes of the photo's file; None = the session is one of a seed.
-        name: what the photo is called.
-        face: which of its faces, from 0.
+        file: open for writing.
+        photos: its photos.
+        name: what it is called.
     """
-    history, at = trim_history(session.history, session.at)
-    inversion = session.inversion
-    card: dict[str, Any] = {
-        "format": _FORMAT,
-        "name": name,
-        "face": face,
-        "seed": isinstance(session.renderer, SeedRenderer),
-        "at": at,
-        "history": [json.loads(recipe.to_json()) for recipe in history],
-        "inversion": {fact: getattr(inversion, fact) for fact in _FACTS},
-    }
-    if inversion.crop is not None:
-        card["inversion"]["crop"] = [float(number) for number in inversion.crop]
-    tensors = {"ws": inversion.ws.contiguous()} | {
-        f"delta.{n}": t.half().contiguous() for n, t in inversion.delta.items()
-    }
-    file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as members:
+        card = {"format": FORMAT, "name": name, "photos": [_write_photo(members, p, i) for i, p in enumerate(photos)]}
         members.writestr(_member(CARD), json.dumps(card, ensure_ascii=False))
-        members.writestr(_member(TENSORS), save_tensors(tensors))
-        if original is not None:
-            members.writestr(_member(ORIGINAL), original)
+
+
+def build_project_file(photos: Sequence[PhotoRecord], *, name: str) -> bytes:
+    """The same as bytes."""
+    file = io.BytesIO()
+    write_project_file(file, photos, name=name)
     return file.getvalue()
 
 
-def resume_project(
-    project: ProjectFile,
-    generator: Any,
-    *,
-    name: str,
-    max_pixels: int,
-    extractor: EfficientNetLite0 | None = None,
-    network: NetworkLoader = load,
-) -> Session:
-    """The session that was saved: nothing is searched, the whole history is there.
+def _write_photo(members: zipfile.ZipFile, photo: PhotoRecord, index: int) -> dict[str, Any]:
+    original = photo.read_original()
+    if original is not None:
+        members.writestr(_member(f"original-{index}"), original)
+    return {
+        "name": photo.name,
+        "model": photo.model,
+        "seed": photo.seed,
+        "face": photo.face,
+        "faces": None if photo.faces is None else [face_to_data(face) for face in photo.faces],
+        "needs_face": photo.needs_face,
+        "layers": [_write_layer(members, layer, index, i) for i, layer in enumerate(photo.layers)],
+    }
 
-    Args:
-        project: from `read_project_file`.
-        generator: the one it was edited with.
-        name: what the recipe calls it.
-        max_pixels: of the original; see `read_image`.
-        extractor, network: see `open_session`.
 
-    Raises:
-        BadConfig, BadLatent: another generator, or a step that does not fit. BadImage: the original cannot be read.
-    """
-    if project.original is None:
-        seed, psi = project.recipe.seed, project.recipe.truncation_psi
-        session = open_seed(seed, model=generator, name=name, truncation_psi=psi, network=network)
-    else:
-        check_ws(project.inversion.ws, who="this editing", num_ws=generator.num_ws, w_dim=generator.w_dim)
-        session = open_session(
-            read_image(project.original, max_pixels=max_pixels),
-            model=generator,
-            name=name,
-            effort=project.history[0].effort,
-            inversion=project.inversion,
-            extractor=extractor,
-            network=network,
-        )
-    session.restore(project.history, project.at)
-    return session
+def _write_layer(members: zipfile.ZipFile, layer: LayerRecord, photo: int, index: int) -> dict[str, Any]:
+    history, at = trim_history(layer.history, layer.at)
+    if layer.inversion is not None:
+        members.writestr(_member(f"latents-{photo}-{index}.safetensors"), tensors_of(layer.inversion))
+    return {
+        "face": layer.face,
+        "at": at,
+        "history": [json.loads(recipe.to_json()) for recipe in history],
+        "inversion": None if layer.inversion is None else facts_of(layer.inversion),
+        "region": None if layer.region is None else layer.region.to_dict(),
+    }
 
 
 def trim_history(history: Sequence[Recipe], at: int) -> tuple[list[Recipe], int]:
@@ -155,7 +121,7 @@ def trim_history(history: Sequence[Recipe], at: int) -> tuple[list[Recipe], int]
         The entries that are kept, and which of them is in force.
     """
     sizes = [len(recipe.to_json().encode()) for recipe in history]
-    chosen, room = {0, at}, MAX_MEMBER_BYTES[CARD] // 2 - sizes[0] - sizes[at]
+    chosen, room = {0, at}, MAX_HISTORY_BYTES - sizes[0] - sizes[at]
     for i in sorted(range(len(history)), key=lambda i: abs(i - at)):
         if i not in chosen and len(chosen) < MAX_HISTORY_ENTRIES and sizes[i] <= room:
             chosen.add(i)
@@ -210,84 +176,129 @@ def _find_chunk(data: bytes) -> bytes | None:
 
 
 def _parse(file: bytes, upload_bytes: int) -> ProjectFile:
-    """The contents, with everything that is not as we write it refused."""
+    with io.BytesIO(file) as stream:
+        return parse_project_file(stream, upload_bytes=upload_bytes)
+
+
+def parse_project_file(file: IO[bytes] | Path, *, upload_bytes: int) -> ProjectFile:
+    """What a .ganvas file holds, with everything that is not as we write it refused.
+
+    Args:
+        file: open for reading, or its path.
+        upload_bytes: each original may have so many.
+
+    Raises:
+        BadImage: it is damaged, or something else.
+    """
     try:
-        members = _members(file, upload_bytes)
-        card = json.loads(members[CARD].decode("utf-8"))
-        if card["format"] != _FORMAT:
-            raise ValueError(f"another format, {str(card['format'])[:40]}")
-        history, at = _history(card)
-        face = card["face"]
-        if not (face is None or (isinstance(face, int) and 0 <= face < 1000)) or not isinstance(card["name"], str):
-            raise ValueError("invalid face or name")
-        if bool(card["seed"]) != (ORIGINAL not in members):
-            raise ValueError("the original is missing")
-        inversion = _inversion(card["inversion"], members[TENSORS])
+        with zipfile.ZipFile(file) as archive:
+            members = _members(archive, upload_bytes)
+            card = json.loads(members[CARD].decode("utf-8"))
+            if card["format"] == _FORMAT_1:
+                return _migrate(card, members)
+            if card["format"] != FORMAT:
+                raise ValueError(f"another format, {str(card['format'])[:40]}")
+            return _project(card, members)
     except BadImage:
         raise
     except Exception as error:  # of zipfile, json, safetensors: whatever a hostile file makes them raise
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise BadImage(f"this is not a session that ganvas saved, or it is damaged ({reason})") from error
+
+
+def _project(card: Mapping[str, Any], members: Mapping[str, bytes]) -> ProjectFile:
+    photos = card["photos"]
+    if not isinstance(photos, list) or not 0 < len(photos) <= MAX_PHOTOS:
+        raise ValueError("it has no photos, or too many")
     return ProjectFile(
-        history=history, at=at, inversion=inversion, original=members.get(ORIGINAL), name=card["name"][:100], face=face
+        name=_text(card["name"]), photos=tuple(_photo(one, members, index) for index, one in enumerate(photos))
     )
 
 
-def _members(file: bytes, upload_bytes: int) -> dict[str, bytes]:
-    most = MAX_MEMBER_BYTES | {ORIGINAL: upload_bytes}
-    with zipfile.ZipFile(io.BytesIO(file)) as archive:
-        entries = archive.infolist()
-        names = [entry.filename for entry in entries]
-        if len(set(names)) != len(names) or not set(names) <= most.keys():
-            raise ValueError("its members are unexpected")
-        for entry in entries:
-            packed = entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size
-            if packed or entry.flag_bits & 1 or entry.file_size > most[entry.filename]:
-                raise ValueError(f"{entry.filename} is packed or too large")
-        return {name: archive.read(name) for name in names}
-
-
-def _history(card: dict[str, Any]) -> tuple[tuple[Recipe, ...], int]:
-    entries, at = card["history"], card["at"]
-    if not isinstance(entries, list) or not 0 < len(entries) <= MAX_HISTORY_ENTRIES:
-        raise ValueError("invalid history")
-    history = tuple(Recipe.from_json(json.dumps(recipe)) for recipe in entries)
-    if isinstance(at, bool) or not isinstance(at, int) or not 0 <= at < len(history):
-        raise ValueError("its position in the history is invalid")
-    if history[0].steps or len({recipe.fingerprint for recipe in history}) != 1:
-        raise ValueError("its history starts with an edit, or has several generators")
-    return history, at
-
-
-def _inversion(facts: dict[str, Any], file: bytes) -> Inversion:
-    try:
-        tensors = load_tensors(file)
-    except SafetensorError as error:
-        raise ValueError(f"its latents cannot be read: {error}") from error
-    ws = tensors.pop("ws")
-    if ws.ndim != 3 or len(ws) != 1 or not ws.is_floating_point():
-        raise ValueError("its latents have the wrong shape")
-    delta = {name.removeprefix("delta."): tensor for name, tensor in tensors.items()}
-    for tensor in (ws, *delta.values()):
-        _check_finite(tensor)
-    crop = facts["crop"]
-    numbers = {k: float(v) for k, v in facts["figures"].items() if isinstance(v, (int, float))}
-    plain = {name: facts[name] for name in _FACTS if name not in ("figures", "crop")}
-    inversion = Inversion(
-        ws=ws.float(),
-        delta=delta,
-        figures=numbers,
-        crop=None if crop is None else tuple(float(number) for number in crop),  # type: ignore[arg-type]
-        **plain,
-    )
-    kinds = {"effort": str, "seed": int, "fingerprint": str, "source": str}
-    if not all(isinstance(getattr(inversion, name), kind) for name, kind in kinds.items()):
-        raise ValueError("facts have the wrong type")
-    return dataclasses.replace(
-        inversion, crop=inversion.crop if inversion.crop is None or len(inversion.crop) == 4 else None
+def _photo(data: Mapping[str, Any], members: Mapping[str, bytes], index: int) -> PhotoRecord:
+    original = members.get(f"original-{index}")
+    if bool(data["seed"]) != (original is None):
+        raise ValueError("the original is missing")
+    faces = None if data["faces"] is None else tuple(map(face_from_data, data["faces"][: MAX_FACES + 1]))
+    layers = tuple(_layer(one, members, index, i) for i, one in enumerate(data["layers"]))
+    if any(layer.face is not None and layer.face >= len(faces or ()) for layer in layers):
+        raise ValueError("a face that is not in the photo")
+    if original is None and not layers:
+        raise ValueError("a picture from a seed without a recipe")
+    return PhotoRecord(
+        name=_text(data["name"]),
+        original=original,
+        model=_text(data["model"]),
+        face=_place(data["face"]),
+        faces=faces,
+        needs_face=bool(data["needs_face"]),
+        layers=layers,
     )
 
 
-def _check_finite(tensor: Tensor) -> None:
-    if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
-        raise ValueError("its latents are not finite")
+def _layer(data: Mapping[str, Any], members: Mapping[str, bytes], photo: int, index: int) -> LayerRecord:
+    history, at = history_from(data["history"], data["at"], most=MAX_HISTORY_ENTRIES)
+    facts, region = data["inversion"], data["region"]
+    inversion = None if facts is None else inversion_from(facts, members[f"latents-{photo}-{index}.safetensors"])
+    return LayerRecord(
+        face=_place(data["face"]),
+        history=history,
+        at=at,
+        inversion=inversion,
+        region=None if region is None else Region.from_dict(region),
+    )
+
+
+def _migrate(card: Mapping[str, Any], members: Mapping[str, bytes]) -> ProjectFile:
+    """Format 1: one face of one photo. Its faces were counted by size, and are looked for again."""
+    history, at = history_from(card["history"], card["at"], most=MAX_HISTORY_ENTRIES)
+    _place(card["face"])
+    original = members.get("original")
+    if bool(card["seed"]) != (original is None):
+        raise ValueError("the original is missing")
+    layer = LayerRecord(
+        face=None, history=history, at=at, inversion=inversion_from(card["inversion"], members["inversion.safetensors"])
+    )
+    name = _text(card["name"])
+    photo = PhotoRecord(
+        name=name,
+        original=original,
+        model=history[0].model,
+        needs_face=card["face"] is not None,
+        layers=(layer,),
+    )
+    return ProjectFile(name=name, photos=(photo,))
+
+
+def _place(face: Any) -> int | None:
+    if face is None:
+        return None
+    if isinstance(face, bool) or not isinstance(face, int) or not 0 <= face < MAX_FACES:
+        raise ValueError("invalid face")
+    return face
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("invalid name")
+    return value[:100]
+
+
+def _members(archive: zipfile.ZipFile, upload_bytes: int) -> dict[str, bytes]:
+    most = MAX_MEMBER_BYTES | {"original": upload_bytes}
+    entries = archive.infolist()
+    names = [entry.filename for entry in entries]
+    if len(set(names)) != len(names):
+        raise ValueError("its members are unexpected")
+    for entry in entries:
+        packed = entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size
+        if packed or entry.flag_bits & 1 or entry.file_size > most[_kind(entry.filename)]:
+            raise ValueError(f"{entry.filename} is packed or too large")
+    return {name: archive.read(name) for name in names}
+
+
+def _kind(name: str) -> str:
+    match = _MEMBER.fullmatch(name)
+    if match is None and name not in _OLD_MEMBERS:
+        raise ValueError("its members are unexpected")
+    return _OLD_MEMBERS[name] if match is None else next(filter(None, match.groups()))

@@ -165,7 +165,7 @@ class Renderer:
         """The whole photo with its changes at the size of a screen, quickly: [1, 3, H, W]."""
         finished = self._find_finished(recipe)
         if finished is not None:
-            return _resize_by_area(finished.img, min(1.0, longest_px / max(finished.size)))
+            return resize_by_area(finished.img, min(1.0, longest_px / max(finished.size)))
         return translate_preview(self._paint_preview(recipe, longest_px), post_steps_of(recipe), self.network)
 
     @torch.no_grad()
@@ -190,7 +190,7 @@ class Renderer:
         share = min(1.0, longest_px / max(self.photo.size))
         if share not in self._screen_cache:
             self._screen_cache.clear()
-            self._screen_cache[share] = Photo(img=_resize_by_area(self.photo.img, share))
+            self._screen_cache[share] = Photo(img=resize_by_area(self.photo.img, share))
         small, crop = self._screen_cache[share], self.crop.rescale(share)
         if not latent_steps_of(recipe):
             return small.img
@@ -256,7 +256,7 @@ class SeedRenderer(Renderer):
         return to_rgb(self._collage(parts, 1.0, resolution, precision="fast"))
 
 
-def _resize_by_area(img: Tensor, share: float) -> Tensor:
+def resize_by_area(img: Tensor, share: float) -> Tensor:
     """The picture made smaller by area; share 1 = as it is."""
     if share == 1:
         return img

@@ -31,7 +31,6 @@ from ganvas.inversion.alignment import find_reference
 from ganvas.inversion.optimise import OnInversionStep
 from ganvas.session.auto_amount import AutoAmount, find_amount
 from ganvas.session.dragging import drag_photo
-from ganvas.session.finishing import OnFinishStep
 from ganvas.session.history import EditHistory
 from ganvas.session.renderer import Renderer
 from ganvas.session.tuned_generator import CROP_PREVIEW_PX
@@ -273,18 +272,6 @@ class Session(EditHistory):
 
     # -- pictures
 
-    def render(self, *, on_step: OnFinishStep | None = None) -> Photo:
-        """The whole photo with its changes; pixels that no change reaches are the original's, bit for bit.
-
-        Args:
-            on_step: called with (steps done, steps in all) while a finish (upscaling, translation) runs; what it raises
-                stops the work.
-
-        Returns:
-            A photo of the original's size (larger where the recipe says so), depth and metadata, with its recipe.
-        """
-        return self.renderer.render(self.recipe, on_step=on_step)
-
     def render_crop(self) -> Photo:
         """The edited square alone, at the generator's size, as the generator paints it: nothing is pasted back."""
         return self.renderer.render_crop(self.recipe)
@@ -305,14 +292,6 @@ class Session(EditHistory):
         """
         return self.renderer.preview(self.recipe if recipe is None else recipe, resolution=resolution, share=share)
 
-    def preview_photo(self, *, longest_px: int) -> Tensor:
-        """The whole photo with its changes at the size of a screen, quickly: [1, 3, H, W].
-
-        Args:
-            longest_px: of the longer side; a smaller photo stays as it is.
-        """
-        return self.renderer.preview_photo(self.recipe, longest_px=longest_px)
-
     def share_of(self, recipe: Recipe) -> float:
         """With how much of its tuning the generator paints a recipe: what the guard finds that the edit bears."""
         return self.renderer.share_of(recipe)
@@ -325,8 +304,3 @@ class Session(EditHistory):
     def first_share(self) -> float:
         """What the guard tries first, and mostly finds: good enough while a slider moves."""
         return self.renderer.tuned.first_share
-
-    @property
-    def result_size(self) -> tuple[int, int]:
-        """(width, height) of what `render` gives."""
-        return self.renderer.result_size(self.recipe)

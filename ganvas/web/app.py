@@ -19,7 +19,7 @@ from ganvas.web.api_docs import render_api_docs
 from ganvas.web.batch import sweep_batches
 from ganvas.web.config import StudioConfig
 from ganvas.web.errors import error_answer, invalid_answer
-from ganvas.web.routes import batch, directions, edits, events, info, sessions, tools, training
+from ganvas.web.routes import batch, directions, edits, events, info, projects, sessions, tools, training
 from ganvas.web.security import SecurityMiddleware
 from ganvas.web.studio import Studio
 
@@ -49,7 +49,7 @@ def make_app(config: StudioConfig | None = None) -> FastAPI:
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _answer)
-    for module in (directions, training, batch, info, sessions, edits, tools, events):
+    for module in (directions, training, batch, info, projects, sessions, edits, tools, events):
         app.include_router(module.router)
     if PAGE.is_dir():
         app.mount("/static", StaticFiles(directory=PAGE), name="static")

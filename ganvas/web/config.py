@@ -25,7 +25,10 @@ class StudioConfig:
     data_root: Path = setting(Path(), help="training pictures are taken from here and below, nowhere else")
     runs: Path = setting(Path("runs"), help="where training runs are")
 
+    projects: Path | None = setting(None, help="where projects are kept; none = the user's data folder")
+
     upload_bytes: int = setting(64 * MEBI, unit="bytes", help="of one file")
+    project_bytes: int = setting(2048 * MEBI, unit="bytes", help="of one project's file")
     upload_pixels: int = setting(40_000_000, unit="pixels", help="of one photo")
     pixels_in_all: int = setting(120_000_000, unit="pixels", help="of all photos that are open")
     result_pixels: int = setting(64_000_000, unit="pixels", help="of an enlarged photo")

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from ganvas.errors import BadInput, FetchError, GanvasError, MissingExtra, Stopped, WeightsError
+from ganvas.session.project_index import UnknownProject
 
 log = logging.getLogger("ganvas.web")
 STATUS_OF_ERROR: tuple[tuple[type[GanvasError], int], ...] = (
@@ -69,6 +70,8 @@ def status_of(error: BaseException) -> int:
         return error.status_code
     if isinstance(error, NotReady):
         return 409
+    if isinstance(error, UnknownProject):
+        return 404
     return next((status for kind, status in STATUS_OF_ERROR if isinstance(error, kind)), 500)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
+import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -14,17 +14,24 @@ from starlette.exceptions import HTTPException
 from torch import Tensor
 
 from ganvas.editing.recipe import Recipe
+from ganvas.errors import BadConfig
 from ganvas.features.faces import Face
 from ganvas.images.crop import Crop
 from ganvas.images.photo import Photo
-from ganvas.session.project_file import ProjectFile, build_project_file, strip_project_file
+from ganvas.session.finishing import NetworkLoader
+from ganvas.session.photo_edits import PhotoEdits
+from ganvas.session.plain_session import PlainSession
+from ganvas.session.project_file import build_project_file, strip_project_file
+from ganvas.session.records import PhotoRecord, record_edits
 from ganvas.session.session import Session
+from ganvas.session.stored_photo import StoredPhoto
 from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job
 from ganvas.web.pictures import downscale_to_fit, encode_jpeg
 from ganvas.web.watchers import EventQueue
 
 MAX_CACHED_VIEWS = 4
+THUMBNAIL_PX = 320
 
 
 class ShownPreview(NamedTuple):
@@ -39,8 +46,9 @@ class ShownPreview(NamedTuple):
 class OpenPhoto:
     """What belongs to one session id.
 
-    `state` is "faces" (a face is to be chosen), "inverting" or "ready". `photo` is what was opened; `original` keeps
-    its file, in the studio's own folder, for pictures that are saved with their editing.
+    `state` is "faces" (a face is to be chosen), "inverting" or "ready". `edits` has the photo and all of its faces.
+    `original` keeps its file, for pictures that are saved with their editing: in the project where there is one
+    (`stored`), else in the studio's own folder.
     """
 
     def __init__(
@@ -51,17 +59,18 @@ class OpenPhoto:
         name: str = "photo",
         faces: Sequence[Face] = (),
         needs_face: bool = False,
+        network: NetworkLoader | None = None,
     ):
         self.id = secrets.token_urlsafe(24)
-        self.photo: Photo | None = photo
-        self.model, self.name, self.faces, self.needs_face = model, name, tuple(faces), needs_face
+        more = {} if network is None else {"network": network}
+        self.edits: PhotoEdits | None = PhotoEdits(photo, faces, **more)
+        self.model, self.name, self.needs_face = model, name, needs_face
+        self.stored: StoredPhoto | None = None
         self.original: Path | None = None
-        self.session: Session | None = None
         self.state = "faces"
-        self.face: int | None = None
         self.crop: Crop | None = None  # of the search that runs
         self.recipe: dict[str, Any] | None = None  # that the opened file carried
-        self.project: ProjectFile | None = None  # the editing that it carried
+        self.saved: PhotoRecord | None = None  # the editing that it carried, or that its project has
         self.version = 0
         self.result: tuple[bytes, str, str] | None = None  # what was rendered last: bytes, type, name
         self.share: float | None = None  # of the tuning, as the guard found it for what was slid last
@@ -72,6 +81,26 @@ class OpenPhoto:
         self.had_listener = False
         self.last_request_sec = self.disconnected_sec = time.monotonic()
         self._views: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
+
+    @property
+    def photo(self) -> Photo | None:
+        """What was opened; None = it was closed."""
+        return None if self.edits is None else self.edits.photo
+
+    @property
+    def session(self) -> Session | None:
+        """Of the face that is being edited."""
+        return None if self.edits is None else self.edits.session
+
+    @property
+    def faces(self) -> tuple[Face, ...]:
+        """In the photo, from left to right."""
+        return () if self.edits is None else self.edits.faces
+
+    @property
+    def face(self) -> int | None:
+        """The one that is being edited."""
+        return None if self.edits is None else self.edits.face
 
     @property
     def pixels(self) -> int:
@@ -88,27 +117,53 @@ class OpenPhoto:
             raise NotReady("this photo has not been inverted yet: POST invert first, and wait for its job")
         return self.session
 
-    def require_photo(self) -> Photo:
-        """The photo.
+    def require_edits(self) -> PhotoEdits:
+        """The photo and its faces.
 
         Raises:
             HTTPException: 404, the session was closed meanwhile.
         """
-        if self.photo is None:
+        if self.edits is None:
             raise HTTPException(404, "this session was closed")
-        return self.photo
+        return self.edits
+
+    def require_editing(self) -> Session | PlainSession:
+        """What undo, the finish and saving are about: the face that is being edited, or the photo alone.
+
+        Raises:
+            NotReady: it is being brought into the model. HTTPException: as `require_edits`.
+        """
+        if self.state == "inverting":
+            raise NotReady("this photo is being brought into the model: wait for that job, or cancel it")
+        return self.require_edits().active
+
+    def save(self) -> None:
+        """Write to the project what has changed, where the photo is in one.
+
+        Raises:
+            BadConfig: it could not be written.
+        """
+        if self.stored is None or self.edits is None:
+            return
+        try:
+            self.stored.save(self.edits, model=self.model, needs_face=self.needs_face)
+        except (OSError, sqlite3.Error) as error:
+            raise BadConfig(f"this change could not be saved on the disk: {error}") from error
 
     def close(self) -> None:
         """Let go of everything."""
-        self.photo = self.session = self.result = self.pending_slide = self.project = self.last_preview = None
+        self.edits = self.result = self.pending_slide = self.saved = self.last_preview = None
         self._views.clear()
-        if self.original is not None:
+        if self.original is not None and self.stored is None:
             self.original.unlink(missing_ok=True)
         for queue in list(self.listeners):
             queue.send(({"type": "closed"}, None))
 
     def keep_original(self, folder: Path, data: bytes | None) -> None:
         """Write the photo's file, for pictures that are saved with their editing; None = there is no such file."""
+        if self.stored is not None:
+            self.original = self.stored.original
+            return
         if self.original is not None:
             self.original.unlink(missing_ok=True)
         self.original = None if data is None else folder / f"{self.id}.original"
@@ -116,24 +171,34 @@ class OpenPhoto:
             self.original.write_bytes(strip_project_file(data))
 
     def to_project_file(self) -> bytes:
-        """The session as a file; see project_file.py."""
-        original = None if self.original is None else self.original.read_bytes()
-        return build_project_file(self.require_session(), original=original, name=self.name, face=self.face)
+        """The photo with all its faces as a file; see project_file.py."""
+        return build_project_file([self.to_record()], name=self.name)
+
+    def to_record(self) -> PhotoRecord:
+        """The photo with all its faces as data."""
+        return record_edits(
+            self.require_edits(),
+            name=self.name,
+            original=self.original,
+            model=self.model,
+            needs_face=self.needs_face,
+        )
 
     # -- what it shows
 
     def view(self, which: str, size: int) -> bytes:
         """The whole photo for the screen, as JPEG: "before", or "after" with its changes. On the device's thread."""
-        photo = self.require_photo()
+        edits = self.require_edits()
         key = (which, size, self.version if which == "after" else 0)
         if key not in self._views:
-            edited = which == "after" and self.session is not None
-            img = (
-                self.session.preview_photo(longest_px=size) if edited else downscale_to_fit(photo.img, longest_px=size)
-            )
+            edited = which == "after" and edits.is_changed
+            photo = edits.photo.img
+            img = edits.preview_photo(longest_px=size) if edited else downscale_to_fit(photo, longest_px=size)
             self._views[key] = encode_jpeg(img)
             while len(self._views) > MAX_CACHED_VIEWS:
                 self._views.popitem(last=False)
+            if self.stored is not None and edited == edits.is_changed:
+                self.stored.save_thumbnail(encode_jpeg(downscale_to_fit(img, longest_px=THUMBNAIL_PX)))
         return self._views[key]
 
     # -- events
@@ -152,8 +217,3 @@ class OpenPhoto:
         if self.listeners:
             head = {"type": "preview", "w": img.shape[3], "h": img.shape[2], "job": job, "seq": seq, **more}
             self.send(head, encode_jpeg(img.detach().float().clamp(-1, 1)))
-
-
-def make_temp_folder() -> tempfile.TemporaryDirectory[str]:
-    """A private folder for this studio's files, deleted when it closes."""
-    return tempfile.TemporaryDirectory(prefix="ganvas-studio-")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,8 +18,11 @@ from ganvas.images.photo import Photo
 from ganvas.inversion.alignment import align_crop, is_aligned
 from ganvas.ops.resample import downscale
 from ganvas.session.open import open_seed, open_session
-from ganvas.session.project_file import ZIP_START, ProjectFile, read_project_file, resume_project
+from ganvas.session.photo_edits import PhotoEdits, order_faces
+from ganvas.session.project_file import ZIP_START, read_project_file, strip_project_file
+from ganvas.session.records import PhotoRecord, edits_of_session, restore_edits
 from ganvas.session.session import Session
+from ganvas.session.stored_photo import StoredPhoto
 from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job
 from ganvas.web.open_photo import OpenPhoto
@@ -32,30 +36,62 @@ PREVIEW_EVERY = 4  # steps of an inversion between two pictures
 # -- opening; on the device's thread
 
 
-def open_upload(studio: Studio, data: bytes, *, name: str, model: str | None) -> OpenPhoto:
+def open_upload(studio: Studio, data: bytes, *, name: str, model: str | None, project: str | None = None) -> OpenPhoto:
     """A photo from its bytes, with the faces in it.
+
+    Args:
+        studio: that it is opened in.
+        data: its file.
+        name: of the file.
+        model: the generator to edit it with; None = the default one.
+        project: the id of the project that keeps it; None = it is forgotten when it is closed.
 
     Raises:
         BadImage, BadConfig, HTTPException: see `read_image`, `ModelRegistry.find`, `Studio.add`.
     """
-    project = read_project_file(data, upload_bytes=studio.config.upload_bytes)
-    if project is not None and data.startswith(ZIP_START):  # a session's file: there is no picture but the original
-        if project.original is None:
-            return _open_seed_project(studio, project)
-        data, name = project.original, project.name
+    saved = _saved_edits(data, studio)
+    if saved is not None and data.startswith(ZIP_START):  # a session's file: there is no picture but the original
+        original = saved.read_original()
+        if original is None:
+            return _open_seed_record(studio, saved, project=project)
+        data, name = original, saved.name
     photo = read_image(data, max_pixels=studio.config.upload_pixels)
     chosen = _generator_name(studio, model)
     faces, needs_face = _faces(studio, photo, chosen)
-    open_photo = OpenPhoto(photo, model=chosen or "", name=name, faces=faces, needs_face=needs_face)
-    open_photo.recipe, open_photo.project = recipe_as_data(photo.recipe), project
-    if project is not None and open_photo.recipe is None:
-        open_photo.recipe = recipe_as_data(project.recipe.to_json())
+    open_photo = OpenPhoto(
+        photo, model=chosen or "", name=name, faces=faces, needs_face=needs_face, network=studio.network
+    )
+    open_photo.recipe, open_photo.saved = recipe_as_data(photo.recipe), saved
+    if saved is not None and saved.recipe is not None and open_photo.recipe is None:
+        open_photo.recipe = recipe_as_data(saved.recipe.to_json())
     studio.add(open_photo)
-    open_photo.keep_original(studio.folder, data)
+    _keep(studio, open_photo, project, data)
     return open_photo
 
 
-def open_generated(studio: Studio, seed: int, *, model: str | None, truncation_psi: float) -> OpenPhoto:
+def _saved_edits(data: bytes, studio: Studio) -> PhotoRecord | None:
+    file = read_project_file(data, upload_bytes=studio.config.upload_bytes)
+    if file is None:
+        return None
+    if len(file.photos) > 1:
+        raise BadConfig(f"this file is a project of {len(file.photos)} photos: import it (POST /api/projects/import)")
+    return file.photos[0]
+
+
+def _keep(studio: Studio, open_photo: OpenPhoto, project: str | None, data: bytes | None) -> None:
+    """Write a new photo to its project, or its file to the studio's folder."""
+    if project is not None:
+        original = None if data is None else strip_project_file(data)
+        record = replace(open_photo.to_record(), original=original)
+        photo = open_photo.require_edits().photo
+        open_photo.stored = studio.projects.find(project).add(record, size=photo.size)
+        open_photo.save()
+    open_photo.keep_original(studio.folder, data)
+
+
+def open_generated(
+    studio: Studio, seed: int, *, model: str | None, truncation_psi: float, project: str | None = None
+) -> OpenPhoto:
     """A picture of the generator's own; ready at once.
 
     Raises:
@@ -64,18 +100,61 @@ def open_generated(studio: Studio, seed: int, *, model: str | None, truncation_p
     chosen = _require_generator(_generator_name(studio, model))
     G = studio.registry.get(chosen, task="generate")
     session = open_seed(seed, model=G, name=chosen, truncation_psi=truncation_psi, network=studio.network)
-    return _add_seed(studio, session, name=f"seed-{seed}")
+    return _add_seed(studio, edits_of_session(session), name=f"seed-{seed}", project=project)
 
 
-def _open_seed_project(studio: Studio, project: ProjectFile) -> OpenPhoto:
-    chosen = _require_generator(_generator_name(studio, project.recipe.model))
-    return _add_seed(studio, _resume(studio, project, chosen), name=project.name)
+def open_stored(studio: Studio, project: str, photo: str) -> OpenPhoto:
+    """A photo of a project; the same as before where it is open already. Its editing follows with `start_resuming`.
 
-
-def _add_seed(studio: Studio, session: Session, *, name: str) -> OpenPhoto:
-    open_photo = OpenPhoto(session.photo, model=session.recipe.model, name=name)
-    open_photo.session, open_photo.state = session, "ready"
+    Raises:
+        UnknownProject: it was deleted. FetchError: a picture from a seed, and its model is not here.
+    """
+    stored = studio.projects.find(project).photo(photo)
+    for one in studio.open_photos.values():
+        if one.stored is not None and one.stored.id == photo:
+            return one
+    record = stored.record()
+    original = record.read_original()
+    if original is None:
+        return _open_seed_record(studio, record, stored=stored)
+    img = read_image(original, max_pixels=studio.config.upload_pixels)
+    faces, needs_face = list(record.faces or ()), record.needs_face
+    if not faces:
+        faces, needs_face = _faces(studio, img, _generator_name(studio, None))
+    open_photo = OpenPhoto(
+        img, model=record.model, name=record.name, faces=faces, needs_face=needs_face, network=studio.network
+    )
+    open_photo.stored, open_photo.original = stored, stored.original
+    if any(layer.inversion is not None for layer in record.layers):
+        open_photo.saved = record
+    else:
+        for layer in record.layers:  # finishing steps alone
+            open_photo.require_edits().plain.restore(layer.history, layer.at)
     return studio.add(open_photo)
+
+
+def _open_seed_record(
+    studio: Studio, record: PhotoRecord, *, project: str | None = None, stored: StoredPhoto | None = None
+) -> OpenPhoto:
+    edits = restore_edits(record, lambda name: _generator(studio, name), max_pixels=0, network=studio.network)
+    return _add_seed(studio, edits, name=record.name, project=project, stored=stored)
+
+
+def _add_seed(
+    studio: Studio,
+    edits: PhotoEdits,
+    *,
+    name: str,
+    project: str | None = None,
+    stored: StoredPhoto | None = None,
+) -> OpenPhoto:
+    assert edits.session is not None
+    open_photo = OpenPhoto(edits.photo, model=edits.session.recipe.model, name=name)
+    open_photo.edits, open_photo.state, open_photo.stored = edits, "ready", stored
+    studio.add(open_photo)
+    if project is not None:
+        _keep(studio, open_photo, project, None)
+    return open_photo
 
 
 def _generator_name(studio: Studio, model: str | None) -> str | None:
@@ -94,10 +173,23 @@ def _require_generator(name: str | None) -> str:
 
 
 def _faces(studio: Studio, photo: Photo, model: str | None) -> tuple[list[Face], bool]:
-    """The faces, and whether the model needs one."""
+    """The faces from left to right, and whether the model needs one."""
     needed = model is not None and bool(studio.registry.facts(studio.registry.find(model))["faces"])
     finder = studio.registry.finder() if needed else None
-    return (find_faces(photo.img, finder=finder) if finder is not None else []), needed
+    return (order_faces(find_faces(photo.img, finder=finder)) if finder is not None else []), needed
+
+
+def look_for_faces(studio: Studio, open_photo: OpenPhoto, *, model: str | None = None) -> None:
+    """Again, since there is a model now that there was not when the photo was opened. On the device's thread.
+
+    Raises:
+        BadConfig, FetchError: see `_generator_name`.
+    """
+    edits = open_photo.require_edits()
+    open_photo.model = _generator_name(studio, model or open_photo.model or None) or ""
+    if not edits.sessions and not edits.faces:
+        faces, open_photo.needs_face = _faces(studio, edits.photo, open_photo.model or None)
+        edits.faces = tuple(faces)
 
 
 # -- bringing it into the model; jobs
@@ -120,16 +212,22 @@ def start_inversion(
     """
     if open_photo.state == "inverting":
         raise NotReady("this photo is being brought into the model already: cancel that job first")
-    if model is not None:
+    if model is not None or not open_photo.model:  # a model may have been fetched since the photo was opened
         open_photo.model = _generator_name(studio, model) or ""
     _require_generator(open_photo.model)
     if face is not None and not 0 <= face < len(open_photo.faces):
         raise BadConfig(f"this photo has {len(open_photo.faces)} faces, counted from 0; there is no face {face}")
 
     def work(job: Job) -> None:
-        open_photo.session = _invert_upload(studio, open_photo, job, face=face, effort=effort, crop=crop)
+        look_for_faces(studio, open_photo)
+        session, found = _invert_upload(studio, open_photo, job, face=face, effort=effort, crop=crop)
+        edits = open_photo.require_edits()
+        earlier = None if open_photo.stored is None else open_photo.stored.earlier(found, session.recipe.fingerprint)
+        if earlier is not None and found not in edits.sessions:
+            session.take_over(earlier.history, earlier.at)
+        edits.add(found, session)
         if recipe is not None:
-            open_photo.session.replay(recipe)
+            session.replay(recipe)
 
     return _start(studio, open_photo, "invert", work)
 
@@ -140,21 +238,45 @@ def start_resuming(studio: Studio, open_photo: OpenPhoto) -> Job:
     Raises:
         NotReady: it carries none, or is being opened already. FetchError, BadConfig: its model is not here.
     """
-    project = open_photo.project
-    if project is None or open_photo.state == "inverting":
+    record = open_photo.saved
+    if record is None or open_photo.state == "inverting":
         raise NotReady("this file contains no saved edits, or it is being opened already")
-    name = _generator_of(studio, project)
+    for layer in record.layers:
+        if layer.inversion is not None:
+            _resolve_generator(studio, layer.history[0].model)
 
     def work(job: Job) -> None:
-        session = _resume(studio, project, name)
-        faces, _ = _faces(studio, session.photo, name)
-        open_photo.faces, open_photo.needs_face = tuple(faces), project.face is not None
-        open_photo.face = project.face if project.face is not None and project.face < len(faces) else None
-        open_photo.photo, open_photo.session, open_photo.project = session.photo, session, None
-        open_photo.model, open_photo.name = name, project.name
-        open_photo.keep_original(studio.folder, project.original)
+        job.message = "reading the model"
+        edits = restore_edits(
+            record,
+            lambda name: _generator(studio, name),
+            max_pixels=studio.config.upload_pixels,
+            extractor=studio.registry.extractor(),
+            network=studio.network,
+        )
+        assert edits.session is not None
+        model = _resolve_generator(studio, edits.session.recipe.model)
+        if record.faces is None:  # a file of format 1
+            faces, _ = _faces(studio, edits.photo, model)
+            edits.name_faces(faces)
+        open_photo.edits, open_photo.saved = edits, None
+        open_photo.model, open_photo.name, open_photo.needs_face = model, record.name, record.needs_face
+        _replace_original(studio, open_photo, record)
 
     return _start(studio, open_photo, "resume", work)
+
+
+def _replace_original(studio: Studio, open_photo: OpenPhoto, record: PhotoRecord) -> None:
+    """What was opened was the edited picture; from now on the photo is the original."""
+    stored, data = open_photo.stored, record.read_original()
+    if stored is not None and record.original == stored.original:
+        return
+    if stored is not None:
+        open_photo.stored = None
+        _keep(studio, open_photo, stored.project, data)
+        stored.delete()
+    else:
+        open_photo.keep_original(studio.folder, data)
 
 
 def _start(studio: Studio, open_photo: OpenPhoto, kind: str, work: Callable[[Job], None]) -> Job:
@@ -164,7 +286,7 @@ def _start(studio: Studio, open_photo: OpenPhoto, kind: str, work: Callable[[Job
         try:
             work(job)
         finally:
-            open_photo.state = "ready" if open_photo.session is not None else "faces"
+            open_photo.state, open_photo.share = "ready" if open_photo.session is not None else "faces", None
             mark_changed(open_photo)
         return {"fidelity": open_photo.require_session().inversion.figures}
 
@@ -181,15 +303,15 @@ def _report(open_photo: OpenPhoto, job: Job) -> None:
     """A job that was cancelled before it began leaves the photo as it was."""
     if job.state == "cancelled" and open_photo.state == "inverting":
         open_photo.state = "ready" if open_photo.session is not None else "faces"
-        if open_photo.photo is not None:
+        if open_photo.edits is not None:
             send_state(open_photo)
     open_photo.send_job(job)
 
 
 def _invert_upload(
     studio: Studio, open_photo: OpenPhoto, job: Job, *, face: int | None, effort: str, crop: Crop | None
-) -> Session:
-    photo = open_photo.require_photo()
+) -> tuple[Session, int | None]:
+    photo = open_photo.require_edits().photo
     job.message = "reading the model"
     G, extractor = studio.registry.get(open_photo.model, task="generate"), studio.registry.extractor()
     chosen = _choose_face(studio, open_photo, face) if crop is None and is_aligned(G, "auto") else None
@@ -214,33 +336,26 @@ def _invert_upload(
         network=studio.network,
         on_step=on_step,
     )
-    open_photo.face = None if chosen is None else open_photo.faces.index(chosen)
-    open_photo.share = None
-    return session
+    return session, None if chosen is None else open_photo.faces.index(chosen)
 
 
 def _choose_face(studio: Studio, open_photo: OpenPhoto, face: int | None) -> Face:
-    faces = list(open_photo.faces)
+    faces = open_photo.faces
     if not faces and studio.registry.finder() is None:
         raise FetchError("finding faces needs the model 'mtcnn': fetch it first, or draw the square yourself")
-    return choose_face(faces, None if face is None else face + 1)
+    if face is not None and faces:
+        return faces[face]
+    return choose_face(sorted(faces, key=lambda one: one.number or 0))
 
 
-def _generator_of(studio: Studio, project: ProjectFile) -> str:
-    """By the name in its recipe; the fingerprint says whether it is the same model when it is read."""
+def _resolve_generator(studio: Studio, model: str) -> str:
+    """By the name in a recipe; the fingerprint says whether it is the same model when it is read."""
     known = studio.registry.models()
-    name = project.recipe.model if project.recipe.model in known else studio.registry.default_generator()
+    name = model if model in known else studio.registry.default_generator()
     if name is None or not known[name].here:
-        raise FetchError(f"this was edited with the model {project.recipe.model[:80]!r}: fetch it first")
+        raise FetchError(f"this was edited with the model {model[:80]!r}: fetch it first")
     return name
 
 
-def _resume(studio: Studio, project: ProjectFile, name: str) -> Session:
-    return resume_project(
-        project,
-        studio.registry.get(name, task="generate"),
-        name=name,
-        max_pixels=studio.config.upload_pixels,
-        extractor=studio.registry.extractor(),
-        network=studio.network,
-    )
+def _generator(studio: Studio, model: str) -> Any:
+    return studio.registry.get(_resolve_generator(studio, model), task="generate")

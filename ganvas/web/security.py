@@ -25,6 +25,7 @@ from ganvas.web.config import LOCAL, MEBI, StudioConfig
 from ganvas.web.errors import error_answer
 from ganvas.weights.catalogue.store import megabytes
 
+IMPORT_PATH = "/api/projects/import"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 MAX_BODY_BYTES = 2 * MEBI  # of everything that carries no file
 FORM_OVERHEAD_BYTES = 64 * 1024  # of a form around a file
@@ -95,6 +96,8 @@ class SecurityMiddleware:
         """Bytes that a body may have."""
         if not _takes_files(scope["path"]):
             return MAX_BODY_BYTES
+        if scope["path"].rstrip("/") == IMPORT_PATH:
+            return self.config.project_bytes + FORM_OVERHEAD_BYTES
         count = self.config.batch_photos if scope["path"].rstrip("/") == "/api/batch" else 1
         return (self.config.upload_bytes + FORM_OVERHEAD_BYTES) * min(count, 16)
 
@@ -111,7 +114,8 @@ def too_large(limit: int) -> HTTPException:
 
 def _takes_files(path: str) -> bool:
     parts = path.strip("/").split("/")
-    return path.rstrip("/") in ("/api/sessions", "/api/batch", "/api/styles") or parts[-1] in ("region", "mix-photo")
+    whole = ("/api/sessions", "/api/batch", "/api/styles", IMPORT_PATH)
+    return path.rstrip("/") in whole or parts[-1] in ("region", "mix-photo")
 
 
 def _name_of(host: str) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import gc
+import logging
 import sys
+import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +19,16 @@ import torch
 from starlette.exceptions import HTTPException
 
 from ganvas.editing.directions import Direction
+from ganvas.session.projects import Projects, projects_folder
 from ganvas.web.config import StudioConfig
 from ganvas.web.jobs import Jobs
 from ganvas.web.model_registry import ModelRegistry
-from ganvas.web.open_photo import OpenPhoto, make_temp_folder
+from ganvas.web.open_photo import OpenPhoto
+from ganvas.web.temp_folder import TempFolder, sweep_temp_folders
 from ganvas.web.training_runs import TrainingRuns
 from ganvas.web.uploads import Uploads
 
+log = logging.getLogger("ganvas.web")
 EVICTABLE_AFTER_SEC = 60.0  # without a request; a photo that waits longer may be closed when there are too many
 
 
@@ -37,20 +44,41 @@ class Studio:
         self.samples: OrderedDict[tuple[str, int, int], torch.Tensor] = OrderedDict()  # model, seed, size → picture
         self.searches: OrderedDict[str, tuple[str, list[Direction]]] = OrderedDict()  # job → model, what was found
         self.uploads = Uploads(config.uploads)
-        self._folder = make_temp_folder()
+        self._folder = TempFolder()
         self._tidying = False
+        threading.Thread(target=self._sweep_leftovers, name="ganvas-sweep", daemon=True).start()
+
+    @functools.cached_property
+    def projects(self) -> Projects:
+        """What is kept on the disk.
+
+        Raises:
+            BadConfig: see `Projects`.
+        """
+        return Projects(self.config.projects)
+
+    def _sweep_leftovers(self) -> None:
+        """What servers that were killed have left."""
+        sweep_temp_folders()
+        if (self.config.projects or projects_folder()).is_dir():
+            try:
+                self.projects.sweep()
+            except Exception:
+                log.warning("leftovers of the projects could not be deleted", exc_info=True)
 
     @property
     def folder(self) -> Path:
         """The studio's own files."""
-        return Path(self._folder.name)
+        return self._folder.path
 
     def close(self) -> None:
         """Stop everything and leave nothing behind."""
         self.jobs.close()
         for open_photo in list(self.open_photos.values()):
             self.close_photo(open_photo)
-        self._folder.cleanup()
+        self._folder.close()
+        if "projects" in self.__dict__:
+            self.projects.close()
 
     # -- open photos
 
@@ -72,6 +100,7 @@ class Studio:
         Raises:
             HTTPException: 429.
         """
+        self._close_kept(lambda: len(self.open_photos) < self.config.sessions)
         if len(self.open_photos) < self.config.sessions:
             return
         oldest = min(self.open_photos.values(), key=lambda open_photo: open_photo.last_request_sec)
@@ -82,6 +111,15 @@ class Studio:
             )
         self.close_photo(oldest)
 
+    def _close_kept(self, enough: Callable[[], bool]) -> None:
+        """Photos of projects that nobody looks at can go from memory at any time: they are on the disk."""
+        kept = [one for one in self.open_photos.values() if one.stored is not None and not one.listeners]
+        for one in sorted(kept, key=lambda open_photo: open_photo.last_request_sec):
+            if enough():
+                return
+            if not self.jobs.open_jobs(one.id):
+                self.close_photo(one)
+
     def add(self, open_photo: OpenPhoto) -> OpenPhoto:
         """A new one, if it still fits beside the others.
 
@@ -89,10 +127,14 @@ class Studio:
             HTTPException: 429.
         """
         self.ensure_capacity()
-        if sum(one.pixels for one in self.open_photos.values()) + open_photo.pixels > self.config.pixels_in_all:
+        self._close_kept(lambda: self._fits(open_photo))
+        if not self._fits(open_photo):
             raise HTTPException(429, "the open photos use all of the studio's memory; close one, or try again later")
         self.open_photos[open_photo.id] = open_photo
         return open_photo
+
+    def _fits(self, open_photo: OpenPhoto) -> bool:
+        return sum(one.pixels for one in self.open_photos.values()) + open_photo.pixels <= self.config.pixels_in_all
 
     def close_photo(self, open_photo: OpenPhoto) -> None:
         """Close a photo: its jobs are stopped, its memory goes back."""

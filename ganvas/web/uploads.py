@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import IO, Any
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -48,6 +48,15 @@ class Form:
                 raise HTTPException(400, f"{safe_filename(one.filename)} is empty (0 bytes)")
         for one in uploads:
             yield safe_filename(one.filename), await one.read()
+
+    def stream(self, name: str, *, limit: int) -> IO[bytes]:
+        """A file as it lies on the disk, to be read; errors as `file`."""
+        upload = next((one for one in self.data.getlist(name) if isinstance(one, UploadFile)), None)
+        if upload is None or not upload.size:
+            raise HTTPException(400, f"a file is required in the form field {name!r}")
+        if upload.size > limit:
+            raise HTTPException(413, f"{safe_filename(upload.filename)} is too large: the limit is {limit:,} bytes")
+        return upload.file
 
     def text(self, name: str, default: str | None = None) -> str | None:
         """A plain field."""

@@ -8,13 +8,16 @@ import math
 from typing import Any
 
 from ganvas.editing.move import Move
-from ganvas.editing.recipe import Recipe, step_to_data
+from ganvas.editing.recipe import Recipe, latent_steps_of, step_to_data
 from ganvas.editing.regions import region_of, unwrap_step
 from ganvas.editing.step import step_to_dict
 from ganvas.features.faces import Face
 from ganvas.features.identity import describe_identity
 from ganvas.images.crop import Crop
 from ganvas.session.auto_amount import AUTO_TARGETS
+from ganvas.session.history import EditHistory
+from ganvas.session.photo_edits import PhotoEdits
+from ganvas.session.renderer import SeedRenderer
 from ganvas.session.session import Session
 from ganvas.web.jobs import json_safe
 from ganvas.web.open_photo import OpenPhoto
@@ -22,7 +25,8 @@ from ganvas.web.open_photo import OpenPhoto
 
 def build_state(open_photo: OpenPhoto) -> dict[str, Any]:
     """An open photo as the API has it."""
-    photo, session = open_photo.require_photo(), open_photo.session
+    edits = open_photo.require_edits()
+    photo, session = edits.photo, edits.session
     plain = {
         "id": open_photo.id,
         "state": open_photo.state,
@@ -30,14 +34,27 @@ def build_state(open_photo: OpenPhoto) -> dict[str, Any]:
         "width": photo.width,
         "height": photo.height,
         "name": open_photo.name,
-        "faces": [face_as_data(face) for face in open_photo.faces],
+        "faces": [{**face_as_data(face), **_face_state(edits, i)} for i, face in enumerate(edits.faces)],
         "needs_face": open_photo.needs_face,
-        "face": open_photo.face,
+        "face": edits.face,
         "model": open_photo.model,
         "recipe": open_photo.recipe,
-        "resumable": open_photo.project is not None,
+        "resumable": open_photo.saved is not None,
+        "project": None if open_photo.stored is None else open_photo.stored.project,
+        "photo": None if open_photo.stored is None else open_photo.stored.id,
+        "is_seed": session is not None and isinstance(session.renderer, SeedRenderer),
     }
-    return plain | (_empty_session_state(open_photo.crop) if session is None else _session_state(session))
+    return (
+        plain
+        | _history_state(edits.active)
+        | (_empty_session_state(open_photo.crop) if session is None else _session_state(session))
+    )
+
+
+def _face_state(edits: PhotoEdits, face: int) -> dict[str, Any]:
+    """Whether a face was found in the model, and how many steps it has."""
+    session = edits.sessions.get(face)
+    return {"found": session is not None, "steps": 0 if session is None else len(latent_steps_of(session.recipe))}
 
 
 def send_state(open_photo: OpenPhoto) -> None:
@@ -47,18 +64,27 @@ def send_state(open_photo: OpenPhoto) -> None:
 
 
 def mark_changed(open_photo: OpenPhoto) -> None:
-    """What "after" shows is another picture now."""
+    """What "after" shows is another picture now; the project has it before anybody hears of it."""
     open_photo.version += 1
     open_photo.result = None
+    open_photo.save()
     send_state(open_photo)
 
 
 def _empty_session_state(crop: Crop | None) -> dict[str, Any]:
+    shown = None if crop is None else crop_as_data(crop)
+    return {"crop": shown, "fidelity": None, "latent": None, "directions": [], "region": None}
+
+
+def _history_state(editing: EditHistory) -> dict[str, Any]:
     return {
-        "crop": None if crop is None else crop_as_data(crop),
-        "fidelity": None, "latent": None, "directions": [], "steps": [], "history": [], "at": 0, "can_undo": False,
-        "can_redo": False, "region": None, "result": None,
-    }  # fmt: skip
+        "steps": [{"index": i, "label": format_step(s), **step_to_data(s)} for i, s in enumerate(editing.recipe.steps)],
+        "history": build_history(editing),
+        "at": editing.at,
+        "can_undo": editing.at > 0,
+        "can_redo": editing.at < len(editing.history) - 1,
+        "result": {"width": editing.result_size[0], "height": editing.result_size[1]},
+    }
 
 
 def _session_state(session: Session) -> dict[str, Any]:
@@ -68,12 +94,6 @@ def _session_state(session: Session) -> dict[str, Any]:
         "fidelity": {name: _round_value(value) for name, value in session.inversion.figures.items()},
         "latent": _verdict(session),
         "directions": [_direction(session, name) for name in session.directions],
-        "steps": [{"index": i, "label": format_step(s), **step_to_data(s)} for i, s in enumerate(session.recipe.steps)],
-        "history": build_history(session),
-        "at": session.at,
-        "can_undo": session.at > 0,
-        "can_redo": session.at < len(session.history) - 1,
-        "result": {"width": session.result_size[0], "height": session.result_size[1]},
         "region": None if session.region is None else {"feather_px": round(session.region.feather * crop.side, 1)},
     }
 
@@ -105,7 +125,7 @@ def _direction(session: Session, name: str) -> dict[str, Any]:
     }
 
 
-def build_history(session: Session) -> list[dict[str, Any]]:
+def build_history(session: EditHistory) -> list[dict[str, Any]]:
     """What was done, entry by entry; entry 0 is the photo as it was opened."""
     first = {"at": 0, "step": "open", "label": ""}
     return [

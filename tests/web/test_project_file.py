@@ -12,14 +12,12 @@ from ganvas.editing.recipe import Recipe
 from ganvas.errors import BadImage
 from ganvas.images.png16 import png_chunk
 from ganvas.session.project_file import (
-    CARD,
-    MAX_HISTORY_ENTRIES,
-    MAX_MEMBER_BYTES,
     PNG_CHUNK,
     embed_in_png,
     read_project_file,
     trim_history,
 )
+from ganvas.session.records import MAX_HISTORY_ENTRIES
 
 from .conftest import pixels_of, png
 
@@ -119,7 +117,7 @@ def test_a_long_history_keeps_its_beginning_and_what_is_near():
 
 
 def test_large_recipes_do_not_outgrow_the_file(monkeypatch):
-    monkeypatch.setitem(MAX_MEMBER_BYTES, CARD, 4000)
+    monkeypatch.setattr("ganvas.session.project_file.MAX_HISTORY_BYTES", 2000)
     history = [Recipe(seed=seed, source="x" * 300) for seed in range(30)]
     kept, at = trim_history(history, 29)
     assert kept[0] is history[0] and kept[at] is history[29] and 2 <= len(kept) < 8
@@ -143,30 +141,35 @@ def read_zip(kept):
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+def card_of(kept):
+    return json.loads(read_zip(kept)["card.json"])
+
+
 def card_with(kept, **facts):
-    return json.dumps(json.loads(read_zip(kept)["card.json"]) | facts)
+    """Other facts of the only face of the only photo, or of the file."""
+    card = card_of(kept)
+    layer = card["photos"][0]["layers"][0]
+    layer.update({key: value for key, value in facts.items() if key in layer})
+    return json.dumps(card | {key: value for key, value in facts.items() if key in card})
 
 
 def broken_files(kept):
     """(why, file): none of these may be opened."""
-    card = json.loads(read_zip(kept)["card.json"])
+    first = card_of(kept)["photos"][0]["layers"][0]["history"][0]
+    unknown_step = [first, first | {"steps": [{"step": "x"}]}]
     yield "packed", rewritten(kept, packed=True)
     yield "a path", rewritten(kept, **{"../../evil": b"x"})
-    yield "too large", rewritten(kept, original=b"x" * (LIMIT + 1))
-    yield "original is missing", rewritten(kept, original=None)
+    yield "too large", rewritten(kept, **{"original-0": b"x" * (LIMIT + 1)})
+    yield "original is missing", rewritten(kept, **{"original-0": None})
     yield "no json", rewritten(kept, card__json="{")
     yield "no history", rewritten(kept, card__json=card_with(kept, history=[]))
     yield "outside", rewritten(kept, card__json=card_with(kept, at=99))
     yield "a bool", rewritten(kept, card__json=card_with(kept, at=True))
-    yield "a later format", rewritten(kept, card__json=card_with(kept, format="ganvas-session-9"))
-    yield (
-        "an unknown step",
-        rewritten(
-            kept,
-            card__json=card_with(kept, history=[card["history"][0], card["history"][0] | {"steps": [{"step": "x"}]}]),
-        ),
-    )
-    yield "no tensors", rewritten(kept, inversion__safetensors=b"\x80\x04pickle")
+    yield "a face that is not there", rewritten(kept, card__json=card_with(kept, face=3))
+    yield "no photos", rewritten(kept, card__json=card_with(kept, photos=[]))
+    yield "a later format", rewritten(kept, card__json=card_with(kept, format="ganvas-project-9"))
+    yield "an unknown step", rewritten(kept, card__json=card_with(kept, history=unknown_step))
+    yield "no tensors", rewritten(kept, **{"latents-0-0__safetensors": b"\x80\x04pickle"})
     yield "cut short", kept[: len(kept) // 2]
     yield "deep", rewritten(kept, card__json="[" * 100_000)
 
@@ -188,8 +191,34 @@ def test_a_picture_with_a_damaged_one_is_still_a_picture(studio, kept):
 
 
 def test_of_another_generator_it_is_refused_when_it_is_taken_up(studio, kept):
-    history = [recipe | {"fingerprint": "0" * 64} for recipe in json.loads(read_zip(kept)["card.json"])["history"]]
+    entries = card_of(kept)["photos"][0]["layers"][0]["history"]
+    history = [recipe | {"fingerprint": "0" * 64} for recipe in entries]
     other = studio.open(rewritten(kept, card__json=card_with(kept, history=history)))
     job = studio.wait(studio.post(f"{other['id']}/invert", resume=True))
     assert job["state"] == "failed" and "the session uses" in job["error"]["message"]
     assert studio.http.get(f"/api/sessions/{other['id']}").json()["state"] == "faces"
+
+
+def format_1(kept):
+    """The same editing as earlier versions wrote it: one face of one photo."""
+    members = read_zip(kept)
+    card = json.loads(members["card.json"])
+    photo, layer = card["photos"][0], card["photos"][0]["layers"][0]
+    old = {"format": "ganvas-session-1", "name": photo["name"], "face": None, "seed": False}
+    old |= {key: layer[key] for key in ("at", "history", "inversion")}
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("card.json", json.dumps(old))
+        archive.writestr("inversion.safetensors", members["latents-0-0.safetensors"])
+        archive.writestr("original", members["original-0"])
+    return file.getvalue()
+
+
+def test_files_of_format_1_are_still_taken_up(studio, id, kept, saved):
+    before = studio.http.get(f"/api/sessions/{id}").json()
+    for data in (format_1(kept), embed_in_png(png(seed=2), format_1(kept))):
+        state = resumed(studio, data)
+        assert [state[what] for what in ("history", "at", "steps")] == [
+            before[what] for what in ("history", "at", "steps")
+        ]
+        assert studio.saved(state["id"], format="png").content == saved  # written again as format 2

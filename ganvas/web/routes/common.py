@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
+from ganvas.session.plain_session import PlainSession
 from ganvas.session.session import Session
 from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job
@@ -47,10 +48,25 @@ def require_idle_session(studio: Studio, open_photo: OpenPhoto) -> Session:
         NotReady: the photo is not in the model yet, or a job is at it.
     """
     session = open_photo.require_session()
+    _require_idle(studio, open_photo)
+    return session
+
+
+def require_idle_editing(studio: Studio, open_photo: OpenPhoto) -> Session | PlainSession:
+    """What may be finished, undone and saved now: the face that is edited, or a photo in which none was looked for.
+
+    Raises:
+        NotReady: it is being brought into the model, or a job is at it.
+    """
+    editing = open_photo.require_editing()
+    _require_idle(studio, open_photo)
+    return editing
+
+
+def _require_idle(studio: Studio, open_photo: OpenPhoto) -> None:
     busy = [job.kind for job in studio.jobs.open_jobs(open_photo.id) if job.kind != "render"]
     if busy:
         raise NotReady(f"a job ({busy[0]}) is running on this photo: wait for it, or cancel it")
-    return session
 
 
 async def apply_change(studio: Studio, open_photo: OpenPhoto, change: Callable[[], Any]) -> dict[str, Any]:

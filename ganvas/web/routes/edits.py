@@ -11,6 +11,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from ganvas.editing.post_steps import Translate, Upscale
 from ganvas.editing.recipe import Recipe, step_from_data
 from ganvas.errors import BadConfig
 from ganvas.images.encode import encode_image
@@ -20,6 +21,7 @@ from ganvas.web.routes.common import (
     OpenPhotoDep,
     StudioDep,
     apply_change,
+    require_idle_editing,
     require_idle_session,
     run_on_device,
     start_photo_job,
@@ -77,47 +79,49 @@ async def do(body: dict[str, Any], open_photo: OpenPhotoDep, studio: StudioDep) 
     A slider, a mix of the same part or a style of the same name replaces what it was before; strength or amount 0 takes
     it out.
     """
-    session, step = require_idle_session(studio, open_photo), step_from_data(body)
-    return await apply_change(studio, open_photo, lambda: session.put(step))
+    step = step_from_data(body)
+    finish = isinstance(step, (Upscale, Translate))
+    editing = require_idle_editing(studio, open_photo) if finish else require_idle_session(studio, open_photo)
+    return await apply_change(studio, open_photo, lambda: editing.put(step))
 
 
 @router.post("/undo")
 async def undo(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Take the last change back."""
-    return await apply_change(studio, open_photo, require_idle_session(studio, open_photo).undo)
+    return await apply_change(studio, open_photo, require_idle_editing(studio, open_photo).undo)
 
 
 @router.post("/redo")
 async def redo(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Do again what was taken back."""
-    return await apply_change(studio, open_photo, require_idle_session(studio, open_photo).redo)
+    return await apply_change(studio, open_photo, require_idle_editing(studio, open_photo).redo)
 
 
 @router.post("/goto")
 async def goto(body: GotoRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Go to an entry of the history."""
-    session = require_idle_session(studio, open_photo)
-    return await apply_change(studio, open_photo, lambda: session.goto(body.at))
+    editing = require_idle_editing(studio, open_photo)
+    return await apply_change(studio, open_photo, lambda: editing.goto(body.at))
 
 
 @router.get("/recipe")
 def recipe(open_photo: OpenPhotoDep) -> dict[str, Any]:
     """The recipe as JSON, for `ganvas edit --recipe` and PUT."""
-    data: dict[str, Any] = json.loads(open_photo.require_session().recipe.to_json())
+    data: dict[str, Any] = json.loads(open_photo.require_editing().recipe.to_json())
     return data
 
 
 @router.put("/recipe")
 async def replay(body: dict[str, Any], open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Apply another recipe's steps to this photo."""
-    session, recipe = require_idle_session(studio, open_photo), Recipe.from_json(json.dumps(body))
-    return await apply_change(studio, open_photo, lambda: session.replay(recipe))
+    editing, recipe = require_idle_editing(studio, open_photo), Recipe.from_json(json.dumps(body))
+    return await apply_change(studio, open_photo, lambda: editing.replay(recipe))
 
 
 @router.post("/render")
 async def render(body: RenderRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """The whole photo in full quality, its recipe inside. A job; then GET result."""
-    session = open_photo.require_session()
+    open_photo.require_editing()
     if body.format not in FORMATS:
         raise HTTPException(422, f"format is one of {', '.join(FORMATS)}, got {body.format[:20]!r}")
     kind, media_type = FORMATS[body.format]
@@ -125,9 +129,10 @@ async def render(body: RenderRequest, open_photo: OpenPhotoDep, studio: StudioDe
 
     def work(job: Job) -> dict[str, Any]:
         job.message = "painting"
-        if session.result_size[0] * session.result_size[1] > studio.config.result_pixels:
-            raise BadConfig(f"a result of {session.result_size} pixels is too large for this studio: enlarge it less")
-        picture = session.render(on_step=job.step)
+        edits, size = open_photo.require_edits(), open_photo.require_editing().result_size
+        if size[0] * size[1] > studio.config.result_pixels:
+            raise BadConfig(f"a result of {size} pixels is too large for this studio: enlarge it less")
+        picture = edits.render(on_step=job.step)
         job.step(1, 2)
         job.message = "writing"
         background = "white" if kind == "JPEG" else None
@@ -136,8 +141,8 @@ async def render(body: RenderRequest, open_photo: OpenPhotoDep, studio: StudioDe
         carries = len(data) < len(whole) <= studio.config.upload_bytes  # what could not be opened again is no use
         data = whole if carries else data
         open_photo.result = (data, media_type, download_name(open_photo, suffix))
-        size = {"bytes": len(data), "width": picture.width, "height": picture.height}
-        return size | {"name": open_photo.result[2], "editing": carries}
+        facts = {"bytes": len(data), "width": picture.width, "height": picture.height}
+        return facts | {"name": open_photo.result[2], "editing": carries}
 
     return start_photo_job(studio, open_photo, "render", work)
 
@@ -152,7 +157,8 @@ def result(open_photo: OpenPhotoDep) -> Response:
 
 @router.get("/editing.ganvas")
 async def editing(open_photo: OpenPhotoDep, studio: StudioDep) -> Response:
-    """The session as a file to be opened again: the original, what was found in the model, everything done to it."""
+    """The photo as a file to be opened again: the original, what was found of its faces, everything done to it."""
+    open_photo.require_editing()
     data = await run_on_device(studio, open_photo.to_project_file)
     return _download(data, "application/vnd.ganvas.session+zip", download_name(open_photo, ".ganvas"))
 

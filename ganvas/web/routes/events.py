@@ -130,11 +130,11 @@ def _send_preview(open_photo: OpenPhoto) -> None:
         return
     seq = message.get("seq")
     try:
-        session = open_photo.session
+        session, edits = open_photo.session, open_photo.require_edits()
         recipe = session.with_step(_step_of(message))
         size = min(CROP_PREVIEW_PX, session.generator.img_resolution)
         share = session.first_share if open_photo.share is None else open_photo.share
-        open_photo.send_preview(session.preview(resolution=size, recipe=recipe, share=share), seq=seq)
+        open_photo.send_preview(edits.preview(resolution=size, recipe=recipe, share=share), seq=seq)
         open_photo.last_preview = ShownPreview(recipe, size, share, seq)
     except Exception as error:
         open_photo.last_preview = None
@@ -155,5 +155,5 @@ def _check_share(open_photo: OpenPhoto) -> None:
         return
     open_photo.share = session.share_of(preview.recipe)
     if open_photo.share != preview.share and preview.recipe.steps:
-        img = session.preview(resolution=preview.size, recipe=preview.recipe, share=open_photo.share)
+        img = open_photo.require_edits().preview(resolution=preview.size, recipe=preview.recipe, share=open_photo.share)
         open_photo.send_preview(img, seq=preview.seq)

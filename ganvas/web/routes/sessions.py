@@ -13,12 +13,20 @@ from starlette.responses import Response
 from ganvas.editing.recipe import Recipe
 from ganvas.images.crop import Crop
 from ganvas.web.open_photo import OpenPhoto
-from ganvas.web.opening import open_generated, open_upload, start_inversion, start_resuming
+from ganvas.web.opening import look_for_faces, open_generated, open_upload, start_inversion, start_resuming
 from ganvas.web.pictures import encode_jpeg
-from ganvas.web.routes.common import EFFORT_NAMES, OpenPhotoDep, StudioDep, describe_job, run_on_device
+from ganvas.web.routes.common import (
+    EFFORT_NAMES,
+    OpenPhotoDep,
+    StudioDep,
+    apply_change,
+    describe_job,
+    require_idle_session,
+    run_on_device,
+)
 from ganvas.web.studio import Studio
 from ganvas.web.uploads import reading_form, safe_filename
-from ganvas.web.views import build_state
+from ganvas.web.views import build_state, mark_changed
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"])
 SIZES_PX = (32, 2048)
@@ -36,6 +44,7 @@ class SeedRequest(RequestBody):
     seed: int = Field(ge=0, lt=2**32)
     model: str | None = None
     truncation_psi: float = Field(0.7, ge=0, le=1)
+    project: str | None = None  # the project that keeps it
 
 
 class CropRequest(RequestBody):
@@ -58,21 +67,28 @@ class InvertRequest(RequestBody):
     resume: bool = False  # the editing that the opened file carries, instead
 
 
+class FaceRequest(RequestBody):
+    """A face, from 0 at the left; null = a square of one's own."""
+
+    face: int | None = Field(ge=0)
+
+
 @router.post("")
 async def open_session(request: Request, studio: StudioDep) -> dict[str, Any]:
     """Open a photo (form field `photo`, with `model`, `effort`, `face`, `recipe`), or `{"seed": 3}` as JSON.
 
-    With `effort` the photo is inverted at once, and the answer has the `job`.
+    With `effort` the photo is inverted at once, and the answer has the `job`. With `project` (its id) the photo and all
+    that is done to it are kept on the disk; without, they are forgotten when it is closed.
     """
     studio.ensure_capacity()
     if request.headers.get("content-type", "").startswith("application/json"):
         return await _from_seed(request, studio)
     async with reading_form(request, studio.uploads, studio.config) as form:
         name, data = (await form.files("photo", limit=studio.config.upload_bytes, most=1))[0]
-        model = form.text("model") or None
+        model, project = form.text("model") or None, form.text("project") or None
         effort, face = form.text("effort"), form.whole("face")
         recipe = _parse_recipe(form.json("recipe"))
-    open_photo = await run_on_device(studio, lambda: open_upload(studio, data, name=name, model=model))
+    open_photo = await run_on_device(studio, lambda: open_upload(studio, data, name=name, model=model, project=project))
     if effort is None:
         return build_state(open_photo)
     try:
@@ -93,7 +109,11 @@ async def _from_seed(request: Request, studio: Studio) -> dict[str, Any]:
     open_photo = await run_on_device(
         studio,
         lambda: open_generated(
-            studio, seed_request.seed, model=seed_request.model, truncation_psi=seed_request.truncation_psi
+            studio,
+            seed_request.seed,
+            model=seed_request.model,
+            truncation_psi=seed_request.truncation_psi,
+            project=seed_request.project,
         ),
     )
     return build_state(open_photo)
@@ -107,8 +127,12 @@ def state(open_photo: OpenPhotoDep) -> dict[str, Any]:
 
 @router.delete("/{id}")
 def close(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
-    """Close the session: stop its jobs, free its memory and delete its files."""
-    studio.close_photo(open_photo)
+    """Close the session: stop its jobs, free its memory and delete its files; those of a project stay there.
+
+    A photo of a project that another page is looking at stays open for that one.
+    """
+    if open_photo.stored is None or not open_photo.listeners:
+        studio.close_photo(open_photo)
     return {"closed": open_photo.id}
 
 
@@ -131,13 +155,35 @@ async def invert(body: InvertRequest, open_photo: OpenPhotoDep, studio: StudioDe
     )
 
 
+@router.post("/{id}/faces")
+async def find_again(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
+    """Look for faces once more: for a photo that was opened before the model was fetched."""
+    if open_photo.state == "faces":
+        await run_on_device(studio, lambda: look_for_faces(studio, open_photo))
+        mark_changed(open_photo)
+    return build_state(open_photo)
+
+
+@router.post("/{id}/face")
+async def choose(body: FaceRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
+    """Edit another face (from 0) that was brought into the model already; all faces keep their own steps."""
+    require_idle_session(studio, open_photo)
+    edits = open_photo.require_edits()
+
+    def change() -> None:
+        edits.activate(body.face)
+        open_photo.share = open_photo.last_preview = None
+
+    return await apply_change(studio, open_photo, change)
+
+
 @router.get("/{id}/preview.jpg")
 async def preview(open_photo: OpenPhotoDep, studio: StudioDep, size: int = 256) -> Response:
     """The edited square, quickly."""
     _check_size(size)
-    session = open_photo.require_session()
+    edits, session = open_photo.require_edits(), open_photo.require_session()
     size = min(size, session.generator.img_resolution)
-    return _jpeg_response(await run_on_device(studio, lambda: encode_jpeg(session.preview(resolution=size))))
+    return _jpeg_response(await run_on_device(studio, lambda: encode_jpeg(edits.preview(resolution=size))))
 
 
 @router.get("/{id}/photo.jpg")

@@ -32,6 +32,7 @@ from ganvas.web.routes.common import (
     StudioDep,
     apply_change,
     describe_job,
+    require_idle_editing,
     require_idle_session,
     run_on_device,
     start_photo_job,
@@ -251,7 +252,7 @@ async def translate(body: TranslateRequest, open_photo: OpenPhotoDep, studio: St
 
 
 def _start_post_step(studio: Studio, open_photo: OpenPhoto, step: Upscale | Translate) -> dict[str, Any]:
-    require_idle_session(studio, open_photo)
+    require_idle_editing(studio, open_photo)
     if step.model != RESAMPLE_ONLY:
         studio.registry.find(step.model, task=step.name)
 
@@ -266,16 +267,16 @@ def _render_post_step(
     open_photo: OpenPhoto, step: Upscale | Translate, job: Job, *, most_pixels: int
 ) -> dict[str, Any]:
     """The step with its work done at once: what is saved later is at hand. Stopped half-way, nothing was done."""
-    session = open_photo.require_session()
-    before = session.history, session.at
-    session.put(step)
+    edits, editing = open_photo.require_edits(), open_photo.require_editing()
+    before = editing.history, editing.at
+    editing.put(step)
     try:
-        width, height = session.result_size
+        width, height = editing.result_size
         if width * height > most_pixels:
             raise BadConfig(f"the result would have {width} x {height} pixels; up to {most_pixels:,} are made here")
-        session.render(on_step=job.step)
+        edits.render(on_step=job.step)
     except BaseException:
-        session.restore(*before)
+        editing.restore(*before)
         raise
     mark_changed(open_photo)
     return {"width": width, "height": height}

@@ -11,14 +11,13 @@ import errno
 import hashlib
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from ganvas.errors import FetchError
+from ganvas.ops.file_lock import try_lock, unlock
 from ganvas.ops.home import home as home
 
 OnDownloadProgress = Callable[[int, "int | None"], None]  # (bytes so far, bytes in all where known); may raise Stopped
@@ -135,44 +134,15 @@ def lock(key: str, *, on_wait: Callable[[], None] | None = None) -> Iterator[Non
     folder = weights_folder() / ".locks"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / f"{key}.lock", "a+b") as file:  # never deleted: a deleted lock file could be locked twice
-        if not _try_lock(file):
+        if not try_lock(file):
             if on_wait is not None:
                 on_wait()
-            while not _try_lock(file):
+            while not try_lock(file):
                 time.sleep(POLL_SEC)
         try:
             yield
         finally:
-            _unlock(file)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        file.seek(0)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except PermissionError:  # Windows' word for "somebody else has it"
-            return False
-        return True
-
-    def _unlock(file: IO[bytes]) -> None:
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _unlock(file: IO[bytes]) -> None:
-        fcntl.flock(file, fcntl.LOCK_UN)
+            unlock(file)
 
 
 def _swap(new_folder: Path, folder: Path) -> None:
