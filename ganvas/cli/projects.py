@@ -27,12 +27,12 @@ def _open(folder: Path | None) -> Projects:
 def _find(store: Projects, name: str) -> Project:
     from ganvas.errors import BadConfig
 
-    found = [one for one in store.list() if name in (one.id, one.name)]
-    if len(found) != 1:
+    matches = [one for one in store.list() if name in (one.id, one.name)]
+    if len(matches) != 1:
         known = ", ".join(one.name for one in store.list()) or "none yet"
-        what = "no project" if not found else f"{len(found)} projects"
+        what = "no project" if not matches else f"{len(matches)} projects"
         raise BadConfig(f"there is {what} {name!r}; known: {known}. The id from 'ganvas projects list' names just one.")
-    return found[0]
+    return matches[0]
 
 
 @projects.command("list")
@@ -83,14 +83,14 @@ def delete(
 
     Example: [bold]ganvas projects delete wedding[/bold]
     """
-    found = _find(_open(folder), project)
+    target = _find(_open(folder), project)
     if not yes:
-        typer.confirm(f"Delete {found.name!r} with {len(found.summaries())} photos for good?", abort=True)
-    found.delete()
+        typer.confirm(f"Delete {target.name!r} with {len(target.summaries())} photos for good?", abort=True)
+    target.delete()
 
 
-@projects.command()
-def export(
+@projects.command("export")
+def export_project(
     project: Annotated[str, _NAME],
     out: Annotated[Path, typer.Option("--output", "-o", help="The .ganvas file.")],
     folder: Annotated[Path | None, _FOLDER] = None,

@@ -102,9 +102,9 @@ class PhotoEdits:
         if session is not None:
             middles = [_middle(face) for face in faces]
             near = [math.dist(middle, (session.crop.x, session.crop.y)) / session.crop.side for middle in middles]
-            found = near.index(min(near)) if near and min(near) < SAME_FACE else None
-            self.sessions[found] = session
-            self.face = found
+            nearest = near.index(min(near)) if near and min(near) < SAME_FACE else None
+            self.sessions[nearest] = session
+            self.face = nearest
 
     def copy_to_all(self) -> list[int | None]:
         """The steps of the active face on every other one that was found in the same model.
@@ -164,8 +164,8 @@ class PhotoEdits:
         finished = self._finished
         if finished is not None and finished[0] == self._state():
             return _shrink(finished[1].img, longest_px)
-        shown = self._add_up_preview(longest_px)
-        return translate_preview(shown, post_steps_of(self.active.recipe), self.network)
+        preview = self._add_up_preview(longest_px)
+        return translate_preview(preview, post_steps_of(self.active.recipe), self.network)
 
     @torch.no_grad()
     def preview(self, *, resolution: int, recipe: Recipe | None = None, share: float | None = None) -> Tensor:
@@ -230,8 +230,8 @@ class PhotoEdits:
             crops = [one.crop.rescale(scale) for one in [session, *others]]
             painted = small.clone()
             for other, crop in zip(others, crops[1:], strict=True):
-                shown = other.renderer.preview_photo(_without_finish(other.recipe), longest_px=longest_px)
-                self._add(painted, small, shown, crop, crops)
+                after = other.renderer.preview_photo(_without_finish(other.recipe), longest_px=longest_px)
+                self._add(painted, small, after, crop, crops)
             own = _weight(crops[0], crops, 0, 0, small.shape[3], small.shape[2])
             added = torch.cat([painted - small, own.expand(1, 1, *small.shape[2:])], dim=1)
             cut = crops[0].cut(added, resolution=resolution)

@@ -68,8 +68,8 @@ class PhotoRecord:
     def active(self) -> LayerRecord | None:
         """What is being edited; None = nothing was found or done yet."""
         chosen = [layer for layer in self.layers if layer.inversion is not None and layer.face == self.face]
-        found = [layer for layer in self.layers if layer.inversion is not None]
-        return next(iter([*chosen, *found, *self.layers]), None)
+        inverted = [layer for layer in self.layers if layer.inversion is not None]
+        return next(iter([*chosen, *inverted, *self.layers]), None)
 
     @property
     def recipe(self) -> Recipe | None:
@@ -142,13 +142,13 @@ def restore_edits(
         G = generator(layer.history[0].model)
         check_ws(layer.inversion.ws, who="this editing", num_ws=G.num_ws, w_dim=G.w_dim)
         first = layer.history[0]
-        found = record.faces[layer.face] if record.faces and layer.face is not None else None
+        face = record.faces[layer.face] if record.faces and layer.face is not None else None
         session = open_session(
             photo,
             model=G,
             name=first.model,
             effort=first.effort,
-            face=found,
+            face=face,
             inversion=layer.inversion,
             extractor=extractor,
             network=network,

@@ -220,12 +220,12 @@ def start_inversion(
 
     def work(job: Job) -> None:
         look_for_faces(studio, open_photo)
-        session, found = _invert_upload(studio, open_photo, job, face=face, effort=effort, crop=crop)
+        session, place = _invert_upload(studio, open_photo, job, face=face, effort=effort, crop=crop)
         edits = open_photo.require_edits()
-        earlier = None if open_photo.stored is None else open_photo.stored.earlier(found, session.recipe.fingerprint)
-        if earlier is not None and found not in edits.sessions:
+        earlier = None if open_photo.stored is None else open_photo.stored.earlier(place, session.recipe.fingerprint)
+        if earlier is not None and place not in edits.sessions:
             session.take_over(earlier.history, earlier.at)
-        edits.add(found, session)
+        edits.add(place, session)
         if recipe is not None:
             session.replay(recipe)
 

@@ -28,7 +28,7 @@ from ganvas.web.temp_folder import TempFolder, sweep_temp_folders
 from ganvas.web.training_runs import TrainingRuns
 from ganvas.web.uploads import Uploads
 
-log = logging.getLogger("ganvas.web")
+_log = logging.getLogger("ganvas.web")
 EVICTABLE_AFTER_SEC = 60.0  # without a request; a photo that waits longer may be closed when there are too many
 
 
@@ -64,7 +64,7 @@ class Studio:
             try:
                 self.projects.sweep()
             except Exception:
-                log.warning("leftovers of the projects could not be deleted", exc_info=True)
+                _log.warning("leftovers of the projects could not be deleted", exc_info=True)
 
     @property
     def folder(self) -> Path:
@@ -113,8 +113,8 @@ class Studio:
 
     def _close_kept(self, enough: Callable[[], bool]) -> None:
         """Photos of projects that nobody looks at can go from memory at any time: they are on the disk."""
-        kept = [one for one in self.open_photos.values() if one.stored is not None and not one.listeners]
-        for one in sorted(kept, key=lambda open_photo: open_photo.last_request_sec):
+        idle = [one for one in self.open_photos.values() if one.stored is not None and not one.listeners]
+        for one in sorted(idle, key=lambda open_photo: open_photo.last_request_sec):
             if enough():
                 return
             if not self.jobs.open_jobs(one.id):

@@ -72,8 +72,8 @@ def mark_changed(open_photo: OpenPhoto) -> None:
 
 
 def _empty_session_state(crop: Crop | None) -> dict[str, Any]:
-    shown = None if crop is None else crop_as_data(crop)
-    return {"crop": shown, "fidelity": None, "latent": None, "directions": [], "region": None}
+    square = None if crop is None else crop_as_data(crop)
+    return {"crop": square, "fidelity": None, "latent": None, "directions": [], "region": None}
 
 
 def _history_state(editing: EditHistory) -> dict[str, Any]:

@@ -220,9 +220,8 @@ class Killable(Served):
 
     def __init__(self, config):
         children = multiprocessing.get_context("forkserver")
-        children.set_forkserver_preload(
-            ["ganvas.training.generator.train", "tests.training.tiny", "ganvas.web.app", __name__]
-        )
+        preload = ["ganvas.training.generator.train", "tests.training.tiny", "ganvas.web.app", __name__]
+        children.set_forkserver_preload(preload)
         ours, theirs = children.Pipe(duplex=False)
         words = (os.environ["GANVAS_HOME"], config, theirs)
         self.child = children.Process(target=serve_for_ever, args=words, daemon=True)
