@@ -25,6 +25,9 @@ RelativeBox = tuple[float, float, float, float]  # left, top, right, bottom, as 
 REPORT_PX = 256  # figures are of pictures of this size
 MIN_FEATURES_PX = 32  # below, features say little
 FACE_BOX: RelativeBox = (3 / 16, 4 / 16, 13 / 16, 14 / 16)  # brows to chin, ear to ear, as FFHQ frames faces
+FACE_BELL = (0.95, 0.3)  # the share of the bell in the weight of a pixel, and its variance (1 = half a side, squared)
+FACE_FEATURES = 4.0  # how much more the features of a face count than those of a whole picture
+PLAIN_VARIANCE = 0.5  # of the bell where nothing is known about the picture
 FACE_PARTS: dict[str, RelativeBox] = {  # squares; eyes and mouth are always there in FFHQ's framing
     "left_eye": (18 / 64, 24 / 64, 30 / 64, 36 / 64),
     "right_eye": (34 / 64, 24 / 64, 46 / 64, 36 / 64),
@@ -54,6 +57,15 @@ class ReconstructionLossConfig:
         check_settings(self, who="loss", whole_floats=True)
 
 
+@dataclass(frozen=True)
+class EmbedderTerm:
+    """A network that shall see the same in both pictures."""
+
+    embed: Embedder
+    weight: float  # of the squared distance
+    largest_px: int | None = None  # left out for pictures larger than this
+
+
 class ReconstructionLoss:
     """The loss toward one target picture; call it with pictures of any size."""
 
@@ -62,25 +74,27 @@ class ReconstructionLoss:
         target: Tensor,
         *,
         extractor: EfficientNetLite0 | None = None,
-        embedders: Sequence[tuple[Embedder, float]] = (),
+        embedders: Sequence[EmbedderTerm] = (),
         config: ReconstructionLossConfig | None = None,
         features_box: RelativeBox | None = None,
+        bell: tuple[float, float] | None = None,
     ):
         """
         Args:
             target: [1, C, S, S] in [-1, 1].
             extractor: for the perceptual term; None = differences of neighbouring pixels stand in.
-            embedders: networks img [N, 3, H, W] → [N, E] with the weight of their squared distance.
+            embedders: networks img [N, 3, H, W] → [N, E].
             config: weights of the other terms.
             features_box: the part of the picture whose features are compared; None = all of it.
+            bell: how much more the middle counts at every scale (share, variance); None = config.centre at the finest.
         """
         self.config = config or ReconstructionLossConfig()
-        self.target, self.extractor, self.features_box = target, extractor, features_box
+        self.target, self.extractor, self.features_box, self.bell = target, extractor, features_box, bell
         self._targets_by_size: dict[int, Tensor] = {}
         self._target_features: dict[int, list[Tensor]] = {}
         with torch.no_grad():
             rgb = to_rgb(downscale(target, REPORT_PX))
-            self._embedded = [(embed, weight, embed(rgb)) for embed, weight in embedders]
+            self._embedded = [(term, term.embed(rgb)) for term in embedders]
 
     def __call__(self, img: Tensor) -> Tensor:
         """img [1, C, R, R] → the loss, one number."""
@@ -89,15 +103,18 @@ class ReconstructionLoss:
         loss = self.config.pixels * (self._bell(size) * (img - target).abs()).mean()
         for coarse in (64, 32):
             if coarse <= size:
-                loss = loss + self.config.coarse * F.mse_loss(downscale(img, coarse), downscale(target, coarse))
+                squares = (downscale(img, coarse) - downscale(target, coarse)).square()
+                weight = 1 if self.bell is None else self._bell(coarse)
+                loss = loss + self.config.coarse * (weight * squares).mean()
         if self.extractor is not None and size >= MIN_FEATURES_PX:
             loss = loss + self.config.features * self.feature_distance(img)
         else:
             loss = loss + self.config.edges * sum(
                 (a - b).abs().mean() for a, b in zip(_edges(img), _edges(target), strict=True)
             )
-        for embed, weight, goal in self._embedded:
-            loss = loss + weight * (embed(to_rgb(img)) - goal).square().sum(dim=1).mean()
+        for term, goal in self._embedded:
+            if term.largest_px is None or size <= term.largest_px:
+                loss = loss + term.weight * (term.embed(to_rgb(img)) - goal).square().sum(dim=1).mean()
         return loss
 
     def feature_distance(self, img: Tensor) -> Tensor:
@@ -123,9 +140,10 @@ class ReconstructionLoss:
         return self._targets_by_size[size]
 
     def _bell(self, size: int) -> Tensor:
+        share, variance = self.bell or (self.config.centre, PLAIN_VARIANCE)
         at = (torch.arange(size, dtype=torch.float32, device=self.target.device) + 0.5) / size * 2 - 1
-        bell = (-(at[None].square() + at[:, None].square()) / 0.5).exp()
-        weight = 1 - self.config.centre + self.config.centre * bell
+        bell = (-(at[None].square() + at[:, None].square()) / variance).exp()
+        weight = 1 - share + share * bell
         return weight / weight.mean()
 
 
@@ -173,9 +191,10 @@ def compare_identity(img: Tensor, target: Tensor) -> float:
 
 
 def cut_box(img: Tensor, box: RelativeBox) -> Tensor:
-    """A part of pictures [N, C, S, S]."""
-    left, top, right, bottom = (round(share * img.shape[3]) for share in box)
-    return img[:, :, top:bottom, left:right]
+    """A part of pictures [N, C, S, S]; boxes of one size give parts of one size."""
+    left, top = (round(share * img.shape[3]) for share in box[:2])
+    width, height = (round((end - start) * img.shape[3]) for start, end in zip(box[:2], box[2:], strict=True))
+    return img[:, :, top : top + height, left : left + width]
 
 
 def to_rgb(img: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,12 +27,15 @@ from ganvas.checks import check_img, check_labels
 from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.features.efficientnet import EfficientNetLite0
 from ganvas.fields import check_known, check_settings, setting
-from ganvas.inversion.early_exit import EarlyExit
+from ganvas.inversion.early_exit import EarlyExit, synthesize_cheaply
 from ganvas.inversion.encoder import LatentEncoder, find_encoder
 from ganvas.inversion.latent_space import LatentSpace, latent_space
 from ganvas.inversion.loss import (
+    FACE_BELL,
     FACE_BOX,
+    FACE_FEATURES,
     Embedder,
+    EmbedderTerm,
     ReconstructionLoss,
     ReconstructionLossConfig,
     compare_identity,
@@ -84,18 +88,18 @@ class InversionStage:
 # Measured on portraits with `faces`; see docs/inversion.md. Costs are milliseconds a step, beside each other.
 EFFORT_STAGES: dict[str, tuple[InversionStage, ...]] = {
     "fast": (
-        InversionStage(kind="groups", px=128, steps=20, lr=0.1, every=30, fine=1, cost=90),
-        InversionStage(kind="groups", px=256, steps=40, lr=0.08, every=30, fine=1, cost=190),
+        InversionStage(kind="groups", px=128, steps=20, lr=0.2, every=30, fine=1, cost=90),
+        InversionStage(kind="groups", px=256, steps=46, lr=0.18, every=30, fine=1, cost=170),
         InversionStage(kind="tune", px=256, steps=42, lr=0.008, every=20, fine=1, cost=200),
     ),
     "standard": (
-        InversionStage(kind="groups", px=128, steps=20, lr=0.1, every=30, fine=1, cost=90),
-        InversionStage(kind="groups", px=256, steps=80, lr=0.08, every=30, fine=1, cost=190),
-        InversionStage(kind="tune", px=256, steps=160, lr=0.007, every=20, fine=1, cost=200),
+        InversionStage(kind="groups", px=128, steps=20, lr=0.2, every=30, fine=1, cost=90),
+        InversionStage(kind="groups", px=256, steps=86, lr=0.18, every=30, fine=1, cost=170),
+        InversionStage(kind="tune", px=256, steps=140, lr=0.007, every=20, fine=1, cost=200),
     ),
     "best": (
-        InversionStage(kind="groups", px=128, steps=20, lr=0.1, every=30, fine=1, cost=90),
-        InversionStage(kind="groups", px=256, steps=160, lr=0.08, every=30, fine=1, cost=190),
+        InversionStage(kind="groups", px=128, steps=20, lr=0.2, every=30, fine=1, cost=90),
+        InversionStage(kind="groups", px=256, steps=150, lr=0.18, every=30, fine=1, cost=170),
         InversionStage(kind="tune", px=256, steps=300, lr=0.006, every=20, cost=200),
     ),
 }
@@ -127,9 +131,9 @@ def invert(
         extractor: EfficientNet-Lite0, for a perceptual term; None = differences of neighbouring pixels stand in.
         embedder: img [N, 3, H, W] → [N, E]; adds an identity term to the loss, and identity to the metrics.
         max_sec: a limit; where the steps would take longer, each stage gets its share of the time and fewer steps.
-        on_step: called with (step, steps in all, picture so far [1, C, px, px]). Returning True stops: the result then
-            is unfinished, and `resume` takes it up again. Raising `Stopped` stops as well: the error leaves `invert`
-            with what was found so far as its `state`.
+        on_step: called with (step, steps in all, picture so far [1, C, px, px]), first as step 0 with the picture that
+            the search starts from. Returning True stops: the result then is unfinished, and `resume` takes it up again.
+            Raising `Stopped` stops as well: the error leaves `invert` with what was found so far as its `state`.
         resume: an unfinished Inversion of the same picture, generator and effort.
         stages: stages of one's own instead of the effort's.
         loss_config: weights of the terms; for drawings, say, ReconstructionLossConfig(features=0).
@@ -200,16 +204,24 @@ class _Networks:
     def latent_loss(self, target: Tensor, config: ReconstructionLossConfig) -> ReconstructionLoss:
         """What a latent is judged by: who is seen, more than the background."""
         encoder, extractor = self.encoder, self.extractor
-        embedders: list[tuple[Embedder, float]] = []
+        embedders: list[EmbedderTerm] = []
         if self.paints_faces:
-            config = replace(config, features=2 * config.features)
-            embedders.append((embed_face, config.face))
-        if encoder is not None:
-            embedders.append((lambda img: encoder.embed(img, extractor=extractor), config.guess))
+            config = replace(config, features=FACE_FEATURES * config.features)
+            embedders.append(EmbedderTerm(embed_face, config.face))
+        if encoder is not None:  # beside the face scorer, a large picture is not worth its time
+            largest_px = encoder.px if self.paints_faces else None
+            embed = partial(encoder.embed, extractor=extractor)
+            embedders.append(EmbedderTerm(embed, config.guess, largest_px))
         if self.embedder is not None:
-            embedders.append((self.embedder, config.identity))
-        box = FACE_BOX if self.paints_faces else None
-        return ReconstructionLoss(target, extractor=extractor, embedders=embedders, config=config, features_box=box)
+            embedders.append(EmbedderTerm(self.embedder, config.identity))
+        return ReconstructionLoss(
+            target,
+            extractor=extractor,
+            embedders=embedders,
+            config=config,
+            features_box=FACE_BOX if self.paints_faces else None,
+            bell=FACE_BELL if self.paints_faces else None,
+        )
 
     def metrics(self, img: Tensor, target: Tensor) -> dict[str, float]:
         """See `reconstruction_metrics`."""
@@ -283,10 +295,11 @@ class _Search:
         self.model = copy.deepcopy(with_delta(self.original, inversion.delta))
         self.ws = inversion.ws
         stop: Stopped | None = None
-        running = True
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             try:
+                running = not self._show_start(on_step)
+                torch.manual_seed(self.seed)  # the generator's noise may have been drawn: a preview changes no result
                 while running and self.stage < len(self.stages):
                     running = self._run_stage(self.stages[self.stage], self._allotted_sec(max_sec), on_step)
             except Stopped as stopped:
@@ -297,6 +310,15 @@ class _Search:
             stop.state = result
             raise stop
         return result
+
+    def _show_start(self, on_step: OnInversionStep | None) -> bool:
+        """Report the picture to start from, before anything costly is done; True where that stops the search."""
+        if on_step is None or self.stage or self.step or not self.stages:
+            return False
+        stage = self.stages[0]
+        with torch.no_grad():
+            img = synthesize_cheaply(self.model, self.ws, stage.px, precision=stage.precision)
+        return bool(on_step(0, self.total, img))
 
     def _allotted_sec(self, max_sec: float | None) -> float:
         """The stage's share of a time limit, by what its steps cost."""

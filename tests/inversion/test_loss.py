@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from ganvas.features.efficientnet import EfficientNetLite0, feature_distance
 from ganvas.features.face_networks import score_faces
 from ganvas.inversion.loss import (
+    EmbedderTerm,
     ReconstructionLoss,
     ReconstructionLossConfig,
     embed_face,
@@ -30,6 +31,18 @@ def test_the_middle_counts_more_and_the_mean_weight_is_one():
     middle, corner = target.clone(), target.clone()
     middle[..., 28:36, 28:36] = corner[..., :8, :8] = 1
     assert likeness(middle) > 2 * likeness(corner)
+
+
+def test_a_bell_holds_at_every_scale():
+    target = torch.zeros(1, 3, 64, 64)
+    only_coarse = ReconstructionLossConfig(pixels=0, edges=0, coarse=1)
+    plain = ReconstructionLoss(target, config=only_coarse)
+    face = ReconstructionLoss(target, config=only_coarse, bell=(0.95, 0.3))
+    middle, corner = target.clone(), target.clone()
+    middle[..., 24:40, 24:40] = corner[..., :16, :16] = 1
+    assert plain(middle) == plain(corner)
+    assert face(middle) > 10 * face(corner)
+    assert face(target + 0.5).item() == pytest.approx(2 * 0.25, rel=1e-5)
 
 
 @pytest.mark.parametrize("size", [16, 48, 80])
@@ -58,11 +71,14 @@ def test_features_take_the_place_of_edges():
 def test_every_embedder_counts_by_its_weight():
     target, img = torch.rand(2, 1, 3, 32, 32) * 2 - 1
     nothing = ReconstructionLossConfig(pixels=0, coarse=0, edges=0)
-    embedders = [(lambda x: x.mean(dim=(2, 3)), 3), (lambda x: x[:, :, 0, 0], 0.5)]
+    embedders = [EmbedderTerm(lambda x: x.mean(dim=(2, 3)), 3), EmbedderTerm(lambda x: x[:, :, 0, 0], 0.5, 32)]
     loss = ReconstructionLoss(target, embedders=embedders, config=nothing)
-    expected = sum(weight * (embed(img) - embed(target)).square().sum() for embed, weight in embedders)
+    expected = sum(term.weight * (term.embed(img) - term.embed(target)).square().sum() for term in embedders)
     assert torch.allclose(loss(img), expected)
     assert loss(target) == 0
+    large = torch.nn.functional.interpolate(img, 64)
+    only_first = 3 * (large.mean(dim=(2, 3)) - target.mean(dim=(2, 3))).square().sum()
+    assert torch.allclose(loss(large), only_first), "the second is for pictures of at most 32 px"
 
 
 def test_features_may_be_of_a_part_of_the_picture():
