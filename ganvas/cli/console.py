@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 
 
-def print_error(error: BaseException) -> None:
+def print_error(error: BaseException | str) -> None:
     """`error: …` on stderr; the message itself says what to do."""
     print(f"error: {error}", file=sys.stderr)
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _LATENTS = (".npy", ".pt")  # of other tools: projectors and encoders
-PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif")
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -23,10 +22,13 @@ def files_in(folder: Path) -> list[Path]:
         BadConfig: there are none.
     """
     from ganvas.errors import BadConfig
+    from ganvas.images.walk import describe_kinds, is_image_name, walk_files
 
-    paths = [file for file in sorted(folder.glob("*")) if file.suffix.lower() in (".npz", *_LATENTS, *PHOTOS)]
+    files = sorted(folder / name for name, _ in walk_files(folder, recursive=False))
+    paths = [file for file in files if is_image_name(file) or file.suffix.lower() in (".npz", *_LATENTS)]
     if not paths:
-        raise BadConfig(f"{folder} has no photos and no latents (.npz, .npy, .pt) in it")
+        kinds = describe_kinds(file.name for file in files)
+        raise BadConfig(f"{folder} has no photos and no latents (.npz, .npy, .pt) in it; it has {kinds}")
     return paths
 
 

@@ -26,6 +26,7 @@ from ganvas.cli.mix import mix
 from ganvas.cli.models import models
 from ganvas.cli.projects import projects
 from ganvas.cli.runs import runs
+from ganvas.cli.streams import output_error, protect_streams
 from ganvas.cli.studio import studio
 from ganvas.cli.stylise import stylise
 from ganvas.cli.train import train
@@ -88,11 +89,30 @@ app.add_typer(encoder)
 
 def main() -> None:
     """Run the command line; our own errors become one clear line and exit status 1."""
+    usual = sys.stdout, sys.stderr
+    streams = protect_streams()
+    try:
+        status = _run()
+        problem = output_error(streams)
+        if problem:
+            print_error(problem)
+        sys.exit(status or int(bool(problem)))
+    finally:
+        sys.stdout, sys.stderr = usual
+
+
+def _run() -> int | str | None:
+    """The exit status of the command that was typed."""
     try:
         app()
+    except SystemExit as done:
+        return done.code
     except GanvasError as error:
         print_error(error)
-        sys.exit(1)
+        return 1
+    except BrokenPipeError:  # the reader of our output has seen enough
+        return 1
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
-        sys.exit(130)
+        return 130
+    return 0

@@ -42,7 +42,7 @@ def runs(
         )
     Console(width=None if Console().is_terminal else 160).print(table)
     for run in run_states:
-        if run.words and run.status in ("failed", "stopped"):
+        if run.words and run.status in ("failed", "stopped", "damaged"):
             typer.echo(f"{run.folder}: {run.words}")
 
 

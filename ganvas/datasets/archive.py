@@ -16,13 +16,12 @@ from typing import IO
 from ganvas.datasets.folder import (
     DATASET_JSON,
     MAX_PICTURE_BYTES,
-    TRAINING_IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,
     Item,
     check_bytes,
-    is_ignored,
 )
 from ganvas.errors import BadImage, BadInput
+from ganvas.images.walk import READABLE_SUFFIXES, is_ignored
 
 MAX_DIRECTORY_BYTES = 256 << 20  # the table of contents: some three million pictures
 MAX_COMPRESSION_RATIO = 200  # pictures hardly compress; a flat bitmap does, up to here
@@ -52,10 +51,10 @@ class Archive:
         self.items = tuple(
             Item(name, wanted[name].file_size, wanted[name].CRC)
             for name, kind in kinds.items()
-            if kind in TRAINING_IMAGE_SUFFIXES
+            if kind in READABLE_SUFFIXES
         )
         self.films = tuple(name for name, kind in kinds.items() if kind in VIDEO_SUFFIXES)
-        known = TRAINING_IMAGE_SUFFIXES | VIDEO_SUFFIXES
+        known = READABLE_SUFFIXES | VIDEO_SUFFIXES
         self.others = tuple(name for name, kind in kinds.items() if kind not in known and name != DATASET_JSON)
 
     def _check_members(self, listed: list[zipfile.ZipInfo]) -> None:

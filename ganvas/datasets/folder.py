@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
 from ganvas.errors import BadImage, BadInput
+from ganvas.images.walk import READABLE_SUFFIXES, walk_files
 
-TRAINING_IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif")
-)
 VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"))
 DATASET_JSON = "dataset.json"  # the labels, as NVIDIA's tools write them
 MAX_PICTURE_BYTES = 512 << 20
@@ -61,9 +57,9 @@ class Folder:
         if not self.path.is_dir():
             raise BadInput(f"there is no folder {self.path}")
         items, films, others = [], [], []
-        for name, status in _files(self.path):
+        for name, status in walk_files(self.path, on_error=_complain):
             kind = Path(name).suffix.lower()
-            if kind in TRAINING_IMAGE_SUFFIXES:
+            if kind in READABLE_SUFFIXES:
                 items.append(Item(name, status.st_size, status.st_mtime_ns))
             elif kind in VIDEO_SUFFIXES:
                 films.append(name)
@@ -108,38 +104,5 @@ def check_bytes(size: int) -> None:
         raise BadImage(f"has more than {MAX_PICTURE_BYTES:,} bytes")
 
 
-def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """(path below the root with /, status) of every plain file. A folder that links lead to twice is read once."""
-    visited: set[str] = set()
-
-    def complain(error: OSError) -> None:
-        raise BadInput(f"{error.filename} cannot be read: {error.strerror}") from error
-
-    for folder, below, files in os.walk(root, followlinks=True, onerror=complain):
-        real = os.path.realpath(folder)
-        below[:] = [] if real in visited else sorted(name for name in below if not is_ignored(name))
-        if real in visited:
-            continue
-        visited.add(real)
-        for file in files:
-            path = Path(folder, file)
-            if is_ignored(file):
-                continue
-            status = _status(path)
-            if status is not None:
-                yield path.relative_to(root).as_posix(), status
-
-
-def _status(path: Path) -> os.stat_result | None:
-    """None for pipes and the like; a link that leads nowhere is kept, so that it is named when it is read."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        status = os.lstat(path)
-        return status
-    return status if stat.S_ISREG(status.st_mode) else None
-
-
-def is_ignored(name: str) -> bool:
-    """What computers leave in folders unasked."""
-    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir")
+def _complain(error: OSError) -> None:
+    raise BadInput(f"{error.filename} cannot be read: {error.strerror}") from error

@@ -23,6 +23,7 @@ from ganvas.datasets.labels import ImageLabels, find_labels, match_labels
 from ganvas.datasets.preprocess import FILTER, ImageFacts, ImagePreprocessor
 from ganvas.datasets.reading import LoadedImage, digest_of, load_all, natural_resolution, open_source
 from ganvas.errors import BadConfig, BadImage, BadInput
+from ganvas.images.walk import describe_kinds
 from ganvas.ops.home import home
 
 DATASET_IN_MEMORY_BYTES = 256 << 20  # sets up to here are held in memory, larger ones are read from their cache file
@@ -352,8 +353,10 @@ def _no_images_message(source: ImageSource) -> str:
             f"{source.path} has no images, but {len(source.films):,} videos: 'ganvas dataset make "
             f"{source.path} DEST --resolution R' extracts their frames"
         )
-    other = f" ({len(source.others):,} other files, e.g. {source.others[0]})" if source.others else ""
-    return f"{source.path} has no images{other}; supported formats are JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and HEIC"
+    return (
+        f"{source.path} has no images; it has {describe_kinds(source.others)}; supported formats are JPEG, PNG, WebP, "
+        "TIFF, BMP, GIF, AVIF and HEIC"
+    )
 
 
 def _summary(

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -70,12 +71,12 @@ def find_labels(source: ImageSource, spec: str | Path | None, *, films: Sequence
     Raises:
         BadInput, BadConfig: labels that are not there, or do not make sense.
     """
-    if spec is None:
-        data = source.listing()
-        return None if data is None else _from_listing(data, source.path)
     if str(spec) == "none":
         return None
     names = [*(item.name for item in source.items), *films]
+    if spec is None:
+        data = source.listing()
+        return None if data is None else _from_listing(data, source.path, names)
     return _from_folders(names, source.path) if str(spec) == "folders" else _from_csv(str(spec), names)
 
 
@@ -98,6 +99,47 @@ def match_labels(table: LabelTable, names: Sequence[str]) -> tuple[ImageLabels, 
     classes = np.array(values, np.int64)
     c_dim = len(table.class_names) or 1 + max(value for value in table.values.values() if isinstance(value, int))
     return ImageLabels(classes, c_dim, table.class_names), labelled
+
+
+class ImageNames:
+    """Finds pictures by the names that people and programs write.
+
+    A name fits exactly; else with either kind of slash, any Unicode form of accents (macOS writes another than Linux)
+    and quotes around it; else by its bare name or without regard to case, where only one picture has that.
+
+    Args:
+        names: paths below the source, with /.
+    """
+
+    def __init__(self, names: Sequence[str]):
+        self._tiers = [{name: name for name in names}]
+        for simplify in (_plain_name, _bare_name, _folded_name, lambda name: _bare_name(_folded_name(name))):
+            by_form: dict[str, list[str]] = {}
+            for name in names:
+                by_form.setdefault(simplify(name), []).append(name)
+            self._tiers.append({key: full[0] for key, full in by_form.items() if len(full) == 1})
+
+    def find(self, text: str) -> str | None:
+        """The picture that a written name means; None where there is none, or several."""
+        plain = _plain_name(text)
+        exact, *others = self._tiers
+        forms = (plain, plain, _folded_name(plain), _folded_name(plain))
+        return exact.get(text) or next(
+            (tier[form] for tier, form in zip(others, forms, strict=True) if form in tier), None
+        )
+
+
+def _plain_name(name: str) -> str:
+    name = unicodedata.normalize("NFC", name.strip().strip("\"'").replace("\\", "/"))
+    return name.removeprefix("./").lstrip("/")
+
+
+def _bare_name(name: str) -> str:
+    return PurePosixPath(_plain_name(name)).name
+
+
+def _folded_name(name: str) -> str:
+    return _plain_name(name).casefold()
 
 
 # ── sub-folders ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -135,12 +177,12 @@ def _check_count(count: int, where: str) -> None:
 def _from_csv(wanted: str, names: Sequence[str]) -> LabelTable:
     path, column = _csv_and_column(wanted)
     rows = _csv_rows(path)
-    by_name = _findable(names)
-    header = None if rows[0][0].strip() in by_name else rows[0]
+    find = ImageNames(names).find
+    header = None if find(rows[0][0]) else rows[0]
     at = _column_at(path, rows, header, column)
     texts: dict[str, str] = {}
     for row in rows[1:] if header else rows:
-        name = by_name.get(row[0].strip())
+        name = find(row[0])
         if name is not None and len(row) > at and row[at].strip():
             texts[name] = row[at].strip()
     if not texts:
@@ -174,20 +216,13 @@ def _csv_rows(path: Path) -> list[list[str]]:
     first = text.partition("\n")[0]
     between = max(",;\t", key=first.count)
     try:
-        rows = [row for row in csv.reader(io.StringIO(text), delimiter=between) if row and row[0].strip()]
+        lines = csv.reader(io.StringIO(text), delimiter=between, skipinitialspace=True)
+        rows = [row for row in lines if row and row[0].strip()]
     except csv.Error as error:
         raise BadInput(f"{path} is not a CSV file: {error}") from error
     if not rows:
         raise BadInput(f"{path} is empty")
     return rows
-
-
-def _findable(names: Sequence[str]) -> dict[str, str]:
-    """A picture is found by its path below the folder, and by its bare name where only one has that."""
-    bare: dict[str, list[str]] = {}
-    for name in names:
-        bare.setdefault(PurePosixPath(name).name, []).append(name)
-    return {short: full[0] for short, full in bare.items() if len(full) == 1} | {name: name for name in names}
 
 
 def _column_at(path: Path, rows: list[list[str]], header: list[str] | None, column: str | None) -> int:
@@ -215,7 +250,7 @@ def _in_order(text: str) -> tuple[int, float, str]:
 # ── dataset.json ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _from_listing(data: bytes, path: Path) -> LabelTable | None:
+def _from_listing(data: bytes, path: Path, names: Sequence[str]) -> LabelTable | None:
     """NVIDIA's form: {"labels": [[name, class or vector], …]}, or {"labels": null} for none."""
     where = f"{DATASET_JSON} of {path}"
     try:
@@ -225,7 +260,8 @@ def _from_listing(data: bytes, path: Path) -> LabelTable | None:
     pairs = content.get("labels") if isinstance(content, dict) else content
     if not pairs:
         return None
-    values = _pairs(pairs, where)
+    find = ImageNames(names).find
+    values = {find(name) or name: value for name, value in _pairs(pairs, where).items()}
     titles = content.get("class_names") if isinstance(content, dict) else None
     return LabelTable(values=values, class_names=_titles(titles, values, where), where=where, strict=True)
 
@@ -239,7 +275,7 @@ def _pairs(pairs: object, where: str) -> dict[str, Value]:
     for pair in pairs:
         if not (isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)):
             raise BadInput(f'{where}: "labels" should hold pairs [name, label], got {str(pair)[:80]}')
-        values[pair[0].replace("\\", "/")] = _value(pair[1], pair[0], where)
+        values[pair[0]] = _value(pair[1], pair[0], where)
     widths = {len(value) if isinstance(value, list) else 0 for value in values.values()}
     if len(widths) > 1:
         raise BadInput(f"{where}: its labels have different types or lengths")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ganvas.errors import BadConfig, BadImage
 from ganvas.fields import check_known
-from ganvas.images.files import IMAGE_SUFFIXES, format_of
+from ganvas.images.files import format_of
 from ganvas.images.photo import Photo
+from ganvas.images.walk import IMAGE_SUFFIXES, describe_kinds, is_image_name, walk_files
 
-READABLE_SUFFIXES = {*IMAGE_SUFFIXES, ".heic", ".heif"}
 EXTENSIONS = ("auto", "png", "jpg", "webp", "tif")
 MAX_SIDE_PX = {"JPEG": 65_500, "WEBP": 16_383}  # what these formats, and Pillow, can hold
 
@@ -48,19 +48,17 @@ def list_tasks(
     else:
         if target.suffix.lower() in IMAGE_SUFFIXES and not target.is_dir():
             raise BadConfig(f"{source} is a folder, so the output must be a folder, too; {target} is a file name")
-        files = sorted(source.rglob("*") if recursive else source.iterdir())
+        files = sorted(source / name for name, _ in walk_files(source, recursive=recursive))
         inside = target.resolve()
         file_tasks = [
             Task(file, target / file.relative_to(source).parent / output_name(file, suffix, ext))
             for file in files
-            if file.suffix.lower() in READABLE_SUFFIXES
-            and file.is_file()
-            and not file.name.startswith(".")
-            and (inside == source.resolve() or inside not in file.resolve().parents)
+            if is_image_name(file) and (inside == source.resolve() or inside not in file.resolve().parents)
         ]
         if not file_tasks:
             deeper = "" if recursive else " (subfolders are skipped without --recursive)"
-            raise BadConfig(f"no images in {source}{deeper}")
+            others = describe_kinds(file.name for file in files if not is_image_name(file))
+            raise BadConfig(f"no images in {source}{deeper}; it has {others}")
     for task in file_tasks:
         if task.target.resolve() == task.source.resolve():
             raise BadConfig(f"{task.source} would be overwritten by its own result; give --suffix or another --output")
@@ -85,7 +83,11 @@ def find_clashes(todo: Iterable[Task]) -> dict[Path, Path]:
 def target_for(photo: Photo, target: Path) -> Path:
     """The target, as .png if its format does not support the photo's transparency."""
     veiled = photo.alpha is not None and float(photo.alpha.min()) < 1
-    return target.with_suffix(".png") if veiled and target.suffix.lower() in (".jpg", ".jpeg", ".bmp") else target
+    return (
+        target.with_suffix(".png")
+        if veiled and IMAGE_SUFFIXES.get(target.suffix.lower()) in ("JPEG", "BMP")
+        else target
+    )
 
 
 def check_fits(target: Path, width: int, height: int) -> None:

@@ -18,20 +18,9 @@ from ganvas.errors import BadConfig, BadImage
 from ganvas.images.decode import HAS_AVIF, decode_image
 from ganvas.images.encode import encode_image
 from ganvas.images.photo import Photo
+from ganvas.images.walk import IMAGE_SUFFIXES
 
 MAX_FILE_BYTES = 2**31
-IMAGE_SUFFIXES = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".avif": "AVIF",
-}
-
 _ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 
 

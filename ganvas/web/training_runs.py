@@ -21,13 +21,13 @@ from starlette.exceptions import HTTPException
 
 from ganvas.errors import BadConfig
 from ganvas.fields import check_known, fields_of
+from ganvas.images.walk import is_image_name
 from ganvas.training.engine.run_folder import read_log, read_record
-from ganvas.training.engine.run_list import list_runs, read_run_state
+from ganvas.training.engine.run_list import describe_run, list_runs
 from ganvas.training.generator.config import TrainConfig
 from ganvas.training.generator.presets import GENERATOR_PRESETS
 from ganvas.web.errors import NotReady, public_message
 
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MAX_FOLDER_ENTRIES = 20_000  # of a folder that is looked at
 CONSOLE_LOG = "console.log"
 SHEETS = {"fakes": "fakes-*.jpg", "curves": "curves.png"}  # of a run: kind → its files
@@ -145,8 +145,9 @@ class TrainingRuns:
         folder = self.folder(name)
         if self._alive(name):
             return self._children[name].send_signal(signal.SIGINT)
-        pid = read_record(folder).get("pid") if (folder / "run.json").is_file() else None
-        if not isinstance(pid, int) or read_run_state(folder).status != "running" or not _is_trainer(pid):
+        running = (folder / "run.json").is_file() and describe_run(folder).status == "running"
+        pid = read_record(folder).get("pid") if running else None
+        if not isinstance(pid, int) or not _is_trainer(pid):
             raise NotReady("this run is not running, or was started elsewhere: stop it there")
         os.kill(pid, signal.SIGINT)
 
@@ -176,7 +177,7 @@ class TrainingRuns:
         """A run with its last metrics and lines."""
         folder = self.folder(name)
         begun = (folder / "run.json").is_file()
-        brief = self._brief(read_run_state(folder)) if begun else next((r for r in self.all() if r["name"] == name), {})
+        brief = self._brief(describe_run(folder)) if begun else next((r for r in self.all() if r["name"] == name), {})
         lines = read_log(folder)
         model = (folder / "model.safetensors").is_file()
         return brief | {
@@ -203,7 +204,6 @@ class TrainingRuns:
         return {
             "name": state.folder.name,
             "state": STATES.get(state.status, state.status),
-            "resolution": read_record(state.folder)["config"].get("resolution"),
             **plain,
             "words": public_message(Exception(state.words)),
         }
@@ -250,7 +250,7 @@ def _entries(folder: Path) -> list[Path]:
 
 def _count_images(folder: Path) -> int:
     """Pictures right in a folder."""
-    return sum(path.suffix.lower() in _IMAGE_SUFFIXES for path in _entries(folder))
+    return sum(is_image_name(path) for path in _entries(folder))
 
 
 def _modified_sec(path: Path) -> float:

@@ -15,6 +15,7 @@ from ganvas.weights.contents import FileContents
 from ganvas.weights.open_file import open_file
 from ganvas.weights.readers import basicsr, cyclegan, ncnn, nvidia, openvino, r3gan, rosinality
 from ganvas.weights.readers.unknown import unknown_weights_error
+from ganvas.weights.wrapped import unwrap_weights
 
 NETWORKS = ("G_ema", "G", "D")
 
@@ -83,9 +84,10 @@ def read_network(contents: FileContents, *, network: str = "G_ema") -> Network:
     """
     if checkpoint.is_ours(contents):
         return checkpoint.rebuild(contents, network=network)
-    for reader in READERS:
-        if reader.fits(contents):
-            return reader.read(contents, network=network)
+    for candidate in (contents, *unwrap_weights(contents, network)):
+        for reader in READERS:
+            if reader.fits(candidate):
+                return reader.read(candidate, network=network)
     raise unknown_weights_error(contents)
 
 

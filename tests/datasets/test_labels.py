@@ -1,6 +1,7 @@
 """Classes from sub-folders, tables and listings."""
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -52,6 +53,49 @@ def test_tables_as_people_have_them(tmp_path, text, wanted):
     result = found(tmp_path, ["a.png", "sub/b.png"], f"{table}{wanted}")
     assert classes(result) == {"a.png": "red", "sub/b.png": "blue"}
     assert result.class_names == ("blue", "red")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "chat\\0.png",
+        ".\\chat\\0.png",
+        "./chat/0.png",
+        "/chat/0.png",
+        "'chat/0.png'",
+        ' "chat/0.png"',
+        "CHAT/0.PNG",
+        "0.png",
+        "0.PNG",
+    ],
+)
+def test_a_picture_is_found_however_a_program_writes_its_name(tmp_path, written):
+    (tmp_path / "t.csv").write_text(f"file,label\n{written}, red\nchien/1.png, blue\n")
+    assert classes(found(tmp_path, ["chat/0.png", "chien/1.png"], tmp_path / "t.csv")) == {
+        "chat/0.png": "red",
+        "chien/1.png": "blue",
+    }
+
+
+@pytest.mark.parametrize(("on_disk", "written"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_and_hangul_are_found_in_either_form(tmp_path, on_disk, written):
+    names = ["été.png", "고양이/1.png"]
+    disk, table = ([unicodedata.normalize(form, name) for name in names] for form in (on_disk, written))
+    (tmp_path / "t.csv").write_text(f"{table[0]},red\n{table[1]},blue\n", encoding="utf-8")
+    assert classes(found(tmp_path, disk, tmp_path / "t.csv")) == dict(zip(disk, ("red", "blue"), strict=True))
+
+
+def test_case_and_bare_names_that_fit_several_are_no_guess(tmp_path):
+    (tmp_path / "t.csv").write_text("A.png,red\nb.png,blue\n1.png,green\n")
+    names = ["a.png", "b.png", "B.png", "x/1.png", "y/1.png"]
+    assert classes(found(tmp_path, names, tmp_path / "t.csv")) == {"a.png": "red", "b.png": "blue"}
+
+
+def test_listings_of_windows_tools_find_their_pictures(tmp_path):
+    listing = json.dumps({"labels": [["chat\\0.png", 0], ["chien\\1.png", 1]]}).encode()
+    source = Folder(put(tmp_path, {"chat/0.png": b"x", "chien/1.png": b"x", "dataset.json": listing}))
+    table = find_labels(source, None)
+    assert table.values == {"chat/0.png": 0, "chien/1.png": 1}
 
 
 def test_numbers_are_in_the_order_of_their_size(tmp_path):

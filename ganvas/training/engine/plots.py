@@ -156,6 +156,11 @@ def _has(rows: list[dict[str, Any]], key: str) -> bool:
 
 def _curve(rows: list[dict[str, Any]], key: str, name: str) -> Curve:
     """JSON has no not-a-number: a null in the log is one, a missing key is nothing."""
-    points = [(row["nimg"] / 1000, math.nan if row[key] is None else number_of(row[key])) for row in rows if key in row]
+    points = [(row["nimg"] / 1000, _value_or_gap(row[key])) for row in rows if key in row]
     valid = [(x, y) for x, y in points if y is not None]
     return Curve(name, [x for x, _ in valid], [y for _, y in valid])
+
+
+def _value_or_gap(value: Any) -> float | None:
+    gap = value is None or (isinstance(value, float) and not math.isfinite(value))
+    return math.nan if gap else number_of(value)

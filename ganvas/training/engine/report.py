@@ -104,7 +104,7 @@ def _state(folder: Path) -> RunState | None:
     """How the run stands; None where its record is of another version and cannot be understood in full."""
     try:
         return read_run_state(folder)
-    except (BadConfig, KeyError, TypeError, ValueError):
+    except BadConfig:
         return None
 
 

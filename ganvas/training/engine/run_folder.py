@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import math
 import os
 import platform
 import shutil
@@ -216,8 +217,9 @@ def read_record(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         assert isinstance(record["config"], dict)
-    except (OSError, ValueError, KeyError, AssertionError, TypeError) as error:
-        raise BadConfig(f"{folder / 'run.json'} cannot be read as the record of a run ({error})") from error
+    except (OSError, ValueError, KeyError, AssertionError, TypeError, RecursionError, MemoryError) as error:
+        why = str(error) or type(error).__name__
+        raise BadConfig(f"{folder / 'run.json'} cannot be read as the record of a run ({why})") from error
     return record
 
 
@@ -253,8 +255,13 @@ def _parse_line(text: str) -> dict[str, Any] | None:
 
 
 def number_of(value: Any) -> float | None:
-    """A value of the log as a float; None where it is no number."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """A value of the log as a float; None where it is no finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # JSON allows whole numbers of any length
+        return None
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -16,6 +17,9 @@ from ganvas.weights.open_file import largest_state_dict
 from ganvas.weights.pickles.modules import choose_network
 from ganvas.weights.pickles.records import Record
 from ganvas.weights.readers.state_dict import empty_state_dict, format_names
+from ganvas.weights.wrapped import unwrap_weights
+
+MAX_INNER = 12  # mappings inside wrappings that are compared
 
 # What a file of that kind is called, and patterns of names it has; all must be there.
 _LAYOUTS: dict[str, tuple[str, ...]] = {
@@ -56,7 +60,15 @@ def unknown_weights_error(contents: FileContents) -> UnknownWeights:
     state = chosen[1] if chosen is not None and chosen[1] else largest_state_dict(contents)
     if not state:
         return UnknownWeights(f"{name} contains no supported weights: {_contents(contents.tree)}.")
-    return UnknownWeights(f"no family matches {name}. It contains {_contents(state)}. {_nearest(state)}")
+    inner = [candidate.tree for candidate in itertools.islice(unwrap_weights(contents, "G_ema"), MAX_INNER)]
+    nearest = max((state, *inner), key=_likeness)
+    return UnknownWeights(f"no family matches {name}. It contains {_contents(state)}. {_nearest(nearest)}")
+
+
+def _likeness(state: Mapping[str, Tensor]) -> tuple[bool, float]:
+    """How much like anything known: a whole layout, then the share of names in common with a family."""
+    layout = any(_has_all(state, wanted) for wanted in _LAYOUTS.values())
+    return layout, max(_overlap(state, family)[1] for family in FAMILIES)
 
 
 def _contents(tree: Any) -> str:
