@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ganvas.errors import BadConfig, BadImage, GanvasError
 from ganvas.fields import check_known, check_settings, setting
 from ganvas.images.batch_paths import Task, check_fits, target_for
+from ganvas.images.digital_source import EDITED
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.images.transparency import fill_transparent_colours
@@ -100,11 +101,17 @@ def translate(
 
 
 def translate_file(
-    task: Task, net: Any, config: TranslateConfig, *, on_step: _OnStep | None = None, quality: int = 95
+    task: Task,
+    net: Any,
+    config: TranslateConfig,
+    *,
+    on_step: _OnStep | None = None,
+    quality: int = 95,
+    disclose: bool = True,
 ) -> Path:
     """Translate one file.
 
-    A transparent picture whose target cannot be (.jpg, .bmp) becomes a .png beside it.
+    `disclose`: see `write_image`. A transparent picture whose target cannot be (.jpg, .bmp) becomes a .png beside it.
 
     Returns:
         The file written.
@@ -116,7 +123,8 @@ def translate_file(
     target = target_for(photo, task.target)
     check_fits(target, photo.width, photo.height)
     target.parent.mkdir(parents=True, exist_ok=True)
-    return write_image(translate_photo(photo, net, config, on_step=on_step), target, quality=quality)
+    picture = translate_photo(photo, net, config, on_step=on_step)
+    return write_image(picture, target, quality=quality, disclose=disclose)
 
 
 def translate_photo(photo: Photo, net: Any, config: TranslateConfig, *, on_step: _OnStep | None = None) -> Photo:
@@ -125,7 +133,9 @@ def translate_photo(photo: Photo, net: Any, config: TranslateConfig, *, on_step:
     img = fill_transparent_colours(photo.img, photo.alpha) if has_alpha and photo.alpha is not None else photo.img
     img_out = run_translator(net, img, config, on_step=on_step)
     grey = None if not photo.grey else not _is_coloured(img_out)
-    return replace(photo.with_img(photo.img.lerp(img_out, config.strength), grey=grey), palette=None)
+    source = EDITED if config.strength else photo.digital_source
+    img = photo.img.lerp(img_out, config.strength)
+    return replace(photo.with_img(img, grey=grey), palette=None, digital_source=source)
 
 
 def _is_coloured(img: Tensor) -> bool:

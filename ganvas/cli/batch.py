@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ganvas.cli.disclosure import DiscloseOption
 from ganvas.cli.edit import read_recipe
 from ganvas.cli.ensure_models import ensure_models
 from ganvas.cli.parsing import one_of
@@ -51,6 +52,7 @@ def batch(
         ),
     ] = "auto",
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Include subfolders.")] = False,
+    disclose: DiscloseOption = True,
     workers: Annotated[int, typer.Option(min=1, help="Photos processed in parallel, with --engine ray.")] = 2,
 ) -> None:
     """Apply a recipe to a folder of photos. Failed files are skipped and listed at the end.
@@ -70,7 +72,7 @@ def batch(
     ensure_models(
         (name, "mtcnn", "efficientnet-lite0", *(getattr(unwrap_step(step), "model", "") for step in wanted.steps))
     )
-    settings = BatchSettings(name, wanted.to_json(), effort or wanted.effort, face or wanted.face)
+    settings = BatchSettings(name, wanted.to_json(), effort or wanted.effort, face or wanted.face, disclose)
     make: Callable[..., Path]
     if engine == "ray":
         pending = [task for task in todo if not (skip_existing and task.target.exists())]
@@ -89,6 +91,7 @@ class BatchSettings:
     recipe: str
     effort: str
     face: int | None
+    disclose: bool = True
 
 
 class Editor:
@@ -127,7 +130,7 @@ class Editor:
         session.replay(self.recipe)
         check_fits(target, *session.result_size)
         target.parent.mkdir(parents=True, exist_ok=True)
-        return write_image(session.render(), target)
+        return write_image(session.render(), target, disclose=self.settings.disclose)
 
     def try_edit(self, task: Task) -> tuple[Path | None, str]:
         """`edit`, with what went wrong as text: errors do not travel well between machines."""

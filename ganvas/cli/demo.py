@@ -42,6 +42,7 @@ def demo(
     """
     ensure_models(DEMO_MODELS, yes=yes)
 
+    from ganvas.images.digital_source import EDITED
     from ganvas.images.files import read_image, write_image
     from ganvas.session.open import open_session
 
@@ -60,7 +61,7 @@ def demo(
             session.undo()
     for name, picture in pictures.items():
         write_image(picture, outdir / f"{name.split()[0]}.png")
-    write_image(_sheet(pictures, session.crop), outdir / "sheet.png")
+    write_image(_sheet(pictures, session.crop), outdir / "sheet.png", digital_source=EDITED)
     smiling = next(picture for name, picture in pictures.items() if name.startswith(UPSCALED_EDIT))
     with ProgressBar("upscaling the face") as progress:
         write_image(_upscale_face(smiling, session.crop, progress.step), outdir / "upscaled.png")
@@ -77,7 +78,7 @@ def _upscale_face(photo: Photo, crop: Crop, on_step: OnUpscaleStep) -> Photo:
     from ganvas.upscaling.upscale import LIGHT_MODEL, upscale
 
     face = crop.cut(photo.img, resolution=min(round(crop.side), FACE_PX))
-    return upscale(Photo(img=face), model=LIGHT_MODEL, on_step=on_step)
+    return upscale(Photo(img=face, digital_source=photo.digital_source), model=LIGHT_MODEL, on_step=on_step)
 
 
 def _sheet(pictures: dict[str, Photo], crop: Crop) -> Tensor:

@@ -9,6 +9,7 @@ out is a likeness, not evidence: lashes and pores are the model's.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ganvas.features.efficientnet import EfficientNetLite0, load_efficientnet
 from ganvas.features.faces import Face, FaceFinder, find_faces
 from ganvas.images.batch_paths import Task, check_fits, target_for
 from ganvas.images.crop import Crop, paste
+from ganvas.images.digital_source import EDITED
 from ganvas.images.files import read_image, write_image
 from ganvas.images.masks import superellipse
 from ganvas.images.photo import Photo
@@ -46,11 +48,12 @@ class FaceRestorer:
         model: a generator of aligned faces.
         strength: 0 … 1, how much of the painted face is laid over the enlarged one.
         finder: finds the faces; None = one with the catalogue's weights.
+        disclose: see `write_image`.
     """
 
-    def __init__(self, model: Any, *, strength: float, finder: FaceFinder | None = None):
+    def __init__(self, model: Any, *, strength: float, finder: FaceFinder | None = None, disclose: bool = True):
         self.generator = load(model) if isinstance(model, (str, Path)) else model
-        self.strength = strength
+        self.strength, self.disclose = strength, disclose
         self.finder = finder or FaceFinder()
         self._extractor: EfficientNetLite0 | None = None
 
@@ -71,7 +74,8 @@ class FaceRestorer:
         check_fits(target, work.width, work.height)
         target.parent.mkdir(parents=True, exist_ok=True)
         large = work.whole(on_step)
-        return write_image(self.restore_faces(photo, large, find_faces(photo.img, finder=self.finder)), target)
+        picture = self.restore_faces(photo, large, find_faces(photo.img, finder=self.finder))
+        return write_image(picture, target, disclose=self.disclose)
 
     def restore_faces(self, photo: Photo, large: Photo, faces: list[Face]) -> Photo:
         """The upscaled photo with these faces restored.
@@ -88,7 +92,7 @@ class FaceRestorer:
                 low = crop.cut(photo.img, resolution=power_of_two(crop.side, most=size))
                 restored = self.restore_face(crop.rescale(scale).cut(large.img, resolution=size), low)
                 mask = superellipse(size) * self.strength
-                large = paste(large, crop.rescale(scale), restored, mask=mask)
+                large = replace(paste(large, crop.rescale(scale), restored, mask=mask), digital_source=EDITED)
         return large
 
     def restore_face(self, face: Tensor, low: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ganvas.cli.console import track
+from ganvas.cli.disclosure import DiscloseOption
 from ganvas.cli.generator_options import (
     ClassOption,
     ModelOption,
@@ -28,6 +29,7 @@ def generate(
     precision: PrecisionOption = "exact",
     outdir: Annotated[Path | None, typer.Option(help="Output folder, one PNG per seed: seed0000.png, …")] = None,
     sheet: Annotated[Path | None, typer.Option("--grid", help="Save all of them as one grid image.")] = None,
+    disclose: DiscloseOption = True,
 ) -> None:
     """Generate images from seeds. The same seed gives the same image.
 
@@ -42,6 +44,7 @@ def generate(
     import torch
 
     from ganvas.images.contact_sheet import grid
+    from ganvas.images.digital_source import GENERATED
     from ganvas.images.files import write_image
 
     G = open_generator(model)
@@ -54,11 +57,11 @@ def generate(
         for seed, row in track(zip(numbers, ws, strict=True), what="generating", total=len(numbers)):
             img = G.synthesis(row[None], noise_mode=noise_mode, precision=precision).clamp(-1, 1)
             if outdir is not None:
-                write_image(img, outdir / f"seed{seed:04d}{suffix}.png")
+                write_image(img, outdir / f"seed{seed:04d}{suffix}.png", digital_source=GENERATED, disclose=disclose)
             if sheet is not None:
                 pictures.append(img)
     if outdir is not None:
         typer.echo(f"{len(numbers)} images in {outdir}")
     if sheet is not None:
-        write_image(grid(torch.cat(pictures)), sheet)
+        write_image(grid(torch.cat(pictures)), sheet, digital_source=GENERATED, disclose=disclose)
         typer.echo(f"sheet: {sheet}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganvas.cli.console import track
+from ganvas.cli.disclosure import DiscloseOption
 from ganvas.cli.generator_options import (
     ClassOption,
     ModelOption,
@@ -40,6 +41,7 @@ def interpolate(
     output: Annotated[Path, typer.Option("--output", "-o", help=".mp4 (extra [video]), .gif or .webp")] = Path(
         "walk.webp"
     ),
+    disclose: DiscloseOption = True,
 ) -> None:
     """Interpolate from seed to seed and back to the first: a seamless loop.
 
@@ -48,6 +50,7 @@ def interpolate(
     import torch
 
     from ganvas.images.animation import check_animation, write_animation
+    from ganvas.images.digital_source import GENERATED
 
     check_animation(output)
     G = open_generator(model)
@@ -57,7 +60,7 @@ def interpolate(
             G.synthesis(ws[None], noise_mode=noise_mode, resolution=resolution, precision=precision).clamp(-1, 1)
             for ws in track(path, what="walking", total=frames)
         )
-        write_animation(pictures, output, frames_per_sec=fps)
+        write_animation(pictures, output, frames_per_sec=fps, digital_source=GENERATED if disclose else None)
     typer.echo(f"animation: {output}, {frames / fps:.1f} seconds")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ganvas.cli.console import track
+from ganvas.cli.disclosure import DiscloseOption
 from ganvas.cli.generator_options import (
     ClassOption,
     ModelOption,
@@ -41,6 +42,7 @@ def mix(
     noise_mode: NoiseModeOption = "const",
     precision: PrecisionOption = "exact",
     output: Annotated[Path, typer.Option("--output", "-o", help="The sheet.")] = Path("mix.png"),
+    disclose: DiscloseOption = True,
 ) -> None:
     """Style mixing: every row in the style of every column. Early layers control pose and shape, late ones colour.
 
@@ -54,6 +56,7 @@ def mix(
     from ganvas.editing.mix import mixing_sheet
     from ganvas.errors import BadConfig
     from ganvas.images.contact_sheet import grid
+    from ganvas.images.digital_source import GENERATED
     from ganvas.images.files import write_image
 
     G = open_generator(model)
@@ -72,5 +75,6 @@ def mix(
             torch.ones(size) if ws is None else G.synthesis(ws[None], noise_mode=noise_mode, precision=precision)
             for ws in track(cells, what="mixing", total=len(cells))
         ]
-    write_image(grid(torch.cat(pictures).clamp(-1, 1), columns=1 + len(column_ws)), output)
+    sheet = grid(torch.cat(pictures).clamp(-1, 1), columns=1 + len(column_ws))
+    write_image(sheet, output, digital_source=GENERATED, disclose=disclose)
     typer.echo(f"sheet: {output}")

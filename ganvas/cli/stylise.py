@@ -190,6 +190,7 @@ class _StyleProgress:
         import torch
 
         from ganvas.images.contact_sheet import grid
+        from ganvas.images.digital_source import EDITED
         from ganvas.images.files import write_image
         from ganvas.models.seeds import latents_from_seeds
         from ganvas.ops.resample import downscale
@@ -203,7 +204,7 @@ class _StyleProgress:
                 for one in (self.G, generator)
             ]
         small = downscale(torch.cat(lines).clamp(-1, 1), PREVIEW_CELL_PX)
-        write_image(grid(small, columns=1 + len(ws)), self.preview)
+        write_image(grid(small, columns=1 + len(ws)), self.preview, digital_source=EDITED)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ganvas.cli.disclosure import DiscloseOption
 from ganvas.cli.ensure_models import ensure_models
 from ganvas.cli.parsing import one_of
 from ganvas.cli.process import configure_process, to_best_device
@@ -52,6 +53,7 @@ def translate(
     precision: Annotated[
         str, typer.Option(callback=one_of("exact", "fast"), help="fast = bfloat16 where this is faster.")
     ] = "exact",
+    disclose: DiscloseOption = True,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the licences without asking.")] = False,
 ) -> None:
     """Translate images to another domain with any CycleGAN or pix2pix network, at any size.
@@ -71,6 +73,6 @@ def translate(
     net: Any = to_best_device(translator(model, direction=direction, statistics=statistics))
 
     def make(task: Task, on_step: Callable[..., None]) -> Path:
-        return translate_file(task, net, config, on_step=on_step)
+        return translate_file(task, net, config, on_step=on_step, disclose=disclose)
 
     BatchRunner(todo, make, skip_existing=skip_existing).run()

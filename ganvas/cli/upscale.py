@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ganvas.cli.disclosure import DiscloseOption
 from ganvas.cli.ensure_models import ensure_models
 from ganvas.cli.parsing import one_of
 from ganvas.cli.process import configure_process, has_cuda, to_best_device
@@ -58,6 +59,7 @@ def upscale(
     precision: Annotated[
         str, typer.Option(callback=one_of("exact", "fast"), help="fast = bfloat16 where this is faster.")
     ] = "exact",
+    disclose: DiscloseOption = True,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the licences without asking.")] = False,
 ) -> None:
     """Upscale images by any scale, without seams; transparency, 16 bits, profile and metadata are preserved.
@@ -79,7 +81,7 @@ def upscale(
     ensure_models(_required_models(name, denoise, face_enhance, face_model), yes=yes)
     configure_process()
     net = to_best_device(upscaler(name, denoise=denoise))
-    face_restorer = _face_restorer(face_model, face_strength) if face_enhance else None
+    face_restorer = _face_restorer(face_model, face_strength, disclose) if face_enhance else None
 
     def make(task: Task, on_step: Callable[..., None]) -> Path:
         how: Any = upscale_file if face_restorer is None else face_restorer.upscale_file
@@ -112,7 +114,7 @@ def _required_models(name: str, denoise: float | None, face_enhance: bool, face_
     return names + ([face_model, "mtcnn", "efficientnet-lite0"] if face_enhance else [])
 
 
-def _face_restorer(model: str, strength: float) -> Any:
+def _face_restorer(model: str, strength: float, disclose: bool) -> Any:
     from ganvas.cli.face_enhance import FaceRestorer
 
-    return FaceRestorer(model, strength=strength)
+    return FaceRestorer(model, strength=strength, disclose=disclose)

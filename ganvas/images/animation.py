@@ -11,12 +11,15 @@ from PIL import Image
 from torch import Tensor
 
 from ganvas.errors import BadConfig, BadImage, MissingExtra
+from ganvas.images.digital_source import add_digital_source
 from ganvas.images.tensors import to_pixels
 
 ANIMATION_SUFFIXES = (".gif", ".mp4", ".webp")
 
 
-def write_animation(frames: Iterable[Tensor], path: Path | str, *, frames_per_sec: float = 30) -> Path:
+def write_animation(
+    frames: Iterable[Tensor], path: Path | str, *, frames_per_sec: float = 30, digital_source: str | None = None
+) -> Path:
     """Write a looping animation; the suffix decides the format.
 
     Args:
@@ -24,6 +27,7 @@ def write_animation(frames: Iterable[Tensor], path: Path | str, *, frames_per_se
             (GIF and WebP are compressed as they come).
         path: .gif, .webp or .mp4.
         frames_per_sec: shown a second; GIF rounds to hundredths of a second a frame.
+        digital_source: who made it, for the XMP of a .webp; see `write_image`.
 
     Raises:
         BadConfig: another suffix, or no frame at all.
@@ -34,7 +38,10 @@ def write_animation(frames: Iterable[Tensor], path: Path | str, *, frames_per_se
     check_animation(path)
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        (_write_mp4 if path.suffix.lower() == ".mp4" else _write_looping)(_pixels(frames), part, frames_per_sec)
+        if path.suffix.lower() == ".mp4":
+            _write_mp4(_pixels(frames), part, frames_per_sec)
+        else:
+            _write_looping(_pixels(frames), part, frames_per_sec, digital_source)
         os.replace(part, path)
     except OSError as error:
         raise BadImage(f"{path} could not be written: {error.strerror or error}") from error
@@ -66,16 +73,15 @@ def _pixels(frames: Iterable[Tensor]) -> Iterator[Any]:
         raise BadConfig("an animation needs at least one frame, got none")
 
 
-def _write_looping(pixels: Iterator[Any], path: Path, frames_per_sec: float) -> None:
+def _write_looping(pixels: Iterator[Any], path: Path, frames_per_sec: float, source: str | None) -> None:
     pictures = (Image.fromarray(frame) for frame in pixels)
     first = next(pictures)
     duration_ms = max(1, round(1000 / frames_per_sec))
-    first.save(
-        path, save_all=True, append_images=pictures, duration=duration_ms, loop=0, **_QUALITY[path.suffix.lower()]
-    )
-
-
-_QUALITY: dict[str, dict[str, Any]] = {".gif": {}, ".webp": {"quality": 85, "method": 2}}
+    options: dict[str, Any] = {}
+    if path.suffix.lower() == ".webp":
+        xmp = add_digital_source(None, source)
+        options = {"quality": 85, "method": 2, **({"xmp": xmp} if xmp else {})}
+    first.save(path, save_all=True, append_images=pictures, duration=duration_ms, loop=0, **options)
 
 
 def _write_mp4(pixels: Iterator[Any], path: Path, frames_per_sec: float) -> None:

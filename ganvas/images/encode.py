@@ -14,6 +14,7 @@ from PIL import Image, ImageColor
 from ganvas.errors import BadConfig, BadImage
 from ganvas.fields import check_known
 from ganvas.images.colour import OneWayProfile
+from ganvas.images.digital_source import add_digital_source
 from ganvas.images.metadata import add_recipe_to_xmp, exif_for, insert_jpeg_metadata, insert_png_metadata, metadata_tags
 from ganvas.images.photo import Photo
 from ganvas.images.png16 import PACK_LEVEL, write_png16
@@ -29,6 +30,7 @@ def encode_image(
     lossless: bool = False,
     bits: int | None = None,
     background: str | None = None,
+    disclose: bool = True,
 ) -> bytes:
     """The bytes of a picture file; see `write_image` for the options.
 
@@ -47,6 +49,8 @@ def encode_image(
         raise BadConfig(f"{format} does not support 16 bits; use .png or .tif")
     if lossless and format in ("JPEG", "GIF", "AVIF"):
         raise BadConfig(f"{format} is not lossless; use .png, .tif or .webp")
+    if disclose:
+        photo = replace(photo, xmp=add_digital_source(photo.xmp, photo.digital_source))
     if background is not None:
         photo = _composite_on_colour(photo, background)
     if photo.alpha is not None and format in _FORMATS_WITHOUT_ALPHA:

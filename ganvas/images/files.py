@@ -51,6 +51,8 @@ def write_image(
     bits: int | None = None,
     background: str | None = None,
     recipe: str | None = None,
+    digital_source: str | None = None,
+    disclose: bool = True,
 ) -> Path:
     """Write an image; the suffix decides the format.
 
@@ -69,6 +71,10 @@ def write_image(
         background: a colour ("white", "#204060") to lay behind a transparent picture; needed where the format has no
             transparency.
         recipe: how the picture was made; None = what the photo says.
+        digital_source: "trainedAlgorithmicMedia" for what a model made, "compositeWithTrainedAlgorithmicMedia" for a
+            photo that it changed; None = what the photo says.
+        disclose: say in the XMP of the file that a model made or changed the picture, where the format has XMP: all
+            but .bmp and .gif.
 
     Returns:
         The path.
@@ -82,8 +88,12 @@ def write_image(
     photo = picture if isinstance(picture, Photo) else _photo_of(picture)
     if recipe is not None:
         photo = replace(photo, recipe=recipe)
+    if digital_source is not None:
+        photo = replace(photo, digital_source=digital_source)
     _check_target(path)
-    data = encode_image(photo, format, quality=quality, lossless=lossless, bits=bits, background=background)
+    data = encode_image(
+        photo, format, quality=quality, lossless=lossless, bits=bits, background=background, disclose=disclose
+    )
     _write(path, data)
     return path
 

@@ -19,6 +19,7 @@ from xml.sax.saxutils import escape, unescape
 
 from ganvas.errors import BadImage
 from ganvas.images import tiff_tags
+from ganvas.images.digital_source import EMPTY_XMP
 from ganvas.images.photo import Photo
 from ganvas.images.png16 import png_chunk, png_chunks
 from ganvas.images.tiff16 import STRUCTURAL_TAGS
@@ -179,10 +180,6 @@ _RECIPE = re.compile(
     rb'<rdf:Description[^>]*xmlns:ganvas="urn:ganvas:1"[^>]*><ganvas:recipe( packed="zlib")?>([^<]*)</ganvas:recipe>'
     rb"</rdf:Description>"
 )
-_EMPTY_XMP = (
-    b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
-    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
-)
 
 
 def _extract_recipe(xmp: bytes) -> tuple[bytes | None, str | None]:
@@ -195,7 +192,7 @@ def _extract_recipe(xmp: bytes) -> tuple[bytes | None, str | None]:
         words = base64.b64decode(match[2], validate=True) if match[1] else match[2]
         if match[1]:
             words = zlib.decompressobj().decompress(words, _LONGEST_RECIPE)
-        return None if rest == _EMPTY_XMP else rest, unescape(words.decode("utf-8"))
+        return None if rest == EMPTY_XMP else rest, unescape(words.decode("utf-8"))
     except (ValueError, zlib.error):
         return rest, None
 
@@ -211,7 +208,7 @@ def add_recipe_to_xmp(xmp: bytes | None, recipe: str | None) -> bytes | None:
         f'<rdf:Description rdf:about="" xmlns:ganvas="{_NAMESPACE}">'.encode()
         + b"<ganvas:recipe" + packed + b">" + words + b"</ganvas:recipe></rdf:Description>"
     )  # fmt: skip
-    whole = xmp if xmp is not None and b"</rdf:RDF>" in xmp else _EMPTY_XMP
+    whole = xmp if xmp is not None and b"</rdf:RDF>" in xmp else EMPTY_XMP
     return whole.replace(b"</rdf:RDF>", ours + b"</rdf:RDF>", 1)
 
 

@@ -14,6 +14,7 @@ from ganvas.errors import BadConfig, BadImage
 from ganvas.fields import check_known
 from ganvas.images import tiff_tags
 from ganvas.images.colour import COLOUR_CHANNELS, ColourSpace, colour_space_of
+from ganvas.images.digital_source import DIGITAL_SOURCES
 from ganvas.images.tensors import to_pixels
 
 # Two pictures count as equal in a pixel where they differ less than this: an eighth of a 16-bit level.
@@ -40,6 +41,7 @@ class Photo:
     dpi: tuple[float, float] | None = None  # dots per inch, x and y
     text: dict[str, str] = field(default_factory=dict)  # the text chunks of a PNG, the comment of a JPEG
     recipe: str | None = None  # how ganvas made this picture
+    digital_source: str | None = None  # what a model did to it since it was read: one of DIGITAL_SOURCES
     path: Path | None = None  # where it was read
     format: str | None = None  # "JPEG", "PNG", …
     mode: str | None = None  # the file's own word for its pixels: "P", "LA", "RGB;16", …
@@ -50,6 +52,8 @@ class Photo:
         if len(self.img) != 1:
             raise BadImage(f"a Photo needs img of shape [1, 3, H, W], got {list(self.img.shape)}")
         check_known(self.space, COLOUR_CHANNELS, what="colour space")
+        if self.digital_source is not None:
+            check_known(self.digital_source, DIGITAL_SOURCES, what="digital source")
         if self.bits not in (8, 16):
             raise BadConfig(f"a Photo has 8 or 16 bits, got {self.bits}")
         if self.alpha is not None:

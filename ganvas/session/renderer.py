@@ -22,6 +22,7 @@ from ganvas.editing.style import Style, find_style
 from ganvas.errors import BadConfig
 from ganvas.features.efficientnet import EfficientNetLite0
 from ganvas.images.crop import Crop
+from ganvas.images.digital_source import EDITED, GENERATED
 from ganvas.images.masks import superellipse
 from ganvas.images.photo import Photo
 from ganvas.inversion.loss import to_rgb
@@ -53,6 +54,8 @@ class Renderer:
         extractor: for the guard of the tuning, see `TunedGenerator`; None = no guard.
         network: names in finishing steps → networks.
     """
+
+    digital_source = EDITED  # what files say of the result
 
     def __init__(
         self,
@@ -141,14 +144,14 @@ class Renderer:
         if not latent_steps_of(recipe):
             return self.photo.with_img(self.photo.img)
         change = self._change(self._parts(recipe), self.generator.img_resolution, precision="exact")
-        return paste_change(self.photo, self.crop, change)
+        return replace(paste_change(self.photo, self.crop, change), digital_source=self.digital_source)
 
     @torch.no_grad()
     def render_crop(self, recipe: Recipe) -> Photo:
         """The edited square alone, at the generator's size, as the generator paints it: nothing is pasted back."""
         parts = self._parts(recipe)
         img = self._collage(parts, self._min_share(parts), self.generator.img_resolution, precision="exact")
-        return Photo(img=to_rgb(img), recipe=recipe.to_json())
+        return Photo(img=to_rgb(img), recipe=recipe.to_json(), digital_source=self.digital_source)
 
     @torch.no_grad()
     def crop_picture(self) -> Tensor:
@@ -244,6 +247,8 @@ class Renderer:
 
 class SeedRenderer(Renderer):
     """A picture of the generator's own: there is no photo to keep, so what the generator paints is the result."""
+
+    digital_source = GENERATED
 
     def paint(self, recipe: Recipe) -> Photo:
         """As the generator paints it, all of it."""

@@ -30,7 +30,14 @@ def batch_folder(studio: Studio, id: str) -> Path:
 
 
 def run_batch(
-    studio: Studio, job: Job, photos: Sequence[tuple[str, Path]], recipe: Recipe, *, effort: str, quality: int
+    studio: Studio,
+    job: Job,
+    photos: Sequence[tuple[str, Path]],
+    recipe: Recipe,
+    *,
+    effort: str,
+    quality: int,
+    disclose: bool,
 ) -> dict[str, Any]:
     """Every photo through the recipe; one that fails is named and does not stop the rest.
 
@@ -66,7 +73,13 @@ def run_batch(
                 session.replay(recipe)
                 kind, suffix = OUTPUT_FORMATS.get(photo.format or "", ("PNG", ".png"))
                 edited = session.render(on_step=on_step)
-                data = encode_image(replace(edited, path=None), kind, quality=quality, background=_background_for(kind))
+                data = encode_image(
+                    replace(edited, path=None),
+                    kind,
+                    quality=quality,
+                    background=_background_for(kind),
+                    disclose=disclose,
+                )
                 done.append(_unique_name(f"{Path(title).stem}-ganvas{suffix}", done))
                 archive.writestr(done[-1], data)
             except Stopped:

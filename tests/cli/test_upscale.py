@@ -227,7 +227,7 @@ class Painted(FaceRestorer):
     """Paints every face white; finds one face of 40 pixels in the middle."""
 
     def __init__(self, strength, size=32):
-        self.generator, self.strength = SimpleNamespace(img_resolution=size), strength
+        self.generator, self.strength, self.disclose = SimpleNamespace(img_resolution=size), strength, True
 
     def restore_face(self, face, low):
         assert face.shape[2:] == (32, 32) and low.shape[2] in (8, 16)

@@ -24,7 +24,8 @@ MAX_BATCHES = 3
 
 @router.post("")
 async def batch(request: Request, studio: StudioDep) -> dict[str, Any]:
-    """Form: `photos` (several), `recipe` (JSON), `effort`, `quality`. A job; its result names what failed and why."""
+    """Form: `photos` (several), `recipe` (JSON), `effort`, `quality`, `disclose` (0 = not in the XMP). A job; its
+    result names what failed and why."""
     if len(list(studio.folder.glob("batch-*"))) >= MAX_BATCHES:
         raise HTTPException(429, f"{MAX_BATCHES} batches are already stored: download their results, or wait")
     most = studio.config.batch_photos
@@ -37,7 +38,12 @@ async def batch(request: Request, studio: StudioDep) -> dict[str, Any]:
         if effort not in EFFORT_NAMES:
             raise HTTPException(422, f"effort must be one of {', '.join(EFFORT_NAMES)}, got {effort[:20]!r}")
         field = "photos" if "photos" in form.data else "photos[]"
-        job = Job("batch", lambda job: run_batch(studio, job, saved, recipe, effort=effort, quality=quality))
+        disclose = form.number("disclose", 1) != 0
+
+        def work(job: Job) -> dict[str, Any]:
+            return run_batch(studio, job, saved, recipe, effort=effort, quality=quality, disclose=disclose)
+
+        job = Job("batch", work)
         folder = batch_folder(studio, job.id)
         folder.mkdir()
         try:
