@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganvas.cli.console import ProgressBar
+from ganvas.cli.disclosure import DiscloseOption
 from ganvas.cli.ensure_models import ensure_models
 from ganvas.cli.parsing import check_region, one_of, parse_drag, region_from
 from ganvas.cli.process import configure_process
 from ganvas.cli.steps import list_steps, parse_step
 
 if TYPE_CHECKING:
+    from ganvas.editing.words.sentence import Instruction
     from ganvas.inversion.result import Inversion
     from ganvas.session.session import Session
 
@@ -34,7 +36,13 @@ def edit(
         list[str] | None,
         typer.Option(
             "--set",
-            help="smile=1.5, age=-1, smile=auto (until it smiles), smile=-auto or age=40y (years); may be repeated.",
+            help="smile=1.5, age=-1, smile=auto (until it smiles), smile=-auto, age=40y, age=-10y; may be repeated.",
+        ),
+    ] = None,
+    sentence: Annotated[
+        str | None,
+        typer.Option(
+            "--say", help='In words, English or Korean: "smile a little, ten years younger, keep the glasses".'
         ),
     ] = None,
     drags: Annotated[
@@ -72,6 +80,7 @@ def edit(
     paste_back: Annotated[
         bool, typer.Option("--paste-back/--no-paste-back", help="Output the whole photo, or only the face crop.")
     ] = True,
+    disclose: DiscloseOption = True,
     show_steps: Annotated[
         bool,
         typer.Option("--steps", callback=list_steps, is_eager=True, help="List every step with its fields and stop."),
@@ -85,10 +94,10 @@ def edit(
     drag_pairs = [parse_drag(text) for text in drags or []]
     mixtures, style_strengths = [parse_mix(text) for text in mixes or []], [parse_style(text) for text in styles or []]
     steps = [parse_step(text) for text in step_texts or []]
-    if not (slider_changes or drag_pairs or mixtures or style_strengths or steps or recipe):
+    if not (sentence or slider_changes or drag_pairs or mixtures or style_strengths or steps or recipe):
         raise typer.BadParameter(
-            "nothing to do: add --set smile=1.5, --drag 120,80:135,80, --mix colour=you.jpg, --style NAME, --step or "
-            "--recipe"
+            "nothing to do: add --set smile=1.5, --say 'smile a little', --drag 120,80:135,80, --mix colour=you.jpg, "
+            "--style NAME, --step or --recipe"
         )
     if region:
         check_region(region)
@@ -96,12 +105,23 @@ def edit(
 
     from ganvas.images.files import format_of, write_image
     from ganvas.session.open import open_session
+    from ganvas.weights.load import load
 
     ensure_models((model, "mtcnn", "efficientnet-lite0"))
     configure_process()
     format_of(output)  # an unknown suffix is said before the work, not after
+    generator = load(model)
+    instruction = None if sentence is None else understand(sentence, generator)
     with ProgressBar("inverting the face") as progress:
-        session = open_session(photo, model=model, effort=effort, face=face, inversion=inversion, on_step=progress.step)
+        session = open_session(
+            photo,
+            model=generator,
+            name=model,
+            effort=effort,
+            face=face,
+            inversion=inversion,
+            on_step=progress.step,
+        )
     print_metrics(session)
     if recipe is not None:
         session.replay(read_recipe(recipe))
@@ -110,6 +130,8 @@ def edit(
     for part, reference, strength in mixtures:
         with ProgressBar(f"mixing {part} from {reference}") as progress:
             session.mix(reference, part=part, strength=strength, on_step=progress.step)
+    if instruction is not None:
+        session.say(instruction, keep=keep_names, on_auto=lambda auto: typer.echo(auto.words()))
     for direction, amount in slider_changes:
         session.set(direction, amount, keep=keep_names)
         if isinstance(amount, str) and session.last_auto is not None:
@@ -123,10 +145,28 @@ def edit(
     if session.is_in_fog():
         typer.echo("note: these amounts leave the faces that the model knows; smaller ones look better", err=True)
     result = session.render() if paste_back else session.render_crop()
-    write_image(result, output)
+    write_image(result, output, disclose=disclose)
     typer.echo(f"saved: {output}")
     if save_recipe is not None:
         typer.echo(f"recipe: {session.recipe.save(save_recipe)}")
+
+
+def understand(sentence: str, generator: Any) -> Instruction:
+    """What a sentence asks of a generator's sliders, printed; before any work.
+
+    Raises:
+        BadConfig: see `parse_sentence`.
+    """
+    from ganvas.editing.direction_files import directions_of
+    from ganvas.editing.words.sentence import parse_sentence
+    from ganvas.inversion.alignment import is_aligned
+    from ganvas.session.saying import dials_of
+    from ganvas.weights.checkpoint import fingerprint
+
+    directions = directions_of(fingerprint(generator))
+    instruction = parse_sentence(sentence, dials_of(directions, aligned=is_aligned(generator, "auto")))
+    typer.echo(f"understood: {instruction.words()}")
+    return instruction
 
 
 def drag_points(session: Session, drag_pairs: list[tuple[list[float], list[float]]]) -> None:
@@ -148,7 +188,9 @@ def parse_change(text: str) -> tuple[str, float | str]:
     Raises:
         typer.BadParameter: anything else; exit status 2.
     """
-    match = re.fullmatch(r"([\w-]+)=(?:([+-]?auto|\d{1,3}(?:\.\d+)?y)|([+-]?\d+(?:\.\d*)?|[+-]?\.\d+))", text.strip())
+    match = re.fullmatch(
+        r"([\w-]+)=(?:([+-]?auto|[+-]?\d{1,3}(?:\.\d+)?y)|([+-]?\d+(?:\.\d*)?|[+-]?\.\d+))", text.strip()
+    )
     if not match:
         raise typer.BadParameter(
             f"a change is written as smile=1.5, smile=auto, smile=-auto or age=40y; cannot read {text!r}"

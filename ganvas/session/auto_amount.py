@@ -42,7 +42,7 @@ class AutoTarget:
 
 
 AUTO_TARGETS = {"smile": AutoTarget("smile", gain=9, up=(0.5, 0.9), down=(0.01, 0.1))}
-YEARS_PATTERN = re.compile(r"(\d{1,3}(?:\.\d+)?) ?(?:y|years?)")
+YEARS_PATTERN = re.compile(r"([+-]?)(\d{1,3}(?:\.\d+)?) ?(?:y|years?)")  # with a sign: from what is there now
 CLOSE_ENOUGH_YEARS = 0.5
 
 
@@ -94,7 +94,8 @@ def find_amount(
         renderer: of the photo.
         recipe: what was done to it before.
         name: of the direction.
-        wanted: "auto" or "-auto" (the typical difference between real photos of one person), or an age such as "40y".
+        wanted: "auto" or "-auto" (the typical difference between real photos of one person), an age such as "40y", or
+            years from what the recipe so far shows, such as "-10y".
         aligned: does the crop show a face as the scorers know it?
         keep, region: see `Session.set`.
 
@@ -104,7 +105,9 @@ def find_amount(
     direction = renderer.direction(name)
     years = YEARS_PATTERN.fullmatch(wanted)
     if years is None and wanted not in ("auto", "+auto", "-auto"):
-        raise BadConfig(f"an amount must be a number, 'auto', '-auto' or, for age, years such as '40y'; got {wanted!r}")
+        raise BadConfig(
+            f"an amount must be a number, 'auto', '-auto' or, for age, years such as '40y' or '-10y'; got {wanted!r}"
+        )
     known = (["age"] if years else list(AUTO_TARGETS)) if aligned else []
     if name not in known:
         raise BadConfig(
@@ -120,8 +123,13 @@ def find_amount(
         return score_faces(renderer.preview(recipe_at(amount)), attribute).item()
 
     before = score(0.0)
-    upward = float(years[1]) > before if years else wanted != "-auto"
-    goal = float(years[1]) if years else AUTO_TARGETS[name].goal(before, upward=upward)
+    if years:
+        now = score(recipe.amount(name, region=region)) if years[1] else 0.0
+        goal = max(1.0, now + float(years[1] + years[2])) if years[1] else float(years[2])
+        upward = goal > before
+    else:
+        upward = wanted != "-auto"
+        goal = AUTO_TARGETS[name].goal(before, upward=upward)
     sign, tolerance = (1 if upward else -1), CLOSE_ENOUGH_YEARS if years else 0.0
     limit, fog = _limit_before_fog(renderer, recipe_at, direction.high if upward else direction.low)
     scores = {0.0: before}

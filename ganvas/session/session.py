@@ -9,9 +9,10 @@ A session adds steps to a history of recipes; its renderer turns each recipe int
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from ganvas.editing.recipe import Recipe
 from ganvas.editing.regions import InRegion, Region, Stroke, region_in_crop, region_of, unwrap_step
 from ganvas.editing.step import LatentStep
 from ganvas.editing.stylise import Stylise
+from ganvas.editing.words.sentence import Instruction, parse_sentence
 from ganvas.errors import BadConfig
 from ganvas.features.faces import Face
 from ganvas.images.photo import Photo
@@ -33,6 +35,7 @@ from ganvas.session.auto_amount import AutoAmount, find_amount
 from ganvas.session.dragging import drag_photo
 from ganvas.session.history import EditHistory
 from ganvas.session.renderer import Renderer
+from ganvas.session.saying import dials_of, follow
 from ganvas.session.tuned_generator import CROP_PREVIEW_PX
 
 
@@ -128,6 +131,49 @@ class Session(EditHistory):
             amount = self.last_auto.amount
         self._apply(self.recipe.with_move(direction, amount, keep=tuple(keep), region=self.region))
         return amount
+
+    def understand(self, sentence: str) -> Instruction:
+        """What `say` would do with a sentence; nothing is changed.
+
+        Raises:
+            BadConfig: see `say`.
+        """
+        return parse_sentence(sentence, dials_of(self.directions, aligned=self.aligned))
+
+    def say(
+        self,
+        sentence: str | Instruction,
+        *,
+        keep: Sequence[str] = (),
+        on_auto: Callable[[AutoAmount], Any] | None = None,
+    ) -> Instruction:
+        """Move sliders as a sentence asks, English or Korean: "smile a little, ten years younger, keep the glasses".
+
+        The recipe holds the sliders that it set, not the sentence; the whole of it is one change that can be undone.
+
+        Args:
+            sentence: what is wanted, or what `understand` made of it.
+            keep: directions to keep unchanged besides those that the sentence names.
+            on_auto: called with what each search for an amount found.
+
+        Where a region is set, it applies there only.
+
+        Returns:
+            What was understood.
+
+        Raises:
+            BadConfig: an unknown word, a contradiction, or a slider that this generator does not have; nothing is done.
+        """
+        wanted = self.understand(sentence) if isinstance(sentence, str) else sentence
+        recipe, searches = follow(
+            wanted, self.renderer, self.recipe, aligned=self.aligned, keep=tuple(keep), region=self.region
+        )
+        if recipe != self.recipe:
+            self._apply(recipe)
+        for self.last_auto in searches:
+            if on_auto is not None:
+                on_auto(self.last_auto)
+        return wanted
 
     def amount(self, direction: str) -> float:
         """Where a slider stands; where a region is set, the slider of that region."""

@@ -15,6 +15,7 @@ from ganvas.editing.post_steps import Translate, Upscale
 from ganvas.editing.recipe import Recipe, step_from_data
 from ganvas.errors import BadConfig
 from ganvas.images.encode import encode_image
+from ganvas.session.auto_amount import AutoAmount
 from ganvas.session.project_file import embed_in_png
 from ganvas.web.jobs import Job
 from ganvas.web.routes.common import (
@@ -41,6 +42,13 @@ class SliderRequest(RequestBody):
     keep: list[str] = []
 
 
+class SayRequest(RequestBody):
+    """What is wanted, in words, English or Korean."""
+
+    sentence: str = Field(max_length=2000)
+    keep: list[str] = []  # held still besides what the sentence names
+
+
 class GotoRequest(RequestBody):
     """An entry of the history."""
 
@@ -52,6 +60,7 @@ class RenderRequest(RequestBody):
 
     format: str = "png"
     quality: int = Field(95, ge=1, le=100)
+    disclose: bool = True  # say in the XMP that a model changed the picture
     editing: bool = True  # of a PNG: the original and the whole editing go along, so that it can be resumed
 
 
@@ -70,6 +79,35 @@ async def set_slider(body: SliderRequest, open_photo: OpenPhotoDep, studio: Stud
 
         return start_photo_job(studio, open_photo, "auto", work)
     return await apply_change(studio, open_photo, lambda: session.set(body.direction, body.amount, keep=body.keep))
+
+
+@router.post("/say")
+async def say(body: SayRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
+    """Move sliders as a sentence asks: "smile a little, ten years younger, keep the glasses".
+
+    `understood` says what it was read as. The answer is the new state, or a job where an amount is to be found; a
+    sentence that is not understood changes nothing and is answered with 422, the unknown word and the nearest known.
+    """
+    session = require_idle_session(studio, open_photo)
+    wanted = session.understand(body.sentence)
+    understood = {
+        "changes": [{"direction": change.dial, "amount": change.amount} for change in wanted.changes],
+        "keep": wanted.keep,
+        "words": wanted.words(),
+    }
+    if not any(isinstance(change.amount, str) for change in wanted.changes):
+        state = await apply_change(studio, open_photo, lambda: session.say(wanted, keep=body.keep))
+        return state | {"understood": understood}
+
+    def work(job: Job) -> dict[str, Any]:
+        job.message = wanted.words()
+        searches: list[AutoAmount] = []
+        session.say(wanted, keep=body.keep, on_auto=searches.append)
+        mark_changed(open_photo)
+        outcomes = [{name: getattr(each, name) for name in ("direction", "amount", "reached")} for each in searches]
+        return {"understood": understood, "searches": outcomes}
+
+    return start_photo_job(studio, open_photo, "say", work)
 
 
 @router.post("/do")
@@ -136,7 +174,7 @@ async def render(body: RenderRequest, open_photo: OpenPhotoDep, studio: StudioDe
         job.step(1, 2)
         job.message = "writing"
         background = "white" if kind == "JPEG" else None
-        data = encode_image(picture, kind, quality=body.quality, background=background)
+        data = encode_image(picture, kind, quality=body.quality, background=background, disclose=body.disclose)
         whole = embed_in_png(data, open_photo.to_project_file()) if body.editing and kind == "PNG" else data
         carries = len(data) < len(whole) <= studio.config.upload_bytes  # what could not be opened again is no use
         data = whole if carries else data

@@ -235,6 +235,16 @@ export async function setAmount(direction, amount) {
   return answer.kind ? work(answer) : take(answer);
 }
 
+/** Move sliders as a sentence asks; {understood: {keep, words}, searches}. */
+export async function sayWords(sentence) {
+  slide.next = null;
+  const answer = await post(here("/say"), { sentence, keep: [...state.keep] });
+  if (answer.kind) return work(answer);
+  const { understood, ...session } = answer;
+  take(session);
+  return { understood, searches: [] };
+}
+
 // Steps, history, region.
 
 export const undo = () => state.session?.can_undo && ask(post, "/undo");
@@ -279,8 +289,8 @@ export const mixPhoto = async (photo, part, strength) => work(await send(here("/
 // Out.
 
 /** The whole photo at full size as a file: {blob, name}. */
-export async function render(format, quality, editing = false) {
-  await work(await post(here("/render"), { format, quality, editing }));
+export async function render(format, quality, editing = false, disclose = true) {
+  await work(await post(here("/render"), { format, quality, editing, disclose }));
   return download(here("/result"));
 }
 

@@ -2,17 +2,16 @@
 
 import { previewAmount, setAmount } from "../bench.js";
 import { el, fill, freshId, icon } from "../dom.js";
-import { known, t } from "../i18n/index.js";
+import { t } from "../i18n/index.js";
 import { state, update, watch } from "../state.js";
 import { complain, telling, toast } from "../toast.js";
 import { fidelityCard } from "./fidelity.js";
+import { directionName } from "./names.js";
+import { wordsLine } from "./words.js";
 
 const GROUPS = ["expression", "age", "pose", "hair", "skin", "accessories", "style", "other"];
 const LET_GO_MS = 350; // after the last arrow key
 const SNAP = 0.04; // of the range: so near to zero is zero
-
-/** A direction's name in the reader's language, or its own. */
-export const directionName = (name) => (known(`direction.${name}`) ? t(`direction.${name}`) : name.replaceAll("_", " "));
 
 export function adjustTab() {
   const rows = new Map(); // direction → row
@@ -29,7 +28,7 @@ export function adjustTab() {
   };
   watch(["session", "keep", "job"], follow);
   follow();
-  return [fidelityCard(), list];
+  return [fidelityCard(), wordsLine(), list];
 }
 
 function rebuild(list, rows, directions, reset) {

@@ -6,7 +6,7 @@ import { t } from "../i18n/index.js";
 import { follow } from "../jobs.js";
 import { state, update, watch } from "../state.js";
 import { complain, telling, toast } from "../toast.js";
-import { directionName } from "./adjust.js";
+import { directionName } from "./names.js";
 import { generatorsHere } from "./models.js";
 
 const A_PAGE = 24; // pictures to mark at a time

@@ -6,7 +6,7 @@ import { known, t } from "../i18n/index.js";
 import { chooseFile, take } from "../intake.js";
 import { state, watch } from "../state.js";
 import { telling } from "../toast.js";
-import { directionName } from "./adjust.js";
+import { directionName } from "./names.js";
 import { saveAs } from "./save.js";
 
 const DRAWINGS = { open: "photo", set: "sliders", move: "sliders", drag: "pull", blend: "brush", mix: "style", stylise: "style", translate: "style", upscale: "enlarge", recipe: "copy" };

@@ -10,7 +10,7 @@ import { complain, toast } from "../toast.js";
 import { slider } from "./tool-options.js";
 
 const FORMATS = [["png", "PNG"], ["jpeg", "JPEG"], ["webp", "WebP"]];
-const wanted = { format: "png", quality: 92, editing: true };
+const wanted = { format: "png", quality: 92, editing: true, disclose: true };
 
 /** Hand a file to the reader's downloads. */
 export function saveAs(blob, name) {
@@ -27,6 +27,7 @@ export function openSave() {
   quality.input.value = quality.output.value = wanted.quality;
   const hint = el("p", { class: "hint" });
   const keep = el("label", { class: "check" }, el("input", { type: "checkbox", checked: wanted.editing, onchange: ({ target }) => ((wanted.editing = target.checked), follow()) }), el("span", {}, t("save.editing"), el("small", {}, t("save.editing.hint"))));
+  const disclose = el("label", { class: "check" }, el("input", { type: "checkbox", checked: wanted.disclose, onchange: ({ target }) => (wanted.disclose = target.checked) }), el("span", {}, t("save.disclose"), el("small", {}, t("save.disclose.hint"))));
   const follow = () => {
     keep.hidden = wanted.format !== "png";
     quality.node.hidden = wanted.format === "png";
@@ -40,7 +41,7 @@ export function openSave() {
   const facts = el("p", { class: "facts" }, el("span", { class: "number" }, `${width} × ${height}`), el("span", {}, t("save.recipe", { n: state.session.steps?.length ?? 0 })));
   const go = el("button", { type: "button", class: "primary", id: freshId("go"), "data-save": "" }, icon("save"), t("save.go"));
   const copy = el("button", { type: "button" }, icon("copy"), t("save.copy"));
-  const { close } = openDialog(t("save"), [facts, format, hint, keep, quality.node], [copy, go]);
+  const { close } = openDialog(t("save"), [facts, format, hint, keep, disclose, quality.node], [copy, go]);
   follow();
   go.addEventListener("click", () => finish(close, saveResult));
   copy.addEventListener("click", () => finish(close, copyResult));
@@ -56,8 +57,8 @@ async function finish(close, work) {
 }
 
 async function saveResult() {
-  const { format, quality, editing } = wanted;
-  const { blob, name } = format === "png" ? await render(format, undefined, editing) : await render(format, quality);
+  const { format, quality, editing, disclose } = wanted;
+  const { blob, name } = format === "png" ? await render(format, undefined, editing, disclose) : await render(format, quality, false, disclose);
   const own = `${state.name.replace(/\.\w+$/, "") || "photo"}-ganvas.${format === "jpeg" ? "jpg" : format}`;
   saveAs(blob, name || own);
   toast(t("save.done", { name: name || own }), `${(blob.size / 1e6).toFixed(1)} MB`);
