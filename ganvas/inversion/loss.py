@@ -26,7 +26,7 @@ REPORT_PX = 256  # figures are of pictures of this size
 MIN_FEATURES_PX = 32  # below, features say little
 FACE_BOX: RelativeBox = (3 / 16, 4 / 16, 13 / 16, 14 / 16)  # brows to chin, ear to ear, as FFHQ frames faces
 FACE_BELL = (0.95, 0.3)  # the share of the bell in the weight of a pixel, and its variance (1 = half a side, squared)
-FACE_FEATURES = 4.0  # how much more the features of a face count than those of a whole picture
+FACE_FEATURES, FACE_COARSE = 4.0, 3.0  # how much more features, and colours, of a face count than a whole picture's
 PLAIN_VARIANCE = 0.5  # of the bell where nothing is known about the picture
 FACE_PARTS: dict[str, RelativeBox] = {  # squares; eyes and mouth are always there in FFHQ's framing
     "left_eye": (18 / 64, 24 / 64, 30 / 64, 36 / 64),

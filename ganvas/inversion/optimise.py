@@ -17,7 +17,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -28,24 +27,15 @@ from ganvas.errors import BadConfig, BadImage, Stopped
 from ganvas.features.efficientnet import EfficientNetLite0
 from ganvas.fields import check_known, check_settings, setting
 from ganvas.inversion.early_exit import EarlyExit, synthesize_cheaply
-from ganvas.inversion.encoder import LatentEncoder, find_encoder
 from ganvas.inversion.latent_space import LatentSpace, latent_space
 from ganvas.inversion.loss import (
-    FACE_BELL,
-    FACE_BOX,
-    FACE_FEATURES,
+    REPORT_PX,
     Embedder,
-    EmbedderTerm,
-    ReconstructionLoss,
     ReconstructionLossConfig,
-    compare_identity,
-    embed_face,
-    reconstruction_metrics,
-    smile_metrics,
 )
+from ganvas.inversion.networks import InversionNetworks
 from ganvas.inversion.pivotal import compute_delta, parameter_scale, tunable_parameters, with_delta
 from ganvas.inversion.result import Inversion
-from ganvas.models.protocol import paints_faces
 from ganvas.ops.resample import downscale
 from ganvas.weights.checkpoint import fingerprint
 
@@ -58,7 +48,7 @@ WARM_STEPS, FALL = 5, 0.35  # the step size rises over so many steps, and falls 
 PULL_MEAN, PULL_TOGETHER = 1e-3, 0.3  # toward the mean latent; of the layers toward each other
 PULL_BASE, PULL_OFFSETS = 0.01, 0.02  # the same of groups of layers
 GROUP_STARTS = (0, 0.17, 0.3, 0.43, 0.57, 0.7)  # where groups of rows of ws begin, as shares of num_ws
-KINDS = ("w", "groups", "w+", "tune")
+KINDS = ("w", "groups", "w+", "tune", "detail")
 CANDIDATES, COARSE_PX = 32, 32  # random pictures to start from, where latents are plain noise
 
 
@@ -69,7 +59,7 @@ class InversionStage:
     kind: str = setting(
         choices=KINDS,
         help='"w": one latent for all rows; "groups": one each for six groups of rows; "w+": one a row; '
-        '"tune": the weights that paint',
+        '"tune": the weights that paint; "detail": the same, with squares of the picture of px compared',
     )
     px: int = setting(ge=1, unit="px", help="the size compared, at most the generator's own")
     steps: int = setting(ge=1, help="how many")
@@ -90,17 +80,20 @@ EFFORT_STAGES: dict[str, tuple[InversionStage, ...]] = {
     "fast": (
         InversionStage(kind="groups", px=128, steps=20, lr=0.2, every=30, fine=1, cost=90),
         InversionStage(kind="groups", px=256, steps=46, lr=0.18, every=30, fine=1, cost=170),
-        InversionStage(kind="tune", px=256, steps=42, lr=0.008, every=20, fine=1, cost=200),
+        InversionStage(kind="tune", px=256, steps=28, lr=0.008, every=20, fine=1, cost=200),
+        InversionStage(kind="detail", px=512, steps=6, lr=0.006, every=12, fine=1, cost=420),
     ),
     "standard": (
         InversionStage(kind="groups", px=128, steps=20, lr=0.2, every=30, fine=1, cost=90),
         InversionStage(kind="groups", px=256, steps=86, lr=0.18, every=30, fine=1, cost=170),
-        InversionStage(kind="tune", px=256, steps=140, lr=0.007, every=20, fine=1, cost=200),
+        InversionStage(kind="tune", px=256, steps=110, lr=0.007, every=20, fine=1, cost=200),
+        InversionStage(kind="detail", px=512, steps=14, lr=0.005, every=12, fine=1, cost=420),
     ),
     "best": (
         InversionStage(kind="groups", px=128, steps=20, lr=0.2, every=30, fine=1, cost=90),
-        InversionStage(kind="groups", px=256, steps=150, lr=0.18, every=30, fine=1, cost=170),
-        InversionStage(kind="tune", px=256, steps=300, lr=0.006, every=20, cost=200),
+        InversionStage(kind="groups", px=256, steps=200, lr=0.18, every=30, fine=1, cost=170),
+        InversionStage(kind="tune", px=256, steps=220, lr=0.006, every=20, cost=200),
+        InversionStage(kind="detail", px=512, steps=30, lr=0.004, every=12, fine=1, cost=420),
     ),
 }
 
@@ -152,7 +145,7 @@ def invert(
     check_labels(c, who="invert", c_dim=generator.c_dim, batch=1)
     if len(img) != 1 or img.shape[2] != img.shape[3]:
         raise BadImage(f"invert expects one square image [1, C, S, S], got {list(img.shape)}; use a Crop first")
-    networks = _Networks(generator, c, extractor, embedder)
+    networks = InversionNetworks(generator, c, extractor, embedder)
     target = downscale(img.to(generator.device), generator.img_resolution)
     config = loss_config or ReconstructionLossConfig()
     search = _Search(target, generator, stages or EFFORT_STAGES[effort], networks, config, c=c, seed=seed)
@@ -177,6 +170,7 @@ def _check_resume(resume: Inversion, initial: Inversion) -> Inversion:
 def _fit_stages(stages: Sequence[InversionStage], generator: Any) -> tuple[InversionStage, ...]:
     """The stages as this generator can have them: no larger than its pictures; where ws has one row, all are "w"."""
     resized = [replace(stage, px=min(stage.px, generator.img_resolution)) for stage in stages]
+    resized = [stage for stage in resized if stage.kind != "detail" or stage.px > REPORT_PX]  # else the same as "tune"
     if generator.num_ws > 1:
         return tuple(resized)
     rows = [replace(stage, kind="w") if stage.kind == "groups" else stage for stage in resized]
@@ -189,56 +183,6 @@ def group_of_rows(num_ws: int) -> Tensor:
     return torch.tensor([sum(start <= row for start in starts) - 1 for row in range(num_ws)])
 
 
-class _Networks:
-    """The networks used during one inversion: those given by the caller, and those for the generator."""
-
-    def __init__(
-        self, generator: Any, c: Tensor | None, extractor: EfficientNetLite0 | None, embedder: Embedder | None
-    ):
-        self.extractor, self.embedder = extractor, embedder
-        self.paints_faces = paints_faces(generator.family, generator.facts)
-        encoder = find_encoder(generator, label=None if c is None else int(c.argmax()))
-        blind = encoder is not None and encoder.needs_extractor and extractor is None
-        self.encoder: LatentEncoder | None = None if blind else encoder
-
-    def latent_loss(self, target: Tensor, config: ReconstructionLossConfig) -> ReconstructionLoss:
-        """What a latent is judged by: who is seen, more than the background."""
-        encoder, extractor = self.encoder, self.extractor
-        embedders: list[EmbedderTerm] = []
-        if self.paints_faces:
-            config = replace(config, features=FACE_FEATURES * config.features)
-            embedders.append(EmbedderTerm(embed_face, config.face))
-        if encoder is not None:  # beside the face scorer, a large picture is not worth its time
-            largest_px = encoder.px if self.paints_faces else None
-            embed = partial(encoder.embed, extractor=extractor)
-            embedders.append(EmbedderTerm(embed, config.guess, largest_px))
-        if self.embedder is not None:
-            embedders.append(EmbedderTerm(self.embedder, config.identity))
-        return ReconstructionLoss(
-            target,
-            extractor=extractor,
-            embedders=embedders,
-            config=config,
-            features_box=FACE_BOX if self.paints_faces else None,
-            bell=FACE_BELL if self.paints_faces else None,
-        )
-
-    def metrics(self, img: Tensor, target: Tensor) -> dict[str, float]:
-        """See `reconstruction_metrics`."""
-        metrics = reconstruction_metrics(img, target, extractor=self.extractor, embedder=self.embedder)
-        if self.paints_faces and self.embedder is None:
-            metrics["identity_distance"] = compare_identity(img, target)
-        return metrics
-
-    def latent_metrics(self, img: Tensor, target: Tensor) -> dict[str, float]:
-        """What the latent alone shows, before the generator is tuned: who an edit will be made of."""
-        metrics = reconstruction_metrics(img, target, extractor=self.extractor, embedder=self.embedder)
-        metrics = {f"latent_{name}": value for name, value in metrics.items()}
-        if self.paints_faces:
-            metrics |= smile_metrics(img, target) | {"latent_identity": compare_identity(img, target)}
-        return metrics
-
-
 class _Search:
     """The state of one inversion while it runs: where it stands, the latent, and the generator as tuned so far."""
 
@@ -247,7 +191,7 @@ class _Search:
         target: Tensor,
         generator: Any,
         stages: Sequence[InversionStage],
-        networks: _Networks,
+        networks: InversionNetworks,
         config: ReconstructionLossConfig,
         *,
         c: Tensor | None,
@@ -255,7 +199,7 @@ class _Search:
     ):
         self.target, self.networks = target, networks
         self.latent_loss = networks.latent_loss(target, config)
-        self.tuning_loss = ReconstructionLoss(target, extractor=networks.extractor, config=config)
+        self.tuning_loss = networks.tuning_loss(target, config)
         self.original, self.stages, self.seed = generator, _fit_stages(stages, generator), seed
         self.space: LatentSpace = latent_space(generator, c)
         self.total = sum(stage.steps for stage in self.stages)
@@ -327,7 +271,7 @@ class _Search:
 
     def _run_stage(self, stage: InversionStage, allotted_sec: float, on_step: OnInversionStep | None) -> bool:
         """One stage; False where it was stopped before its end."""
-        loss, parameters = self._tuning(stage) if stage.kind == "tune" else self._latent(stage)
+        loss, parameters = self._tuning(stage) if stage.kind in ("tune", "detail") else self._latent(stage)
         completed = self._run_adam(stage, loss, parameters, allotted_sec, on_step)
         self.v, self.base = None, {}
         self.model.requires_grad_(False)
@@ -381,9 +325,13 @@ class _Search:
         ]
         exit = EarlyExit(stage.px, every=stage.every, precision=stage.precision, fine=stage.fine)
 
+        compare: Callable[[Tensor], Tensor] = self.tuning_loss
+        if stage.kind == "detail":
+            compare = self.networks.detail_loss(self.tuning_loss, stage.px, seed=self.seed)
+
         def loss() -> tuple[Tensor, Tensor]:
             img = exit(self.model, self.ws)
-            return self.tuning_loss(img), img
+            return compare(img), img
 
         return loss, parameters
 
