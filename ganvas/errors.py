@@ -15,6 +15,8 @@
     ├── MissingExtra            an optional dependency is not installed; the message has the command
     └── Stopped                 the caller asked a long job to stop
 
+    ImageWarning                a warning, not an error: something of an image file is left out
+
 A message says what was expected, what was given, and how to fix it.
 """
 
@@ -72,6 +74,10 @@ class MissingExtra(GanvasError):
 
     def __init__(self, what: str, extra: str):
         super().__init__(f"{what} needs an optional dependency. Install it with: pip install 'ganvas[{extra}]'")
+
+
+class ImageWarning(UserWarning):
+    """Something of an image file is left out: further frames, or metadata that a format has no room for."""
 
 
 class Stopped(GanvasError):

@@ -6,7 +6,8 @@ Exit status: 0 = done, 1 = something failed (named), 2 = wrong usage.
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 
@@ -35,7 +36,7 @@ from ganvas.cli.train_upscaler import train_upscaler
 from ganvas.cli.translate import translate
 from ganvas.cli.tune import tune
 from ganvas.cli.upscale import upscale
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, ImageWarning
 
 app = typer.Typer(
     name="ganvas",
@@ -89,6 +90,7 @@ app.add_typer(encoder)
 
 def main() -> None:
     """Run the command line; our own errors become one clear line and exit status 1."""
+    warnings.showwarning = _show_warning
     usual = sys.stdout, sys.stderr
     streams = protect_streams()
     try:
@@ -99,6 +101,14 @@ def main() -> None:
         sys.exit(status or int(bool(problem)))
     finally:
         sys.stdout, sys.stderr = usual
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+    """Ours are a line for people; those of libraries are shown as Python does."""
+    if issubclass(category, ImageWarning):
+        print(f"note: {message}", file=sys.stderr)
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, *place[:2]))
 
 
 def _run() -> int | str | None:

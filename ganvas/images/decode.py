@@ -27,6 +27,7 @@ from PIL import (
 from ganvas.errors import BadImage
 from ganvas.images import tiff_tags
 from ganvas.images.colour import COLOUR_CHANNELS, colour_space_of
+from ganvas.images.companions import describe_companions
 from ganvas.images.metadata import Metadata, read_metadata, read_tiff_metadata
 from ganvas.images.photo import Photo
 from ganvas.images.png16 import PNG_SIGNATURE, as_array, png_chunks, read_png16
@@ -68,7 +69,9 @@ def decode_image(
     shrinking = partial(_read_with_pillow, at_least_px=at_least_px)
     read: Callable[[bytes, str, CheckSize], _Raw] = {"PNG": _read_png, "TIFF": _read_tiff}.get(format, shrinking)
     try:
-        return _assemble_photo(read(data, format, check_size), format, path)
+        raw = read(data, format, check_size)
+        companions = describe_companions(data, format, raw.picture)
+        return _assemble_photo(raw, format, path, companions)
     except BadImage:
         raise
     except (MemoryError, RecursionError) as error:
@@ -86,9 +89,10 @@ class _Raw:
     space: str
     mode: str
     palette: np.ndarray | None = None
+    picture: Any = None  # Pillow's, where it decoded the file
 
 
-def _assemble_photo(raw: _Raw, format: str, path: Path | None) -> Photo:
+def _assemble_photo(raw: _Raw, format: str, path: Path | None, companions: tuple[str, ...]) -> Photo:
     upright = np.ascontiguousarray(_TURNS[raw.metadata.orientation](raw.pixels))
     colours_end = COLOUR_CHANNELS[raw.space]
     alpha = from_pixels(upright[..., colours_end:]).add_(1).div_(2) if upright.shape[2] > colours_end else None
@@ -109,6 +113,7 @@ def _assemble_photo(raw: _Raw, format: str, path: Path | None) -> Photo:
         path=path,
         format=format,
         mode=raw.mode,
+        companions=companions,
         **raw.metadata.fields,
     )
 
@@ -190,7 +195,14 @@ def _read_with_pillow(data: bytes, format: str, check_size: CheckSize, at_least_
     if format == "JPEG" and at_least_px is not None:
         picture.draft(None, (at_least_px, at_least_px))
     pixels, space, mode, palette = _pixels_of(picture)
-    return _Raw(pixels=pixels, metadata=read_metadata(picture, data, format), space=space, mode=mode, palette=palette)
+    return _Raw(
+        pixels=pixels,
+        metadata=read_metadata(picture, data, format),
+        space=space,
+        mode=mode,
+        palette=palette,
+        picture=picture,
+    )
 
 
 def _open_with_pillow(data: bytes, format: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from ganvas.errors import BadConfig, BadImage
 from ganvas.fields import check_known
 from ganvas.images.colour import OneWayProfile
 from ganvas.images.digital_source import add_digital_source
+from ganvas.images.jpeg_segments import MAX_ICC_BYTES
 from ganvas.images.metadata import add_recipe_to_xmp, exif_for, insert_jpeg_metadata, insert_png_metadata, metadata_tags
 from ganvas.images.photo import Photo
 from ganvas.images.png16 import PACK_LEVEL, write_png16
@@ -90,12 +92,13 @@ class _EncodeInput:
         self.icc_profile: bytes | None = None
         self.space = photo.space
         try:
-            if photo.space not in _SPACES[format] or (
-                format in _FORMATS_WITHOUT_PROFILE and photo.colours() is not None
-            ):
+            unexplained = format in _FORMATS_WITHOUT_PROFILE or len(photo.icc_profile or b"") > MAX_PROFILE_BYTES.get(
+                format, sys.maxsize
+            )
+            if photo.space not in _SPACES[format] or (unexplained and photo.colours() is not None):
                 raise OneWayProfile
             pixels = photo.native_pixels(bits=depth)
-            self.icc_profile = None if format in _FORMATS_WITHOUT_PROFILE else photo.icc_profile
+            self.icc_profile = None if unexplained else photo.icc_profile
         except OneWayProfile:
             pixels = photo.srgb_pixels(bits=depth)
             self.space = "grey" if photo.grey else "rgb"
@@ -221,6 +224,7 @@ _ENCODERS: dict[str, Callable[[_EncodeInput, int, bool], bytes]] = {
 }
 _FORMATS_16_BIT = ("PNG", "TIFF")
 _FORMATS_WITHOUT_ALPHA = ("JPEG", "BMP")
+MAX_PROFILE_BYTES = {"JPEG": MAX_ICC_BYTES}  # larger ones are converted to sRGB
 _FORMATS_WITHOUT_PROFILE = ("BMP", "GIF")
 _SPACES = {
     "JPEG": ("grey", "rgb", "cmyk"),

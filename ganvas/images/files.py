@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from torch import Tensor
 
-from ganvas.errors import BadConfig, BadImage
+from ganvas.errors import BadConfig, BadImage, ImageWarning
 from ganvas.images.decode import HAS_AVIF, decode_image
 from ganvas.images.encode import encode_image
 from ganvas.images.photo import Photo
@@ -33,13 +34,17 @@ def read_image(source: _ImageSource, *, max_pixels: int | None = None) -> Photo:
             has it, and for a file that is very small for its size in pixels (a blank page, or a bomb) 32 million.
 
     Returns:
-        A Photo; `.img` is float32 [1, 3, H, W], sRGB, in [-1, 1].
+        A Photo; `.img` is float32 [1, 3, H, W], sRGB, in [-1, 1]. Of a file with several frames or pages, the first;
+        what else there is stands in `.companions`, and an `ImageWarning` says so.
 
     Raises:
         BadImage: no file, an empty or a broken one, not a picture, or too large a one; the message names the file.
     """
     name, path, data = _read_source(source)
-    return decode_image(data, name=name, path=path, max_pixels=max_pixels)
+    photo = decode_image(data, name=name, path=path, max_pixels=max_pixels)
+    for words in photo.companions:
+        warnings.warn(f"{name}: {words}", ImageWarning, stacklevel=2)
+    return photo
 
 
 def write_image(

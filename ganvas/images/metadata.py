@@ -17,9 +17,20 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import escape, unescape
 
-from ganvas.errors import BadImage
 from ganvas.images import tiff_tags
+from ganvas.images.companions import remove_promises
 from ganvas.images.digital_source import EMPTY_XMP
+from ganvas.images.jpeg_segments import (
+    EXIF_HEAD,
+    join_comments,
+    join_xmp,
+    pack_comment,
+    pack_exif,
+    pack_icc,
+    pack_segment,
+    pack_xmp,
+    segments_named,
+)
 from ganvas.images.photo import Photo
 from ganvas.images.png16 import png_chunk, png_chunks
 from ganvas.images.tiff16 import STRUCTURAL_TAGS
@@ -27,11 +38,8 @@ from ganvas.images.tiff_tags import BYTE, IFD, RATIONAL, SHORT, UNDEFINED
 
 RECIPE_KEY = "ganvas-recipe"  # of the PNG text chunk
 _XMP_KEY = "XML:com.adobe.xmp"
-_EXIF_HEAD = b"Exif\0\0"
-_XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"
 _XMP_TAG, _ICC_TAG, _X_TAG, _Y_TAG, _UNIT_TAG = 700, 34675, 282, 283, 296
 _PNG_COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
-_LARGEST_SEGMENT = 65533  # bytes that a JPEG segment holds after its length
 _LONG_RECIPE = 20_000  # characters; longer ones are compressed where the format is short of room
 _LONGEST_RECIPE = 2**24  # bytes, unpacked
 
@@ -49,12 +57,12 @@ def read_metadata(picture: Any, data: bytes, format: str) -> Metadata:
     info = picture.info
     text = _texts(picture)
     xmp_text = text.pop(_XMP_KEY, None)
-    xmp = _as_bytes(info.get("xmp") or xmp_text) or _xmp_segment(picture)
+    xmp = join_xmp(segments_named(picture, "APP1")) or _as_bytes(info.get("xmp") or xmp_text)
     exif = _as_bytes(info.get("exif")) or _exif_from_text(text)
     icc_profile = info.get("icc_profile") or None
     recipe = text.pop(RECIPE_KEY, None)
     return _metadata(
-        exif=exif.removeprefix(_EXIF_HEAD) if exif else None,
+        exif=exif.removeprefix(EXIF_HEAD) if exif else None,
         xmp=xmp,
         icc_profile=icc_profile,
         dpi=_valid_dpi(info.get("dpi")),
@@ -90,7 +98,7 @@ def _metadata(*, exif: bytes | None, xmp: bytes | None, recipe: str | None, **fi
         exif = tiff_tags.remove_orientation(exif)
         exif = tiff_tags.remove_thumbnail(exif) if turn != 1 else exif
     if xmp:
-        xmp, embedded_recipe = _extract_recipe(re.sub(_XMP_TURN, b"", xmp))
+        xmp, embedded_recipe = _extract_recipe(remove_promises(re.sub(_XMP_TURN, b"", xmp)))
         recipe = embedded_recipe if recipe is None else recipe
     return Metadata(orientation=turn, fields={**fields, "exif": exif or None, "xmp": xmp or None, "recipe": recipe})
 
@@ -109,7 +117,7 @@ def _orientation(exif: bytes | None, xmp: bytes | None) -> int:
 
 def _texts(picture: Any) -> dict[str, str]:
     text = {str(key): str(value) for key, value in (getattr(picture, "text", None) or {}).items()}
-    comment = picture.info.get("comment")
+    comment = join_comments(segments_named(picture, "COM")) or picture.info.get("comment")
     if comment:
         text["Comment"] = _decode_text(comment) if isinstance(comment, bytes) else str(comment)
     return text
@@ -126,12 +134,6 @@ def _as_bytes(value: Any) -> bytes | None:
     return value.encode("utf-8") if isinstance(value, str) else bytes(value) if value else None
 
 
-def _xmp_segment(picture: Any) -> bytes | None:
-    """Pillow before 11 leaves a JPEG's XMP to others."""
-    segments = (bytes(body) for name, body in getattr(picture, "applist", ()) if name == "APP1")
-    return next((body.removeprefix(_XMP_HEAD) for body in segments if body.startswith(_XMP_HEAD)), None)
-
-
 def _exif_from_text(text: dict[str, str]) -> bytes | None:
     """Older tools write EXIF into a PNG as a text chunk of hexadecimal digits, three lines down."""
     for key in ("Raw profile type exif", "Raw profile type APP1"):
@@ -141,7 +143,7 @@ def _exif_from_text(text: dict[str, str]) -> bytes | None:
                 block = bytes.fromhex(digits)
             except ValueError:
                 continue
-            if block.startswith(_EXIF_HEAD):
+            if block.startswith(EXIF_HEAD):
                 del text[key]
                 return block
     return None
@@ -249,37 +251,19 @@ def _text_chunk(key: str, words: str, *, international: bool = False) -> tuple[b
 
 
 def insert_jpeg_metadata(file: bytes, photo: Photo, icc_profile: bytes | None, *, name: str) -> bytes:
-    """A JPEG without metadata → the same with the photo's.
-
-    Raises:
-        BadImage: something is longer than a JPEG can hold.
-    """
-    segments: list[tuple[int, bytes]] = []
+    """A JPEG without metadata → the same with the photo's; what has no room in one is left out with an ImageWarning."""
+    segments: list[bytes] = []
     if exif := exif_for(photo):
-        segments.append((1, _EXIF_HEAD + exif))
+        segments += pack_exif(exif, name=name)
     if xmp := add_recipe_to_xmp(photo.xmp, photo.recipe):
-        segments.append((1, _XMP_HEAD + xmp))
+        segments += pack_xmp(xmp)
     if icc_profile:
-        step = _LARGEST_SEGMENT - 14
-        parts = [icc_profile[at : at + step] for at in range(0, len(icc_profile), step)]
-        segments += [(2, b"ICC_PROFILE\0" + bytes((i + 1, len(parts))) + part) for i, part in enumerate(parts)]
+        segments += pack_icc(icc_profile)
     if photo.format == "JPEG":
-        segments += [(13, body) for _, body in photo.segments]
-    packed = b"".join(_segment(0xE0 + number, body, name) for number, body in segments)
-    if "Comment" in photo.text:
-        packed += _segment(0xFE, photo.text["Comment"].encode("utf-8"), name)
+        segments += [pack_segment(0xED, body) for _, body in photo.segments]
+    segments += pack_comment(photo.text.get("Comment", ""))
     at = 4 + struct.unpack_from(">H", file, 4)[0] if file[2:4] == b"\xff\xe0" else 2  # JFIF's own segment comes first
-    return file[:at] + packed + file[at:]
-
-
-def _segment(marker: int, body: bytes, name: str) -> bytes:
-    if len(body) > _LARGEST_SEGMENT:
-        raise BadImage(
-            f"{name} cannot be written as JPEG: a part of its metadata (or its recipe) has {len(body):,} "
-            f"bytes, and JPEG allows {_LARGEST_SEGMENT:,}. Use .png, or drop it: "
-            "dataclasses.replace(photo, exif=None)."
-        )
-    return bytes((0xFF, marker)) + struct.pack(">H", len(body) + 2) + body
+    return file[:at] + b"".join(segments) + file[at:]
 
 
 def metadata_tags(photo: Photo, icc_profile: bytes | None, order: str) -> dict[int, tuple[int, bytes]]:

@@ -46,6 +46,7 @@ class Photo:
     format: str | None = None  # "JPEG", "PNG", …
     mode: str | None = None  # the file's own word for its pixels: "P", "LA", "RGB;16", …
     segments: tuple[tuple[str, bytes], ...] = ()  # private parts of this format: IPTC of a JPEG, gamma of a PNG
+    companions: tuple[str, ...] = ()  # what else the file had and this has not: "1 of 4 frames", "without its HDR …"
 
     def __post_init__(self) -> None:
         check_img(self.img, who="Photo")

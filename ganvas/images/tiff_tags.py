@@ -193,14 +193,24 @@ def _edit_block(block: bytes, edit: Callable[[bytearray, IFD], None]) -> bytes:
     return bytes(edited)
 
 
-def pack_ifd(directory: IFD, *, without: Collection[int]) -> bytes:
+def repack_exif(block: bytes, *, without: Collection[int]) -> bytes:
+    """An EXIF block packed anew, without its thumbnail and without these tags of its EXIF and GPS directories."""
+    try:
+        return pack_ifd(read_first_ifd(block), without=(), without_below=without)
+    except (BrokenIFD, struct.error):
+        return block
+
+
+def pack_ifd(directory: IFD, *, without: Collection[int], without_below: Collection[int] = ()) -> bytes:
     """A block of its own, holding one directory of a larger file and the EXIF and GPS directories it points to."""
     order = directory.order
     head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8)
-    return head + _pack_entries(directory, without, offset=8, depth=0)
+    return head + _pack_entries(directory, without, without_below, offset=8, depth=0)
 
 
-def _pack_entries(directory: IFD, without: Collection[int], *, offset: int, depth: int) -> bytes:
+def _pack_entries(
+    directory: IFD, without: Collection[int], without_below: Collection[int], *, offset: int, depth: int
+) -> bytes:
     order = directory.order
     entries = [entry for tag, entry in sorted(directory.entries.items()) if tag not in without and entry.type <= 13]
     table, tail = b"", b""
@@ -210,7 +220,7 @@ def _pack_entries(directory: IFD, without: Collection[int], *, offset: int, dept
         if entry.tag in _SUB_DIRECTORIES and depth < 3:
             kind, count = LONG, 1
             below = _read_sub_ifd(directory, entry.tag)
-            data = _pack_entries(below, (), offset=tail_at + len(tail), depth=depth + 1)
+            data = _pack_entries(below, without_below, without_below, offset=tail_at + len(tail), depth=depth + 1)
         elif len(tail) + entry.size < _MOST_BYTES:
             data = directory.value(entry.tag)
         else:
