@@ -51,7 +51,10 @@ def edit(
     ] = None,
     region: Annotated[
         list[str] | None,
-        typer.Option(help="Edit only this region: 120,80,40 (a circle: x,y,radius; may be repeated), or a mask image."),
+        typer.Option(
+            help="Edit only this region: part:hair or part:hair+lips, 120,80,40 (a circle: x,y,radius; may be "
+            "repeated), or a mask image."
+        ),
     ] = None,
     feather: Annotated[float | None, typer.Option(min=0, help="Softness of the region's edge in pixels.")] = None,
     mixes: Annotated[
@@ -61,6 +64,12 @@ def edit(
     styles: Annotated[
         list[str] | None,
         typer.Option("--style", help="ink or ink=0.7: a style learnt by 'ganvas stylise'; may be repeated."),
+    ] = None,
+    colours: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--colour", help="Colour of a part: hair=#7a3b1e, lips=#a01030:0.8 (amount 0 to 1); may be repeated."
+        ),
     ] = None,
     step_texts: Annotated[
         list[str] | None,
@@ -93,11 +102,11 @@ def edit(
     slider_changes = [parse_change(text) for text in changes or []]
     drag_pairs = [parse_drag(text) for text in drags or []]
     mixtures, style_strengths = [parse_mix(text) for text in mixes or []], [parse_style(text) for text in styles or []]
-    steps = [parse_step(text) for text in step_texts or []]
+    steps = [*map(parse_part_colour, colours or []), *map(parse_step, step_texts or [])]
     if not (sentence or slider_changes or drag_pairs or mixtures or style_strengths or steps or recipe):
         raise typer.BadParameter(
             "nothing to do: add --set smile=1.5, --say 'smile a little', --drag 120,80:135,80, --mix colour=you.jpg, "
-            "--style NAME, --step or --recipe"
+            "--style NAME, --colour hair=#7a3b1e, --step or --recipe"
         )
     if region:
         check_region(region)
@@ -223,6 +232,21 @@ def parse_style(text: str) -> tuple[str, float]:
     if not match:
         raise typer.BadParameter(f"a style is written as ink, or ink=0.7 (strength 0 to 1); cannot read {text!r}")
     return match[1], 1.0 if match[2] is None else float(match[2])
+
+
+def parse_part_colour(text: str) -> Any:
+    """`hair=#7a3b1e:0.8` → Colour(part="hair", colour="#7a3b1e", amount=0.8).
+
+    Raises:
+        typer.BadParameter: anything else; exit status 2.
+    """
+    match = re.fullmatch(r"([a-z+]+)=(#?[0-9a-fA-F]{6})(?::(0(?:\.\d*)?|1(?:\.0*)?|\.\d+))?", text.strip())
+    if not match:
+        raise typer.BadParameter(
+            f"a colour is written as hair=#7a3b1e or lips=#a01030:0.8 (amount 0 to 1); cannot read {text!r}"
+        )
+    amount = "" if match[3] is None else f",amount={match[3]}"
+    return parse_step(f"colour:part={match[1]},colour=#{match[2].lstrip('#')}{amount}")
 
 
 def print_metrics(session: Session) -> None:

@@ -25,6 +25,7 @@ from ganvas.cli.interpolate import interpolate
 from ganvas.cli.invert import invert
 from ganvas.cli.mix import mix
 from ganvas.cli.models import models
+from ganvas.cli.parts import parts
 from ganvas.cli.projects import projects
 from ganvas.cli.runs import runs
 from ganvas.cli.streams import output_error, protect_streams
@@ -86,6 +87,7 @@ app.add_typer(projects)
 app.add_typer(directions)
 app.add_typer(dataset)
 app.add_typer(encoder)
+app.add_typer(parts)
 
 
 def main() -> None:

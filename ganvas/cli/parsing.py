@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ganvas.editing.regions import Stroke
     from ganvas.images.photo import Photo
 
+_PARTS = r"part:[\w-]+(\+[\w-]+)*"
 _NUMBER = r"\s*(\d+(?:\.\d*)?|\.\d+)\s*"
 
 
@@ -82,22 +83,25 @@ def parse_circle(text: str) -> tuple[float, float, float] | None:
 
 
 def check_region(texts: Sequence[str]) -> None:
-    """Circles, or one file; said before the work.
+    """Circles, parts, or one file; said before the work.
 
     Raises:
         typer.BadParameter: anything else; exit status 2.
     """
+    if len(texts) == 1 and re.fullmatch(_PARTS, texts[0]):
+        return
     circles = [text for text in texts if parse_circle(text)]
     if len(circles) != len(texts) and (len(texts) > 1 or not Path(texts[0]).is_file()):
         raise typer.BadParameter(
             "a region is written as 120,80,40 (a circle: x, y and radius in pixels of the photo; may be "
-            "repeated), or as one mask image of the photo's size, white = edit; cannot read "
+            "repeated), as part:hair or part:hair+lips, or as one mask image of the photo's size, white = edit; "
+            "cannot read "
             f"{', '.join(texts)!r}"
         )
 
 
-def region_from(texts: Sequence[str], photo: Photo) -> list[Stroke] | Tensor:
-    """What `Session.set_region` takes: dots of a brush, or the mask in a picture.
+def region_from(texts: Sequence[str], photo: Photo) -> list[Stroke] | Tensor | str:
+    """What `Session.set_region` takes: dots of a brush, parts of the picture, or the mask in a file.
 
     Raises:
         BadMask: a picture of another size. BadImage: none.
@@ -107,6 +111,8 @@ def region_from(texts: Sequence[str], photo: Photo) -> list[Stroke] | Tensor:
     from ganvas.images.files import read_image
     from ganvas.images.masks import mask_from_lightness
 
+    if re.fullmatch(_PARTS, texts[0]):
+        return texts[0]
     circles = [circle for text in texts if (circle := parse_circle(text))]
     if circles:
         return [Stroke(points=((x, y),), radius=radius) for x, y, radius in circles]

@@ -9,7 +9,7 @@ from typing import Any
 from ganvas.errors import BadConfig, BadLatent
 from ganvas.fields import check_known
 
-PARTS = ("all", "colour", "shape")
+MIX_PARTS = ("all", "colour", "shape")
 
 
 COLOUR_PX = 64  # from this size on (or the last two sizes of a small generator) rows decide colours and texture
@@ -42,7 +42,7 @@ def rows_of(part: str, generator: Any) -> list[int]:
     Raises:
         BadConfig: an unknown part, or a generator without rows.
     """
-    check_known(part, PARTS, what="part of a mix")
+    check_known(part, MIX_PARTS, what="part of a mix")
     sizes = row_sizes(generator)
     line = min(COLOUR_PX, generator.img_resolution // 2)
     wanted = {"colour": (line, math.inf), "shape": (0, line), "all": (0, math.inf)}[part]

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.editing.layers import PARTS, check_layers, rows_of
+from ganvas.editing.layers import MIX_PARTS, check_layers, rows_of
 from ganvas.errors import BadConfig, BadLatent
 from ganvas.fields import check_settings, setting
 from ganvas.models.seeds import latents_from_seeds, one_hot
@@ -41,7 +41,7 @@ class Mix:
     name: ClassVar[str] = "mix"
     seed: int | None = setting(None, ge=0, le=2**32 - 1, help="of the other picture")
     latent: str = setting("", help="the other picture, where it has no seed")
-    part: str = setting("all", choices=PARTS, help="what is taken of it")
+    part: str = setting("all", choices=MIX_PARTS, help="what is taken of it")
     layers: tuple[int, ...] | None = setting(None, ge=0, help="rows of ws, instead of a part's")
     strength: float = setting(1.0, ge=0, le=1, help="0 = nothing, 1 = entirely")
     truncation_psi: float = setting(0.7, ge=-2, le=2, help="truncation of a seed")

@@ -22,7 +22,28 @@ _NAME_RULE = "a model's name, such as realesr-animevideov3 or vintage"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Upscale:
+class PictureStep:
+    """What is done to a picture once it is painted; before that, nothing."""
+
+    name: ClassVar[str]
+
+    @property
+    def slot(self) -> tuple[str, ...]:
+        """A step takes the place of an earlier one with the same slot."""
+        return (self.name,)
+
+    @property
+    def idle(self) -> bool:
+        """True where the step does nothing: it is taken out of the recipe then."""
+        return False
+
+    def apply(self, ws: Tensor, context: EditContext) -> Tensor:
+        """Nothing before the picture is painted."""
+        return ws
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upscale(PictureStep):
     """Make the finished photo larger: `scale` times as wide and high, with an upscaler; `model` "lanczos" = none.
 
     `strength` goes from 0 (resampling alone) to 1 (the network's picture).
@@ -36,13 +57,14 @@ class Upscale:
     def __post_init__(self) -> None:
         check_settings(self, who=self.name)
 
-    def apply(self, ws: Tensor, context: EditContext) -> Tensor:
-        """Nothing before the picture is painted."""
-        return ws
+    @property
+    def idle(self) -> bool:
+        """Nothing at scale 1."""
+        return self.scale == 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Translate:
+class Translate(PictureStep):
     """Show the finished photo in another domain, with the translator `model`.
 
     `strength` goes from 0 (the photo as it was) to 1 (the network's picture). `direction` is "AtoB" or "BtoA" where the
@@ -57,9 +79,10 @@ class Translate:
     def __post_init__(self) -> None:
         check_settings(self, who=self.name)
 
-    def apply(self, ws: Tensor, context: EditContext) -> Tensor:
-        """Nothing before the picture is painted."""
-        return ws
+    @property
+    def idle(self) -> bool:
+        """Nothing at strength 0."""
+        return self.strength == 0
 
 
-PostStep: TypeAlias = "Upscale | Translate"
+PostStep: TypeAlias = "Upscale | Translate"  # a finish of the whole photo, after all of its faces

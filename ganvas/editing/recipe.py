@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ganvas.editing.drag import Drag
 from ganvas.editing.mix import Mix
 from ganvas.editing.move import Move
-from ganvas.editing.post_steps import PostStep, Translate, Upscale
+from ganvas.editing.part_steps import PART_STEPS, PartStep
+from ganvas.editing.post_steps import PictureStep, PostStep, Translate, Upscale
 from ganvas.editing.regions import InRegion, Region, region_of, regions_of, unwrap_step
 from ganvas.editing.step import LatentStep, step_from_dict, step_to_dict
 from ganvas.editing.stylise import Stylise
@@ -26,6 +27,7 @@ MAX_RECIPE_STEPS = 1_000
 
 # The one place where a name in a recipe becomes code.
 STEPS: dict[str, type] = {step.name: step for step in (Drag, Mix, Move, Stylise, Translate, Upscale)}
+STEPS |= {step.name: step for step in PART_STEPS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ class Recipe:
 
         Args:
             step: one that names a region of its own keeps it.
-            region: where it applies; a finish is of the whole photo.
+            region: where it applies; upscaling and translating are of the whole photo.
         """
         region, inner = region_of(step) or region, unwrap_step(step)
         if isinstance(inner, Move) and inner.layers is None and inner.space is None:
@@ -91,9 +93,12 @@ class Recipe:
             return self.with_mix(inner, region=region)
         if isinstance(inner, Stylise):
             return self.with_style(inner, region=region)
-        if isinstance(inner, (Upscale, Translate)):
-            new_step = None if (inner.scale == 1 if isinstance(inner, Upscale) else inner.strength == 0) else inner
-            return self._with(new_step, lambda step: isinstance(step, type(inner)), None)
+        if isinstance(inner, PictureStep):
+            where = None if isinstance(inner, (Upscale, Translate)) else region
+            slot = inner.slot
+            return self._with(
+                None if inner.idle else inner, lambda step: isinstance(step, PictureStep) and step.slot == slot, where
+            )
         return self.then(inner if region is None else InRegion(inner, region))
 
     def _with(self, step: LatentStep | None, replaces: Callable[[Any], bool], region: Region | None) -> Recipe:
@@ -192,10 +197,10 @@ def _check_types(data: dict[str, Any]) -> None:
 
 
 def post_steps_of(recipe: Recipe) -> list[PostStep]:
-    """The steps of a recipe that come after painting.
+    """The finish of a recipe: steps of the whole photo, which come last.
 
     Raises:
-        BadConfig: one that is limited to a region: they are of the whole photo.
+        BadConfig: one that is limited to a region.
     """
     steps = [step for step in recipe.steps if isinstance(unwrap_step(step), (Upscale, Translate))]
     if any(region_of(step) is not None for step in steps):
@@ -203,6 +208,16 @@ def post_steps_of(recipe: Recipe) -> list[PostStep]:
     return [unwrap_step(step) for step in steps]
 
 
+def part_steps_of(recipe: Recipe) -> list[PartStep | InRegion]:
+    """The steps of a recipe that change parts of the painted face; some in a region."""
+    return [cast("PartStep | InRegion", step) for step in recipe.steps if isinstance(unwrap_step(step), PartStep)]
+
+
 def latent_steps_of(recipe: Recipe) -> list[LatentStep]:
-    """The steps of a recipe that are painted: all but `post_steps_of`."""
+    """The steps of a recipe that are painted."""
+    return [step for step in recipe.steps if not isinstance(unwrap_step(step), PictureStep)]
+
+
+def face_steps_of(recipe: Recipe) -> list[LatentStep]:
+    """The steps of a recipe that belong to its face: all but `post_steps_of`."""
     return [step for step in recipe.steps if not isinstance(unwrap_step(step), (Upscale, Translate))]

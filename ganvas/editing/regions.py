@@ -8,6 +8,9 @@ Every place of the picture is painted with the steps that apply there, all of th
     steps     age (everywhere) · smile in A · hair in B
     cells     age │ age, smile: in A without B │ age, hair: in B without A │ age, smile, hair: where A and B overlap
 
+A region may also be the parts of a picture, such as hair: its mask is then made from each photo it is used on (see
+ganvas/session/parts_of_photo.py).
+
 A cell is one synthesis; their pictures are joined through soft masks that add up to 1.
 """
 
@@ -41,6 +44,9 @@ MAX_REACH = 4.0  # sides of the crop that a stroke may reach beyond it
 MAX_REGIONS, MAX_CELLS = 8, 16  # of one recipe
 MIN_CELL_WEIGHT = 1 / 512  # a cell that is nowhere stronger is not painted
 DEFAULT_FEATHER = 0.03  # where nobody says how soft an edge shall be
+PART_FEATHER = 0.008  # the same of a part, whose edge is known
+MAX_REGION_PARTS = 32
+_PART_NAME = r"[\w-]{1,40}"
 
 _Points = Sequence[Sequence[float]]
 
@@ -84,11 +90,13 @@ class Region:
     """Where a step applies: strokes in the order of painting, on top of a mask if there is one.
 
     `bitmap` is the mask of the crop, BITMAP_PX x BITMAP_PX levels of 0 … 255, packed (zlib, base64); see `of_mask`.
+    `parts` says what the mask was made from, so that a recipe finds the same parts in another photo.
     `feather` is how soft the edges are, in sides of the crop; 3/2 of it outside the strokes nothing changes at all.
     """
 
     strokes: tuple[Stroke, ...] = setting((), help="in the order of painting")
     bitmap: str = setting("", repr=False, help="a mask of the crop, packed")
+    parts: tuple[str, ...] = setting((), pattern=_PART_NAME, expected="names of parts", help="parts of the picture")
     feather: float = setting(DEFAULT_FEATHER, ge=0, le=1, unit="sides of the crop", help="how soft the edges are")
 
     def __post_init__(self) -> None:
@@ -102,21 +110,27 @@ class Region:
         reach = [abs(number) for point in points for number in point] + [stroke.radius for stroke in self.strokes]
         if max(reach, default=0) > MAX_REACH:
             raise BadMask(f"a region is in units of the crop's side, 0 to 1; {max(reach):g} is far outside")
-        if not self.strokes and not self.bitmap:
-            raise BadMask("a region has at least one stroke, or a bitmap")
+        if not (self.strokes or self.bitmap or self.parts) or len(self.parts) > MAX_REGION_PARTS:
+            raise BadMask(f"a region has at least one stroke, a bitmap, or up to {MAX_REGION_PARTS} parts")
         if self.bitmap:
             _unpack_bitmap(self.bitmap)
 
     @classmethod
-    def of_mask(cls, mask: Tensor, *, feather: float = DEFAULT_FEATHER) -> Region:
-        """A region from a mask of the crop, [1, 1, S, S] in [0, 1] at any size."""
+    def of_mask(cls, mask: Tensor, *, feather: float = DEFAULT_FEATHER, parts: Sequence[str] = ()) -> Region:
+        """A region from a mask of the crop, [1, 1, S, S] in [0, 1] at any size; `parts` is what it shows."""
         check_mask(mask, who="Region.of_mask", height=mask.shape[-1], width=mask.shape[-1])
         small = _resize_mask(mask.float(), BITMAP_PX)
         levels = (small[0, 0] * 255).round().to(torch.uint8).numpy().tobytes()
-        return cls(bitmap=base64.b64encode(zlib.compress(levels, 9)).decode(), feather=feather)
+        return cls(bitmap=base64.b64encode(zlib.compress(levels, 9)).decode(), feather=feather, parts=tuple(parts))
 
     def mask(self, resolution: int) -> Tensor:
-        """[1, 1, resolution, resolution] in [0, 1], feathered; exactly 0 where nothing may change."""
+        """[1, 1, resolution, resolution] in [0, 1], feathered; exactly 0 where nothing may change.
+
+        Raises:
+            BadMask: parts that were not looked for in a photo yet.
+        """
+        if not (self.strokes or self.bitmap):
+            raise BadMask(f"where {', '.join(self.parts)} is depends on the photo; replay the recipe in a session")
         return _draw_mask(self, resolution)
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,8 +139,9 @@ class Region:
             {"points": [list(point) for point in s.points], "radius": s.radius, **({"erase": True} if s.erase else {})}
             for s in self.strokes
         ]
-        bitmap = {"bitmap": self.bitmap} if self.bitmap else {}
-        return {**({"strokes": strokes} if strokes else {}), **bitmap, "feather": self.feather}
+        more: dict[str, Any] = {"bitmap": self.bitmap} if self.bitmap else {}
+        more |= {"parts": list(self.parts)} if self.parts else {}
+        return {**({"strokes": strokes} if strokes else {}), **more, "feather": self.feather}
 
     @classmethod
     def from_dict(cls, data: Any) -> Region:
@@ -136,7 +151,7 @@ class Region:
             BadConfig: not a region, or an unknown field.
             BadMask: numbers out of range, too much of it, or a bitmap that is none.
         """
-        _check_fields(data, ("strokes", "bitmap", "feather"), what="a region")
+        _check_fields(data, ("strokes", "bitmap", "parts", "feather"), what="a region")
         strokes = data.get("strokes", [])
         if not isinstance(strokes, list) or len(strokes) > MAX_STROKES:
             raise BadMask(f"a region's strokes are a list of up to {MAX_STROKES}")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ganvas.checks import check_img
 from ganvas.fields import check_known
+from ganvas.ops.lab import to_lab
 
 # Parts of the crop as shares of its side: top, bottom, left, right.
 HAIR = (0.03, 0.16, 0.34, 0.66)
@@ -24,19 +25,7 @@ CHIN, LIP = (0.83, 0.88, 0.45, 0.55), (0.665, 0.69, 0.44, 0.56)
 SIDES = ((0.60, 0.80, 0.14, 0.24), (0.60, 0.80, 0.76, 0.86))  # below the ears: long hair, or what is behind
 BEHIND = ((0.0, 0.30, 0.0, 0.10), (0.0, 0.30, 0.90, 1.0))  # what is behind the head, above each side
 BRIDGE = (0.41, 0.53, 0.46, 0.54)  # between the eyes: bare skin, or the bridge of glasses across it
-WHITE = (0.95047, 1.0, 1.08883)
-TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 WORK_PX = 256
-
-
-def to_lab(img: Tensor) -> Tensor:
-    """sRGB img [N, 3, H, W] in [-1, 1] → CIELAB [N, 3, H, W]: L 0 … 100, a and b about -100 … 100."""
-    v = (img.clamp(-1, 1) + 1) / 2
-    linear = torch.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
-    xyz = torch.einsum("dc,nchw->ndhw", linear.new_tensor(TO_XYZ), linear) / linear.new_tensor(WHITE)[:, None, None]
-    edge = 6 / 29
-    f = torch.where(xyz > edge**3, xyz.clamp(min=1e-9) ** (1 / 3), xyz / (3 * edge**2) + 4 / 29)
-    return torch.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], dim=1)
 
 
 @torch.no_grad()

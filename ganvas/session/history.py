@@ -8,7 +8,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from ganvas.editing.post_steps import PostStep
-from ganvas.editing.recipe import Recipe, latent_steps_of, post_steps_of
+from ganvas.editing.recipe import Recipe, face_steps_of, post_steps_of
 from ganvas.errors import BadConfig
 from ganvas.images.photo import Photo
 from ganvas.session.finishing import OnFinishStep
@@ -82,13 +82,13 @@ class EditHistory:
         """Apply another recipe's steps to this photo.
 
         Raises:
-            BadConfig: it was made with another generator.
+            BadConfig: it was made with another generator, or for parts that this photo does not have.
         """
         if recipe.fingerprint:
             self._check_generator(recipe, "this recipe was made with")
         for step in post_steps_of(recipe):
             self.renderer.check_post_step(step)
-        self._apply(replace(self.recipe, steps=recipe.steps))
+        self._apply(replace(self.recipe, steps=self.renderer.renew_parts(recipe.steps)))
 
     def take_over(self, history: Sequence[Recipe], at: int) -> None:
         """The steps of an earlier editing of the same picture, all of its history, on what this one starts from.
@@ -106,7 +106,7 @@ class EditHistory:
         Where they differ, every entry gets them, so that undoing a step of this face does not undo a finish.
         """
         if list(steps) != post_steps_of(self.recipe):
-            self._history = tuple(replace(recipe, steps=(*latent_steps_of(recipe), *steps)) for recipe in self._history)
+            self._history = tuple(replace(recipe, steps=(*face_steps_of(recipe), *steps)) for recipe in self._history)
 
     # -- pictures
 

@@ -96,6 +96,7 @@ def open_session(
         model=recipe.model,
         extractor=extractor,
         network=network,
+        aligned=aligned,
     )
     return Session(renderer, recipe, aligned=aligned, face=chosen)
 
@@ -128,7 +129,7 @@ def open_seed(
         z = latents_from_seeds([seed], generator.z_dim, device=generator.device)
         ws = generator.mapping(z, c, truncation_psi=truncation_psi)
         img = to_rgb(generator.synthesis(ws).clamp(-1, 1)).cpu()
-    label = fingerprint(generator)
+    label, aligned = fingerprint(generator), is_aligned(generator, "auto")
     crop = Crop(x=size / 2, y=size / 2, side=size)
     inversion = Inversion(ws=ws, fingerprint=label, crop=(crop.x, crop.y, crop.side, 0.0), seed=seed)
     recipe = Recipe(model=name or _name_of(model), fingerprint=label, seed=seed, truncation_psi=truncation_psi)
@@ -140,8 +141,9 @@ def open_seed(
         directions=directions_of(label),
         model=recipe.model,
         network=network,
+        aligned=aligned,
     )
-    return Session(renderer, recipe, aligned=is_aligned(generator, "auto"))
+    return Session(renderer, recipe, aligned=aligned)
 
 
 def _name_of(model: Any) -> str:

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.editing.recipe import Recipe, latent_steps_of, post_steps_of
+from ganvas.editing.recipe import Recipe, face_steps_of, post_steps_of
 from ganvas.errors import BadConfig
 from ganvas.features.faces import Face
 from ganvas.images.crop import Crop
@@ -132,7 +132,7 @@ class PhotoEdits:
     def edited(self) -> list[Session]:
         """The faces that were changed, from left to right."""
         order = sorted(self.sessions, key=lambda face: -1 if face is None else face)
-        return [self.sessions[face] for face in order if latent_steps_of(self.sessions[face].recipe)]
+        return [self.sessions[face] for face in order if face_steps_of(self.sessions[face].recipe)]
 
     @property
     def is_changed(self) -> bool:
@@ -246,7 +246,7 @@ def _middle(face: Face) -> tuple[float, float]:
 
 
 def _without_finish(recipe: Recipe) -> Recipe:
-    return replace(recipe, steps=tuple(latent_steps_of(recipe)))
+    return replace(recipe, steps=tuple(face_steps_of(recipe)))
 
 
 def _weight(crop: Crop, crops: Sequence[Crop], left: int, top: int, width: int, height: int) -> Tensor:

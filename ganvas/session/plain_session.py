@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from ganvas.editing.recipe import Recipe, latent_steps_of, post_steps_of
+from ganvas.editing.recipe import Recipe, face_steps_of, post_steps_of
 from ganvas.editing.step import LatentStep
 from ganvas.errors import BadConfig
 from ganvas.images.photo import Photo
 from ganvas.session.finishing import NetworkLoader
 from ganvas.session.history import EditHistory
+from ganvas.session.photo_parts import PhotoParts
 from ganvas.session.renderer import Renderer, resize_by_area
 from ganvas.weights.load import load
 
@@ -24,7 +26,12 @@ class PlainRenderer(Renderer):
 
     def __init__(self, photo: Photo, *, network: NetworkLoader = load):
         self.photo, self.network, self.directions, self.model = photo, network, {}, ""
-        self._finished = None
+        self._finished, self.aligned = None, False
+
+    @property
+    def parts(self) -> PhotoParts:
+        """None is known: no face was looked for."""
+        return PhotoParts((), lambda: torch.zeros(1, 0, 1, 1))
 
     def check(self, recipe: Recipe) -> None:
         """Are all of its steps finishes?
@@ -33,12 +40,12 @@ class PlainRenderer(Renderer):
             BadConfig: one changes a face, and none was looked for.
         """
         post_steps_of(recipe)
-        if latent_steps_of(recipe):
+        if face_steps_of(recipe):
             raise BadConfig(
                 "this step edits a face: bring the photo into a model first; enlarge and translate need none"
             )
 
-    def paint(self, recipe: Recipe) -> Photo:
+    def _paint(self, recipe: Recipe) -> Photo:
         """The photo as it is."""
         return self.photo.with_img(self.photo.img)
 

@@ -17,7 +17,7 @@ from safetensors.torch import load as load_tensors, save as save_tensors
 from torch import Tensor
 
 from ganvas.checks import check_ws
-from ganvas.editing.recipe import Recipe, latent_steps_of
+from ganvas.editing.recipe import Recipe, face_steps_of
 from ganvas.editing.regions import Region
 from ganvas.errors import BadConfig
 from ganvas.features.efficientnet import EfficientNetLite0
@@ -283,6 +283,6 @@ def history_from(entries: Any, at: Any, *, most: int) -> tuple[tuple[Recipe, ...
     history = tuple(Recipe.from_json(one if isinstance(one, str) else json.dumps(one)) for one in entries)
     if isinstance(at, bool) or not isinstance(at, int) or not 0 <= at < len(history):
         raise ValueError("its position in the history is invalid")
-    if latent_steps_of(history[0]) or len({recipe.fingerprint for recipe in history}) != 1:
+    if face_steps_of(history[0]) or len({recipe.fingerprint for recipe in history}) != 1:
         raise ValueError("its history starts with an edit, or has several generators")
     return history, at

@@ -14,13 +14,14 @@ from torch import Tensor
 from ganvas.editing.blend import Change, blend_change, colour_drift, lay_over, paste_change
 from ganvas.editing.directions import Direction
 from ganvas.editing.drag import latent_spread
-from ganvas.editing.post_steps import RESAMPLE_ONLY, PostStep
-from ganvas.editing.recipe import Recipe, latent_steps_of, post_steps_of
-from ganvas.editing.regions import RegionCell, blend_cells, partition_steps
+from ganvas.editing.post_steps import RESAMPLE_ONLY, PostStep, Translate, Upscale
+from ganvas.editing.recipe import Recipe, latent_steps_of, part_steps_of, post_steps_of
+from ganvas.editing.regions import RegionCell, blend_cells, partition_steps, regions_of, unwrap_step
 from ganvas.editing.step import EditContext, EditedLatents, LatentStep, run_steps
 from ganvas.editing.style import Style, find_style
 from ganvas.errors import BadConfig
 from ganvas.features.efficientnet import EfficientNetLite0
+from ganvas.features.parts import PARTS_PX
 from ganvas.images.crop import Crop
 from ganvas.images.digital_source import EDITED, GENERATED
 from ganvas.images.masks import superellipse
@@ -28,6 +29,8 @@ from ganvas.images.photo import Photo
 from ganvas.inversion.loss import to_rgb
 from ganvas.inversion.result import Inversion
 from ganvas.session.finishing import NetworkLoader, OnFinishStep, apply_post_steps, size_after, translate_preview
+from ganvas.session.part_rendering import apply_part_steps, preview_part_steps
+from ganvas.session.photo_parts import PhotoParts, find_photo_parts
 from ganvas.session.tuned_generator import CROP_PREVIEW_PX, TunedGenerator
 from ganvas.weights.load import load
 
@@ -53,6 +56,7 @@ class Renderer:
         model: what messages call the generator.
         extractor: for the guard of the tuning, see `TunedGenerator`; None = no guard.
         network: names in finishing steps → networks.
+        aligned: whether the crop is a face, cut as FFHQ's are: its parts are known then.
     """
 
     digital_source = EDITED  # what files say of the result
@@ -68,9 +72,10 @@ class Renderer:
         model: str,
         extractor: EfficientNetLite0 | None = None,
         network: NetworkLoader = load,
+        aligned: bool = False,
     ):
         self.photo, self.generator, self.crop, self.inversion = photo, generator, crop, inversion
-        self.directions, self.model, self.network = directions, model, network
+        self.directions, self.model, self.network, self.aligned = directions, model, network, aligned
         self.tuned = TunedGenerator(generator, inversion, extractor)
         self._finished: Photo | None = None  # what was rendered last, where finishing took long
         self._screen_cache: dict[float, Photo] = {}  # share of the size → the photo made smaller
@@ -87,10 +92,13 @@ class Renderer:
             BadConfig, BadLatent: one that does not, or that needs a direction or style that is not there.
         """
         self._parts(recipe)
+        if not self.aligned and (steps := part_steps_of(recipe)):
+            name = unwrap_step(steps[0]).name
+            raise BadConfig(f"{name} is for faces: parts of other pictures can be regions, and no more")
 
     def check_post_step(self, step: PostStep) -> None:
         """Is the network of a finishing step there? Says so before the photo is saved."""
-        if step.model != RESAMPLE_ONLY:
+        if isinstance(step, (Upscale, Translate)) and step.model != RESAMPLE_ONLY:
             self.network(step.model)
 
     def edit_latents(self, steps: Iterable[LatentStep]) -> EditedLatents:
@@ -115,13 +123,28 @@ class Renderer:
         return self._styles[name]
 
     @cached_property
+    def parts(self) -> PhotoParts:
+        """Of the photo's own crop."""
+        generator = self.tuned.with_share(self.tuned.unedited, 1.0)
+        ws, label = self.inversion.ws, self.inversion.fingerprint
+        return find_photo_parts(self._target(PARTS_PX), generator, ws, aligned=self.aligned, fingerprint=label)
+
+    def renew_parts(self, steps: tuple[LatentStep, ...]) -> tuple[LatentStep, ...]:
+        """Steps of a recipe, perhaps from another photo, with regions of parts where these are in this one.
+
+        Raises:
+            BadConfig: parts that this picture does not have.
+        """
+        return self.parts.renew(steps) if any(region.parts for region in regions_of(steps)) else steps
+
+    @cached_property
     def spread(self) -> Tensor:
         """Of natural latents; see `latent_spread`."""
         return latent_spread(self.generator)
 
     def _parts(self, recipe: Recipe) -> tuple[Part, ...]:
         """What is painted where. The first part is the one outside all regions."""
-        return tuple(Part(cell, self.edit_latents(cell.steps)) for cell in partition_steps(recipe.steps))
+        return tuple(Part(cell, self.edit_latents(cell.steps)) for cell in partition_steps(latent_steps_of(recipe)))
 
     # -- pictures of a recipe
 
@@ -141,6 +164,11 @@ class Renderer:
 
     def paint(self, recipe: Recipe) -> Photo:
         """The photo before its finishing steps."""
+        steps = part_steps_of(recipe)
+        return apply_part_steps(self._paint(recipe), steps, self.crop) if steps else self._paint(recipe)
+
+    def _paint(self, recipe: Recipe) -> Photo:
+        """The photo with what the generator changes in it."""
         if not latent_steps_of(recipe):
             return self.photo.with_img(self.photo.img)
         change = self._change(self._parts(recipe), self.generator.img_resolution, precision="exact")
@@ -161,7 +189,9 @@ class Renderer:
     @torch.no_grad()
     def preview(self, recipe: Recipe, *, resolution: int = CROP_PREVIEW_PX, share: float | None = None) -> Tensor:
         """The edited crop, quickly: [1, 3, resolution, resolution]; see `Session.preview`."""
-        return self._preview_pasted_back(self._parts(recipe), resolution, share)
+        img = self._preview_pasted_back(self._parts(recipe), resolution, share)
+        whole = Crop(x=resolution / 2, y=resolution / 2, side=resolution)
+        return preview_part_steps(img, steps, whole) if (steps := part_steps_of(recipe)) else img
 
     @torch.no_grad()
     def preview_photo(self, recipe: Recipe, *, longest_px: int) -> Tensor:
@@ -169,7 +199,10 @@ class Renderer:
         finished = self._find_finished(recipe)
         if finished is not None:
             return resize_by_area(finished.img, min(1.0, longest_px / max(finished.size)))
-        return translate_preview(self._paint_preview(recipe, longest_px), post_steps_of(recipe), self.network)
+        img = self._paint_preview(recipe, longest_px)
+        if steps := part_steps_of(recipe):
+            img = preview_part_steps(img, steps, self.crop.rescale(img.shape[3] / self.photo.width))
+        return translate_preview(img, post_steps_of(recipe), self.network)
 
     @torch.no_grad()
     def share_of(self, recipe: Recipe) -> float:
@@ -250,7 +283,7 @@ class SeedRenderer(Renderer):
 
     digital_source = GENERATED
 
-    def paint(self, recipe: Recipe) -> Photo:
+    def _paint(self, recipe: Recipe) -> Photo:
         """As the generator paints it, all of it."""
         return self.render_crop(recipe)
 

@@ -22,7 +22,7 @@ from ganvas.editing.drag import DragConfig, DragResult, OnDrag
 from ganvas.editing.mix import Mix, encode_latent
 from ganvas.editing.post_steps import Translate, Upscale
 from ganvas.editing.recipe import Recipe
-from ganvas.editing.regions import InRegion, Region, Stroke, region_in_crop, region_of, unwrap_step
+from ganvas.editing.regions import PART_FEATHER, InRegion, Region, Stroke, region_in_crop, region_of, unwrap_step
 from ganvas.editing.step import LatentStep
 from ganvas.editing.stylise import Stylise
 from ganvas.editing.words.sentence import Instruction, parse_sentence
@@ -34,6 +34,7 @@ from ganvas.inversion.optimise import OnInversionStep
 from ganvas.session.auto_amount import AutoAmount, find_amount
 from ganvas.session.dragging import drag_photo
 from ganvas.session.history import EditHistory
+from ganvas.session.photo_parts import parse_part_names
 from ganvas.session.renderer import Renderer
 from ganvas.session.saying import dials_of, follow
 from ganvas.session.tuned_generator import CROP_PREVIEW_PX
@@ -243,7 +244,7 @@ class Session(EditHistory):
         points: Tensor | Sequence[Sequence[float]],
         targets: Tensor | Sequence[Sequence[float]],
         *,
-        region: Region | Tensor | Iterable[Stroke] | None = None,
+        region: Region | Tensor | Iterable[Stroke] | str | None = None,
         config: DragConfig | None = None,
         on_step: OnDrag | None = None,
     ) -> DragResult:
@@ -273,26 +274,29 @@ class Session(EditHistory):
     # -- regions
 
     def set_region(
-        self, region: Region | Tensor | Iterable[Stroke] | None, *, feather_px: float | None = None
+        self, region: Region | Tensor | Iterable[Stroke] | str | None, *, feather_px: float | None = None
     ) -> Region | None:
         """From now on steps apply in this part of the photo only; what was done before stays as it is.
 
         Args:
-            region: where: strokes of a brush in pixels of the photo; a mask [1, 1, H, W] of the photo in [0, 1]; a
-                Region; None = everywhere again.
+            region: where: "part:hair" or "part:hair+lips", parts of the picture (see `parts`); strokes of a brush in
+                pixels of the photo; a mask [1, 1, H, W] of the photo in [0, 1]; a Region; None = everywhere again.
             feather_px: how soft the edges are, in pixels of the photo; None = a thirtieth of the square that the model
-                sees. A Region has its own.
+                sees, and less for parts. A Region has its own.
 
         Returns:
             The region, as steps in the recipe will carry it.
 
         Raises:
             BadMask: it does not fit, or nothing of it lies in the square that the model sees.
+            BadConfig: an unknown part, or parts of what is no face.
         """
         self.region = None if region is None else self._region_in_crop(region, feather_px)
         return self.region
 
-    def reshape_region(self, region: Region | Tensor | Iterable[Stroke], *, feather_px: float | None = None) -> Region:
+    def reshape_region(
+        self, region: Region | Tensor | Iterable[Stroke] | str, *, feather_px: float | None = None
+    ) -> Region:
         """Draw the current region again: the steps that apply in it move along, as one change that can be undone.
 
         Args:
@@ -313,7 +317,23 @@ class Session(EditHistory):
         self.region = new
         return new
 
-    def _region_in_crop(self, region: Region | Tensor | Iterable[Stroke], feather_px: float | None) -> Region:
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that regions can be made of, then groups of them; none where the picture is no face."""
+        return self.renderer.parts.names
+
+    def part_at(self, x: float, y: float) -> str:
+        """The part at a place of the photo, in pixels; one of `parts`.
+
+        Raises:
+            BadConfig: the picture is no face. BadMask: outside the square that the model sees.
+        """
+        return self.renderer.parts.at(self.crop, x, y)
+
+    def _region_in_crop(self, region: Region | Tensor | Iterable[Stroke] | str, feather_px: float | None) -> Region:
+        if isinstance(region, str):
+            soft = PART_FEATHER if feather_px is None else round(min(max(feather_px, 0) / self.crop.side, 1.0), 5)
+            return self.renderer.parts.region(parse_part_names(region), feather=soft)
         return region_in_crop(region, self.crop, photo_size=self.photo.size, feather_px=feather_px)
 
     # -- pictures

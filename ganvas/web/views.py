@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from ganvas.editing.move import Move
-from ganvas.editing.recipe import Recipe, latent_steps_of, step_to_data
+from ganvas.editing.recipe import Recipe, face_steps_of, step_to_data
 from ganvas.editing.regions import region_of, unwrap_step
 from ganvas.editing.step import step_to_dict
 from ganvas.features.faces import Face
@@ -54,7 +54,7 @@ def build_state(open_photo: OpenPhoto) -> dict[str, Any]:
 def _face_state(edits: PhotoEdits, face: int) -> dict[str, Any]:
     """Whether a face was found in the model, and how many steps it has."""
     session = edits.sessions.get(face)
-    return {"found": session is not None, "steps": 0 if session is None else len(latent_steps_of(session.recipe))}
+    return {"found": session is not None, "steps": 0 if session is None else len(face_steps_of(session.recipe))}
 
 
 def send_state(open_photo: OpenPhoto) -> None:
@@ -73,7 +73,7 @@ def mark_changed(open_photo: OpenPhoto) -> None:
 
 def _empty_session_state(crop: Crop | None) -> dict[str, Any]:
     square = None if crop is None else crop_as_data(crop)
-    return {"crop": square, "fidelity": None, "latent": None, "directions": [], "region": None}
+    return {"crop": square, "fidelity": None, "latent": None, "directions": [], "region": None, "parts": []}
 
 
 def _history_state(editing: EditHistory) -> dict[str, Any]:
@@ -94,7 +94,8 @@ def _session_state(session: Session) -> dict[str, Any]:
         "fidelity": {name: _round_value(value) for name, value in session.inversion.figures.items()},
         "latent": _verdict(session),
         "directions": [_direction(session, name) for name in session.directions],
-        "region": None if session.region is None else {"feather_px": round(session.region.feather * crop.side, 1)},
+        "region": _region_state(session),
+        "parts": list(session.parts),
     }
 
 
@@ -102,6 +103,13 @@ def _verdict(session: Session) -> str | None:
     """For faces: whom edits will be made of, in words."""
     distance = session.inversion.figures.get("latent_identity")
     return None if distance is None else describe_identity(distance)
+
+
+def _region_state(session: Session) -> dict[str, Any] | None:
+    region = session.region
+    if region is None:
+        return None
+    return {"feather_px": round(region.feather * session.crop.side, 1), "parts": list(region.parts)}
 
 
 def _round_value(value: Any) -> Any:

@@ -7,6 +7,7 @@ from ganvas.editing.directions import Direction
 from ganvas.editing.drag import Drag
 from ganvas.editing.mix import Mix, encode_latent
 from ganvas.editing.move import Move
+from ganvas.editing.part_steps import Backdrop, Blush, Colour, EyeBrightening, SkinSmoothing, TeethWhitening
 from ganvas.editing.post_steps import Translate, Upscale
 from ganvas.editing.recipe import STEPS, Recipe
 from ganvas.editing.step import EditContext
@@ -14,12 +15,18 @@ from ganvas.editing.stylise import Stylise
 from ganvas.errors import BadConfig
 
 EXAMPLES = {
+    "background": Backdrop(kind="plain", colour="#ffffff"),
+    "blush": Blush(amount=0.25),
+    "bright_eyes": EyeBrightening(amount=0.75),
+    "colour": Colour(part="hair+brows", colour="#112233", amount=0.5),
     "drag": Drag(points=((0.4, 0.5),), targets=((0.45, 0.5),), rows=2, offset=encode_latent(torch.randn(1, 2, 8))),
     "mix": Mix(
         latent=encode_latent(torch.randn(1, 3, 8)), part="colour", layers=(1, 2), strength=0.5, origin="you.jpg"
     ),
     "move": Move(direction="smile", amount=1.5, layers=(4, 5, 6), keep=("age",)),
+    "smooth_skin": SkinSmoothing(amount=0.5),
     "stylise": Stylise(style="ink", strength=0.5, fingerprint="0" * 64),
+    "teeth": TeethWhitening(amount=1),
     "translate": Translate(model="vintage", strength=0.5),
     "upscale": Upscale(model="realesr-animevideov3", scale=3),
 }

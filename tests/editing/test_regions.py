@@ -105,9 +105,9 @@ def packed(data):
 @pytest.mark.parametrize(
     ("within", "says"),
     [
-        ("everywhere", "fields strokes, bitmap, feather"),
+        ("everywhere", "fields strokes, bitmap, parts, feather"),
         ({}, "at least one stroke"),
-        ({"stroeks": []}, "'stroeks'; known: bitmap, feather, strokes"),
+        ({"stroeks": []}, "'stroeks'; known: bitmap, feather, parts, strokes"),
         ({"strokes": {}}, "are a list"),
         ({"strokes": [3]}, "fields points, radius, erase"),
         ({"strokes": [{"points": [[0, 0]]}]}, "a radius"),

@@ -130,7 +130,11 @@ def test_the_page_shows_it_and_does_it(new_step, page, studio):
 
 
 @needs_chromium
-def test_without_one_the_page_has_no_such_panel(page, studio):
+def test_steps_of_parts_have_their_forms(page, studio):
     seed(page, studio, 2)
     page.get_by_role("tab", name="Style").click()
-    expect(page.locator("[data-section=more]")).to_be_hidden()
+    card = page.locator("[data-step=colour]")
+    card.get_by_text("colour", exact=True).first.click()
+    assert card.locator("input[type=color]").input_value() == "#7a3b1e"
+    shown = page.locator("[data-section=more] [data-step]").evaluate_all("all => all.map(one => one.dataset.step)")
+    assert shown == ["colour", "teeth", "smooth_skin", "bright_eyes", "blush", "background"]

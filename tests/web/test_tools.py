@@ -45,7 +45,7 @@ def changed_columns(studio, id):
 def test_a_painted_region_limits_what_follows(studio, id):
     files = {"mask": ("mask.png", left_half(), "image/png")}
     answer = studio.http.post(f"/api/sessions/{id}/region", files=files, data={"feather_px": "2"})
-    assert answer.json()["region"] == {"feather_px": 2.0}
+    assert answer.json()["region"] == {"feather_px": 2.0, "parts": []}
     studio.post(f"{id}/set", direction="smile", amount=3)
     changed = changed_columns(studio, id)
     assert changed[15:43].any()

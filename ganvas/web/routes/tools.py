@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganvas.editing.drag import MAX_POINTS, DragConfig
 from ganvas.editing.post_steps import RESAMPLE_ONLY, Translate, Upscale
-from ganvas.editing.regions import BITMAP_PX, Region, Stroke
+from ganvas.editing.regions import BITMAP_PX, DEFAULT_FEATHER, Region, Stroke
 from ganvas.editing.style import check_style_name, list_styles, save_style
 from ganvas.errors import BadConfig, BadMask, NoFace, Stopped
 from ganvas.images.encode import encode_image
@@ -58,9 +58,11 @@ class BrushStroke(RequestBody):
 
 
 class RegionRequest(RequestBody):
-    """A region as strokes, in the order of painting."""
+    """A region as strokes, in the order of painting; as parts of the picture, by name; or as the part at a place."""
 
-    strokes: list[BrushStroke]
+    strokes: list[BrushStroke] = []
+    parts: list[str] = []
+    at: tuple[float, float] | None = None  # in pixels of the photo
     feather_px: float | None = None
     reshape: bool = False
 
@@ -68,21 +70,25 @@ class RegionRequest(RequestBody):
 @router.post("/sessions/{id}/region")
 async def set_region(request: Request, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Edits that follow keep to this part: a form with `mask` (a picture laid over the whole photo, white = may change)
-    and `feather_px`, or strokes as JSON. With `reshape` the edits in the present region move along with it."""
+    and `feather_px`, or JSON with `strokes`, with `parts` by name, or with a place `at` whose part it is.
+
+    With `reshape` the edits in the present region move along with it.
+    """
     session = require_idle_session(studio, open_photo)
     if request.headers.get("content-type", "").startswith("application/json"):
         body = _parse_strokes(await request.body())
         strokes = [_to_stroke(one) for one in body.strokes]
         feather_px, reshape = body.feather_px, body.reshape
 
-        def draw() -> Region | list[Stroke]:
-            return strokes
+        def draw() -> Region | list[Stroke] | str:
+            parts = body.parts if body.at is None else [session.part_at(*body.at)]
+            return f"part:{'+'.join(parts)}" if parts else strokes
     else:
         async with reading_form(request, studio.uploads, studio.config) as form:
             data = await form.file("mask", limit=studio.config.upload_bytes)
             feather_px, reshape = form.number("feather_px"), form.text("reshape") in ("1", "true")
 
-        def draw() -> Region | list[Stroke]:
+        def draw() -> Region | list[Stroke] | str:
             return _region_of(session, _read_mask(data), feather_px)
 
     def work() -> None:
@@ -141,8 +147,8 @@ def _region_of(session: Session, mask: Tensor, feather_px: float | None) -> Regi
     if mask.shape[2] != height:
         mask = F.interpolate(mask, (height, mask.shape[3]), mode="bilinear", align_corners=False)
     square = crop.rescale(share).cut_mask(mask.clamp(0, 1), resolution=BITMAP_PX)
-    more = {} if feather_px is None else {"feather": round(min(max(feather_px, 0) / crop.side, 1.0), 5)}
-    return Region.of_mask(square, **more)
+    soft = DEFAULT_FEATHER if feather_px is None else round(min(max(feather_px, 0) / crop.side, 1.0), 5)
+    return Region.of_mask(square, feather=soft)
 
 
 def _render_region(session: Session) -> bytes:

@@ -276,6 +276,8 @@ export const drag = async (points, targets) => work(await post(here("/drag"), { 
 
 /** Edits that follow keep to this mask; those of the region that is set move along when it changes its shape. */
 export const setRegion = async (mask, feather_px) => take(await send(here("/region"), { mask, feather_px, reshape: state.session.region ? 1 : 0 }));
+/** Edits that follow keep to parts of the picture, by name or by a place of the photo: {parts: [...]} or {at: [x, y]}. */
+export const choosePart = async (which) => take(await post(here("/region"), which));
 export const clearRegion = async () => take(await remove(here("/region")));
 export const readRegion = () => picture(here("/region.png"), { v: state.session.version });
 

@@ -60,7 +60,8 @@ function sliderOf(one) {
 }
 
 function inputOf(one, blank, number) {
-  const limits = number ? { type: "number", min: one.low, max: one.high, step: one.kind === "integer" ? 1 : "any" } : { type: "text" };
+  const colour = /^#[\da-f]{6}$/i.test(one.default ?? ""); // a colour is picked, not typed
+  const limits = colour && !blank ? { type: "color" } : number ? { type: "number", min: one.low, max: one.high, step: one.kind === "integer" ? 1 : "any" } : { type: "text" };
   const filled = blank || one.default === null ? "" : asText(one.default);
   const control = el("input", { ...limits, value: filled, required: one.required && !blank });
   const read = () => (control.value.trim() === "" ? undefined : valueOf(one, control.value.trim()));

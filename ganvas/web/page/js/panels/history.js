@@ -9,7 +9,7 @@ import { telling } from "../toast.js";
 import { directionName } from "./names.js";
 import { saveAs } from "./save.js";
 
-const DRAWINGS = { open: "photo", set: "sliders", move: "sliders", drag: "pull", blend: "brush", mix: "style", stylise: "style", translate: "style", upscale: "enlarge", recipe: "copy" };
+const DRAWINGS = { open: "photo", set: "sliders", move: "sliders", drag: "pull", blend: "brush", mix: "style", stylise: "style", translate: "style", upscale: "enlarge", colour: "style", teeth: "sliders", smooth_skin: "sliders", bright_eyes: "sliders", blush: "style", background: "photo", recipe: "copy" };
 
 /** An entry in words. */
 function words(entry) {
@@ -19,7 +19,8 @@ function words(entry) {
 }
 
 /** Which colours, which style, how much larger: what tells an entry from others of its kind. */
-function detail({ part, style, model, scale }) {
+function detail({ step, part, style, model, scale }) {
+  if (step === "colour") return part.split("+").map((name) => (known(`part.${name}`) ? t(`part.${name}`) : name)).join(", ");
   if (part) return t(`style.${part}`);
   return scale ? `${scale}×` : style ?? model;
 }

@@ -4,8 +4,9 @@ import { el, fill, freshId, icon, iconButton, segments } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { state, watch } from "../state.js";
 import { addPair, clearPairs, pairs, removePair, running, startDrag, stopDrag } from "../tools/drag.js";
-import { PLACES, placeEllipses } from "../tools/places.js";
-import { addEllipses, brush, eraseRegion, featherDefault, invertRegion, region, resizeBrush, setFeather, showRegion } from "../tools/region.js";
+import { brush, eraseRegion, featherDefault, invertRegion, region, resizeBrush, setFeather, showRegion, takePart } from "../tools/region.js";
+
+const PARTS = ["hair", "skin", "face", "eyes", "brows", "lips", "mouth", "clothes", "background"]; // of the server's, those worth a button
 
 // Drag.
 
@@ -61,8 +62,8 @@ function regionNote() {
 export function brushOptions() {
   const size = slider(t("brush.size"), { min: 4, max: 200, step: 1 }, (value) => resizeBrush(value / brush.size_px));
   const feather = slider(t("brush.feather"), { min: 0, max: 100, step: 1 }, setFeather, "change");
-  const mode = segments(t("tool.brush"), [["paint", t("brush.paint")], ["erase", t("brush.erase")]], "paint", (value) => (brush.erase = value === "erase"));
-  const quick = el("div", { class: "row chips", role: "group", "aria-label": t("region.quick") }, PLACES.map((place) => el("button", { type: "button", class: "small pill", "data-place": place, onclick: () => addEllipses(placeEllipses(place)) }, t(`place.${place}`))));
+  const mode = segments(t("tool.brush"), [["paint", t("brush.paint")], ["erase", t("brush.erase")], ["part", t("brush.part")]], "paint", (value) => Object.assign(brush, { erase: value === "erase", part: value === "part" }));
+  const quick = el("div", { class: "row chips", role: "group", "aria-label": t("region.quick") }, PARTS.map((part) => el("button", { type: "button", class: "small pill", "data-part": part, onclick: () => takePart({ parts: [part] }) }, t(`part.${part}`))));
   const eye = iconButton("eye", t("key.region"), () => showRegion(!region.shown));
   const row = el(
     "div",
@@ -79,7 +80,7 @@ export function brushOptions() {
     feather.input.max = Math.max(20, featherDefault() * 6);
     feather.input.value = region.feather_px ?? featherDefault();
     feather.output.value = `${region.feather_px ?? featherDefault()} px`;
-    quick.hidden = !placeEllipses("face");
+    quick.hidden = mode.lastChild.hidden = !state.session.parts?.length;
     eye.setAttribute("aria-pressed", String(region.shown));
   };
   document.addEventListener("region", follow);

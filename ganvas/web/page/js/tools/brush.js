@@ -1,9 +1,10 @@
-// The brush: strokes on the stage become the region. Keyboard: arrows move it, Enter paints where it stands.
+// The brush: strokes on the stage become the region, or a click takes the part it falls on. Keyboard: arrows move it,
+// Enter paints where it stands.
 
 import { el } from "../dom.js";
 import { state, watch } from "../state.js";
 import { toPhoto, toStage, view } from "../canvas/view.js";
-import { beginStroke, brush, endStroke, stroke, undoStroke } from "./region.js";
+import { beginStroke, brush, endStroke, stroke, takePart, undoStroke } from "./region.js";
 
 const overlay = document.getElementById("overlay");
 const ring = el("div", { class: "brush-ring", hidden: true });
@@ -21,6 +22,7 @@ const erasing = (event) => brush.erase !== (event.altKey || event.button === 2);
 
 export const brushTool = {
   down(event, place) {
+    if (brush.part) return takePart({ at: toPhoto(...place) });
     beginStroke();
     last = toPhoto(...place);
     begun = place;
@@ -65,6 +67,7 @@ export const brushTool = {
     }
     if (event.key !== "Enter") return false;
     const place = toPhoto(...at);
+    if (brush.part) return takePart({ at: place }) || true;
     beginStroke();
     stroke(place, place, size(), erasing(event));
     endStroke();
@@ -78,7 +81,7 @@ function hover(place) {
 }
 
 function showRing() {
-  ring.hidden = !at || state.tool !== "brush" || !state.session;
+  ring.hidden = !at || brush.part || state.tool !== "brush" || !state.session;
   if (ring.hidden) return;
   for (const side of ["width", "height"]) ring.style.setProperty(side, `${brush.size_px}px`);
   ring.style.setProperty("transform", `translate(${at[0] - brush.size_px / 2}px, ${at[1] - brush.size_px / 2}px)`);

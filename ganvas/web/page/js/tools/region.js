@@ -1,6 +1,6 @@
 // The region that edits are limited to, as a small mask over the whole photo. White = may change.
 
-import { clearRegion, readRegion, setRegion } from "../bench.js";
+import { choosePart, clearRegion, readRegion, setRegion } from "../bench.js";
 import { state } from "../state.js";
 import { telling } from "../toast.js";
 
@@ -114,20 +114,14 @@ export function undoStroke() {
   return true;
 }
 
-/** Ellipses [x, y, width, height, angle] in photo pixels, as one stroke. */
-export function addEllipses(ellipses) {
-  beginStroke();
-  const pen = region.canvas.getContext("2d");
-  const scale = maskScale();
-  pen.globalCompositeOperation = "source-over";
-  pen.fillStyle = "#fff";
-  for (const [x, y, width, height, angle] of ellipses) {
-    pen.beginPath();
-    pen.ellipse(x * scale, y * scale, (width / 2) * scale, (height / 2) * scale, angle, 0, 2 * Math.PI);
-    pen.fill();
-  }
-  endStroke();
-}
+/** The region becomes parts of the picture: {parts: [...]}, or the one at a place of the photo, {at: [x, y]}. */
+export const takePart = telling(async (which) => {
+  await regionSent();
+  await choosePart(which);
+  await takeOver();
+  region.shown = true;
+  changed();
+});
 
 /** What was kept may change, and the other way round. */
 export function invertRegion() {
@@ -189,7 +183,7 @@ function asPng(mask) {
 }
 
 document.addEventListener("opened", telling(takeOver));
-export const brush = { size_px: 40, erase: false }; // diameter in stage pixels, so that zooming in paints finer
+export const brush = { size_px: 40, erase: false, part: false }; // diameter in stage pixels, so that zooming in paints finer
 
 /** [ and ]: a fifth smaller or larger. */
 export function resizeBrush(factor) {
