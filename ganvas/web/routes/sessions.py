@@ -177,6 +177,13 @@ async def choose(body: FaceRequest, open_photo: OpenPhotoDep, studio: StudioDep)
     return await apply_change(studio, open_photo, change)
 
 
+@router.post("/{id}/copy-to-all")
+async def copy_to_all(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
+    """What the face that is edited has, on all other faces that were brought into the same model; one step each."""
+    require_idle_session(studio, open_photo)
+    return await apply_change(studio, open_photo, open_photo.require_edits().copy_to_all)
+
+
 @router.get("/{id}/preview.jpg")
 async def preview(open_photo: OpenPhotoDep, studio: StudioDep, size: int = 256) -> Response:
     """The edited square, quickly."""

@@ -61,6 +61,7 @@ const asJson = async (answer) => ((await answer).status === 204 ? null : (await 
 
 export const get = (path, query) => asJson(call("GET", path, { query }));
 export const post = (path, json = {}) => asJson(call("POST", path, { json }));
+export const patch = (path, json) => asJson(call("PATCH", path, { json }));
 export const put = (path, json) => asJson(call("PUT", path, { json }));
 export const remove = (path) => asJson(call("DELETE", path));
 

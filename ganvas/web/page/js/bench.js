@@ -2,9 +2,10 @@
 
 import { ApiError, download, get, picture, post, put, remove, send, url } from "./api.js";
 import { t } from "./i18n/index.js";
-import { cancel, follow, tell } from "./jobs.js";
+import { cancel, follow, isFollowed, tell } from "./jobs.js";
+import { deleteProject, projectFor, refreshProject } from "./projects.js";
 import { Socket } from "./socket.js";
-import { state, update, watch } from "./state.js";
+import { isEdited, state, update, watch } from "./state.js";
 import { complain, telling } from "./toast.js";
 import { view } from "./canvas/view.js";
 
@@ -29,15 +30,39 @@ const repaint = () => document.dispatchEvent(new Event("repaint"));
 
 /** Put a photo on the bench. */
 export async function openPhoto(file, options = {}) {
-  await begin(await send("/api/sessions", { photo: file, ...options }), file.name ?? "");
+  const name = file.name ?? "";
+  await inProject(name, (project) => send("/api/sessions", { photo: file, project, ...options }));
+}
+
+/** Open a photo in the project that is open, or in a new one that goes again if the photo cannot be opened. */
+async function inProject(name, open) {
+  const { id, fresh } = await projectFor(name);
+  let session;
+  try {
+    session = await open(id);
+  } catch (error) {
+    if (fresh) await deleteProject(id).catch(() => {});
+    throw error;
+  }
+  await begin(session, name);
+}
+
+/** Open a photo of a project: its faces, its steps and its finish come with it. */
+export async function openStored(project, photo) {
+  const { problem, ...session } = await post(`/api/projects/${project}/photos/${photo}/open`);
+  if (state.session?.id !== session.id) await begin(session, session.name);
+  if (problem) complain(new ApiError(0, problem));
 }
 
 /** Begin with a picture that a generator makes of a number. */
 export async function openSeed(seed, model, truncation_psi) {
-  await begin(await post("/api/sessions", { seed, model, truncation_psi }), `seed ${seed}`);
+  await inProject(`seed ${seed}`, (project) => post("/api/sessions", { seed, model, truncation_psi, project }));
 }
 
-/** After a reload: the session this tab had, if the server still has it. */
+/** The photo that this tab had open, of a project. */
+export const keptPhoto = () => JSON.parse(sessionStorage.getItem(KEPT) ?? "null")?.photo;
+
+/** After a reload: the session this tab had, from the server's memory or from its project on the disk. */
 export async function resume() {
   const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
   if (!kept) return false;
@@ -47,23 +72,36 @@ export async function resume() {
   } catch (error) {
     if (error.status !== 404) throw error;
     sessionStorage.removeItem(KEPT);
-    return false;
+    return kept.project ? openAgain(kept) : false;
+  }
+}
+
+async function openAgain({ project, photo }) {
+  try {
+    await openStored(project, photo);
+    return true;
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    return false; // the project was deleted
   }
 }
 
 async function begin(session, name) {
   const old = state.session?.id;
   leave();
-  sessionStorage.setItem(KEPT, JSON.stringify({ id: session.id, name }));
+  const { job = null, ...given } = session;
+  const { id, project = null, photo = null } = given;
+  sessionStorage.setItem(KEPT, JSON.stringify({ id, name, project, photo }));
   Object.assign(pictures, { before: null, after: null, live: null });
   shown = -1;
-  const full = session.at === undefined ? { ...session, ...(await get(`/api/sessions/${session.id}`)) } : session;
+  const full = given.at === undefined ? { ...given, ...(await get(`/api/sessions/${id}`)) } : given;
   update({ session: full, name, keep: new Set(full.directions?.flatMap((one) => one.keep ?? []) ?? []), compare: "after", job: null });
   listen();
-  await lookBefore();
+  if (job) adopt(job);
+  await Promise.all([lookBefore(), refreshProject(project)]);
   document.dispatchEvent(new Event("opened"));
   repaint();
-  if (full.state === "ready") await sharpen();
+  if (isEdited()) await sharpen();
   if (old && old !== session.id) remove(`/api/sessions/${old}`).catch(() => {});
 }
 
@@ -73,7 +111,7 @@ export async function closePhoto({ gone = false } = {}) {
   leave();
   sessionStorage.removeItem(KEPT);
   Object.assign(pictures, { before: null, after: null, live: null });
-  update({ session: null, name: "", job: null });
+  update({ session: null, project: null, name: "", job: null });
   if (id && !gone) await remove(`/api/sessions/${id}`).catch(() => {});
 }
 
@@ -94,14 +132,26 @@ function listen() {
       update({ connected: false });
     },
     gone: () => {
-      complain(new ApiError(404, { message: String(t("session.gone")), hint: String(t("session.gone.hint")) }));
-      closePhoto({ gone: true });
+      comeBack().catch(complain);
     },
     state: ({ type, ...session }) => take(session),
-    job: ({ type, ...job }) => tell(job),
+    job: ({ type, ...job }) => (tell(job), adopt(job)),
     error: slideFailed,
     preview: showPreview,
   });
+}
+
+/** The server has closed the photo, or was started anew: a photo of a project is opened again. */
+async function comeBack() {
+  const { project, photo } = state.session ?? {};
+  if (project && (await openAgain({ project, photo }))) return;
+  complain(new ApiError(404, { message: String(t("session.gone")), hint: String(t("session.gone.hint")) }));
+  await closePhoto({ gone: true });
+}
+
+/** A job of this photo that nobody here began: before a reload, or in another tab. */
+function adopt(job) {
+  if (!isFollowed(job)) work(job).catch(complain);
 }
 
 // What the server says about the session.
@@ -110,7 +160,7 @@ function take(session) {
   const before = state.session;
   if (!before || (session.version ?? 0) < (before.version ?? 0)) return; // an older word that came late
   update({ session: { ...before, ...session } });
-  if (state.session.state === "ready" && state.session.version !== shown) sharpenSoon();
+  if (isEdited() && state.session.version !== shown) sharpenSoon();
 }
 
 async function ask(method, path, body) {
@@ -152,7 +202,7 @@ const lookCloser = telling(async () => {
   if (!state.session || !pictures.before || state.job || screenSize() <= sized) return;
   await lookBefore();
   repaint();
-  if (state.session.state === "ready") await sharpen();
+  if (isEdited()) await sharpen();
 });
 
 function sharpenSoon() {
@@ -170,6 +220,7 @@ async function sharpen() {
     if (state.session?.version !== version) return;
     shown = version;
     pictures.after = after;
+    if (state.project?.photos.length > 1) refreshProject().catch(() => {}); // its small picture is new
     document.getElementById("stage").dataset.version = version; // for whoever waits for it, such as the page's tests
     if (!slide.busy && !slide.next && !state.job) {
       pictures.live = null;
@@ -263,6 +314,18 @@ export async function bringIn(face, effort, more = {}) {
   pictures.live = null;
   return result;
 }
+
+/** Edit another face that was brought in before; every face keeps its own steps. */
+export const chooseFace = async (face) => {
+  pictures.live = null;
+  take(await post(here("/face"), { face }));
+};
+
+/** What the active face has, on all others that were brought in. */
+export const copyToAll = () => ask(post, "/copy-to-all");
+
+/** Look for faces once more, since there is a model now. */
+export const lookForFaces = () => ask(post, "/faces");
 
 /** Take a saved picture's editing up again: its original, its latents, its history. */
 export async function resumeEditing() {

@@ -1,17 +1,20 @@
 // Photos come in: dropped, pasted, or chosen. One is opened; several are offered together.
 
-import { bringIn, openPhoto, replay, resumeEditing } from "./bench.js";
+import { bringIn, chooseFace, lookForFaces, openPhoto, replay, resumeEditing } from "./bench.js";
+import { fitSquare } from "./canvas/view.js";
 import { ask } from "./dialog.js";
 import { el } from "./dom.js";
 import { t } from "./i18n/index.js";
 import { announce } from "./say.js";
-import { state, update } from "./state.js";
+import { state, update, watch } from "./state.js";
 import { complain, telling, toast } from "./toast.js";
 import { onFace } from "./tools/faces.js";
 
 const PICTURES = "image/*,.heic,.heif,.avif,.tif,.tiff,.ganvas";
+const SMALL_FACE = 0.6; // of the photo's shorter side: smaller ones are zoomed to
 export const choice = { model: null, effort: "fast" }; // what the start card says
 
+let takeProject = null; // takes a project's file in; see startIntake
 let openSeveral = null; // shows several photos together; see startIntake
 let chooser = null; // held, so that the browser does not collect it while its dialog is open
 
@@ -32,7 +35,9 @@ export const choosePicture = (then) => chooseFile(PICTURES, then);
 /** Files from wherever: a recipe is replayed, one picture is opened, several are offered together. */
 export const take = telling(async (files) => {
   const recipes = files.filter((file) => file.name.endsWith(".json"));
-  const photos = files.filter((file) => !recipes.includes(file));
+  const projects = files.filter((file) => file.name.endsWith(".ganvas"));
+  for (const file of projects) await takeProject(file);
+  const photos = files.filter((file) => !recipes.includes(file) && !projects.includes(file));
   if (recipes.length && state.session) {
     await replay(JSON.parse(await recipes[0].text()));
     toast(t("recipe.replayed"));
@@ -60,6 +65,7 @@ async function goOn() {
   const { session } = state;
   if (session.state !== "faces") return;
   if (session.resumable && (await takeUp(session))) return;
+  if (!session.model || (session.needs_face && !session.faces.length)) return; // it can be finished and saved all the same
   if (session.faces.length > 1) announce(t("faces.several", { n: session.faces.length }));
   else await bring(session.faces.length ? 0 : null);
 }
@@ -76,6 +82,22 @@ async function takeUp(session) {
 export const bring = telling(async (face, effort = choice.effort) => {
   await bringIn(face, effort);
   announce(t("fidelity.ready"));
+  const { crop, width, height } = state.session ?? {};
+  if (crop && crop.side < SMALL_FACE * Math.min(width, height)) fitSquare(crop);
+});
+
+/** Go over to a face: back to its own steps if it was brought in before, else it is searched for. */
+export const turnTo = telling(async (face) => {
+  if (state.session.faces[face]?.found) await chooseFace(face);
+  else await bring(face);
+});
+
+/** A photo was opened before there was a model: go on now. */
+const goOnLater = telling(async () => {
+  const { session, info } = state;
+  if (session?.state !== "faces" || session.model || !info?.models?.length || state.job) return;
+  await lookForFaces();
+  await goOn();
 });
 
 function pasted(event) {
@@ -90,10 +112,12 @@ function dropped(event) {
   if (files.length) take(files);
 }
 
-/** Begin to listen; `several` is called with photos that came together. */
-export function startIntake(several) {
+/** Begin to listen; `several` is called with photos that came together, `project` with a project's file. */
+export function startIntake(several, project) {
   openSeveral = several;
-  onFace((face) => bring(face));
+  takeProject = project;
+  onFace(turnTo);
+  watch(["info"], goOnLater);
   addEventListener("paste", pasted);
   addEventListener("drop", dropped);
   addEventListener("dragover", (event) => {

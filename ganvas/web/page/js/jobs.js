@@ -5,23 +5,33 @@ import { t } from "./i18n/index.js";
 
 const ASK_MS = 600;
 const OVER = ["done", "failed", "cancelled"];
-const followed = new Map(); // id → function that takes the job's news
+const followers = new Map(); // id → functions that take the job's news
 
 /** News of a job from the socket. */
 export function tell(job) {
-  followed.get(job.id)?.(job);
+  for (const news of [...(followers.get(job.id) ?? [])]) news(job);
 }
+
+/** Whether somebody waits for this job's end already, or nobody needs to. */
+export const isFollowed = (job) => followers.has(job.id) || OVER.includes(job.state);
 
 /** Wait for a job: its result; an ApiError when it failed, an AbortError when it was cancelled. */
 export function follow(job, onProgress = () => {}) {
   return new Promise((resolve, reject) => {
     let timer = null;
+    let ended = false;
+    const end = () => {
+      ended = true;
+      clearTimeout(timer);
+      const all = followers.get(job.id);
+      all?.delete(news);
+      if (!all?.size) followers.delete(job.id);
+    };
     const news = (now) => {
-      if (!followed.has(job.id)) return; // it has ended meanwhile
+      if (ended) return;
       onProgress(now);
       if (!OVER.includes(now.state)) return;
-      followed.delete(job.id);
-      clearTimeout(timer);
+      end();
       if (now.state === "done") resolve(now.result ?? {});
       else if (now.state === "cancelled") reject(new DOMException("cancelled", "AbortError"));
       else reject(new ApiError(0, typeof now.error === "object" && now.error ? now.error : { message: now.error ?? String(t("error.unknown")) }));
@@ -30,16 +40,16 @@ export function follow(job, onProgress = () => {}) {
       try {
         news(await get(`/api/jobs/${job.id}`));
       } catch (error) {
-        if (error.status === 404) {
-          followed.delete(job.id);
+        if (error.status === 404 && !ended) {
+          end();
           return reject(error);
         }
       }
-      if (followed.has(job.id)) timer = setTimeout(askAgain, ASK_MS);
+      if (!ended) timer = setTimeout(askAgain, ASK_MS);
     };
-    followed.set(job.id, news);
+    followers.set(job.id, (followers.get(job.id) ?? new Set()).add(news));
     news(job);
-    if (followed.has(job.id)) timer = setTimeout(askAgain, ASK_MS);
+    if (!ended) timer = setTimeout(askAgain, ASK_MS);
   });
 }
 

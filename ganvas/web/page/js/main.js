@@ -2,10 +2,11 @@
 
 import "./canvas/stage.js";
 import "./canvas/compare.js";
-import { resume } from "./bench.js";
+import { keptPhoto, resume } from "./bench.js";
 import { retranslate } from "./dom.js";
 import { startIntake } from "./intake.js";
 import { startKeys } from "./keys.js";
+import { loadProjects } from "./projects.js";
 import { mountAreas } from "./panels/areas.js";
 import { mountBar } from "./panels/bar.js";
 import { openBatch } from "./panels/batch.js";
@@ -13,8 +14,11 @@ import { mountFoot } from "./panels/foot.js";
 import { loadModels } from "./panels/models.js";
 import { mountPanel } from "./panels/panel.js";
 import { mountRail } from "./panels/rail.js";
+import { takeIn } from "./panels/projects.js";
 import { mountStart } from "./panels/start.js";
+import { mountStrip } from "./panels/strip.js";
 import { complain } from "./toast.js";
+import { arrive, place, startWay } from "./way.js";
 
 document.addEventListener("language", () => retranslate(document.documentElement));
 
@@ -24,12 +28,16 @@ async function start() {
   mountPanel();
   mountFoot();
   mountStart();
+  mountStrip();
   mountAreas();
   startKeys();
-  startIntake(openBatch);
+  startIntake(openBatch, takeIn);
   try {
-    await loadModels();
-    await resume();
+    const wanted = place();
+    await Promise.all([loadModels(), loadProjects()]);
+    if (!wanted.project || wanted.photo === keptPhoto()) await resume();
+    startWay();
+    if (location.hash) await arrive();
   } catch (error) {
     complain(error);
   }

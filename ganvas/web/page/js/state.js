@@ -4,6 +4,8 @@ export const state = {
   info: null, // GET /api/info: versions, limits, generators that are here
   models: [], // GET /api/models: the whole catalogue
   session: null, // GET /api/sessions/{id}: the photo on the bench, or null
+  project: null, // GET /api/projects/{id}: the one the photo belongs to, or null
+  projects: [], // GET /api/projects, for the start page
   name: "", // the photo's file name, for the title and the saved file
   area: "edit", // edit | directions | training | models
   tool: "hand", // hand | drag | brush
@@ -15,6 +17,12 @@ export const state = {
 };
 
 const watchers = new Map();
+
+/** Whether the photo can be undone, enlarged, translated and saved; that needs no face. */
+export const canFinish = () => Boolean(state.session) && state.session.state !== "inverting";
+
+/** Whether there is more to show than the photo as it was opened. */
+export const isEdited = () => state.session?.state === "ready" || (canFinish() && state.session.history?.length > 1);
 
 /** Call `listener` whenever one of these keys is updated. */
 export function watch(keys, listener) {

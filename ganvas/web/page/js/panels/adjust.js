@@ -143,7 +143,11 @@ class Row {
   typed() {
     const amount = Number(this.figure.value.replace(",", "."));
     if (this.figure.value === "" || !Number.isFinite(amount)) return this.show(this.last);
-    if (amount !== this.last.amount) this.letGo(amount);
+    const { min, max } = this.range;
+    const within = Math.min(Number(max), Math.max(Number(min), amount));
+    if (within !== amount) toast(t("adjust.clamped", { name: directionName(this.name), amount: within }));
+    if (within !== this.last.amount) this.letGo(within);
+    else this.show(this.last);
   }
 
   letGo(amount, wait = 0) {

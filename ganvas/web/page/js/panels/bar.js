@@ -1,14 +1,14 @@
 // The bar on top: the areas, undo and redo, compare, save, and what concerns the page itself.
 
-import { redo, undo } from "../bench.js";
+import { closePhoto, redo, undo } from "../bench.js";
 import { peek } from "../canvas/paint.js";
 import { el, fill, icon, iconButton, retranslate } from "../dom.js";
 import { choosePhotos } from "../intake.js";
 import { LANGUAGES, language, setLanguage, t } from "../i18n/index.js";
 import { KEYS } from "../keys.js";
-import { state, update, watch } from "../state.js";
+import { canFinish, isEdited, state, update, watch } from "../state.js";
 import { themeButton } from "../theme.js";
-import { telling } from "../toast.js";
+import { complain, telling } from "../toast.js";
 import { openHelp } from "./help.js";
 import { openSave } from "./save.js";
 
@@ -19,20 +19,20 @@ export function mountBar() {
   const forth = iconButton("redo", t("redo"), telling(redo));
   const split = iconButton("split", t("compare.split"), () => update({ compare: state.compare === "split" ? "after" : "split" }));
   const save = el("button", { type: "button", class: "primary", id: "save", "aria-label": t("save"), onclick: openSave }, icon("save"), el("span", {}, t("save")));
-  const work = el("div", { class: "bar-work", role: "toolbar", "aria-label": t("bar.work") }, back, forth, el("span", { class: "gap" }), peekButton(), split, el("span", { class: "gap" }), iconButton("open", t("open"), choosePhotos), save);
+  const work = el("div", { class: "bar-work", role: "toolbar", "aria-label": t("bar.work") }, back, forth, el("span", { class: "gap" }), peekButton(), split, el("span", { class: "gap" }), iconButton("open", t("open"), choosePhotos), iconButton("close", t("photo.close"), telling(closePhoto), { id: "close-photo" }), save);
   const areas = el("nav", { class: "areas", "aria-label": t("areas") }, AREAS.map(areaButton));
   const page = el("div", { class: "bar-page" }, languageButton(), themeButton(), iconButton("help", t("help"), () => openHelp(KEYS)));
   fill(document.getElementById("bar"), el("a", { class: "brand", href: "/", "aria-label": t("brand"), onclick: stay }, mark(), el("span", {}, "ganvas")), areas, el("span", { class: "spring" }), work, page);
   const heading = document.getElementById("heading");
   const follow = () => {
     const { session } = state;
-    const ready = session?.state === "ready" && state.area === "edit";
+    const ready = canFinish() && state.area === "edit";
     work.hidden = state.area !== "edit" || !session;
     back.disabled = !ready || !session.can_undo || Boolean(state.job);
     forth.disabled = !ready || !session.can_redo || Boolean(state.job);
     save.disabled = !ready || Boolean(state.job);
     split.setAttribute("aria-pressed", String(state.compare === "split"));
-    split.disabled = !ready;
+    split.disabled = !isEdited();
     for (const button of areas.children) button.toggleAttribute("data-here", button.dataset.area === state.area);
     for (const button of areas.children) button.setAttribute("aria-current", button.dataset.area === state.area ? "page" : "false");
     document.title = session ? `${state.name || "photo"} – ganvas studio` : "ganvas studio";
@@ -45,7 +45,8 @@ export function mountBar() {
 
 function stay(event) {
   event.preventDefault();
-  update({ area: "edit" });
+  if (state.area === "edit") closePhoto().catch(complain);
+  else update({ area: "edit" });
 }
 
 function mark() {

@@ -3,7 +3,7 @@
 import { enlarge } from "../bench.js";
 import { el, field, fill, icon, segments, select } from "../dom.js";
 import { t } from "../i18n/index.js";
-import { state, update, watch } from "../state.js";
+import { canFinish, state, update, watch } from "../state.js";
 import { telling } from "../toast.js";
 import { hereFor } from "./models.js";
 import { slider } from "./tool-options.js";
@@ -28,7 +28,7 @@ export function enlargeTab() {
     const to = `${session.width * wanted.scale} × ${session.height * wanted.scale}`;
     out.hidden = !session.steps?.some((one) => one.step === "upscale");
     fill(size, el("span", { class: "number" }, `${session.width} × ${session.height}`), el("span", { "aria-hidden": "true" }, "→"), el("strong", { class: "number" }, to));
-    go.disabled = session.state !== "ready" || Boolean(state.job);
+    go.disabled = !canFinish() || Boolean(state.job);
   };
   const choose = (model) => {
     wanted.model = model;

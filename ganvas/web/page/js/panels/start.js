@@ -5,9 +5,11 @@ import { openSeed } from "../bench.js";
 import { el, fill, icon, iconButton, select } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { choice, choosePhotos, open } from "../intake.js";
+import { loadProjects } from "../projects.js";
 import { state, update, watch } from "../state.js";
-import { telling } from "../toast.js";
+import { complain, telling } from "../toast.js";
 import { fetchModel, hereFor, megabytes } from "./models.js";
+import { projectList } from "./projects.js";
 
 const EFFORTS = ["fast", "standard", "best"];
 const TRUNCATION = 0.7;
@@ -15,14 +17,18 @@ const TRUNCATION = 0.7;
 export function mountStart() {
   const start = document.getElementById("start");
   const stage = document.getElementById("stage");
+  const list = projectList();
+  let opened = false;
   const follow = () => {
+    if (opened && !state.session) loadProjects().catch(complain); // what was changed meanwhile
+    opened = Boolean(state.session);
     start.hidden = Boolean(state.session);
     document.body.classList.toggle("empty", !state.session);
     say(stage);
     if (start.hidden || !state.info) return;
-    fill(start, dropCard(), hereFor("generate").length ? seedCard() : null, offer());
+    fill(start, dropCard(), hereFor("generate").length ? seedCard() : null, offer(), state.projects.length ? list : null);
   };
-  watch(["info", "models", "session"], follow);
+  watch(["info", "models", "session", "projects"], follow);
   follow();
 }
 
@@ -74,7 +80,7 @@ function seedCard() {
 }
 
 /** Without the face model: what it is, under which licence, and the button that fetches it. */
-function offer() {
+export function offer() {
   const wanted = state.models.find((model) => model.name === "faces" && !model.here);
   if (!wanted || hereFor("generate").some((model) => model.faces)) return null;
   const go = el("button", { type: "button", class: "primary", onclick: () => fetchModel(wanted) }, icon("save"), t("models.get"), wanted.size_bytes && el("span", { class: "number" }, megabytes(wanted.size_bytes)));

@@ -8,7 +8,7 @@ import { t } from "../i18n/index.js";
 import { choosePicture } from "../intake.js";
 import { cancel, follow, timeLeft } from "../jobs.js";
 import { announce } from "../say.js";
-import { state, update, watch } from "../state.js";
+import { canFinish, state, update, watch } from "../state.js";
 import { telling, toast } from "../toast.js";
 import { hereFor } from "./models.js";
 import { moreSteps } from "./more-steps.js";
@@ -23,7 +23,7 @@ function section(name, ...children) {
   return el("section", { class: "group", "aria-labelledby": heading.id, "data-section": name }, heading, children);
 }
 
-/** Buttons that need a photo that is ready, and nobody else at work. */
+/** Buttons that need a face in the model, and nobody else at work. */
 function whenReady(...buttons) {
   const follow = () => {
     for (const button of buttons) button.disabled = state.session?.state !== "ready" || Boolean(state.job);
@@ -172,15 +172,19 @@ function translatorSection() {
   const wanted = { strength: 1 };
   const strength = percent(wanted.strength, (share) => (wanted.strength = share), () => {});
   const box = el("div", { class: "group" });
+  let show = () => {};
+  watch(["session", "job"], () => show());
   const follow = () => {
     const here = models();
     if (!here.length) return fill(box, el("p", { class: "hint" }, t("style.translate.none")), el("button", { type: "button", class: "quiet", onclick: () => update({ area: "models" }) }, t("start.models")));
     const model = select(here.map((one) => [one.name, one.name]), here[0].name, null, { "aria-label": t("style.translate") });
     const go = el("button", { type: "button", onclick: telling(() => translate(model.value, wanted.strength)) }, t("style.translate.go"));
     const out = iconButton("close", t("style.translate.out"), telling(() => translate(present("translate").model, 0)));
-    whenReady(go);
-    watch(["session"], () => (out.hidden = !present("translate")));
-    out.hidden = !present("translate");
+    show = () => {
+      out.hidden = !present("translate");
+      go.disabled = out.disabled = !canFinish() || Boolean(state.job);
+    };
+    show();
     fill(box, el("div", { class: "row" }, model, go, out), strength.node);
   };
   watch(["models"], follow);

@@ -14,27 +14,33 @@ export function onFace(listener) {
   choose = listener;
 }
 
-/** Whether the reader still has to say which face is meant. */
-export const choosing = () => state.session?.state === "faces" && state.session.faces?.length > 0 && !state.job;
+/** Whether the reader still has to say which face is meant; one alone is searched for without a question. */
+export const choosing = () => state.session?.state === "faces" && state.session.faces?.length > 1 && !state.job;
+
+/** Whether another face can be turned to: with the hand, while one of several is edited. */
+const turning = () => state.session?.state === "ready" && state.tool === "hand" && state.session.faces?.length > 1;
+const shown = () => choosing() || turning();
 
 function rebuild() {
-  layer.hidden = !choosing();
+  layer.hidden = !shown();
+  const kind = turning() ? "face-chip" : "face-frame";
   layer.replaceChildren(
-    ...(choosing() ? state.session.faces : []).map((_, index) =>
-      el("button", { type: "button", class: "face-frame", "aria-label": t("faces.choose", { n: index + 1 }), onclick: () => choose(index) }, el("span", {}, String(index + 1))),
+    ...(shown() ? state.session.faces : []).map((_, index) =>
+      el("button", { type: "button", class: kind, "aria-pressed": String(index === state.session.face), disabled: Boolean(state.job), "aria-label": t("faces.choose", { n: index + 1 }), onclick: () => choose(index) }, el("span", {}, String(index + 1))),
     ),
   );
   place();
 }
 
 function place() {
-  if (!choosing()) return;
+  if (!shown()) return;
   [...layer.children].forEach((frame, index) => {
     const face = state.session.faces[index];
     if (!face) return;
     const [x, y, width, height] = face.box;
     const [left, top] = toStage(x, y);
     const [right, bottom] = toStage(x + width, y + height);
+    if (turning()) return frame.style.setProperty("transform", `translate(${(left + right) / 2}px, ${top}px) translate(-50%, -100%)`);
     frame.style.setProperty("transform", `translate(${left}px, ${top}px)`);
     frame.style.setProperty("width", `${right - left}px`);
     frame.style.setProperty("height", `${bottom - top}px`);
@@ -42,4 +48,4 @@ function place() {
 }
 
 document.addEventListener("painted", place);
-watch(["session", "job"], rebuild);
+watch(["session", "job", "tool"], rebuild);
