@@ -62,6 +62,7 @@ def test_a_photo_is_opened_edited_saved_and_taken_up_again(page, studio):
 
     name, data = save(page, studio)
     assert name == "holiday-ganvas.png"
+    page.get_by_role("button", name="Close the photo").click()
     drop(page, ("holiday-ganvas.png", data, "image/png"))
     page.get_by_role("button", name="Go on editing").click()
     expect(page.get_by_role("spinbutton", name="Smile, amount")).to_have_value("2.5")
@@ -148,12 +149,17 @@ def test_tab_taken_briefly_moves_on(ready):
     assert not first.evaluate("node => node === document.activeElement")
 
 
-def test_a_session_that_is_gone_says_so(ready, studio, open_page):
-    set_amount(ready, studio, "Smile", 1)  # its socket is open, its picture has come
-    studio.http.delete(f"/api/sessions/{session_of(ready)}")
-    expect(ready.get_by_role("alert")).to_contain_text("closed this photo")
+def test_a_session_that_is_gone_is_opened_again_unless_its_project_is_deleted(ready, studio, open_page):
+    set_amount(ready, studio, "Smile", 1.5)
+    gone = session_of(ready)
+    studio.inside.close_photo(studio.inside.open_photos[gone])
+    until(ready, lambda: session_of(ready) != gone)
+    expect(ready.get_by_role("spinbutton", name="Smile, amount")).to_have_value("1.5")
+    settled(ready, studio)
+    studio.http.delete(f"/api/projects/{state_of(ready, studio)['project']}")
+    expect(ready.get_by_role("alert").filter(has_text="closed this photo")).to_be_visible()
     expect(ready.get_by_role("heading", name="Drop a photo here")).to_be_visible()
-    # A picture that was asked for just before may have met the closed door.
+    # What was asked for just before, and the project itself, met a closed door.
     open_page.complaints[:] = [said for said in open_page.complaints if "status of 404" not in said]
 
 
@@ -443,6 +449,7 @@ def test_a_saved_enlargement_is_shown_at_its_place_when_taken_up_again(ready, st
     after(ready, studio, ready.get_by_role("button", name="Enlarge", exact=True).click)
     shown = seen(ready)
     name, data = save(ready, studio)
+    ready.get_by_role("button", name="Close the photo").click()
     drop(ready, (name, data, "image/png"))
     ready.get_by_role("button", name="Go on editing").click()
     until(ready, lambda: state_of(ready, studio)["state"] == "ready")

@@ -98,7 +98,8 @@ async function begin(session, name) {
   update({ session: full, name, keep: new Set(full.directions?.flatMap((one) => one.keep ?? []) ?? []), compare: "after", job: null });
   listen();
   if (job) adopt(job);
-  await Promise.all([lookBefore(), refreshProject(project)]);
+  await lookBefore();
+  await refreshProject(project);
   document.dispatchEvent(new Event("opened"));
   repaint();
   if (isEdited()) await sharpen();
@@ -207,7 +208,7 @@ const lookCloser = telling(async () => {
 
 function sharpenSoon() {
   clearTimeout(settle);
-  settle = setTimeout(() => sharpen().catch(complain), SETTLE_MS);
+  settle = setTimeout(() => sharpen().catch((error) => error.status !== 404 && complain(error)), SETTLE_MS); // the socket tells of a closed one
 }
 
 /** Ask for the whole photo as it is now, and show it instead of the preview. */

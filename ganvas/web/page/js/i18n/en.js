@@ -438,4 +438,6 @@ export const EN = {
   "faces.model.hint": "Fetch it and the photo goes on by itself. Enlarging, translating and saving work meanwhile.",
   "fidelity.kept": "This photo was edited before; its steps are kept.",
   "adjust.clamped": "{name} goes no further than {amount}",
+
+  "fidelity.goon": "Bring its steps back",
 };

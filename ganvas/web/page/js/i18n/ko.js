@@ -438,4 +438,6 @@ export const KO = {
   "faces.model.hint": "모델을 받으면 자동으로 이어집니다. 그동안 확대, 변환, 저장은 할 수 있습니다.",
   "fidelity.kept": "이 사진은 전에 편집되었고 단계가 저장되어 있습니다.",
   "adjust.clamped": "{name}은(는) {amount}까지만 갈 수 있습니다",
+
+  "fidelity.goon": "저장된 단계 불러오기",
 };

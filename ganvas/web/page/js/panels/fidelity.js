@@ -49,7 +49,7 @@ function faceRow(session) {
   if (!(session.faces?.length > 1)) return null;
   const others = session.faces.filter((face, index) => face.found && index !== session.face).length;
   const steps = session.faces[session.face]?.steps;
-  const copy = others > 0 && steps > 0 && el("button", { type: "button", class: "small", id: "copy-to-all", disabled: Boolean(state.job), onclick: telling(copyToAll) }, icon("copy"), t("faces.copy"));
+  const copy = others > 0 && steps > 0 && el("button", { type: "button", class: "wide-button", id: "copy-to-all", disabled: Boolean(state.job), onclick: telling(copyToAll) }, icon("copy"), t("faces.copy"));
   const buttons = session.faces.map((face, index) => faceButton(face, index, session.face));
   return [el("div", { class: "face-buttons" }, el("span", { class: "hint" }, t("faces.other")), buttons), copy];
 }
@@ -64,7 +64,7 @@ const hint = (name) => el("p", { class: "hint" }, t(name));
 
 /** What the face tools wait for; the rest of the page does not. */
 function waiting(session) {
-  if (session.resumable) return [hint("fidelity.kept"), el("button", { type: "button", class: "primary", onclick: telling(resumeEditing) }, t("recipe.resume"))];
+  if (session.resumable) return [hint("fidelity.kept"), el("button", { type: "button", class: "primary", onclick: telling(resumeEditing) }, t("fidelity.goon"))];
   if (choosing()) return [head(t("faces.several", { n: session.faces.length })), hint("faces.several.hint")];
   if (!session.model) return [head(t("faces.model")), hint("faces.model.hint"), offer()];
   if (session.needs_face && !session.faces.length) return [head(t("faces.none")), hint("faces.none.hint"), hint("faces.finish")];
