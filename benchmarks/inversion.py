@@ -13,7 +13,7 @@ and untuned latent smile both, or both do not, by the face scorer that ships.
 `dlib_identity` needs packages that are no part of ganvas: where `dlib` (dlib-bin) and `face_recognition_models` are
 installed, the distance of dlib's face descriptors is reported too. The search does not use that network.
 
---portraits is a table of full-size photos with the columns `file` and `person`; --people chooses some of them.
+--portraits is a table of full-size photos with the columns `file`, `person` and `pose`; --people and --poses choose.
 --time-ratio also runs the stages of `fast` as they were before the encoder, on the first photo, and gives processor
 seconds as shares of theirs: those of one run compare, those of two computers or busy hours do not.
 
@@ -29,6 +29,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,22 +69,24 @@ def chosen(folder: Path, table: Path | None, source: str, count: int) -> list[Pa
     return [folder / row["file"] for row in rows[:count]]
 
 
-def portraits(folder: Path, table: Path, people: list[str] | None) -> list[Path]:
-    """The photos of some people, or of all, in the order of the table."""
+def portraits(folder: Path, table: Path, people: list[str] | None, poses: list[str] | None) -> list[Path]:
+    """The photos of some people and poses, or of all, in the order of the table."""
     with table.open(encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
-    return [folder / row["file"] for row in rows if people is None or row["person"] in people]
+    wanted = [row for row in rows if people is None or row["person"] in people]
+    return [folder / row["file"] for row in wanted if poses is None or row["pose"] in poses]
 
 
-def square(file: Path, size: int, *, aligned: bool) -> Tensor:
-    """The picture as the generator frames faces, [1, 3, S, S]."""
+def square(file: Path, size: int, *, aligned: bool) -> tuple[Tensor, Crop | None]:
+    """The picture as the generator frames faces, [1, 3, S, S], and where it lies in the photo."""
     photo = read_image(file)
     if aligned:
-        return photo.img
+        return photo.img, None
     from ganvas.features.faces import FaceFinder, choose_face
 
     face = choose_face(FaceFinder().find(photo.img), None)
-    return Crop.from_landmarks(face.points).cut(photo.img, resolution=size)
+    crop = Crop.from_landmarks(face.points)
+    return crop.cut(photo.img, resolution=size), crop
 
 
 def identity_by_dlib() -> Callable[[Tensor, Tensor], float] | None:
@@ -120,17 +123,28 @@ def measure(
     *,
     aligned: bool,
     distance: Callable[[Tensor, Tensor], float] | None,
+    save: Path | None = None,
 ) -> tuple[dict[str, Any], Tensor]:
     """The figures of one photo; photo, untuned latent and found picture one below the other."""
-    target = square(file, G.img_resolution, aligned=aligned)
+    target, crop = square(file, G.img_resolution, aligned=aligned)
+    first: list[float] = []
     start, start_cpu = time.perf_counter(), time.process_time()
-    found = invert(target, G, effort=effort, extractor=extractor)
+
+    def on_step(*_: object) -> None:
+        if not first:
+            first.append(time.process_time() - start_cpu)
+
+    found = invert(target, G, effort=effort, extractor=extractor, on_step=on_step)
     taken, taken_cpu = time.perf_counter() - start, time.process_time() - start_cpu
+    if save is not None:
+        place = None if crop is None else (crop.x, crop.y, crop.side, crop.angle_deg)
+        replace(found, crop=place).save(save / f"{file.stem}.{effort}.npz")
     with torch.no_grad():
         full = with_delta(G, found.delta).synthesis(found.ws).clamp(-1, 1)
         untuned = G.synthesis(found.ws).clamp(-1, 1)
     small, img, latent = (downscale(x, SHEET_PX) for x in (target, full, untuned))
     figures = {"file": file.name, "effort": effort, **found.figures, "seconds": taken, "cpu_seconds": taken_cpu}
+    figures["first_picture_cpu_seconds"] = first[0]
     if "latent_smile" in figures:
         figures["expression_right"] = float((figures["photo_smile"] > 0.5) == (figures["latent_smile"] > 0.5))
     if distance is not None:
@@ -174,6 +188,7 @@ WORST: dict[str, Callable[..., float]] = {
     **{f"{when}{part}_feature_distance": max for part in FACE_PARTS for when in ("latent_", "")},
     "seconds": max,
     "cpu_seconds": max,
+    "first_picture_cpu_seconds": max,
     "time_ratio": max,
 }
 
@@ -201,24 +216,30 @@ def main() -> None:
     parser.add_argument("--portraits", type=Path, help="a table of full-size photos")
     parser.add_argument("--people", nargs="+", help="with --portraits: only these")
     parser.add_argument("--time-ratio", action="store_true", help="compare with the former `fast`")
+    parser.add_argument("--poses", nargs="+", help="with --portraits: only these")
+    parser.add_argument("--save", type=Path, help="a folder for the inversions, to edit with later")
     parser.add_argument("--out", type=Path, help="a folder for the sheet and the figures")
     options = parser.parse_args()
     keep_freed_memory()
+    if options.save is not None:
+        options.save.mkdir(parents=True, exist_ok=True)
     G, extractor, distance = load(options.model), load_efficientnet(), identity_by_dlib()
     if options.portraits is not None:
-        files = portraits(options.photos, options.portraits, options.people)
+        files = portraits(options.photos, options.portraits, options.people, options.poses)
     else:
         files = chosen(options.photos, options.csv, options.source, options.count)
     if not files:
         parser.error(f"no pictures in {options.photos}")
     former_sec = None
     if options.time_ratio:
-        former_sec = former_cpu_sec(square(files[0], G.img_resolution, aligned=options.skip_alignment), G, extractor)
+        former_sec = former_cpu_sec(square(files[0], G.img_resolution, aligned=options.skip_alignment)[0], G, extractor)
     rows: list[dict[str, Any]] = []
     for effort in options.effort:
         pairs = []
         for file in files:
-            row, pair = measure(file, G, extractor, effort, aligned=options.skip_alignment, distance=distance)
+            row, pair = measure(
+                file, G, extractor, effort, aligned=options.skip_alignment, distance=distance, save=options.save
+            )
             if former_sec is not None:
                 row["time_ratio"] = row["cpu_seconds"] / former_sec
             rows.append(row)

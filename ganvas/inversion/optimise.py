@@ -80,20 +80,20 @@ EFFORT_STAGES: dict[str, tuple[InversionStage, ...]] = {
     "fast": (
         InversionStage(kind="groups", px=128, steps=20, lr=0.2, every=30, fine=1, cost=90),
         InversionStage(kind="groups", px=256, steps=46, lr=0.18, every=30, fine=1, cost=170),
-        InversionStage(kind="tune", px=256, steps=28, lr=0.008, every=20, fine=1, cost=200),
-        InversionStage(kind="detail", px=512, steps=6, lr=0.006, every=12, fine=1, cost=420),
+        InversionStage(kind="tune", px=256, steps=24, lr=0.008, every=20, fine=1, cost=200),
+        InversionStage(kind="detail", px=512, steps=8, lr=0.004, every=12, fine=1, cost=420),
     ),
     "standard": (
         InversionStage(kind="groups", px=128, steps=20, lr=0.2, every=30, fine=1, cost=90),
         InversionStage(kind="groups", px=256, steps=86, lr=0.18, every=30, fine=1, cost=170),
         InversionStage(kind="tune", px=256, steps=110, lr=0.007, every=20, fine=1, cost=200),
-        InversionStage(kind="detail", px=512, steps=14, lr=0.005, every=12, fine=1, cost=420),
+        InversionStage(kind="detail", px=512, steps=14, lr=0.004, every=12, fine=1, cost=420),
     ),
     "best": (
         InversionStage(kind="groups", px=128, steps=20, lr=0.2, every=30, fine=1, cost=90),
         InversionStage(kind="groups", px=256, steps=200, lr=0.18, every=30, fine=1, cost=170),
         InversionStage(kind="tune", px=256, steps=220, lr=0.006, every=20, cost=200),
-        InversionStage(kind="detail", px=512, steps=30, lr=0.004, every=12, fine=1, cost=420),
+        InversionStage(kind="detail", px=512, steps=30, lr=0.003, every=12, fine=1, cost=420),
     ),
 }
 
