@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +27,7 @@ from PIL import (
 from ganvas.errors import BadImage
 from ganvas.images import tiff_tags
 from ganvas.images.colour import COLOUR_CHANNELS, colour_space_of
+from ganvas.images.colour_signals import ColourSignal, from_tiff_tags, read_colour_signal
 from ganvas.images.companions import describe_companions
 from ganvas.images.metadata import Metadata, read_metadata, read_tiff_metadata
 from ganvas.images.photo import Photo
@@ -70,6 +71,7 @@ def decode_image(
     read: Callable[[bytes, str, CheckSize], _Raw] = {"PNG": _read_png, "TIFF": _read_tiff}.get(format, shrinking)
     try:
         raw = read(data, format, check_size)
+        raw = replace(raw, signal=raw.signal or read_colour_signal(data, format, raw.metadata.fields))
         companions = describe_companions(data, format, raw.picture)
         return _assemble_photo(raw, format, path, companions)
     except BadImage:
@@ -90,6 +92,7 @@ class _Raw:
     mode: str
     palette: np.ndarray | None = None
     picture: Any = None  # Pillow's, where it decoded the file
+    signal: ColourSignal | None = None  # of its colours, where no profile says more
 
 
 def _assemble_photo(raw: _Raw, format: str, path: Path | None, companions: tuple[str, ...]) -> Photo:
@@ -97,7 +100,11 @@ def _assemble_photo(raw: _Raw, format: str, path: Path | None, companions: tuple
     colours_end = COLOUR_CHANNELS[raw.space]
     alpha = from_pixels(upright[..., colours_end:]).add_(1).div_(2) if upright.shape[2] > colours_end else None
     pixels = upright[..., :colours_end]
-    colours = colour_space_of(raw.metadata.fields["icc_profile"], raw.space)
+    fields = raw.metadata.fields
+    if raw.signal is not None and raw.space in ("grey", "rgb"):
+        profile = raw.signal.to_profile(raw.space)
+        fields = {**fields, "icc_profile": profile if colour_space_of(profile, raw.space) else None}
+    colours = colour_space_of(fields["icc_profile"], raw.space)
     if colours is None:
         img = from_pixels(pixels)
         img = img.repeat(1, 3, 1, 1) if colours_end == 1 else img
@@ -114,7 +121,7 @@ def _assemble_photo(raw: _Raw, format: str, path: Path | None, companions: tuple
         format=format,
         mode=raw.mode,
         companions=companions,
-        **raw.metadata.fields,
+        **fields,
     )
 
 
@@ -319,16 +326,17 @@ def _read_tiff(data: bytes, format: str, check_size: CheckSize) -> _Raw:
     tags = read_first_ifd(data)
     check_size(tags.int_value(256), tags.int_value(257))
     metadata = read_tiff_metadata(tags)
+    signal = None if metadata.fields["icc_profile"] else from_tiff_tags(tags)
     if is_tiff16(tags):
         pixels, space = read_tiff16(data, tags)
         mode = {"grey": "L", "rgb": "RGB", "cmyk": "CMYK"}[space] + (
             "A" if pixels.shape[2] > COLOUR_CHANNELS[space] else ""
         )
-        return _Raw(pixels=pixels, metadata=metadata, space=space, mode=mode + ";16")
+        return _Raw(pixels=pixels, metadata=metadata, space=space, mode=mode + ";16", signal=signal)
     picture = TiffImagePlugin.TiffImageFile(io.BytesIO(_ignore_orientation(data, tags)))
     check_size(*picture.size)
     pixels, space, mode, palette = _pixels_of(picture)
-    return _Raw(pixels=pixels, metadata=metadata, space=space, mode=mode, palette=palette)
+    return _Raw(pixels=pixels, metadata=metadata, space=space, mode=mode, palette=palette, signal=signal)
 
 
 def _ignore_orientation(data: bytes, tags: IFD) -> bytes:

@@ -31,7 +31,7 @@ from ganvas.images.jpeg_segments import (
     pack_xmp,
     segments_named,
 )
-from ganvas.images.photo import Photo
+from ganvas.images.photo import COLOUR_CHUNKS, Photo
 from ganvas.images.png16 import png_chunk, png_chunks
 from ganvas.images.tiff16 import STRUCTURAL_TAGS
 from ganvas.images.tiff_tags import BYTE, IFD, RATIONAL, SHORT, UNDEFINED
@@ -39,7 +39,6 @@ from ganvas.images.tiff_tags import BYTE, IFD, RATIONAL, SHORT, UNDEFINED
 RECIPE_KEY = "ganvas-recipe"  # of the PNG text chunk
 _XMP_KEY = "XML:com.adobe.xmp"
 _XMP_TAG, _ICC_TAG, _X_TAG, _Y_TAG, _UNIT_TAG = 700, 34675, 282, 283, 296
-_PNG_COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
 _LONG_RECIPE = 20_000  # characters; longer ones are compressed where the format is short of room
 _LONGEST_RECIPE = 2**24  # bytes, unpacked
 
@@ -170,7 +169,7 @@ def _segments(picture: Any, data: bytes, format: str) -> tuple[tuple[str, bytes]
     if format == "JPEG":
         return tuple((name, bytes(body)) for name, body in getattr(picture, "applist", ()) if name == "APP13")
     if format == "PNG":
-        chunks = {name: body for name, body in png_chunks(data) if name in _PNG_COLOUR_CHUNKS}
+        chunks = {name: body for name, body in png_chunks(data) if name.decode("latin-1") in COLOUR_CHUNKS}
         return tuple((name.decode(), body) for name, body in chunks.items())
     return ()
 
@@ -224,7 +223,9 @@ def exif_for(photo: Photo) -> bytes | None:
 
 def insert_png_metadata(file: bytes, photo: Photo, icc_profile: bytes | None) -> bytes:
     """A PNG without metadata → the same with the photo's."""
-    chunks = [(name.encode(), body) for name, body in photo.segments] if photo.format == "PNG" else []
+    # Once the colours were converted, what the file said of them is wrong.
+    kept_colours = photo.format == "PNG" and (icc_profile is not None or photo.icc_profile is None)
+    chunks = [(name.encode(), body) for name, body in photo.segments] if kept_colours else []
     if icc_profile:
         chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile)))
     if photo.dpi:

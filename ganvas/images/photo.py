@@ -19,6 +19,7 @@ from ganvas.images.tensors import to_pixels
 
 # Two pictures count as equal in a pixel where they differ less than this: an eighth of a 16-bit level.
 SAME_TOLERANCE = 4e-6
+COLOUR_CHUNKS = ("gAMA", "cHRM", "sRGB", "cICP")  # of a PNG: what its numbers mean
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,6 +124,7 @@ class Photo:
             space=space,
             native=self.native if space == self.space and img.shape == self.img.shape else None,
             icc_profile=self.icc_profile if space == self.space else None,
+            segments=tuple(one for one in self.segments if space == self.space or one[0] not in COLOUR_CHUNKS),
             exif=None if self.exif is None else tiff_tags.remove_thumbnail(self.exif),
             recipe=recipe,
         )
