@@ -23,6 +23,7 @@ from ganvas.fields import check_known, check_settings, setting
 from ganvas.images.batch_paths import Task, check_fits, target_for
 from ganvas.images.digital_source import EDITED
 from ganvas.images.files import read_image, write_image
+from ganvas.images.output_check import check_output
 from ganvas.images.photo import Photo
 from ganvas.images.transparency import fill_transparent_colours
 from ganvas.models.img2img import crop_back, pad_to_rules
@@ -123,6 +124,7 @@ def translate_file(
     target = target_for(photo, task.target)
     check_fits(target, photo.width, photo.height)
     target.parent.mkdir(parents=True, exist_ok=True)
+    check_output(photo, target)
     picture = translate_photo(photo, net, config, on_step=on_step)
     return write_image(picture, target, quality=quality, disclose=disclose)
 

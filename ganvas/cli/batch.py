@@ -76,6 +76,7 @@ def batch(
     make: Callable[..., Path]
     if engine == "ray":
         pending = [task for task in todo if not (skip_existing and task.target.exists())]
+        Editor(settings)  # what is wrong with the recipe is said here, not by every worker
         make = RayEditor(settings, pending, workers=workers).wait_for
     else:
         configure_process()
@@ -100,11 +101,13 @@ class Editor:
     def __init__(self, settings: BatchSettings):
         from ganvas.editing.recipe import Recipe
         from ganvas.features.efficientnet import load_efficientnet_if_available
+        from ganvas.session.plan import check_recipe
         from ganvas.weights.load import load
 
         self.settings = settings
         self.recipe: Recipe = Recipe.from_json(settings.recipe)
         self.generator, self.extractor = load(settings.model), load_efficientnet_if_available()
+        check_recipe(self.recipe, self.generator, model=settings.model)  # of all photos, so before the first
 
     def edit(self, task: Task, on_step: Callable[..., Any] | None = None) -> Path:
         """One photo.
@@ -112,12 +115,18 @@ class Editor:
         Returns:
             The file written.
         """
+        from ganvas.editing.recipe import post_steps_of
         from ganvas.images.batch_paths import check_fits, target_for
         from ganvas.images.files import read_image, write_image
+        from ganvas.images.output_check import check_output
+        from ganvas.session.finishing import size_after
         from ganvas.session.open import open_session
 
         photo = read_image(task.source)
         target = target_for(photo, task.target)
+        check_fits(target, *size_after(photo.size, post_steps_of(self.recipe)))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        check_output(photo, target)
         session = open_session(
             photo,
             model=self.generator,
@@ -128,8 +137,6 @@ class Editor:
             on_step=on_step,
         )
         session.replay(self.recipe)
-        check_fits(target, *session.result_size)
-        target.parent.mkdir(parents=True, exist_ok=True)
         return write_image(session.render(), target, disclose=self.settings.disclose)
 
     def try_edit(self, task: Task) -> tuple[Path | None, str]:

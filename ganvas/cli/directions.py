@@ -81,6 +81,7 @@ def find(
 
     selections = [_parse_name(text, count) for text in names or []]
     rows = _rows(layers)
+    _check_pictures(sheet)
     G = open_generator(model)
     discover = sefa if method == "sefa" else pca
     candidates = discover(G, count=count, layers=rows, fingerprint=_fingerprint(G))
@@ -161,6 +162,7 @@ def learn(
     if channels and space != "s":
         raise typer.BadParameter("--channels chooses style channels: add --space s")
     keep_names = [other for other in keep.replace(" ", "").split(",") if other]
+    _check_pictures(sheet, leakage)
     G = open_generator(model)
     trunc = (1.0 if scorer else 0.7) if trunc is None else trunc
     learner = DirectionLearner(generator=G, name=name, space=space, trunc=trunc, label=label)
@@ -211,6 +213,7 @@ def import_(
     from ganvas.models.seeds import map_seeds
     from ganvas.weights.readers.directions import read_directions
 
+    _check_pictures(sheet)
     G = open_generator(model)
     foreign = read_directions(file)[:first]
     chosen = [name if len(foreign) == 1 else f"{name}-{i}" for i in range(len(foreign))] if name else None
@@ -293,6 +296,15 @@ def _fingerprint(G: Any) -> str:
 
 def _rows(text: str) -> list[int] | None:
     return parse_numbers(text, what="layers") if text else None
+
+
+def _check_pictures(*paths: Path | None) -> None:
+    """Can these be written? Said before the work."""
+    from ganvas.images.output_check import check_output_path
+
+    for path in paths:
+        if path is not None:
+            check_output_path(path)
 
 
 def _check_name(name: str) -> str:

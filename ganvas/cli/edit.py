@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,13 +10,13 @@ import typer
 
 from ganvas.cli.console import ProgressBar
 from ganvas.cli.disclosure import DiscloseOption
+from ganvas.cli.edit_plan import EditPlan, parse_change, parse_mix, parse_part_colour, parse_style
 from ganvas.cli.ensure_models import ensure_models
-from ganvas.cli.parsing import check_region, one_of, parse_drag, region_from
+from ganvas.cli.parsing import check_region, one_of, parse_drag
 from ganvas.cli.process import configure_process
 from ganvas.cli.steps import list_steps, parse_step
 
 if TYPE_CHECKING:
-    from ganvas.editing.words.sentence import Instruction
     from ganvas.inversion.result import Inversion
     from ganvas.session.session import Session
 
@@ -89,6 +89,9 @@ def edit(
     paste_back: Annotated[
         bool, typer.Option("--paste-back/--no-paste-back", help="Output the whole photo, or only the face crop.")
     ] = True,
+    background: Annotated[
+        str | None, typer.Option(help="Colour behind a transparent photo, for .jpg and .bmp: white, #204060, …")
+    ] = None,
     disclose: DiscloseOption = True,
     show_steps: Annotated[
         bool,
@@ -99,154 +102,65 @@ def edit(
 
     Example: [bold]ganvas edit me.jpg -o me-smiling.png --set smile=1.5 --set age=-1[/bold]
     """
-    slider_changes = [parse_change(text) for text in changes or []]
-    drag_pairs = [parse_drag(text) for text in drags or []]
-    mixtures, style_strengths = [parse_mix(text) for text in mixes or []], [parse_style(text) for text in styles or []]
-    steps = [*map(parse_part_colour, colours or []), *map(parse_step, step_texts or [])]
-    if not (sentence or slider_changes or drag_pairs or mixtures or style_strengths or steps or recipe):
+    plan = EditPlan(
+        sliders=[parse_change(text) for text in changes or []],
+        drags=[parse_drag(text) for text in drags or []],
+        mixes=[parse_mix(text) for text in mixes or []],
+        styles=[parse_style(text) for text in styles or []],
+        steps=[*map(parse_part_colour, colours or []), *map(parse_step, step_texts or [])],
+        regions=region or [],
+        feather=feather,
+        keep=tuple(name for name in keep.replace(" ", "").split(",") if name),
+        sentence=sentence,
+    )
+    if not (sentence or plan.sliders or plan.drags or plan.mixes or plan.styles or plan.steps or recipe):
         raise typer.BadParameter(
             "nothing to do: add --set smile=1.5, --say 'smile a little', --drag 120,80:135,80, --mix colour=you.jpg, "
             "--style NAME, --colour hair=#7a3b1e, --step or --recipe"
         )
     if region:
         check_region(region)
-    keep_names = tuple(name for name in keep.replace(" ", "").split(",") if name)
 
-    from ganvas.images.files import format_of, write_image
+    from ganvas.editing.recipe import post_steps_of
+    from ganvas.images.batch_paths import check_fits
+    from ganvas.images.files import check_target, read_image, write_image
+    from ganvas.images.output_check import check_output
+    from ganvas.images.photo import Photo
+    from ganvas.session.finishing import size_after
     from ganvas.session.open import open_session
     from ganvas.weights.load import load
 
+    # Whatever would end the work is said before it.
+    before = read_image(photo)
+    check_output(before if paste_back else Photo(img=before.img), output, background=background)
+    if save_recipe is not None:
+        check_target(save_recipe)
+    plan = replace(plan, recipe=None if recipe is None else read_recipe(recipe))
     ensure_models((model, "mtcnn", "efficientnet-lite0"))
     configure_process()
-    format_of(output)  # an unknown suffix is said before the work, not after
     generator = load(model)
-    instruction = None if sentence is None else understand(sentence, generator)
+    plan = plan.check(generator, model=model)
+    check_fits(output, *size_after(before.size, post_steps_of(plan.as_recipe(generator))))
     with ProgressBar("inverting the face") as progress:
         session = open_session(
-            photo,
+            before,
             model=generator,
             name=model,
             effort=effort,
             face=face,
             inversion=inversion,
+            on_crop=lambda whole, crop: plan.check_places(whole, crop, generator),
             on_step=progress.step,
         )
     print_metrics(session)
-    if recipe is not None:
-        session.replay(read_recipe(recipe))
-    if region:
-        session.set_region(region_from(region, session.photo), feather_px=feather)
-    for part, reference, strength in mixtures:
-        with ProgressBar(f"mixing {part} from {reference}") as progress:
-            session.mix(reference, part=part, strength=strength, on_step=progress.step)
-    if instruction is not None:
-        session.say(instruction, keep=keep_names, on_auto=lambda auto: typer.echo(auto.words()))
-    for direction, amount in slider_changes:
-        session.set(direction, amount, keep=keep_names)
-        if isinstance(amount, str) and session.last_auto is not None:
-            typer.echo(session.last_auto.words())
-    if drag_pairs:
-        drag_points(session, drag_pairs)
-    for style, strength in style_strengths:
-        session.stylise(style, strength)
-    for step in steps:
-        session.put(step)
+    plan.apply(session)
     if session.is_in_fog():
         typer.echo("note: these amounts leave the faces that the model knows; smaller ones look better", err=True)
     result = session.render() if paste_back else session.render_crop()
-    write_image(result, output, disclose=disclose)
+    write_image(result, output, background=background, disclose=disclose)
     typer.echo(f"saved: {output}")
     if save_recipe is not None:
         typer.echo(f"recipe: {session.recipe.save(save_recipe)}")
-
-
-def understand(sentence: str, generator: Any) -> Instruction:
-    """What a sentence asks of a generator's sliders, printed; before any work.
-
-    Raises:
-        BadConfig: see `parse_sentence`.
-    """
-    from ganvas.editing.direction_files import directions_of
-    from ganvas.editing.words.sentence import parse_sentence
-    from ganvas.inversion.alignment import is_aligned
-    from ganvas.session.saying import dials_of
-    from ganvas.weights.checkpoint import fingerprint
-
-    directions = directions_of(fingerprint(generator))
-    instruction = parse_sentence(sentence, dials_of(directions, aligned=is_aligned(generator, "auto")))
-    typer.echo(f"understood: {instruction.words()}")
-    return instruction
-
-
-def drag_points(session: Session, drag_pairs: list[tuple[list[float], list[float]]]) -> None:
-    """Drag all points at once, with a progress bar, and print the result."""
-    with ProgressBar("pulling") as progress:
-        result = session.drag(
-            [handle for handle, _ in drag_pairs], [target for _, target in drag_pairs], on_step=progress.step
-        )
-    places = ", ".join(f"{x:.0f},{y:.0f}" for x, y in result.points.tolist())
-    typer.echo(
-        f"dragged to {places} in {result.steps} steps"
-        + ("" if result.arrived else "; stopped: the model cannot move the points any further")
-    )
-
-
-def parse_change(text: str) -> tuple[str, float | str]:
-    """`smile=1.5` → ("smile", 1.5); `smile=auto` → ("smile", "auto"); `age=40y` → ("age", "40y").
-
-    Raises:
-        typer.BadParameter: anything else; exit status 2.
-    """
-    match = re.fullmatch(
-        r"([\w-]+)=(?:([+-]?auto|[+-]?\d{1,3}(?:\.\d+)?y)|([+-]?\d+(?:\.\d*)?|[+-]?\.\d+))", text.strip()
-    )
-    if not match:
-        raise typer.BadParameter(
-            f"a change is written as smile=1.5, smile=auto, smile=-auto or age=40y; cannot read {text!r}"
-        )
-    return match[1], match[2] or float(match[3])
-
-
-def parse_mix(text: str) -> tuple[str, Path | int, float]:
-    """`colour=you.jpg:0.7` → ("colour", Path("you.jpg"), 0.7); a number for the picture is a seed.
-
-    Raises:
-        typer.BadParameter: anything else; exit status 2.
-    """
-    match = re.fullmatch(r"(all|colour|shape)=(.+?)(?::(0(?:\.\d*)?|1(?:\.0*)?|\.\d+))?", text.strip())
-    if not match:
-        raise typer.BadParameter(
-            f"a mix is written as colour=you.jpg, shape=7 or all=you.npz:0.7 (strength 0 to 1); cannot read {text!r}"
-        )
-    strength = 1.0 if match[3] is None else float(match[3])
-    return match[1], int(match[2]) if match[2].isdigit() else Path(match[2]), strength
-
-
-def parse_style(text: str) -> tuple[str, float]:
-    """`ink=0.7` → ("ink", 0.7); `ink` → ("ink", 1.0).
-
-    Raises:
-        typer.BadParameter: anything else; exit status 2.
-    """
-    match = re.fullmatch(r"([\w-]+)(?:=(0(?:\.\d*)?|1(?:\.0*)?|\.\d+))?", text.strip())
-    if not match:
-        raise typer.BadParameter(f"a style is written as ink, or ink=0.7 (strength 0 to 1); cannot read {text!r}")
-    return match[1], 1.0 if match[2] is None else float(match[2])
-
-
-def parse_part_colour(text: str) -> Any:
-    """`hair=#7a3b1e:0.8` → Colour(part="hair", colour="#7a3b1e", amount=0.8).
-
-    Raises:
-        typer.BadParameter: anything else; exit status 2.
-    """
-    match = re.fullmatch(r"([a-z+]+)=(#?[0-9a-fA-F]{6})(?::(0(?:\.\d*)?|1(?:\.0*)?|\.\d+))?", text.strip())
-    if not match:
-        raise typer.BadParameter(
-            f"a colour is written as hair=#7a3b1e or lips=#a01030:0.8 (amount 0 to 1); cannot read {text!r}"
-        )
-    amount = "" if match[3] is None else f",amount={match[3]}"
-    return parse_step(f"colour:part={match[1]},colour=#{match[2].lstrip('#')}{amount}")
 
 
 def print_metrics(session: Session) -> None:

@@ -23,6 +23,7 @@ from ganvas.images.crop import Crop, paste
 from ganvas.images.digital_source import EDITED
 from ganvas.images.files import read_image, write_image
 from ganvas.images.masks import superellipse
+from ganvas.images.output_check import check_output
 from ganvas.images.photo import Photo
 from ganvas.inversion.optimise import InversionStage, invert
 from ganvas.inversion.pivotal import with_delta
@@ -73,6 +74,7 @@ class FaceRestorer:
         work = Upscaling(photo, net, config)
         check_fits(target, work.width, work.height)
         target.parent.mkdir(parents=True, exist_ok=True)
+        check_output(photo, target)
         large = work.whole(on_step)
         picture = self.restore_faces(photo, large, find_faces(photo.img, finder=self.finder))
         return write_image(picture, target, disclose=self.disclose)

@@ -46,7 +46,10 @@ def generate(
     from ganvas.images.contact_sheet import grid
     from ganvas.images.digital_source import GENERATED
     from ganvas.images.files import write_image
+    from ganvas.images.output_check import check_output_path
 
+    if sheet is not None:
+        check_output_path(sheet)
     G = open_generator(model)
     ws = map_seeds(G, numbers, trunc=trunc, label=label)
     suffix = "" if label is None else f"-class{label}"

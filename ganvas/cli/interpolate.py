@@ -51,8 +51,10 @@ def interpolate(
 
     from ganvas.images.animation import check_animation, write_animation
     from ganvas.images.digital_source import GENERATED
+    from ganvas.images.files import check_target
 
     check_animation(output)
+    check_target(output)
     G = open_generator(model)
     path = _path(G, seeds, frames=frames, trunc=trunc, label=label)
     with torch.no_grad():

@@ -49,10 +49,14 @@ def invert(
 
     Example: [bold]ganvas invert me.jpg -o me.npz --effort best --picture me-found.png[/bold]
     """
+    from ganvas.images.files import check_target
+    from ganvas.images.output_check import check_output_path
     from ganvas.session.open import open_session
 
+    check_target(output)
+    if picture is not None:
+        check_output_path(picture)
     configure_process()
-    _check_folder(output)
     with ProgressBar("inverting the photo") as progress:
         session = open_session(
             photo,
@@ -71,14 +75,6 @@ def invert(
     typer.echo(f"saved: {saved}")
     if picture is not None:
         _save_pair(session, picture)
-
-
-def _check_folder(output: Path) -> None:
-    """Fail before the inversion, not after."""
-    from ganvas.errors import BadConfig
-
-    if not output.absolute().parent.is_dir():
-        raise BadConfig(f"there is no folder {output.absolute().parent} to write {output.name} to")
 
 
 def _save_pair(session: Session, picture: Path) -> None:

@@ -58,7 +58,9 @@ def mix(
     from ganvas.images.contact_sheet import grid
     from ganvas.images.digital_source import GENERATED
     from ganvas.images.files import write_image
+    from ganvas.images.output_check import check_output_path
 
+    check_output_path(output)
     G = open_generator(model)
     if G.num_ws == 1:
         raise BadConfig(f"{model} has a single latent row, so there are no layers to mix; try 'ganvas interpolate'")

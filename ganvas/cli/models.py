@@ -132,11 +132,13 @@ def convert(
 
     Example: [bold]ganvas models convert network-snapshot-000500.pkl -o cats.safetensors[/bold]
     """
+    from ganvas.images.files import check_target
     from ganvas.weights.checkpoint import save
     from ganvas.weights.load import load
 
     if output.suffix != ".safetensors":
         raise typer.BadParameter(f"the output is a .safetensors file, got {output}")
+    check_target(output)
     path = save(load(file, network=network), output, half=half, **_licence_facts(file))
     typer.echo(path)
 
@@ -164,12 +166,14 @@ def export(
 
     Example: [bold]ganvas models export realesrgan-x4plus -o x4plus.onnx --unit-range[/bold]
     """
+    from ganvas.images.files import check_target
     from ganvas.weights.catalogue.store import megabytes
     from ganvas.weights.export import export_onnx
     from ganvas.weights.load import load
 
     if output.suffix != ".onnx":
         raise typer.BadParameter(f"the output is an .onnx file, got {output}")
+    check_target(output)
     network = load(name)
     network.facts |= _licence_facts(name)
     _print_stderr("tracing and comparing: takes seconds, or minutes for the largest networks")

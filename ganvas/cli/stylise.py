@@ -106,7 +106,8 @@ def _teach(
     from ganvas.cli.generator_options import open_generator
     from ganvas.editing.style import check_style_name, save_style, styles_folder
     from ganvas.features.efficientnet import load_efficientnet_if_available
-    from ganvas.images.files import format_of
+    from ganvas.images.files import check_target
+    from ganvas.images.output_check import check_output_path
     from ganvas.training.style.teach import StyleConfig, teach_style
     from ganvas.weights.catalogue.store import sha256_of
 
@@ -114,7 +115,9 @@ def _teach(
     ensure_models((model, "mtcnn", "efficientnet-lite0"))
     styles_folder().mkdir(parents=True, exist_ok=True)
     preview = preview or styles_folder() / f"{name}.png"
-    format_of(preview)
+    check_output_path(preview)
+    if output is not None:
+        check_target(output)
     G = open_generator(model)
     squares = [_square(path, G, align) for path in examples]
     config = StyleConfig(keep_colour=keep_colour, seed=seed, from_px=from_px, steps=steps or StyleConfig().steps)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ganvas.editing.directions import Direction, add_directions, load_directions
+from ganvas.errors import BadConfig
 from ganvas.weights.catalogue import store
 
 SHIPPED_DIRECTIONS = Path(__file__).parent / "shipped"
@@ -28,6 +30,20 @@ def list_directions() -> list[tuple[Path, Direction]]:
 def directions_of(generator_fingerprint: str) -> dict[str, Direction]:
     """The directions that ship with ganvas and those the user keeps, for one generator, by name; the user's win."""
     return {d.name: d for _, d in list_directions() if d.fingerprint == generator_fingerprint}
+
+
+def find_direction(name: str, directions: Mapping[str, Direction], *, model: str) -> Direction:
+    """A direction by its name.
+
+    Raises:
+        BadConfig: there is none of that name for this model; the message has the nearest, and those there are.
+    """
+    if name in directions:
+        return directions[name]
+    near = difflib.get_close_matches(name, directions, n=1)
+    known = ", ".join(sorted(directions)) or "none; learn one with 'ganvas directions learn'"
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    raise BadConfig(f"unknown direction {name!r} for {model}{hint}; known: {known}")
 
 
 def keep_directions(

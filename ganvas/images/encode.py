@@ -79,7 +79,7 @@ def _drop_opaque_alpha(photo: Photo, format: str) -> Photo:
     if photo.alpha is not None and float(photo.alpha.min()) < 1:
         raise BadImage(
             f"{photo.name} has transparency, which {format} does not support. Use .png, .webp or .tif, or "
-            "set a background: write_image(…, background='white')."
+            "give a background colour such as white."
         )
     return replace(photo, alpha=None)
 

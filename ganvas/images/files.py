@@ -95,7 +95,7 @@ def write_image(
         photo = replace(photo, recipe=recipe)
     if digital_source is not None:
         photo = replace(photo, digital_source=digital_source)
-    _check_target(path)
+    check_target(path)
     data = encode_image(
         photo, format, quality=quality, lossless=lossless, bits=bits, background=background, disclose=disclose
     )
@@ -165,11 +165,18 @@ def _photo_of(img: Tensor) -> Photo:
     return Photo(img=img)
 
 
-def _check_target(path: Path) -> None:
+def check_target(path: Path) -> None:
+    """Is there a folder that a file of this name can be written to?
+
+    Raises:
+        BadImage: no such folder, one that cannot be written, or a folder of this name.
+    """
     if path.is_dir():
         raise BadImage(f"{path} is a folder; expected a file name")
     if not path.parent.is_dir():
         raise BadImage(f"{path} cannot be written: the folder {path.parent} does not exist")
+    if not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK | os.X_OK):
+        raise BadImage(f"{path} cannot be written: the folder {path.parent} may not be written to")
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -75,6 +75,28 @@ class AutoAmount:
         return f"{line}: the goal was not reached; {why}"
 
 
+def check_search(name: str, wanted: str, *, aligned: bool) -> None:
+    """Can an amount of this direction be searched for so? Before there is a photo to search in.
+
+    Args:
+        name, wanted, aligned: see `find_amount`.
+
+    Raises:
+        BadConfig: a direction without a scorer, or another word.
+    """
+    years = YEARS_PATTERN.fullmatch(wanted)
+    if years is None and wanted not in ("auto", "+auto", "-auto"):
+        raise BadConfig(
+            f"an amount must be a number, 'auto', '-auto' or, for age, years such as '40y' or '-10y'; got {wanted!r}"
+        )
+    known = (["age"] if years else list(AUTO_TARGETS)) if aligned else []
+    if name not in known:
+        raise BadConfig(
+            f"direction {name!r} has no scorer for {wanted!r}; directions that have one: "
+            f"{', '.join(known) or 'none for this generator'}"
+        )
+
+
 @torch.no_grad()
 def find_amount(
     renderer: Renderer,
@@ -103,17 +125,8 @@ def find_amount(
         BadConfig: an unknown direction, one without a scorer, or another word.
     """
     direction = renderer.direction(name)
+    check_search(name, wanted, aligned=aligned)
     years = YEARS_PATTERN.fullmatch(wanted)
-    if years is None and wanted not in ("auto", "+auto", "-auto"):
-        raise BadConfig(
-            f"an amount must be a number, 'auto', '-auto' or, for age, years such as '40y' or '-10y'; got {wanted!r}"
-        )
-    known = (["age"] if years else list(AUTO_TARGETS)) if aligned else []
-    if name not in known:
-        raise BadConfig(
-            f"direction {name!r} has no scorer for {wanted!r}; directions that have one: "
-            f"{', '.join(known) or 'none for this generator'}"
-        )
     attribute = "age" if years else AUTO_TARGETS[name].attribute
 
     def recipe_at(amount: float) -> Recipe:

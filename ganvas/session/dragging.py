@@ -11,6 +11,8 @@ from ganvas.editing.drag import DragConfig, DragResult, OnDrag, drag
 from ganvas.editing.recipe import Recipe, latent_steps_of
 from ganvas.editing.regions import BITMAP_PX, Region, region_of
 from ganvas.editing.style_space import shift_styles
+from ganvas.errors import BadMask
+from ganvas.images.crop import Crop
 from ganvas.images.masks import superellipse
 from ganvas.inversion.pivotal import with_delta
 from ganvas.session.renderer import Renderer
@@ -40,6 +42,8 @@ def drag_photo(
     Returns:
         The step, and how far it came; its points are in pixels of the photo.
     """
+    for places in (points, targets):
+        check_drag_points(places, renderer.crop)
     applied = [step for step in latent_steps_of(recipe) if region_of(step) in (None, region)]
     edited = renderer.edit_latents(applied)
     generator = renderer.tuned.with_share(edited, renderer.tuned.first_share)
@@ -57,6 +61,22 @@ def drag_photo(
             on_step=None if on_step is None else _report_on_photo(on_step, renderer, recipe, region),
         )
     return result._replace(points=crop.to_photo_coords(result.points, resolution=size))
+
+
+def check_drag_points(points: Tensor | Sequence[Sequence[float]], crop: Crop) -> None:
+    """Do points of the photo lie in the square that the model sees?
+
+    Raises:
+        BadMask: one that does not; the message has the square.
+    """
+    for (x, y), place in zip(points, crop.to_crop_coords(points, resolution=1), strict=True):
+        if not ((place >= 0) & (place < 1)).all():
+            reach = crop.side / 2
+            raise BadMask(
+                f"the point {x:g},{y:g} lies outside the square that the model sees: {crop.side:.0f} pixels around "
+                f"{crop.x:.0f},{crop.y:.0f} (x {crop.x - reach:.0f} to {crop.x + reach:.0f}, y {crop.y - reach:.0f} to "
+                f"{crop.y + reach:.0f}), turned by {crop.angle_deg:.0f} degrees"
+            )
 
 
 def _report_on_photo(on_step: OnDrag, renderer: Renderer, recipe: Recipe, region: Region | None) -> OnDrag:

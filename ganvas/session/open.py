@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def open_session(
     inversion: Inversion | Path | str | None = None,
     seed: int = 0,
     max_sec: float | None = None,
+    on_crop: Callable[[Photo, Crop], Any] | None = None,
     on_step: OnInversionStep | None = None,
     finder: FaceFinder | None = None,
     extractor: EfficientNetLite0 | None = None,
@@ -58,6 +60,7 @@ def open_session(
         inversion: one that was found before for this photo and face, or its file: nothing is searched then.
         seed: of the inversion.
         max_sec: stop the search after this long and use what was found.
+        on_crop: called before the search with the photo and the square that the model will see; may raise.
         on_step: called with (step, steps in all, picture so far); returning True stops the search.
         finder: a FaceFinder to use; None = one with the catalogue's weights.
         extractor: EfficientNet-Lite0; None = the catalogue's, where it is on this computer.
@@ -72,6 +75,8 @@ def open_session(
     aligned = is_aligned(generator, align)
     inversion = Inversion.load(inversion) if isinstance(inversion, (str, Path)) else inversion
     crop, chosen = align_crop(photo, aligned=aligned, crop=crop, inversion=inversion, face=face, finder=finder)
+    if on_crop is not None:
+        on_crop(photo, crop)
     extractor = load_efficientnet_if_available() if extractor is None else extractor
     if inversion is None:
         inversion = invert_photo(

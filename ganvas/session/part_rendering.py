@@ -20,6 +20,7 @@ from ganvas.editing.part_effects import (
 )
 from ganvas.editing.part_steps import Backdrop, Blush, Colour, EyeBrightening, PartStep, SkinSmoothing, TeethWhitening
 from ganvas.editing.regions import BITMAP_PX, InRegion, Region, region_of, unwrap_step
+from ganvas.errors import BadConfig
 from ganvas.features.parts import EDGE_EPS, EDGE_RADIUS, PARTS_PX, expand_parts, parse_parts, select_parts
 from ganvas.images.crop import Crop, Window, composite
 from ganvas.images.masks import superellipse
@@ -102,6 +103,17 @@ def _shrink_window(window: Window, share: float) -> Window:
     """A window of the photo in the photo made smaller; it may begin a fraction of a pixel off."""
     left, top, width, height = (round(x * share) for x in (window.left, window.top, window.width, window.height))
     return Window(left=left, top=top, width=max(1, width), height=max(1, height))
+
+
+def check_part_steps(steps: Sequence[PartStep | InRegion], *, aligned: bool) -> None:
+    """Is the picture a face, so that its parts can be changed?
+
+    Raises:
+        BadConfig: it is not.
+    """
+    if steps and not aligned:
+        name = unwrap_step(steps[0]).name
+        raise BadConfig(f"{name} is for faces: parts of other pictures can be regions, and no more")
 
 
 def apply_part_steps(photo: Photo, steps: Iterable[PartStep | InRegion], crop: Crop) -> Photo:

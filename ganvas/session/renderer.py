@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.editing.blend import Change, blend_change, colour_drift, lay_over, paste_change
+from ganvas.editing.direction_files import find_direction
 from ganvas.editing.directions import Direction
 from ganvas.editing.drag import latent_spread
 from ganvas.editing.post_steps import RESAMPLE_ONLY, PostStep, Translate, Upscale
 from ganvas.editing.recipe import Recipe, latent_steps_of, part_steps_of, post_steps_of
-from ganvas.editing.regions import RegionCell, blend_cells, partition_steps, regions_of, unwrap_step
+from ganvas.editing.regions import RegionCell, blend_cells, partition_steps, regions_of
 from ganvas.editing.step import EditContext, EditedLatents, LatentStep, run_steps
 from ganvas.editing.style import Style, find_style
-from ganvas.errors import BadConfig
 from ganvas.features.efficientnet import EfficientNetLite0
 from ganvas.features.parts import PARTS_PX
 from ganvas.images.crop import Crop
@@ -29,7 +29,7 @@ from ganvas.images.photo import Photo
 from ganvas.inversion.loss import to_rgb
 from ganvas.inversion.result import Inversion
 from ganvas.session.finishing import NetworkLoader, OnFinishStep, apply_post_steps, size_after, translate_preview
-from ganvas.session.part_rendering import apply_part_steps, preview_part_steps
+from ganvas.session.part_rendering import apply_part_steps, check_part_steps, preview_part_steps
 from ganvas.session.photo_parts import PhotoParts, find_photo_parts
 from ganvas.session.tuned_generator import CROP_PREVIEW_PX, TunedGenerator
 from ganvas.weights.load import load
@@ -92,9 +92,7 @@ class Renderer:
             BadConfig, BadLatent: one that does not, or that needs a direction or style that is not there.
         """
         self._parts(recipe)
-        if not self.aligned and (steps := part_steps_of(recipe)):
-            name = unwrap_step(steps[0]).name
-            raise BadConfig(f"{name} is for faces: parts of other pictures can be regions, and no more")
+        check_part_steps(part_steps_of(recipe), aligned=self.aligned)
 
     def check_post_step(self, step: PostStep) -> None:
         """Is the network of a finishing step there? Says so before the photo is saved."""
@@ -111,10 +109,7 @@ class Renderer:
         Raises:
             BadConfig: there is none of that name.
         """
-        if name not in self.directions:
-            known = ", ".join(sorted(self.directions)) or "none; learn one with 'ganvas directions learn'"
-            raise BadConfig(f"unknown direction {name!r} for {self.model}; known: {known}")
-        return self.directions[name]
+        return find_direction(name, self.directions, model=self.model)
 
     def style(self, name: str, fingerprint: str = "") -> Style:
         """A taught style by name and fingerprint ("" = any); see `find_style`."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from ganvas.images.batch_paths import Task, check_fits, target_for
 from ganvas.images.files import read_image, write_image
+from ganvas.images.output_check import check_output
 from ganvas.images.png_writer import PngStripWriter
 from ganvas.upscaling.tiles import OnUpscaleStep
 from ganvas.upscaling.upscale import UpscaleConfig, Upscaling
@@ -32,6 +33,7 @@ def upscale_file(
     work = Upscaling(photo, net, config)
     check_fits(target, work.width, work.height)
     target.parent.mkdir(parents=True, exist_ok=True)
+    check_output(photo, target)
     if target.suffix.lower() == ".png" and work.height * work.width > LARGE_PIXELS:
         with PngStripWriter(target, work.template) as file:
             for img, alpha in work.bands(on_step):

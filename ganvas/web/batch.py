@@ -16,6 +16,7 @@ from ganvas.errors import GanvasError, Stopped
 from ganvas.images.encode import encode_image
 from ganvas.images.files import read_image
 from ganvas.session.open import open_session
+from ganvas.session.plan import check_recipe
 from ganvas.web.errors import error_as_data
 from ganvas.web.jobs import Job
 from ganvas.web.studio import Studio
@@ -46,6 +47,7 @@ def run_batch(
     """
     name = recipe.model if recipe.model in studio.registry.models() else studio.registry.default_generator()
     G, extractor = studio.registry.get(name or "faces", task="generate"), studio.registry.extractor()
+    check_recipe(recipe, G, model=name or "faces", network=studio.network)
     done: list[str] = []
     failed: list[dict[str, Any]] = []
     folder = batch_folder(studio, job.id)

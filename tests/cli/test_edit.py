@@ -10,7 +10,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import ganvas
-from ganvas.cli.edit import parse_change, print_metrics, print_verdict
+from ganvas.cli.edit import print_metrics, print_verdict
+from ganvas.cli.edit_plan import parse_change
 from ganvas.cli.main import app
 from ganvas.editing.directions import Direction, save_directions
 from ganvas.editing.recipe import Recipe

@@ -49,7 +49,7 @@ def test_a_folder_that_is_not_there_is_named_before_the_search(files):
     folder, _ = files
     done = run(folder / "photo.png", "-o", folder / "no" / "face.npz", "--model", folder / "tiny.safetensors")
     assert done.exit_code != 0
-    assert "there is no folder" in str(done.exception)
+    assert f"the folder {folder / 'no'} does not exist" in str(done.exception)
 
 
 def test_an_unknown_effort_is_wrong_usage(files):

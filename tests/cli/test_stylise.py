@@ -7,7 +7,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import ganvas
-from ganvas.cli.edit import parse_mix, parse_style
+from ganvas.cli.edit_plan import parse_mix, parse_style
 from ganvas.cli.main import app
 from ganvas.editing.recipe import Recipe
 from ganvas.editing.style import load_style, styles_folder

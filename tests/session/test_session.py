@@ -441,7 +441,7 @@ def test_a_cancelled_drag_leaves_the_photo_as_it_was(session):
 
 
 def test_a_drag_beside_the_square_is_refused(session):
-    with pytest.raises(BadMask, match="points must lie in the image"):
+    with pytest.raises(BadMask, match="point 5,5 lies outside the square that the model sees"):
         session.drag([[5, 5]], [[40, 30]])
 
 

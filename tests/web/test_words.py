@@ -83,7 +83,7 @@ def test_saving_says_that_a_model_edited_unless_it_is_unticked(ready, studio):
     assert read_digital_source(read_image(save(ready, studio)[1]).xmp) == GENERATED
     ready.get_by_role("button", name="Save", exact=True).click()
     ready.get_by_role("checkbox", name="Say that the picture was edited").uncheck()
-    ready.get_by_role("button", name="Close").click()
+    ready.get_by_role("button", name="Close", exact=True).click()
     assert b"DigitalSourceType" not in save(ready, studio)[1]
     ready.get_by_role("button", name="Save", exact=True).click()
     ready.get_by_role("checkbox", name="Say that the picture was edited").check()
