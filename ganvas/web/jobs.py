@@ -31,12 +31,18 @@ Work = Callable[["Job"], Any]
 
 
 class Job:
-    """A long job: `work(job)` returns its result as plain data."""
+    """A long job: `work(job)` returns its result as plain data. `title` says what it is about: a photo, a model."""
 
     def __init__(
-        self, kind: str, work: Work, *, owner: str | None = None, on_update: Callable[[Job], None] | None = None
+        self,
+        kind: str,
+        work: Work,
+        *,
+        owner: str | None = None,
+        title: str = "",
+        on_update: Callable[[Job], None] | None = None,
     ):
-        self.id = secrets.token_urlsafe(16)
+        self.id, self.title = secrets.token_urlsafe(16), title
         self.kind, self.work, self.owner = kind, work, owner
         self.state, self.progress, self.message = "queued", 0.0, ""
         self.eta_sec: float | None = None
@@ -75,6 +81,7 @@ class Job:
         return {
             "id": self.id,
             "kind": self.kind,
+            "title": self.title,
             "state": self.state,
             "progress": round(self.progress, 4),
             "eta_sec": None if self.eta_sec is None else round(self.eta_sec, 1),
@@ -170,6 +177,10 @@ class Jobs:
             self._remember(job)
         threading.Thread(target=job.run, name=f"ganvas-{job.kind}", daemon=True).start()
         return job
+
+    def all(self) -> list[Job]:
+        """What waits, runs and ended of late; the oldest first."""
+        return list(self._jobs.values())
 
     def find(self, id: str) -> Job:
         """A job by its id.

@@ -290,7 +290,13 @@ def _start(studio: Studio, open_photo: OpenPhoto, kind: str, work: Callable[[Job
             mark_changed(open_photo)
         return {"fidelity": open_photo.require_session().inversion.figures}
 
-    job = Job(kind, work_and_tell, owner=open_photo.id, on_update=lambda job: _report(open_photo, job))
+    job = Job(
+        kind,
+        work_and_tell,
+        owner=open_photo.id,
+        title=open_photo.name,
+        on_update=lambda job: _report(open_photo, job),
+    )
     before, open_photo.state = open_photo.state, "inverting"
     try:
         return studio.jobs.start(job)

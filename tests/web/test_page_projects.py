@@ -160,7 +160,7 @@ def test_a_photo_without_a_face_is_enlarged_and_saved(page, studio, faces_at):
     expect(page.get_by_role("button", name="Enlarged")).to_be_visible()  # it can be redone
 
 
-def test_a_reload_during_the_search_shows_the_search(page, studio, monkeypatch):
+def test_a_reload_during_the_search_shows_the_search_and_the_queue_has_it(page, studio, monkeypatch):
     monkeypatch.setattr(opening, "PREVIEW_EVERY", 1)
     page.get_by_label("Effort").select_option("best")
     drop(page, ("slow.png", png(64, 64), "image/png"))
@@ -169,7 +169,14 @@ def test_a_reload_during_the_search_shows_the_search(page, studio, monkeypatch):
     page.reload()
     expect(stop).to_be_visible()
     expect(page.get_by_text("No face was found")).to_have_count(0)
-    stop.click()
+    other = page.context.new_page()  # the queue is the same in every tab and every area
+    other.goto(f"{studio.url}/#/models")
+    other.get_by_role("button", name="Queue: 1 running or waiting").click()
+    row = other.locator("#queue [data-job=invert]")
+    expect(row).to_contain_text("slow.png")
+    row.get_by_role("button", name="Stop: slow.png").click()
+    expect(row).to_have_count(0)
+    expect(other.locator("#queue")).to_contain_text("Nothing is running")
     expect(stop).to_be_hidden()
     expect(page.get_by_role("button", name="Bring it into the model")).to_be_visible()
 

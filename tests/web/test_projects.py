@@ -18,6 +18,7 @@ from PIL import Image
 
 from ganvas.features.faces import Face
 from ganvas.web import opening, temp_folder
+from ganvas.web.jobs import Job
 from ganvas.web.serve import server_config
 from ganvas.web.temp_folder import TempFolder, sweep_temp_folders
 
@@ -156,6 +157,26 @@ def test_photos_of_projects_make_room_for_others(open_studio, config):
     opened = [studio.open(png(seed=i), project=id) for i in range(5)]
     assert len(studio.inside.open_photos) == 2
     assert reopened(studio, opened[0])["width"] == 90
+
+
+def test_the_queue_lists_what_waits_and_runs(studio, project):
+    release = threading.Event()
+
+    def work(job):
+        while not release.wait(0.02):
+            job.step(1, 4)
+
+    blocking = studio.inside.jobs.start(Job("style", work, title="ink"))
+    opened = studio.open(project=project(), effort="fast")
+    listed = studio.http.get("/api/jobs").json()
+    assert [(job["kind"], job["title"]) for job in listed] == [("style", "ink"), ("invert", "me.png")]
+    assert listed[1]["state"] == "queued" and listed[0]["progress"] == 0.25
+    assert studio.http.delete(f"/api/jobs/{opened['job']['id']}").json()["state"] == "cancelled"
+    release.set()
+    assert blocking.ended.wait(10)
+    assert studio.http.get("/api/jobs").json() == []
+    recent = studio.http.get("/api/jobs", params={"recent": True}).json()
+    assert [job["state"] for job in recent][-2:] == ["done", "cancelled"]
 
 
 @pytest.fixture

@@ -80,7 +80,9 @@ def start_photo_job(
     studio: Studio, open_photo: OpenPhoto, kind: str, work: Callable[[Job], dict[str, Any]]
 ) -> dict[str, Any]:
     """Queue something long at an open photo; the answer is the job, and whoever watches the photo hears of it."""
-    return describe_job(studio.jobs.start(Job(kind, work, owner=open_photo.id, on_update=open_photo.send_job)))
+    return describe_job(
+        studio.jobs.start(Job(kind, work, owner=open_photo.id, title=open_photo.name, on_update=open_photo.send_job))
+    )
 
 
 def describe_job(job: Job) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
 from ganvas import __version__
-from ganvas.web.jobs import Job
+from ganvas.web.batch import RESULT, batch_folder
+from ganvas.web.jobs import OPEN_STATES, Job
 from ganvas.web.model_registry import ModelRegistry, RegisteredModel
 from ganvas.web.routes.common import StudioDep, describe_job
+from ganvas.web.studio import Studio
 from ganvas.weights.catalogue import catalogue
 
 router = APIRouter(prefix="/api")
@@ -70,7 +72,35 @@ def get_model(name: str, studio: StudioDep, accept_licence: bool = Body(embed=Tr
         catalogue.get(name, accept=accept_licence, on_progress=job.step)
         return {"model": name}
 
-    return describe_job(studio.jobs.start_aside(Job("fetch", work)))
+    return describe_job(studio.jobs.start_aside(Job("fetch", work, title=name)))
+
+
+@router.get("/jobs", tags=["jobs"])
+def jobs(studio: StudioDep, recent: bool = False) -> list[dict[str, Any]]:
+    """Everything that waits or runs in this studio, in order, training runs as well; with `recent` also what has ended
+    of late. A batch that is done has the address of its `zip`."""
+    queued = [_describe_queued(studio, one) for one in studio.jobs.all() if recent or one.state in OPEN_STATES]
+    return queued + [_describe_run(run) for run in studio.training_runs.all() if run["state"] == "running"]
+
+
+def _describe_queued(studio: Studio, job: Job) -> dict[str, Any]:
+    file = batch_folder(studio, job.id) / RESULT
+    return job.as_data() | {"zip": f"/api/batch/{job.id}/result.zip" if file.is_file() else None}
+
+
+def _describe_run(run: dict[str, Any]) -> dict[str, Any]:
+    """A training run as a job; DELETE /api/jobs/run/NAME saves and stops it."""
+    goal, eta_sec = run.get("total_kimg"), run.get("eta_sec")
+    progress = min(1.0, run.get("kimg", 0.0) / goal) if goal else 0.0
+    job = {"id": f"run/{run['name']}", "kind": "train", "title": run["name"], "state": "running", "progress": progress}
+    return job | {"eta_sec": eta_sec, "message": "", "result": None, "error": None, "zip": None}
+
+
+@router.delete("/jobs/run/{name}", tags=["jobs"])
+def stop_run(name: str, studio: StudioDep) -> dict[str, Any]:
+    """Save and stop a training run, as POST /api/runs/NAME/stop."""
+    studio.training_runs.stop(name)
+    return {"stopping": name}
 
 
 @router.get("/jobs/{id}", tags=["jobs"])

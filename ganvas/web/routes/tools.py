@@ -315,7 +315,9 @@ async def teach(request: Request, studio: StudioDep) -> dict[str, Any]:
     steps = StyleConfig.steps if steps is None else min(steps, MAX_STYLE_STEPS)
     config = StyleConfig(keep_colour=keep_colour, steps=steps)
     return describe_job(
-        studio.jobs.start(Job("style", lambda job: _teach_style(studio, job, data, title, name, model, config)))
+        studio.jobs.start(
+            Job("style", lambda job: _teach_style(studio, job, data, title, name, model, config), title=name)
+        )
     )
 
 

@@ -440,4 +440,12 @@ export const EN = {
   "adjust.clamped": "{name} goes no further than {amount}",
 
   "fidelity.goon": "Bring its steps back",
+
+  queue: "Queue",
+  "queue.none": "Nothing is running.",
+  "queue.count": "Queue: {n} running or waiting",
+  "queue.stop": "Stop: {name}",
+  "queue.zip": "Save the zip",
+  "job.train": "Training",
+  "job.generate": "Painting pictures",
 };

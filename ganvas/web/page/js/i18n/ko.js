@@ -440,4 +440,12 @@ export const KO = {
   "adjust.clamped": "{name}은(는) {amount}까지만 갈 수 있습니다",
 
   "fidelity.goon": "저장된 단계 불러오기",
+
+  queue: "작업 목록",
+  "queue.none": "실행 중인 작업이 없습니다.",
+  "queue.count": "작업 목록: {n}개 실행 또는 대기 중",
+  "queue.stop": "중지: {name}",
+  "queue.zip": "zip 저장",
+  "job.train": "학습",
+  "job.generate": "그림 생성",
 };

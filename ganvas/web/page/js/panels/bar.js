@@ -10,6 +10,7 @@ import { canFinish, isEdited, state, update, watch } from "../state.js";
 import { themeButton } from "../theme.js";
 import { complain, telling } from "../toast.js";
 import { openHelp } from "./help.js";
+import { queueButton } from "./queue.js";
 import { openSave } from "./save.js";
 
 export const AREAS = [["edit", "photo"], ["directions", "compass"], ["training", "training"], ["models", "models"]];
@@ -21,7 +22,7 @@ export function mountBar() {
   const save = el("button", { type: "button", class: "primary", id: "save", "aria-label": t("save"), onclick: openSave }, icon("save"), el("span", {}, t("save")));
   const work = el("div", { class: "bar-work", role: "toolbar", "aria-label": t("bar.work") }, back, forth, el("span", { class: "gap" }), peekButton(), split, el("span", { class: "gap" }), iconButton("open", t("open"), choosePhotos), iconButton("close", t("photo.close"), telling(closePhoto), { id: "close-photo" }), save);
   const areas = el("nav", { class: "areas", "aria-label": t("areas") }, AREAS.map(areaButton));
-  const page = el("div", { class: "bar-page" }, languageButton(), themeButton(), iconButton("help", t("help"), () => openHelp(KEYS)));
+  const page = el("div", { class: "bar-page" }, queueButton(), languageButton(), themeButton(), iconButton("help", t("help"), () => openHelp(KEYS)));
   fill(document.getElementById("bar"), el("a", { class: "brand", href: "/", "aria-label": t("brand"), onclick: stay }, mark(), el("span", {}, "ganvas")), areas, el("span", { class: "spring" }), work, page);
   const heading = document.getElementById("heading");
   const follow = () => {

@@ -1,0 +1,70 @@
+// Everything that waits or runs in the studio, whoever began it: seen from every area, after a reload, in every tab.
+
+import { download, get, remove } from "../api.js";
+import { el, fill, icon, iconButton, say } from "../dom.js";
+import { known, t } from "../i18n/index.js";
+import { timeLeft } from "../jobs.js";
+import { state, watch } from "../state.js";
+import { telling } from "../toast.js";
+import { loadModels } from "./models.js";
+import { saveAs } from "./save.js";
+
+const LOOK_MS = { busy: 1000, idle: 5000 };
+const OPEN = ["queued", "running"];
+let jobs = [];
+let timer = null;
+
+const open = () => jobs.filter((job) => OPEN.includes(job.state));
+
+/** The button in the bar (there while something runs), and the list below it. */
+export function queueButton() {
+  const count = el("span", { class: "number" });
+  const list = el("ul", { class: "queue-list" });
+  const nothing = el("p", { class: "hint" }, t("queue.none"));
+  const box = el("section", { id: "queue", popover: "auto", "aria-label": t("queue") }, el("h2", { class: "minor" }, t("queue")), list, nothing);
+  const button = el("button", { type: "button", class: "quiet queue-button", id: "queue-button", popovertarget: "queue", hidden: true }, icon("menu"), count);
+  document.body.append(box);
+  const show = () => {
+    const now = open().length;
+    const kept = jobs.filter((job) => job.zip);
+    button.hidden = !now && !kept.length && !box.matches(":popover-open");
+    count.textContent = String(now || kept.length);
+    say(button, "aria-label", t("queue.count", { n: now }));
+    nothing.hidden = now + kept.length > 0;
+    fill(list, [...open(), ...kept].map(row));
+  };
+  const look = async () => {
+    clearTimeout(timer);
+    const fetched = jobs.some((job) => job.kind === "fetch");
+    try {
+      jobs = await get("/api/jobs", { recent: true });
+      if (fetched && !open().some((job) => job.kind === "fetch")) await loadModels(); // begun before a reload, or elsewhere
+      show();
+    } catch {
+      // the foot says that the connection is lost
+    }
+    timer = setTimeout(look, document.hidden || !open().length ? LOOK_MS.idle : LOOK_MS.busy);
+  };
+  box.addEventListener("toggle", show);
+  document.addEventListener("language", show);
+  document.addEventListener("models", () => !open().some((job) => job.kind === "fetch") && look());
+  watch(["job"], () => Boolean(state.job) && !open().length && look());
+  look();
+  return button;
+}
+
+function row(job) {
+  const name = t(known(`job.${job.kind}`) ? `job.${job.kind}` : "job");
+  const bar = el("progress", { max: 1, "aria-label": name });
+  if (job.progress > 0) bar.value = job.progress;
+  const left = job.state === "queued" ? t("job.queued") : timeLeft(job);
+  const about = job.title && el("small", {}, job.title);
+  if (job.zip) return el("li", {}, el("div", { class: "row" }, el("span", {}, name, about), el("span", { class: "spring" }), el("button", { type: "button", onclick: telling(() => fetched(job)) }, icon("save"), t("queue.zip"))));
+  const stop = iconButton("close", t("queue.stop", { name: job.title || String(name) }), telling(() => remove(`/api/jobs/${job.id}`)), { class: "small" });
+  return el("li", { "data-job": job.kind }, el("div", { class: "row" }, el("span", {}, name, about), el("span", { class: "spring" }), el("span", { class: "hint number" }, left), stop), bar);
+}
+
+async function fetched(job) {
+  const { blob } = await download(job.zip);
+  saveAs(blob, "ganvas-batch.zip");
+}
