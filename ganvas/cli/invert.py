@@ -28,7 +28,7 @@ def invert(
         str,
         typer.Option(
             callback=one_of("fast", "standard", "best"),
-            help="fast, standard or best: about 12, 30 and 60 s for faces on two cores.",
+            help="fast, standard or best: about 8, 19 and 40 s for faces on two cores.",
         ),
     ] = "standard",
     face: Annotated[int | None, typer.Option(min=1, help="Which face: 1 = the largest, 2 = the next, …")] = None,

@@ -94,7 +94,7 @@ class ReconstructionLoss:
         self._target_features: dict[int, list[Tensor]] = {}
         with torch.no_grad():
             rgb = to_rgb(downscale(target, REPORT_PX))
-            self._embedded = [(term, term.embed(rgb)) for term in embedders]
+            self._embedded = [(term, term.embed(rgb)) for term in embedders if term.weight]
 
     def __call__(self, img: Tensor) -> Tensor:
         """img [1, C, R, R] → the loss, one number."""

@@ -85,14 +85,14 @@ EFFORT_STAGES: dict[str, tuple[InversionStage, ...]] = {
     ),
     "standard": (
         InversionStage(kind="groups", px=128, steps=20, lr=0.2, every=30, fine=1, cost=90),
-        InversionStage(kind="groups", px=256, steps=86, lr=0.18, every=30, fine=1, cost=170),
-        InversionStage(kind="tune", px=256, steps=110, lr=0.007, every=20, fine=1, cost=200),
+        InversionStage(kind="groups", px=256, steps=104, lr=0.18, every=30, fine=1, cost=170),
+        InversionStage(kind="tune", px=256, steps=120, lr=0.007, every=20, fine=1, cost=200),
         InversionStage(kind="detail", px=512, steps=14, lr=0.004, every=12, fine=1, cost=420),
     ),
     "best": (
         InversionStage(kind="groups", px=128, steps=20, lr=0.2, every=30, fine=1, cost=90),
-        InversionStage(kind="groups", px=256, steps=200, lr=0.18, every=30, fine=1, cost=170),
-        InversionStage(kind="tune", px=256, steps=220, lr=0.006, every=20, cost=200),
+        InversionStage(kind="groups", px=256, steps=240, lr=0.18, every=30, fine=1, cost=170),
+        InversionStage(kind="tune", px=256, steps=260, lr=0.006, every=20, cost=200),
         InversionStage(kind="detail", px=512, steps=30, lr=0.003, every=12, fine=1, cost=420),
     ),
 }
