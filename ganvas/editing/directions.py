@@ -20,6 +20,7 @@ from torch import Tensor
 from ganvas.editing.layers import check_layers
 from ganvas.editing.style_space import style_slices
 from ganvas.errors import BadConfig, BadLatent, BrokenWeights
+from ganvas.features.parts import PART_GROUPS, PARTS
 from ganvas.fields import check_known
 from ganvas.weights.checkpoint import write_atomically
 from ganvas.weights.open_file import open_file
@@ -46,7 +47,8 @@ class Direction:
     `space` says what `vector` changes for amount 1: "w" [1, w_dim], every row of ws alike; "w+" [num_ws, w_dim], each
     row in its own way; "s" [1, S], the styles of all layers side by side. `layers` are the rows of ws that move, or, in
     "s", whose styles move (None = all). Amounts from `low` to `high` were checked. `fingerprint` names the generator.
-    `facts` say how it was learnt and how well. `group` is the heading that it is shown under.
+    `facts` say how it was learnt and how well. `group` is the heading that it is shown under. `parts` are the parts of
+    a face picture in which it acts (see `ganvas.features.parts`): a pasted change is limited to them; () = not said.
     """
 
     name: str
@@ -58,8 +60,11 @@ class Direction:
     facts: dict[str, Any] = field(default_factory=dict, compare=False)
     space: str = "w"
     group: str = "other"
+    parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for part in self.parts:
+            check_known(part, (*PARTS, *PART_GROUPS), what=f"part of direction {self.name!r}")
         check_known(self.space, SPACES, what="space of a direction")
         if not (isinstance(self.group, str) and 0 < len(self.group) <= MAX_GROUP_CHARS and self.group.isprintable()):
             raise BadConfig(
@@ -74,7 +79,7 @@ class Direction:
     @property
     def card(self) -> dict[str, Any]:
         """All but name, vector and generator, as plain data."""
-        return {name: getattr(self, name) for name in ("space", "layers", "low", "high", "group", "facts")}
+        return {name: getattr(self, name) for name in ("space", "layers", "low", "high", "group", "parts", "facts")}
 
 
 def move_along_direction(
@@ -285,5 +290,9 @@ def _from_card(name: str, vector: Tensor, card: dict[str, Any], header: dict[str
     layers = None if card["layers"] is None else tuple(int(row) for row in card["layers"])
     low, high = float(card["low"]), float(card["high"])
     facts = {"licence": header.get("licence", ""), "origin": header.get("origin", ""), **card["facts"]}
-    space, group = card.get("space", "w"), card.get("group", "other")  # older files have neither
-    return Direction(name, vector.float(), layers, low, high, header["fingerprint"], facts, space, group)
+    space, group, parts = (
+        card.get("space", "w"),
+        card.get("group", "other"),
+        card.get("parts", ()),
+    )  # not in older files
+    return Direction(name, vector.float(), layers, low, high, header["fingerprint"], facts, space, group, tuple(parts))

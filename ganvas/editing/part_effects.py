@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ganvas.editing.blend import smoothstep
 from ganvas.ops.blur import gaussian_blur
 from ganvas.ops.guided_filter import filter_guided
 from ganvas.ops.lab import from_lab, to_lab
+from ganvas.ops.smoothstep import smoothstep
 
 MASK_ENDS = 0.1, 0.9  # of what a network says: below is certainly not of the part, above certainly is
 SHADE, SHADE_EPS = 0.03, 4e-3  # how coarse light and shade are, against strands and pores

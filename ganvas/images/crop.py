@@ -226,6 +226,13 @@ class Crop:
             raise BadImage(f"Crop.warp_back expects a square [1, C, R, R], got {list(img.shape)}")
         return self._back_grid(window, img.shape[3]).sample(img, window.height, window.width, padding="border")
 
+    def turn_back(self, field: Tensor, *, resolution: int) -> Tensor:
+        """Arrows in pixels of a crop at `resolution` as arrows in pixels of the photo: [1, 2, H, W], (x, y)."""
+        right, down = self._axes()
+        step = self.side / resolution
+        along, across = field[:, :1] * step, field[:, 1:] * step
+        return torch.cat([along * right[0] + across * down[0], along * right[1] + across * down[1]], dim=1)
+
     def coverage(self, window: Window) -> Tensor:
         """How much of each pixel of the window lies in the square: [1, 1, height, width], 0 … 1."""
         return self._back_grid(window, 1, samples=4).compute_coverage(window.height, window.width)

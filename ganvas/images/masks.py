@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.checks import check_mask
@@ -278,3 +279,33 @@ def _span(low: Tensor, high: Tensor, size: int) -> slice:
 def _check_size(height: int, width: int) -> None:
     if height < 1 or width < 1:
         raise BadMask(f"a mask has at least 1 x 1 pixels, got {width} x {height}")
+
+
+def grow_mask(mask: Tensor, radius_px: float) -> Tensor:
+    """The mask with its places grown by a radius: the largest value nearby; taken at a smaller size where it is wide.
+
+    Args:
+        mask: [1, 1, H, W].
+        radius_px: less than half a pixel leaves it alone.
+    """
+    radius = round(radius_px)
+    if radius < 1:
+        return mask
+    shrink = max(1, min(4, radius // 2, *mask.shape[2:]))
+    small = F.avg_pool2d(mask, shrink, ceil_mode=True) if shrink > 1 else mask
+    reach = max(1, round(radius_px / shrink))
+    # A square and the same square turned by an eighth make an octagon: nearly a disc, and quick.
+    square = F.max_pool2d(small, 2 * round(0.7 * reach) + 1, 1, round(0.7 * reach))
+    grown = F.max_pool2d(square, 3, 1, 1)
+    for axis in ((2 * reach + 1, 1), (1, 2 * reach + 1)):
+        grown = torch.maximum(grown, F.max_pool2d(small, axis, 1, (axis[0] // 2, axis[1] // 2)))
+    if shrink == 1:
+        return grown
+    return F.interpolate(grown, mask.shape[2:], mode="bilinear", align_corners=False)
+
+
+def border_distance(resolution: int) -> Tensor:
+    """How far each pixel's middle is from the nearest edge of a square, in sides of it: [1, 1, S, S], 0 to 0.5."""
+    across = (torch.arange(resolution) + 0.5) / resolution
+    edge = torch.minimum(across, 1 - across)
+    return torch.minimum(edge[:, None], edge[None, :])[None, None]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ganvas.editing.blend import blend_change, lay_over
+from ganvas.editing.blend import lay_over
+from ganvas.editing.compose import compose_change
 from ganvas.editing.drag import DragConfig, DragResult, OnDrag, drag
 from ganvas.editing.recipe import Recipe, latent_steps_of
 from ganvas.editing.regions import BITMAP_PX, Region, region_of
@@ -89,7 +90,7 @@ def _report_on_photo(on_step: OnDrag, renderer: Renderer, recipe: Recipe, region
             first.extend([renderer.preview(recipe, resolution=px), img])
         current, before = first
         mask = superellipse(px) * (1 if region is None else region.mask(px))
-        now = lay_over(current, blend_change(current, before, img, mask))
+        now = lay_over(current, compose_change(current, before, img, mask))
         places = renderer.crop.to_photo_coords(points, resolution=renderer.generator.img_resolution)
         return on_step(step, total, now, places)
 

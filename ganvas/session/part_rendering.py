@@ -8,7 +8,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ganvas.editing.blend import smoothstep
 from ganvas.editing.part_effects import (
     brighten_eyes,
     parse_colour,
@@ -28,6 +27,7 @@ from ganvas.images.photo import Photo
 from ganvas.images.transparency import fill_transparent_colours
 from ganvas.ops.blur import gaussian_blur
 from ganvas.ops.guided_filter import filter_guided
+from ganvas.ops.smoothstep import smoothstep
 
 WIDE = 1.75  # sides of the face square: how far beyond it parts are looked for
 FACE_ONLY = frozenset(expand_parts(["brows", "eyes", "lips", "mouth"]))  # these lie within the square

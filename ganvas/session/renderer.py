@@ -11,17 +11,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.editing.blend import Change, blend_change, colour_drift, lay_over, paste_change
+from ganvas.editing.acting import acting_parts
+from ganvas.editing.blend import Change, lay_over, paste_change
+from ganvas.editing.compose import PREVIEW_WORK_PX, WORK_PX, compose_change, fade_to_edge
 from ganvas.editing.direction_files import find_direction
 from ganvas.editing.directions import Direction
 from ganvas.editing.drag import latent_spread
+from ganvas.editing.part_maps import PartMaps
 from ganvas.editing.post_steps import RESAMPLE_ONLY, PostStep, Translate, Upscale
 from ganvas.editing.recipe import Recipe, latent_steps_of, part_steps_of, post_steps_of
 from ganvas.editing.regions import RegionCell, blend_cells, partition_steps, regions_of
 from ganvas.editing.step import EditContext, EditedLatents, LatentStep, run_steps
 from ganvas.editing.style import Style, find_style
 from ganvas.features.efficientnet import EfficientNetLite0
-from ganvas.features.parts import PARTS_PX
+from ganvas.features.parts import PARTS_PX, parse_parts
 from ganvas.images.crop import Crop
 from ganvas.images.digital_source import EDITED, GENERATED
 from ganvas.images.masks import superellipse
@@ -80,7 +83,7 @@ class Renderer:
         self._finished: Photo | None = None  # what was rendered last, where finishing took long
         self._screen_cache: dict[float, Photo] = {}  # share of the size → the photo made smaller
         self._crop_cache: dict[int, Tensor] = {}  # size → the photo's own crop
-        self._drift_cache: tuple[Tensor, Tensor] | None = None  # picture of the photo, and its drift from it
+        self._parts_cache: dict[float | None, Tensor] = {}  # share → parts of the unedited picture; None: the photo's
         self._styles: dict[str, Style] = {}  # those that were asked for, by name
 
     # -- what steps come to
@@ -239,9 +242,30 @@ class Renderer:
         share = self._min_share(parts) if share is None else share
         before = self.tuned.picture(self.tuned.unedited, share, size, precision=precision)
         after = self._collage(parts, share, size, precision=precision)
-        mask = superellipse(size) * self._reach(parts, size)
-        drift = self._drift(before) if precision == "fast" else None  # a render's large one is asked for once
-        return blend_change(self._target(size), before, after, mask, drift=drift)
+        acting = acting_parts((step for part in parts for step in part.cell.steps), self.direction)
+        work = min(WORK_PX, max(PREVIEW_WORK_PX, size // 2)) if precision == "fast" else WORK_PX
+        if not self.aligned or acting is None:
+            mask = superellipse(size) * self._reach(parts, size)
+            return compose_change(self._target(size), before, after, mask, work_px=work)
+        maps = self._part_maps(share, before, after, acting, refine=precision != "fast")
+        mask = fade_to_edge(size) * self._reach(parts, size)
+        return compose_change(self._target(size), before, after, mask, maps=maps, work_px=work)
+
+    def _part_maps(
+        self, share: float, before: Tensor, after: Tensor, acting: Sequence[str], *, refine: bool
+    ) -> tuple[PartMaps, PartMaps, PartMaps]:
+        """Of photo, unedited and edited picture; those of the first two are kept."""
+        if None not in self._parts_cache:
+            self._parts_cache[None] = parse_parts(self._target(PARTS_PX))
+        if share not in self._parts_cache:
+            self._parts_cache[share] = parse_parts(_resize_to(before, PARTS_PX))
+        parsed = (
+            self._parts_cache[None],
+            self._parts_cache[share],
+            parse_parts(_resize_to(after, PARTS_PX), refine=refine),
+        )
+        photo, old, new = (PartMaps.of_parts(parts, acting) for parts in parsed)
+        return photo, old, new
 
     def _collage(self, parts: Sequence[Part], share: float, size: int, *, precision: str) -> Tensor:
         return blend_cells(
@@ -266,12 +290,6 @@ class Renderer:
             del self._crop_cache[next(iter(self._crop_cache))]
         return target
 
-    def _drift(self, before: Tensor) -> Tensor:
-        """Of the photo's crop from a picture of it; the last one is kept, since a slider asks for it at every move."""
-        if self._drift_cache is None or self._drift_cache[0] is not before:
-            self._drift_cache = before, colour_drift(self._target(before.shape[3]), before)
-        return self._drift_cache[1]
-
 
 class SeedRenderer(Renderer):
     """A picture of the generator's own: there is no photo to keep, so what the generator paints is the result."""
@@ -294,3 +312,11 @@ def resize_by_area(img: Tensor, share: float) -> Tensor:
     if share == 1:
         return img
     return F.interpolate(img, [max(1, round(side * share)) for side in img.shape[2:]], mode="area")
+
+
+def _resize_to(img: Tensor, px: int) -> Tensor:
+    """A square picture at another size."""
+    if img.shape[3] == px:
+        return img
+    kind = {"mode": "area"} if img.shape[3] > px else {"mode": "bilinear", "align_corners": False}
+    return F.interpolate(img, (px, px), **kind)

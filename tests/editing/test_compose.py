@@ -1,0 +1,165 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ganvas.editing.acting import acting_parts
+from ganvas.editing.blend import lay_over
+from ganvas.editing.compose import compose_change, fade_to_edge
+from ganvas.editing.directions import Direction
+from ganvas.editing.mix import Mix
+from ganvas.editing.move import Move
+from ganvas.editing.part_maps import PartMaps
+from ganvas.editing.residual import from_ycc, to_ycc
+from ganvas.editing.stylise import Stylise
+from ganvas.errors import BadConfig, BadImage
+from ganvas.ops.blur import gaussian_blur
+
+SIZE = 256
+LEVEL = 2 / 255
+EVERYWHERE = torch.ones(1, 1, SIZE, SIZE)
+
+
+def smooth_noise(seed, *, coarse=16):
+    rng = torch.Generator().manual_seed(seed)
+    return F.interpolate(torch.rand(1, 3, coarse, coarse, generator=rng) - 0.5, (SIZE, SIZE), mode="bicubic")
+
+
+@pytest.fixture
+def pictures():
+    """A photo, and a generator's picture of it: smoother, and three levels too dark."""
+    grain = 0.05 * torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    smooth = smooth_noise(0)
+    return smooth + grain, smooth - 3 * LEVEL
+
+
+def disc(x, radius, *, y=SIZE / 2):
+    at = torch.arange(SIZE) + 0.5
+    far = ((at[None, :] - x).square() + (at[:, None] - y).square()).sqrt()
+    return ((radius - far) / 2 + 0.5).clamp(0, 1)[None, None]
+
+
+def maps_of(person, acting=None, **parts):
+    none = torch.zeros_like(person)
+    named = {name: parts.get(name, none) for name in ("body", "mouth", "eyes", "hair", "worn")}
+    return PartMaps(person=person, acting=person if acting is None else acting, **named)
+
+
+def spot(levels):
+    change = torch.zeros(1, 3, SIZE, SIZE)
+    change[:, :, 80:160, 100:180] = levels * LEVEL
+    return gaussian_blur(change, 6)
+
+
+def test_no_edit_leaves_every_pixel(pictures):
+    photo, before = pictures
+    for maps in (None, (maps_of(disc(128, 80)),) * 3):
+        change = compose_change(photo, before, before.clone(), EVERYWHERE, maps=maps)
+        assert torch.equal(lay_over(photo, change), photo)
+
+
+def test_pixels_outside_the_mask_stay_bit_for_bit(pictures):
+    photo, before = pictures
+    mask = torch.zeros(1, 1, SIZE, SIZE)
+    mask[..., :128] = 1
+    result = lay_over(photo, compose_change(photo, before, before + 0.3, mask))
+    assert torch.equal(result[..., 128:], photo[..., 128:])
+    assert (result[..., 20:100] - photo[..., 20:100]).abs().mean() > 0.2
+
+
+def test_a_change_of_light_keeps_the_photos_grain(pictures):
+    photo, before = pictures
+    result = lay_over(photo, compose_change(photo, before, before + spot(12), EVERYWHERE))
+    inside = (slice(None), slice(None), slice(105, 135), slice(125, 155))
+    assert ((result - photo)[inside] - 12 * LEVEL).abs().mean() < 1.5 * LEVEL
+    assert torch.equal(result[..., 230:, :], photo[..., 230:, :])  # far away nothing
+
+
+def test_detail_travels_with_what_moved(pictures):
+    """A face that moves sideways takes the photo's grain along, instead of moving under it."""
+    skin = torch.tensor([0.3, 0.0, -0.1]).view(1, 3, 1, 1)
+    base = skin + 0.6 * smooth_noise(2, coarse=40).mean(dim=1, keepdim=True)
+    grain = gaussian_blur(torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(3)), 1.2)[:, :1] * 0.4
+    wall, person = torch.zeros(1, 3, SIZE, SIZE), disc(110, 70)
+    paint = lambda img, where: wall + where * (img + 0.4)  # noqa: E731
+    before, photo = paint(base, person), paint(base + grain, person)
+    moved = lambda img: img.roll(12, dims=3)  # noqa: E731
+    after, truth = moved(before), moved(photo)
+    maps = maps_of(person), maps_of(person), maps_of(disc(122, 70))
+    result = lay_over(photo, compose_change(photo, before, after, EVERYWHERE, maps=maps))
+    inside = disc(122, 50)
+    error = lambda img: ((img - truth).square() * inside).mean().sqrt()  # noqa: E731
+    assert error(result) < 0.5 * error(after)  # nearer than the generator's picture without grain
+    assert error(result) < 0.5 * error(photo + after - before)  # and than grain that stayed where it was
+    uncovered = (person - disc(122, 76)).clamp(min=0)[:, :, 108:148] > 0.5
+    assert uncovered.any()
+    assert result[:, :, 108:148].mean(dim=1, keepdim=True)[uncovered].abs().mean() < 0.06  # wall, not the old outline
+
+
+def test_the_background_stays_and_the_edit_stays_in_its_parts(pictures):
+    photo, before = pictures
+    person, hair = disc(128, 90), disc(128, 40, y=80)
+    maps = (maps_of(person, acting=hair),) * 3
+    result = lay_over(photo, compose_change(photo, before, before + 0.3, EVERYWHERE, maps=maps))
+    change = (result - photo).abs().mean(dim=1, keepdim=True)
+    assert change[disc(128, 30, y=80) > 0.9].mean() > 0.2
+    assert change[disc(128, 60, y=80) < 0.1].max() == 0
+
+
+def test_hair_that_turns_grey_does_not_turn_green():
+    brown, brown_photo, grey = (
+        torch.tensor(rgb).view(1, 3, 1, 1) for rgb in ((0.0, -0.4, -0.6), (-0.3, -0.4, -0.55), (0.1, 0.1, 0.1))
+    )
+    texture = 0.1 * smooth_noise(5, coarse=60).mean(dim=1, keepdim=True)
+    photo, before, after = (colour + texture for colour in (brown_photo, brown, grey))
+    maps = (maps_of(EVERYWHERE * 0.99),) * 3
+    result = lay_over(photo, compose_change(photo, before, after, EVERYWHERE, maps=maps))
+    plain = (photo + after - before)[..., 60:-60, 60:-60].mean(dim=(2, 3))[0]
+    shown = result[..., 60:-60, 60:-60].mean(dim=(2, 3))[0]
+    assert plain[1] - plain[0] > 0.25  # the difference alone is green
+    assert shown[1] - shown[0] < 0.05
+
+
+def test_a_part_that_changed_shape_is_shown_whole():
+    rng = torch.Generator().manual_seed(7)
+    photo = 0.2 * torch.randn(1, 3, SIZE, SIZE, generator=rng)
+    before = gaussian_blur(photo, 0.5)
+    mouth = disc(128, 30)
+    after = before * (1 - mouth) + mouth * smooth_noise(8, coarse=30)
+    person = torch.full_like(mouth, 0.99)
+    plain, named = ((maps_of(person, **parts),) * 3 for parts in ({}, {"mouth": mouth}))
+    keep = [compose_change(photo, before, after, EVERYWHERE, maps=maps).keep for maps in (plain, named)]
+    assert keep[1][disc(128, 25) > 0.5].max() < 0.01  # nothing of the old mouth's detail
+    assert keep[1][disc(128, 60) < 0.1].mean() > 0.9
+
+
+def test_colours_there_and_back():
+    img = torch.rand(1, 3, 4, 5)
+    assert torch.allclose(from_ycc(to_ycc(img)), img, atol=1e-5)
+    assert to_ycc(torch.full((1, 3, 1, 1), 0.4))[0, 1:].abs().max() < 1e-5
+
+
+def test_the_rim_ends_at_the_edge():
+    rim = fade_to_edge(100)
+    assert rim.min() < 0.1
+    assert (rim[..., 10:-10, 10:-10] == 1).all()
+
+
+def test_sizes_that_differ_are_named(pictures):
+    photo, before = pictures
+    with pytest.raises(BadImage, match="same size"):
+        compose_change(photo, before[..., :64], before, EVERYWHERE)
+
+
+def test_where_steps_act():
+    vector = torch.ones(1, 4)
+    cards = {"hair": Direction("hair", vector, parts=("hair",)), "old": Direction("old", vector)}
+    move = lambda name: Move(direction=name, amount=1)  # noqa: E731
+    assert acting_parts([move("hair")], cards.__getitem__) == ("hair",)
+    assert acting_parts([move("hair"), move("old")], cards.__getitem__) == ("hair", "face")
+    assert "person" in acting_parts([Mix(seed=1)], cards.__getitem__)
+    assert acting_parts([move("hair"), Stylise(style="ink", fingerprint="0" * 64)], cards.__getitem__) is None
+
+
+def test_a_card_names_known_parts():
+    with pytest.raises(BadConfig, match="part of direction"):
+        Direction("x", torch.ones(1, 4), parts=("beak",))
