@@ -19,6 +19,7 @@ from ganvas.web.api_docs import render_api_docs
 from ganvas.web.batch import sweep_batches
 from ganvas.web.config import StudioConfig
 from ganvas.web.errors import error_answer, invalid_answer
+from ganvas.web.http_protocol import LoadMiddleware
 from ganvas.web.routes import batch, directions, edits, events, info, projects, sessions, tools, training
 from ganvas.web.security import SecurityMiddleware
 from ganvas.web.studio import Studio
@@ -45,10 +46,12 @@ def make_app(config: StudioConfig | None = None) -> FastAPI:
     )
     app.state.config = config
     app.add_middleware(SecurityMiddleware, config=config)
+    app.add_middleware(LoadMiddleware)  # added last, asked first
     for kind in (GanvasError, HTTPException):
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(Exception, _answer)
+    for kind in (UnicodeError, OSError, Exception):
+        app.add_exception_handler(kind, _answer)
     for module in (directions, training, batch, info, projects, sessions, edits, tools, events):
         app.include_router(module.router)
     if PAGE.is_dir():

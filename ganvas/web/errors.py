@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
 from typing import Any
 
@@ -36,7 +38,9 @@ KIND_OF_STATUS = {
     429: "Busy",
     501: "NotHere",
     503: "Unavailable",
+    507: "NoRoom",
 }
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 _PATH = re.compile(r"(?<![\w:/.<])(?:[A-Za-z]:\\|/)(?:[^\s/\\:'\"]+[/\\])+([^\s/\\:'\",;)]*)")
 
 
@@ -55,6 +59,10 @@ def error_as_data(error: BaseException) -> dict[str, Any]:
         return _data(KIND_OF_STATUS.get(error.status_code, "Error"), str(error.detail))
     if isinstance(error, GanvasError):
         return _data(type(error).__name__, public_message(error))
+    if status_of(error) == 507:
+        return _data("NoRoom", f"the disk of the studio cannot be written: {os.strerror(error.errno)}")  # type: ignore[attr-defined]
+    if status_of(error) == 422:
+        return _data("BadInput", "the text has characters that are no valid Unicode (half of a pair)")
     log.error("a call failed", exc_info=error)
     return _data("Internal", "internal error; see the studio's log for details")
 
@@ -72,6 +80,10 @@ def status_of(error: BaseException) -> int:
         return 409
     if isinstance(error, UnknownProject):
         return 404
+    if isinstance(error, UnicodeEncodeError):  # JSON may hold half a pair of surrogates, and no file or text can
+        return 422
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return 507
     return next((status for kind, status in STATUS_OF_ERROR if isinstance(error, kind)), 500)
 
 

@@ -73,7 +73,8 @@ class SecurityMiddleware:
             return HTTPException(403, f"cross-origin request from {origin[:80]!r} refused")
         if scope["path"].startswith("/api") and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             return HTTPException(403, "cross-site request refused")
-        if self.config.token is not None and scope["path"].startswith("/api") and not self._has_token(scope, headers):
+        private = scope["path"].startswith(("/api", "/docs", "/openapi.json"))
+        if self.config.token is not None and private and not self._has_token(scope, headers):
             return HTTPException(401, "a token is required: Authorization: Bearer TOKEN, or ?token=TOKEN")
         return self._too_long(scope, headers) if scope["type"] == "http" else None
 

@@ -14,6 +14,7 @@ import uvicorn
 from ganvas.errors import BadConfig
 from ganvas.web.app import make_app
 from ganvas.web.config import StudioConfig
+from ganvas.web.http_protocol import make_protocol
 
 _LONGEST_MESSAGE = 65_536  # of a WebSocket
 IDLE_SEC = 15
@@ -57,7 +58,7 @@ def server_config(config: StudioConfig) -> uvicorn.Config:
         timeout_graceful_shutdown=3,
         ws="websockets-sansio",
         ws_max_size=_LONGEST_MESSAGE,
-        limit_concurrency=400,
+        http=make_protocol(),
         h11_max_incomplete_event_size=32_768,
     )
 
