@@ -47,11 +47,9 @@ def make_app(config: StudioConfig | None = None) -> FastAPI:
     app.state.config = config
     app.add_middleware(SecurityMiddleware, config=config)
     app.add_middleware(LoadMiddleware)  # added last, asked first
-    for kind in (GanvasError, HTTPException):
+    for kind in (GanvasError, HTTPException, UnicodeError, OSError, Exception):
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(RequestValidationError, _invalid)
-    for kind in (UnicodeError, OSError, Exception):
-        app.add_exception_handler(kind, _answer)
     for module in (directions, training, batch, info, projects, sessions, edits, tools, events):
         app.include_router(module.router)
     if PAGE.is_dir():
