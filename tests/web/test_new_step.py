@@ -71,7 +71,7 @@ def test_the_command_line_lists_it_and_takes_it(new_step, workplace, tmp_path, m
         {"step": "exaggerate", "share": 0.25, "times": 1, "rows": "first", "backwards": False, "note": ""}
     ]
     for text, says in (
-        ("exagerate", "unknown step 'exagerate'; known: drag, exaggerate"),
+        ("exagerate", "unknown step 'exagerate'; known: background"),
         ("exaggerate:shares=1", "unknown field of step 'exaggerate' 'shares'; known: backwards"),
         ("exaggerate:share=2", "share must be a number from 0 to 1, got 2"),
         ("exaggerate:times=few", "times must be a whole number from 1 to 10000 times, got 'few'"),

@@ -19,6 +19,7 @@ export const region = {
 
 const tint = document.createElement("canvas");
 let timer = null;
+let changes = 0; // of the mask
 let sent = Promise.resolve();
 
 const repaint = () => document.dispatchEvent(new Event("repaint"));
@@ -52,8 +53,10 @@ function tinted() {
 /** Forget the mask of another photo; take over the one the server has. */
 export async function takeOver() {
   Object.assign(region, { canvas: null, strokes: [], feather_px: state.session?.region?.feather_px ?? null });
+  const asked = ++changes;
   if (state.session?.region) {
     const grey = await readRegion();
+    if (asked !== changes) return; // painted or taken away meanwhile
     region.canvas = blank();
     region.canvas.getContext("2d").drawImage(fromGrey(grey), 0, 0, region.canvas.width, region.canvas.height);
   }
@@ -73,6 +76,7 @@ function fromGrey(bitmap) {
 
 /** Before a stroke: remember the mask, so that the stroke can be taken back. */
 export function beginStroke() {
+  changes += 1;
   region.strokes.push(region.canvas && copy(region.canvas));
   if (region.strokes.length > REMEMBERED) region.strokes.shift();
   region.canvas ??= blank();
