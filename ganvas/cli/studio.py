@@ -28,7 +28,10 @@ def studio(
         Path | None, typer.Option(help="Folder of projects; default: ganvas' folder in your user data.")
     ] = None,
     sessions: Annotated[int, typer.Option(min=1, help="Maximum number of open photos.")] = 8,
-    upload_mb: Annotated[int, typer.Option(min=1, help="Largest upload in MiB.")] = 64,
+    upload_mb: Annotated[int, typer.Option(min=1, help="Largest upload in MiB.")] = 256,
+    megapixels: Annotated[
+        int, typer.Option(min=1, help="Largest photo in millions of pixels; each takes 12 MB, three times while saved.")
+    ] = 102,
     idle_minutes: Annotated[float, typer.Option(min=0.1, help="Close idle photos after this many minutes.")] = 60,
 ) -> None:
     """Open the studio: edit photos in the browser, computed on this machine. Ctrl+C closes it.
@@ -50,6 +53,9 @@ def studio(
         projects=projects,
         sessions=sessions,
         upload_bytes=upload_mb * MEBI,
+        upload_pixels=megapixels * 1_000_000,
+        result_pixels=megapixels * 1_000_000,
+        pixels_in_all=max(160, megapixels) * 1_000_000,
         idle_sec=idle_minutes * 60,
     )
     configure_process()

@@ -27,11 +27,15 @@ class StudioConfig:
 
     projects: Path | None = setting(None, help="where projects are kept; none = the user's data folder")
 
-    upload_bytes: int = setting(64 * MEBI, unit="bytes", help="of one file")
+    upload_bytes: int = setting(256 * MEBI, unit="bytes", help="of one file")
     project_bytes: int = setting(2048 * MEBI, unit="bytes", help="of one project's file")
-    upload_pixels: int = setting(40_000_000, unit="pixels", help="of one photo")
-    pixels_in_all: int = setting(120_000_000, unit="pixels", help="of all photos that are open")
-    result_pixels: int = setting(64_000_000, unit="pixels", help="of an enlarged photo")
+    upload_pixels: int = setting(102_000_000, unit="pixels", help="of one photo")
+    pixels_in_all: int = setting(
+        160_000_000,
+        unit="pixels",
+        help="of all photos that are open: 12 bytes of memory each, and twice that while one is saved",
+    )
+    result_pixels: int = setting(102_000_000, unit="pixels", help="of an enlarged photo")
     sessions: int = setting(8, help="photos open at once")
     idle_sec: float = setting(3600.0, unit="seconds", help="without a request; then a session is closed")
     vanish_sec: float = setting(

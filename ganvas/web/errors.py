@@ -53,12 +53,27 @@ def public_message(error: BaseException) -> str:
     return _PATH.sub(r"\1", str(error))
 
 
+# What a message says to whoever writes Python → what it says to whoever sits at the page.
+_FOR_PAGES = (
+    (re.compile(r" If you trust it: read_image\(.*?\)\."), " Start the studio with a higher --megapixels to open it."),
+    (re.compile(r"(\w+ images need an extra package): pip install '(.*?)'"), r"\1 on the studio's computer: \2"),
+)
+
+
+def page_message(error: BaseException) -> str:
+    """The public message, with advice that can be followed at a page."""
+    message = public_message(error)
+    for pattern, words in _FOR_PAGES:
+        message = pattern.sub(words, message)
+    return message
+
+
 def error_as_data(error: BaseException) -> dict[str, Any]:
     """`{"kind", "message", "hint"}`; unexpected errors are logged, without details in the response."""
     if isinstance(error, HTTPException):
         return _data(KIND_OF_STATUS.get(error.status_code, "Error"), str(error.detail))
     if isinstance(error, GanvasError):
-        return _data(type(error).__name__, public_message(error))
+        return _data(type(error).__name__, page_message(error))
     if status_of(error) == 507:
         return _data("NoRoom", f"the disk of the studio cannot be written: {os.strerror(error.errno)}")  # type: ignore[attr-defined]
     if status_of(error) == 422:

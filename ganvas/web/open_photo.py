@@ -27,7 +27,7 @@ from ganvas.session.session import Session
 from ganvas.session.stored_photo import StoredPhoto
 from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job
-from ganvas.web.pictures import downscale_to_fit, encode_jpeg
+from ganvas.web.pictures import downscale_to_fit, encode_jpeg, lay_on_checkerboard
 from ganvas.web.watchers import EventQueue
 
 MAX_CACHED_VIEWS = 4
@@ -194,6 +194,7 @@ class OpenPhoto:
             edited = which == "after" and edits.is_changed
             photo = edits.photo.img
             img = edits.preview_photo(longest_px=size) if edited else downscale_to_fit(photo, longest_px=size)
+            img = img if edits.photo.alpha is None else lay_on_checkerboard(img, edits.photo.alpha)
             self._views[key] = encode_jpeg(img)
             while len(self._views) > MAX_CACHED_VIEWS:
                 self._views.popitem(last=False)

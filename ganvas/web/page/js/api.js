@@ -42,7 +42,7 @@ async function call(method, path, { json, form, query, signal } = {}) {
     answer = await fetch(address, { method, headers, body: json !== undefined ? JSON.stringify(json) : form, signal, cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(0, { kind: "Offline", message: String(t("error.offline")), hint: String(t("error.offline.hint")) });
+    throw offline();
   }
   if (!answer.ok) throw await refusal(answer);
   return answer;
@@ -73,6 +73,27 @@ export function send(path, values) {
   }
   return asJson(call("POST", path, { form }));
 }
+
+/** The same, with news of how much has gone out: `onProgress` gets 0 … 1. */
+export function upload(path, values, onProgress) {
+  const request = new XMLHttpRequest(); // fetch does not say how far an upload is
+  const form = new FormData();
+  for (const [key, one] of Object.entries(values)) if (one !== null && one !== undefined) append(form, key, one);
+  request.open("POST", path);
+  if (TOKEN) request.setRequestHeader("Authorization", `Bearer ${TOKEN}`);
+  request.upload.onprogress = ({ loaded, total }) => onProgress(total ? loaded / total : 0);
+  return new Promise((resolve, reject) => {
+    request.onload = async () => {
+      const answer = new Response(request.responseText, { status: request.status });
+      if (answer.ok) resolve(await answer.json());
+      else reject(await refusal(answer));
+    };
+    request.onerror = () => reject(offline());
+    request.send(form);
+  });
+}
+
+const offline = () => new ApiError(0, { kind: "Offline", message: String(t("error.offline")), hint: String(t("error.offline.hint")) });
 
 /** Bytes of an address, with the name the server proposes for the file. */
 export async function download(path, query) {

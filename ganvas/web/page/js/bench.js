@@ -1,6 +1,6 @@
 // What the page does with the photo on the bench: open, bring in, change, go back, render. One call of the API each.
 
-import { ApiError, download, get, picture, post, put, remove, send, url } from "./api.js";
+import { ApiError, download, get, picture, post, put, remove, send, upload, url } from "./api.js";
 import { t } from "./i18n/index.js";
 import { cancel, follow, isFollowed, tell } from "./jobs.js";
 import { deleteProject, projectFor, refreshProject } from "./projects.js";
@@ -31,7 +31,8 @@ const repaint = () => document.dispatchEvent(new Event("repaint"));
 /** Put a photo on the bench. */
 export async function openPhoto(file, options = {}) {
   const name = file.name ?? "";
-  await inProject(name, (project) => send("/api/sessions", { photo: file, project, ...options }));
+  const { onProgress = () => {}, ...fields } = options;
+  await inProject(name, (project) => upload("/api/sessions", { photo: file, project, ...fields }, onProgress));
 }
 
 /** Open a photo in the project that is open, or in a new one that goes again if the photo cannot be opened. */

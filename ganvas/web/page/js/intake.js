@@ -5,6 +5,7 @@ import { fitSquare } from "./canvas/view.js";
 import { ask } from "./dialog.js";
 import { el } from "./dom.js";
 import { t } from "./i18n/index.js";
+import { showIncoming } from "./incoming.js";
 import { announce } from "./say.js";
 import { state, update, watch } from "./state.js";
 import { complain, telling, toast } from "./toast.js";
@@ -53,7 +54,8 @@ export async function open(photo) {
   update({ area: "edit" });
   document.body.classList.add("opening");
   try {
-    await openPhoto(photo, choice.model ? { model: choice.model } : {});
+    const model = choice.model ? { model: choice.model } : {};
+    await showIncoming(photo, (onProgress) => openPhoto(photo, { ...model, onProgress }));
   } finally {
     document.body.classList.remove("opening");
   }

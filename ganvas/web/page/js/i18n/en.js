@@ -448,4 +448,7 @@ export const EN = {
   "queue.zip": "Save the zip",
   "job.train": "Training",
   "job.generate": "Painting pictures",
+
+  incoming: "Sending {name}",
+  "incoming.reading": "Opening {name}",
 };

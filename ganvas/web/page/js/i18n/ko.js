@@ -448,4 +448,7 @@ export const KO = {
   "queue.zip": "zip 저장",
   "job.train": "학습",
   "job.generate": "그림 생성",
+
+  incoming: "{name} 보내는 중",
+  "incoming.reading": "{name} 여는 중",
 };
