@@ -164,7 +164,7 @@ def _in_years(reading: Reading, number: float, reader: ClauseReader) -> Wish | N
     if compared and not (unit == "years_old" and _is_at_an_age(clause)):
         sign = (ages[0].sign if ages else 1) * (-1 if clause.has("less") else 1)
         return replace(change, head=Head(dial, sign, "comparative"))
-    if unit == "years" and clause.has("remove", "less"):
+    if clause.has("less") or (unit == "years" and clause.has("remove")):
         return replace(change, head=Head(dial, -1, "comparative"))
     if unit == "years" and clause.has("add", "more", "by"):
         return change
