@@ -21,7 +21,7 @@ from ganvas.images.crop import Crop
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.inversion.result import Inversion
-from ganvas.session.auto_amount import AUTO_TARGETS, find_amount, find_smallest_amount
+from ganvas.session.auto_amount import AUTO_TARGETS, AutoTarget, EyeTarget, find_amount, find_smallest_amount
 from ganvas.session.open import open_session
 from ganvas.session.tuned_generator import MAX_CACHED_IMAGES, TunedGenerator
 from ganvas.weights.catalogue import store
@@ -252,7 +252,8 @@ def test_a_whole_session_from_a_file(generator, tmp_path):
         effort="fast",
         on_step=lambda step, total, img: steps.append((step, total)),
     )
-    assert steps[-1][0] == steps[-1][1] == len(steps)
+    total = steps[-1][1]
+    assert [step for step, _ in steps[-total:]] == list(range(1, total + 1))  # before them, perhaps the first guess
     assert session.inversion.figures["psnr_db"] > 15
     assert session.inversion.crop == (16, 16, 32, 0)
 
@@ -288,7 +289,16 @@ def test_where_no_amount_reaches_the_one_with_the_most_effect_is_taken():
 def test_every_auto_has_a_scorer():
     from ganvas.features.face_networks import EXPRESSIONS
 
-    assert {auto.attribute for auto in AUTO_TARGETS.values()} <= {*EXPRESSIONS, "smile", "age", "gender"}
+    scorers = {auto.attribute for auto in AUTO_TARGETS.values() if isinstance(auto, AutoTarget)}
+    assert scorers <= {*EXPRESSIONS, "smile", "age", "gender"}
+
+
+def test_eyes_are_opened_by_a_share_of_what_they_are():
+    target = EyeTarget()
+    assert target.goal(0.3, upward=True) == pytest.approx(0.375)
+    assert target.goal(0.05, upward=True) == target.least  # who blinks looks at us
+    assert target.goal(0.45, upward=True) == target.most
+    assert target.goal(0.3, upward=False) == pytest.approx(0.21)
 
 
 def _dot(x, y, radius):
