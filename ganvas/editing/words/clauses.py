@@ -9,7 +9,15 @@ from typing import Any
 from ganvas.editing.words.lexicon import Lexicon
 from ganvas.editing.words.scan import Token
 
-_SILENT = {"filler", "glue", "imperative", "definite", "indefinite", "person"}  # kinds that say nothing by themselves
+_SILENT = {
+    "filler",
+    "glue",
+    "imperative",
+    "excess",
+    "definite",
+    "indefinite",
+    "person",
+}  # say nothing by themselves
 _STRENGTH = {"start": 0, "comma": 1, "and": 2, "then": 3}
 
 

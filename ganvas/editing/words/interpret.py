@@ -58,6 +58,8 @@ def interpret(clauses: Sequence[Clause], reader: ClauseReader) -> tuple[list[Wis
 
 def _classify(reading: Reading) -> None:
     clause = reading.clause
+    if _is_too_much(clause):
+        raise BadConfig(f"not clear: {_text(clause)!r}: say how it should be, e.g. with 'a little' or 'less'")
     refuses = clause.has("not", "remove")
     compared = any(head.part == "comparative" for head in reading.heads) and not clause.has("more", "less")
     keeps = (
@@ -72,6 +74,17 @@ def _classify(reading: Reading) -> None:
         reading.kind = "bare" if reading.is_bare else "set"
     else:
         reading.kind = "modifier"
+
+
+def _is_too_much(clause: Clause) -> bool:
+    """ "don't smile too much", "too serious": a complaint that could be met in more than one way.
+
+    A "too" at the end means "also", and "너무" by itself "very".
+    """
+    for at, token in enumerate(clause.tokens):
+        if token.get("excess") and (clause.tokens[at + 1 :] or token.get("degree") or " " in token.text):
+            return clause.has("not") or not token.get("degree")
+    return False
 
 
 def _kept_dials(reading: Reading, reader: ClauseReader) -> list[str]:

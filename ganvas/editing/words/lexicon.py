@@ -17,7 +17,8 @@ LANGUAGES = ("en", "ko")
 DEGREES = {"hint": 0.25, "little": 0.5, "medium": 1.0, "much": 1.5, "end": float("inf")}  # standard deviations
 _PLAIN_KINDS = (
     "more", "less", "not", "remove", "change", "keep", "rest", "rest_negated", "add", "by", "begins_a_clause",
-    "ends_a_clause", "imperative", "unclear", "person", "definite", "indefinite", "filler", "glue", "polite_degree",
+    "ends_a_clause", "imperative", "unclear", "excess", "person", "definite", "indefinite", "filler", "glue",
+    "polite_degree",
 )  # fmt: skip
 _TABLE_KINDS = ("noun", "weak_noun", "degree", "unit", "separator")
 
