@@ -128,7 +128,8 @@ def _wishes(reading: Reading, reader: ClauseReader) -> list[Wish]:
         raise BadConfig(f"not clear: {what!r}: say what should happen to it")
     if clause.has("more") and clause.has("less"):
         raise BadConfig(f"a contradiction: more and less in {_text(clause)!r}")
-    heads = list(dict.fromkeys(reading.heads))
+    said = {head.dial for head in reading.heads if head.part != "noun"}
+    heads = [h for h in dict.fromkeys(reading.heads) if h.part != "noun" or h.dial not in said]  # "age: older"
     says_how = numbers or reading.degree or clause.has("more", "less", "not", "remove")
     if len(heads) > 1 and says_how and len(clause.values("head")) > 1:
         raise BadConfig(f"not clear: {_text(clause)!r}: put a comma between two wishes")
