@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ganvas.checks import check_img
 from ganvas.editing.blend import Change
+from ganvas.editing.grain import missing_grain
 from ganvas.editing.outline import background_drift, bend_body, end_in_strands, find_uncovered, meet_edge
 from ganvas.editing.part_maps import PartMaps
 from ganvas.editing.residual import (
@@ -36,11 +37,13 @@ from ganvas.errors import BadImage
 from ganvas.images.flow import Flow, estimate_flow, warp_by_flow
 from ganvas.images.masks import border_distance, grow_mask
 from ganvas.ops.blur import gaussian_blur, masked_blur
+from ganvas.ops.resample import downscale
 from ganvas.ops.smoothstep import smoothstep
 
 MATTE = (0.1, 0.6)  # of the person's map: behind and before
 EDGE_MOVE, EDGE_FADE = 0.08, 0.2  # of the side: so near to the crop's edge the photo's own comes in
 RIM = 0.04  # of the side, over which a change ends at the crop's edge
+GRAIN_PX = 512  # smaller pictures show no grain
 WORK_PX, PREVIEW_WORK_PX = 512, 128  # all but the last step is done at this size at most
 
 
@@ -90,7 +93,7 @@ def compose_change(
     size = photo.shape[3]
     work = min(size, work_px)
     known = tuple(each.resize(work) for each in maps or (PartMaps.of_one_layer(work),) * 3)
-    small = [_downscale(img, work) for img in (photo, before, after)]
+    small = [downscale(img, work) for img in (photo, before, after)]
     is_move = _is_move(small[1], small[2], known[2], config) if maps is not None else 0.0
     bend = bend_body(known[2], known[1]) if is_move else None
     if bend is not None:
@@ -203,7 +206,13 @@ def _assemble(scene: _Scene, photo: Tensor, before: Tensor, after: Tensor, mask:
     matte = smoothstep(gaussian_blur(matte, 1.5 * scene.scale), *MATTE)
     behind = p + _upscale(uncovered, size) * (a + drift - p)
     matte = _upscale(matte, size) if not one_layer else torch.ones_like(edge_large)
-    visible = from_ycc(behind + matte * (person - behind)).clamp(-1, 1)
+    visible = behind + matte * (person - behind)
+    if not one_layer and size >= GRAIN_PX:
+        light = visible[:, :1]
+        skin, wall = (_upscale(x, size) for x in (scene.maps[0].body, 1 - grow_mask(old, 16 * scene.scale)))
+        light += missing_grain(light, p[:, :1], skin, seed=0) * matte * (1 - keep)
+        light += missing_grain(light, p[:, :1], wall, seed=1) * (1 - matte) * _upscale(uncovered, size)
+    visible = from_ycc(visible).clamp(-1, 1)
     return Change(visible, _upscale(gate, size) * mask, keep * matte, field, photo)
 
 
@@ -215,10 +224,6 @@ def _is_move(before: Tensor, after: Tensor, maps: PartMaps, config: ComposeConfi
     if not len(inside):
         return 0.0
     return smoothstep(inside.median() * 1024 / size, *config.moved_px).item()
-
-
-def _downscale(img: Tensor, size: int) -> Tensor:
-    return img if img.shape[3] == size else F.interpolate(img, (size, size), mode="area")
 
 
 def _upscale(img: Tensor, size: int) -> Tensor:

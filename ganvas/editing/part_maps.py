@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ganvas.features.parts import select_parts
 from ganvas.images.flow import warp_by_flow
+from ganvas.ops.resample import downscale
 from ganvas.ops.smoothstep import smoothstep
 
 OUTLINE = (0.3, 0.75)  # of the map of the person, whose edges are softer than a person's
@@ -76,6 +77,7 @@ class PartMaps:
             return self
         names = [field.name for field in fields(self)]
         stacked = torch.cat([getattr(self, name) for name in names], dim=1)
-        kind = {"mode": "area"} if stacked.shape[-1] > resolution else {"mode": "bilinear", "align_corners": False}
-        resized = F.interpolate(stacked, (resolution, resolution), **kind)
+        resized = downscale(stacked, resolution)
+        if resized.shape[-1] < resolution:
+            resized = F.interpolate(stacked, (resolution, resolution), mode="bilinear", align_corners=False)
         return PartMaps(**dict(zip(names, resized.split(1, dim=1), strict=True)))

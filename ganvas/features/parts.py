@@ -101,16 +101,16 @@ def load_parts_network() -> PartsNetwork:
 
 
 @torch.no_grad()
-def parse_parts(img: Tensor, *, refine: bool = True) -> Tensor:
+def parse_parts(img: Tensor, *, refine: bool = True, mirror: bool = True) -> Tensor:
     """How much of each place belongs to which part.
 
     Args:
         img: [N, 3, S, S] aligned as in FFHQ, in [-1, 1].
         refine: bring the edges to those of the picture.
+        mirror: the mean of the picture and its mirror image: a little surer, and twice the work.
 
     Returns:
-        [N, len(PARTS), S, S], between 0 and 1, summing to 1 over the parts; the mean of the picture and its mirror
-        image. `PARTS` has their order.
+        [N, len(PARTS), S, S], between 0 and 1, summing to 1 over the parts. `PARTS` has their order.
 
     Raises:
         BadImage: another shape.
@@ -118,7 +118,9 @@ def parse_parts(img: Tensor, *, refine: bool = True) -> Tensor:
     check_img(img, who="parse_parts")
     net, side = load_parts_network().to(img.device), img.shape[-1]
     small = _resize(img.float(), PARTS_PX)
-    rough = (net(small).softmax(dim=1) + net(small.flip(3)).softmax(dim=1).flip(3)) / 2
+    rough = net(small).softmax(dim=1)
+    if mirror:
+        rough = (rough + net(small.flip(3)).softmax(dim=1).flip(3)) / 2
     p = F.interpolate(rough, (side, side), mode="bilinear", align_corners=False)
     return refine_parts(p, img) if refine else p
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+LONGEST_MATRIX = 512  # up to here the matrix that blurs an axis is small
 LARGE_SIGMA_PX = 8  # from here on the blur itself removes what halving loses
 
 
@@ -32,18 +34,41 @@ def gaussian_blur(img: Tensor, sigma_px: float) -> Tensor:
         small = gaussian_blur(F.avg_pool2d(even, 2, ceil_mode=True, count_include_pad=False), sigma_px / 2)
         large = F.interpolate(small, scale_factor=2, mode="bilinear")
         return large[:, :, reach : reach + img.shape[2], reach : reach + img.shape[3]]
+    for dim in (2, 3):
+        blur_axis = _multiply_axis if img.shape[dim] <= LONGEST_MATRIX else _convolve_axis
+        img = blur_axis(img, sigma_px, dim=dim)
+    return img
+
+
+def _bell(sigma_px: float) -> Tensor:
+    """[2 r + 1] float64 of sum 1, out to r = 3 standard deviations."""
     reach = math.ceil(3 * sigma_px)
-    at = torch.arange(-reach, reach + 1, device=img.device, dtype=img.dtype)
-    bell = (-0.5 * (at / sigma_px).square()).exp()
-    bell = bell / bell.sum()
-    return _blur_axis(_blur_axis(img, bell, dim=2), bell, dim=3)
+    bell = (-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64) / sigma_px).square()).exp()
+    return bell / bell.sum()
 
 
-def _blur_axis(img: Tensor, bell: Tensor, *, dim: int) -> Tensor:
+def _convolve_axis(img: Tensor, sigma_px: float, *, dim: int) -> Tensor:
+    bell = _bell(sigma_px).to(img)
     padded = _mirror_pad(img, len(bell) // 2, dim=dim)
     n, c, h, w = padded.shape
     shape = (len(bell), 1) if dim == 2 else (1, len(bell))
     return F.conv2d(padded.reshape(n * c, 1, h, w), bell.view(1, 1, *shape)).view(n, c, *img.shape[2:])
+
+
+def _multiply_axis(img: Tensor, sigma_px: float, *, dim: int) -> Tensor:
+    """As a product of matrices: for short axes several times as quick as a convolution on a CPU."""
+    matrix = _blur_matrix(img.shape[dim], sigma_px).to(img)
+    return matrix @ img if dim == 2 else img @ matrix.T
+
+
+@lru_cache(maxsize=64)
+def _blur_matrix(length: int, sigma_px: float) -> Tensor:
+    """[length, length]: each row a bell around its place, its ends reflected at the edges."""
+    bell = _bell(sigma_px)
+    reach = len(bell) // 2
+    at = (torch.arange(length)[:, None] + torch.arange(-reach, reach + 1)).remainder(2 * length)
+    at = torch.minimum(at, 2 * length - 1 - at)
+    return torch.zeros(length, length, dtype=torch.float64).scatter_add_(1, at, bell.expand(length, -1)).float()
 
 
 def _mirror_pad(img: Tensor, reach: int, *, dim: int) -> Tensor:

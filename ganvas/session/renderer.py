@@ -31,6 +31,7 @@ from ganvas.images.masks import superellipse
 from ganvas.images.photo import Photo
 from ganvas.inversion.loss import to_rgb
 from ganvas.inversion.result import Inversion
+from ganvas.ops.resample import downscale
 from ganvas.session.finishing import NetworkLoader, OnFinishStep, apply_post_steps, size_after, translate_preview
 from ganvas.session.part_rendering import apply_part_steps, check_part_steps, preview_part_steps
 from ganvas.session.photo_parts import PhotoParts, find_photo_parts
@@ -247,12 +248,12 @@ class Renderer:
         if not self.aligned or acting is None:
             mask = superellipse(size) * self._reach(parts, size)
             return compose_change(self._target(size), before, after, mask, work_px=work)
-        maps = self._part_maps(share, before, after, acting, refine=precision != "fast")
+        maps = self._part_maps(share, before, after, acting, quick=precision == "fast")
         mask = fade_to_edge(size) * self._reach(parts, size)
         return compose_change(self._target(size), before, after, mask, maps=maps, work_px=work)
 
     def _part_maps(
-        self, share: float, before: Tensor, after: Tensor, acting: Sequence[str], *, refine: bool
+        self, share: float, before: Tensor, after: Tensor, acting: Sequence[str], *, quick: bool
     ) -> tuple[PartMaps, PartMaps, PartMaps]:
         """Of photo, unedited and edited picture; those of the first two are kept."""
         if None not in self._parts_cache:
@@ -262,7 +263,7 @@ class Renderer:
         parsed = (
             self._parts_cache[None],
             self._parts_cache[share],
-            parse_parts(_resize_to(after, PARTS_PX), refine=refine),
+            parse_parts(_resize_to(after, PARTS_PX), refine=not quick, mirror=not quick),
         )
         photo, old, new = (PartMaps.of_parts(parts, acting) for parts in parsed)
         return photo, old, new
@@ -316,7 +317,5 @@ def resize_by_area(img: Tensor, share: float) -> Tensor:
 
 def _resize_to(img: Tensor, px: int) -> Tensor:
     """A square picture at another size."""
-    if img.shape[3] == px:
-        return img
-    kind = {"mode": "area"} if img.shape[3] > px else {"mode": "bilinear", "align_corners": False}
-    return F.interpolate(img, (px, px), **kind)
+    small = downscale(img, px)
+    return small if small.shape[3] == px else F.interpolate(img, (px, px), mode="bilinear", align_corners=False)

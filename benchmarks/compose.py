@@ -1,0 +1,187 @@
+"""How well is an edit composed into a photo? Planted edits with a known answer, and real photos at every slider's ends.
+
+    python benchmarks/compose.py planted --seeds 6
+    python benchmarks/compose.py sliders PHOTO … --inversions FOLDER --out results/
+
+Planted: a seed's picture is the photo, the same seed edited is the truth. What the inversion finds is played by a
+latent a little nearer to the mean: another picture of nearly the same person. Reported per edit: PSNR and SSIM of the
+composed picture against the truth, and of the truth's features (EfficientNet-Lite0).
+
+Sliders: each photo at both ends of each slider. Reported: the share of the background farther than 30 pixels from the
+person (of the photo and of the generator's edited picture) that changed by more than 5 levels; and how much steeper
+the picture is across the crop's edge than the photo is there, in levels (0 = no edge to be found). FOLDER keeps the
+inversions (`ganvas invert --effort fast -o`); missing ones are made. OUT gets one sheet a photo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganvas.editing.blend import lay_over
+from ganvas.editing.compose import compose_change, fade_to_edge
+from ganvas.editing.direction_files import directions_of
+from ganvas.editing.directions import apply_direction
+from ganvas.editing.part_maps import PartMaps
+from ganvas.features.efficientnet import feature_distance, load_efficientnet
+from ganvas.features.parts import PARTS_PX, parse_parts, select_parts
+from ganvas.images.crop import Crop
+from ganvas.images.files import write_image
+from ganvas.images.masks import grow_mask
+from ganvas.images.photo import Photo
+from ganvas.metrics.pixels import sr_psnr_db, sr_ssim
+from ganvas.models.seeds import latents_from_seeds
+from ganvas.ops.allocator import keep_freed_memory
+from ganvas.session.open import open_session
+from ganvas.weights.checkpoint import fingerprint
+from ganvas.weights.load import load
+
+EDITS = (
+    ("smile", 1.0),
+    ("mouth_open", 2.0),
+    ("age", 1.5),
+    ("hair_light", 1.2),
+    ("skin_light", 1.0),
+    ("yaw", 1.0),
+    ("pitch", -1.5),
+    ("hair_long", 2.0),
+)
+NEARER = 0.9  # to the mean latent: the part of the inversion
+FAR_PX, LEVELS = 30, 5  # of a 1024-px crop
+SHEET_PX = 400
+
+
+def part_maps(img: Tensor, acting: tuple[str, ...]) -> PartMaps:
+    """Of a picture, as a session finds them."""
+    return PartMaps.of_parts(parse_parts(F.interpolate(img, (PARTS_PX, PARTS_PX), mode="area")), acting)
+
+
+@torch.no_grad()
+def planted(seeds: int) -> None:
+    """Print a line an edit: means over the seeds."""
+    generator, extractor = load("faces"), load_efficientnet()
+    directions = directions_of(fingerprint(generator))
+    mean = generator.mapping(latents_from_seeds([0], generator.z_dim), truncation_psi=0.0)
+    paint = lambda ws: generator.synthesis(ws).clamp(-1, 1)  # noqa: E731
+    for name, amount in EDITS.items():
+        rows = []
+        for seed in range(seeds):
+            ws = generator.mapping(latents_from_seeds([seed], generator.z_dim), truncation_psi=0.7)
+            near = mean + NEARER * (ws - mean)
+            moved = [apply_direction(w, directions[name], amount, generator)[0] for w in (ws, near)]
+            photo, truth, before, after = (paint(w) for w in (ws, moved[0], near, moved[1]))
+            maps = [part_maps(img, directions[name].parts) for img in (photo, before, after)]
+            change = compose_change(
+                photo, before, after, fade_to_edge(photo.shape[3]), maps=(maps[0], maps[1], maps[2])
+            )
+            rows.append([measure(img, truth, extractor) for img in (photo, after, lay_over(photo, change))])
+        means = torch.tensor(rows).mean(dim=0)
+        for label, (psnr, ssim, distance) in zip(("photo", "generator", "composed"), means.tolist(), strict=True):
+            print(
+                f"{name:11} {amount:+.1f} {label:9} PSNR {psnr:5.2f}  SSIM {ssim:.3f}  features {distance:.3f}",
+                flush=True,
+            )
+
+
+def measure(img: Tensor, truth: Tensor, extractor: object) -> tuple[float, float, float]:
+    """PSNR, SSIM and distance of features."""
+    small = [F.interpolate(x, (256, 256), mode="area") for x in (img, truth)]
+    distance = feature_distance(*(extractor.features(x) for x in small)).item()
+    return float(sr_psnr_db(img, truth)), float(sr_ssim(img, truth)), distance
+
+
+@torch.no_grad()
+def sliders(photos: list[Path], inversions: Path, out: Path) -> None:
+    """Print a line a photo and slider end, and the medians; write a sheet a photo."""
+    generator, extractor = load("faces"), load_efficientnet()
+    inversions.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for file in photos:
+        stored = inversions / f"{file.stem}.npz"
+        known = stored if stored.is_file() else None
+        session = open_session(file, model=generator, extractor=extractor, effort="fast", inversion=known)
+        if known is None:
+            session.inversion.save(stored)
+        tiles = []
+        for name, direction in session.directions.items():
+            for amount in (direction.low, direction.high):
+                session.set(name, amount)
+                edited, crop = session.render(), session.render_crop()
+                session.undo()
+                rows.append(
+                    {"photo": file.name, "slider": name, "amount": amount, **figures(session, edited.img, crop.img)}
+                )
+                print(json.dumps(rows[-1]), flush=True)
+                tiles.append(tile(edited.img, session.crop))
+        columns = 6
+        tiles += [torch.ones_like(tiles[0])] * (-len(tiles) % columns)
+        lines = [torch.cat(tiles[i : i + columns], dim=3) for i in range(0, len(tiles), columns)]
+        write_image(Photo(img=torch.cat(lines, dim=2)), out / f"{file.stem}.jpg")
+    for name in dict.fromkeys(row["slider"] for row in rows):
+        these = [row for row in rows if row["slider"] == name]
+        far, edge = (torch.tensor([row[key] for row in these]) for key in ("background_share", "edge_levels"))
+        moved = f"background moved: median {far.median():.4f}, worst {far.max():.4f}"
+        print(f"{name:11} {moved}; edge: median {edge.median():.2f}, worst {edge.max():.2f}")
+
+
+def figures(session: object, edited: Tensor, generated: Tensor) -> dict[str, float]:
+    """The figures of one edit; see the text above."""
+    crop, photo = session.crop, session.photo.img
+    old, new = (crop.cut(img, resolution=1024) for img in (photo, edited))
+    people = [
+        F.interpolate(
+            select_parts(parse_parts(F.interpolate(img, (PARTS_PX, PARTS_PX), mode="area")), ("person",)), (1024, 1024)
+        )
+        for img in (old, generated)
+    ]
+    far = grow_mask((torch.maximum(*people) > 0.5).float(), FAR_PX) < 0.01
+    step = (new - old).abs().amax(dim=1, keepdim=True) * 127.5
+    share = (step[far] > LEVELS).float().mean().item() if far.any() else 0.0
+    return {"background_share": round(share, 5), "edge_levels": round(edge_steepness(photo, edited, crop), 3)}
+
+
+def edge_steepness(photo: Tensor, edited: Tensor, crop: Crop) -> float:
+    """Mean steepness across the crop's edge, over 4 pixels of a 1024-px crop: the edited picture's less the photo's."""
+    wide = Crop(x=crop.x, y=crop.y, side=crop.side * 1.05, angle_deg=crop.angle_deg)
+    values = []
+    for img in (edited, photo):
+        frame = wide.cut(img, resolution=1075)
+        rim = 25
+        for side in (frame, frame.flip(2), frame.transpose(2, 3), frame.transpose(2, 3).flip(2)):
+            across = (side[:, :, rim + 2, rim:-rim] - side[:, :, rim - 2, rim:-rim]).abs()
+            values.append(across.mean().item() * 127.5)
+    return sum(values[:4]) / 4 - sum(values[4:]) / 4
+
+
+def tile(img: Tensor, crop: Crop) -> Tensor:
+    """The surroundings of the face, small."""
+    wide = Crop(x=crop.x, y=crop.y, side=crop.side * 1.3, angle_deg=0.0)
+    return wide.cut(img, resolution=SHEET_PX)
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    modes = parser.add_subparsers(dest="mode", required=True)
+    plant = modes.add_parser("planted")
+    plant.add_argument("--seeds", type=int, default=6)
+    real = modes.add_parser("sliders")
+    real.add_argument("photos", type=Path, nargs="+")
+    real.add_argument("--inversions", type=Path, required=True)
+    real.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    keep_freed_memory()
+    if options.mode == "planted":
+        planted(options.seeds)
+    else:
+        sliders(options.photos, options.inversions, options.out)
+
+
+if __name__ == "__main__":
+    main()
