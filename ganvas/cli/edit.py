@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ganvas.cli.compare import parse_amounts, write_variants
 from ganvas.cli.console import ProgressBar
 from ganvas.cli.disclosure import DiscloseOption
 from ganvas.cli.edit_plan import EditPlan, parse_change, parse_mix, parse_part_colour, parse_style
@@ -75,6 +76,10 @@ def edit(
         list[str] | None,
         typer.Option("--step", help="Any edit step: mix:seed=7,part=colour (see --steps); may be repeated."),
     ] = None,
+    variants: Annotated[
+        str | None,
+        typer.Option(help="Several amounts of a slider, smile=0.5,1,1.5: a file of each beside -o, and a sheet."),
+    ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="A catalogue name, or the path of any generator.")
     ] = "faces",
@@ -113,21 +118,27 @@ def edit(
         keep=tuple(name for name in keep.replace(" ", "").split(",") if name),
         sentence=sentence,
     )
-    if not (sentence or plan.sliders or plan.drags or plan.mixes or plan.styles or plan.steps or recipe):
+    if not (sentence or plan.sliders or plan.drags or plan.mixes or plan.styles or plan.steps or recipe or variants):
         raise typer.BadParameter(
             "nothing to do: add --set smile=1.5, --say 'smile a little', --drag 120,80:135,80, --mix colour=you.jpg, "
             "--style NAME, --colour hair=#7a3b1e, --step or --recipe"
         )
+    amounts = None if variants is None else parse_amounts(variants)
+    if amounts is not None and not paste_back:
+        raise typer.BadParameter("--variants are whole photos: leave --no-paste-back out")
     if region:
         check_region(region)
 
+    from ganvas.editing.direction_files import directions_of
     from ganvas.editing.recipe import post_steps_of
+    from ganvas.fields import check_known
     from ganvas.images.batch_paths import check_fits
     from ganvas.images.files import check_target, read_image, write_image
     from ganvas.images.output_check import check_output
     from ganvas.images.photo import Photo
     from ganvas.session.finishing import size_after
     from ganvas.session.open import open_session
+    from ganvas.weights.checkpoint import fingerprint
     from ganvas.weights.load import load
 
     # Whatever would end the work is said before it.
@@ -140,6 +151,8 @@ def edit(
     configure_process()
     generator = load(model)
     plan = plan.check(generator, model=model)
+    if amounts is not None:
+        check_known(amounts[0], directions_of(fingerprint(generator)), what=f"direction of {model}")
     check_fits(output, *size_after(before.size, post_steps_of(plan.as_recipe(generator))))
     with ProgressBar("inverting the face") as progress:
         session = open_session(
@@ -159,6 +172,8 @@ def edit(
     result = session.render() if paste_back else session.render_crop()
     write_image(result, output, background=background, disclose=disclose)
     typer.echo(f"saved: {output}")
+    if amounts is not None:
+        write_variants(session, *amounts, output, background=background, disclose=disclose)
     if save_recipe is not None:
         typer.echo(f"recipe: {session.recipe.save(save_recipe)}")
 

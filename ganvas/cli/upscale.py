@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ganvas.cli.compare import compare_upscalers, parse_names
 from ganvas.cli.disclosure import DiscloseOption
 from ganvas.cli.ensure_models import ensure_models
 from ganvas.cli.parsing import one_of
@@ -51,6 +52,10 @@ def upscale(
         float, typer.Option(min=0, max=1, help="With --face-enhance: 1 = the restored face, 0 = the upscaled face.")
     ] = 0.7,
     face_model: Annotated[str, typer.Option(help="With --face-enhance: the face model.")] = "faces",
+    compare: Annotated[
+        str | None,
+        typer.Option(help="Two to nine upscalers, a,b,c: a file of each in the folder of -o, and a sheet."),
+    ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Include subfolders.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Skip images whose result exists.")] = False,
     lock_colours: Annotated[
@@ -66,6 +71,8 @@ def upscale(
 
     Example: [bold]ganvas upscale -i holiday.jpg -o holiday-large.png -s 4[/bold]
 
+    Which one? [bold]ganvas upscale -i holiday.jpg -o compared --compare compact-x4,realesr-animevideov3[/bold]
+
     A folder: [bold]ganvas upscale -i photos -o larger -s 2 --recursive --skip-existing[/bold]
     """
     from ganvas.cli.batch_report import BatchRunner
@@ -76,6 +83,13 @@ def upscale(
     config = UpscaleConfig(
         scale=scale, strength=strength, tile=tile, tile_pad=tile_pad, lock_colours=lock_colours, precision=precision
     )
+    if compare is not None:
+        names = parse_names(compare)
+        if not source.is_file():
+            raise typer.BadParameter(f"--compare takes one image as -i, got {source}")
+        ensure_models([name for name in names if not Path(name).is_file()], yes=yes)
+        configure_process()
+        return compare_upscalers(source, output, names, config, ext=ext)
     todo = list_tasks(source, output, suffix=suffix, ext=ext, recursive=recursive)
     name, denoise = _choose_model(model, denoise)
     ensure_models(_required_models(name, denoise, face_enhance, face_model), yes=yes)

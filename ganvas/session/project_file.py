@@ -41,6 +41,7 @@ from ganvas.session.records import (
     inversion_from,
     tensors_of,
 )
+from ganvas.session.variants import MAX_VARIANTS, PhotoVariant
 
 FORMAT = "ganvas-project-2"
 _FORMAT_1 = "ganvas-session-1"
@@ -93,6 +94,7 @@ def _write_photo(members: zipfile.ZipFile, photo: PhotoRecord, index: int) -> di
         "face": photo.face,
         "faces": None if photo.faces is None else [face_to_data(face) for face in photo.faces],
         "needs_face": photo.needs_face,
+        "variants": [json.loads(variant.to_json()) for variant in photo.variants],
         "layers": [_write_layer(members, layer, index, i) for i, layer in enumerate(photo.layers)],
     }
 
@@ -233,6 +235,7 @@ def _photo(data: Mapping[str, Any], members: Mapping[str, bytes], index: int) ->
         faces=faces,
         needs_face=bool(data["needs_face"]),
         layers=layers,
+        variants=tuple(PhotoVariant.from_json(json.dumps(one)) for one in data.get("variants", [])[:MAX_VARIANTS]),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ganvas.errors import BadConfig, BadInput
 
-FORMAT_NUMBER = 1  # of the index; kept in the database itself
+FORMAT_NUMBER = 2  # of the index; kept in the database itself
 BUSY_SEC = 10.0  # another process may be writing
 _SCHEMA = """
 CREATE TABLE project (id TEXT PRIMARY KEY, name TEXT NOT NULL, created REAL NOT NULL, changed REAL NOT NULL);
@@ -26,6 +26,12 @@ CREATE TABLE entry (
     layer INTEGER NOT NULL REFERENCES layer ON DELETE CASCADE, position INTEGER NOT NULL, recipe TEXT NOT NULL,
     PRIMARY KEY (layer, position)) WITHOUT ROWID;
 CREATE INDEX photo_of_project ON photo (project, position);
+"""
+
+_VARIANTS = """
+CREATE TABLE variant (
+    photo TEXT NOT NULL REFERENCES photo ON DELETE CASCADE, position INTEGER NOT NULL, data TEXT NOT NULL,
+    PRIMARY KEY (photo, position)) WITHOUT ROWID;
 """
 
 
@@ -62,10 +68,10 @@ class ProjectIndex:
             number = db.execute("PRAGMA user_version").fetchone()[0]
             if number > FORMAT_NUMBER:
                 raise BadConfig(f"the projects in {self.folder} are of a later ganvas (format {number}); update ganvas")
-            if number == 0:
-                for statement in filter(str.strip, _SCHEMA.split(";")):
+            for later, schema in enumerate((_SCHEMA, _VARIANTS), start=1):  # each format adds to the one before
+                for statement in filter(str.strip, schema.split(";")) if number < later else ():
                     db.execute(statement)
-                db.execute(f"PRAGMA user_version={FORMAT_NUMBER}")
+            db.execute(f"PRAGMA user_version={FORMAT_NUMBER}")
 
     def close(self) -> None:
         """Let go of the index."""

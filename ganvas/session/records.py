@@ -6,7 +6,7 @@ The same records lie in a project on disk (`projects`) and in a file to be carri
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from ganvas.session.finishing import NetworkLoader
 from ganvas.session.open import open_seed, open_session
 from ganvas.session.photo_edits import PhotoEdits
 from ganvas.session.session import Session
+from ganvas.session.variants import PhotoVariant
 from ganvas.weights.load import load
 
 MAX_HISTORY_ENTRIES = 200  # of one face in a file; older ones are left out
@@ -58,6 +59,7 @@ class PhotoRecord:
     faces: tuple[Face, ...] | None = None  # None = nobody has looked yet
     needs_face: bool = False
     layers: tuple[LayerRecord, ...] = ()
+    variants: tuple[PhotoVariant, ...] = ()
 
     @property
     def seed(self) -> bool:
@@ -82,7 +84,13 @@ class PhotoRecord:
 
 
 def record_edits(
-    edits: PhotoEdits, *, name: str, original: bytes | Path | None, model: str = "", needs_face: bool = False
+    edits: PhotoEdits,
+    *,
+    name: str,
+    original: bytes | Path | None,
+    model: str = "",
+    needs_face: bool = False,
+    variants: Iterable[PhotoVariant] = (),
 ) -> PhotoRecord:
     """An editing as it is now.
 
@@ -92,6 +100,7 @@ def record_edits(
         original: its file.
         model: the generator it is edited with.
         needs_face: does that paint faces only?
+        variants: its states under names.
     """
     layers = [
         LayerRecord(
@@ -109,6 +118,7 @@ def record_edits(
         faces=edits.faces,
         needs_face=needs_face,
         layers=tuple(layers),
+        variants=tuple(variants),
     )
 
 

@@ -27,6 +27,7 @@ from ganvas.session.records import (
     inversion_from,
     tensors_of,
 )
+from ganvas.session.variants import PhotoVariant, VariantList
 from ganvas.weights.checkpoint import write_atomically
 
 MAX_NAME = 100
@@ -60,6 +61,7 @@ class StoredPhoto:
         self.index, self.project, self.id = index, project, id
         self._saved: dict[tuple[int, str], tuple[Inversion | None, tuple[Recipe, ...], int, Region | None]] = {}
         self._card: dict[str, Any] | None = None
+        self._variants: list[PhotoVariant] | None = None
 
     @property
     def folder(self) -> Path:
@@ -99,6 +101,7 @@ class StoredPhoto:
             faces=faces,
             needs_face=card["needs_face"],
             layers=layers,
+            variants=tuple(self.variants()),
         )
 
     def earlier(self, face: int | None, fingerprint: str) -> LayerRecord | None:
@@ -138,6 +141,29 @@ class StoredPhoto:
         """Write one face's editing as it was recorded."""
         place = _PLAIN if layer.inversion is None else _WHOLE if layer.face is None else layer.face
         self._write_layer(place, layer.history, layer.at, layer.inversion, layer.region)
+
+    def variants(self) -> VariantList:
+        """Its states under names.
+
+        Raises:
+            BadConfig: they are damaged.
+        """
+        rows = self.index.read("SELECT data FROM variant WHERE photo = ? ORDER BY position", self.id)
+        try:
+            return VariantList(PhotoVariant.from_json(text) for (text,) in rows)
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadConfig(f"the variants of this photo are damaged: {error}") from error
+
+    def save_variants(self, variants: VariantList) -> None:
+        """Write its states under names, where they have changed."""
+        now = list(variants)
+        if now == self._variants:
+            return
+        with self.index.writing() as db:
+            db.execute("DELETE FROM variant WHERE photo = ?", (self.id,))
+            rows = [(self.id, position, variant.to_json()) for position, variant in enumerate(now)]
+            db.executemany("INSERT INTO variant VALUES (?, ?, ?)", rows)
+        self._variants = now
 
     def save_thumbnail(self, jpeg: bytes) -> None:
         """How it looks now, for lists."""
@@ -252,6 +278,7 @@ class StoredPhoto:
             db.execute("UPDATE project SET changed = ? WHERE id = ?", (now, project))
         for layer in record.layers:
             stored.save_layer(layer)
+        stored.save_variants(VariantList(record.variants))
         return stored
 
 

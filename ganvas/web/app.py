@@ -20,7 +20,7 @@ from ganvas.web.batch import sweep_batches
 from ganvas.web.config import StudioConfig
 from ganvas.web.errors import error_answer, invalid_answer
 from ganvas.web.http_protocol import LoadMiddleware
-from ganvas.web.routes import batch, directions, edits, events, info, projects, sessions, tools, training
+from ganvas.web.routes import batch, directions, edits, events, info, projects, sessions, tools, training, variants
 from ganvas.web.security import SecurityMiddleware
 from ganvas.web.studio import Studio
 
@@ -50,7 +50,7 @@ def make_app(config: StudioConfig | None = None) -> FastAPI:
     for kind in (GanvasError, HTTPException, UnicodeError, OSError, Exception):
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(RequestValidationError, _invalid)
-    for module in (directions, training, batch, info, projects, sessions, edits, tools, events):
+    for module in (directions, training, batch, info, projects, sessions, edits, tools, variants, events):
         app.include_router(module.router)
     if PAGE.is_dir():
         app.mount("/static", StaticFiles(directory=PAGE), name="static")

@@ -25,6 +25,7 @@ from ganvas.session.project_file import build_project_file, strip_project_file
 from ganvas.session.records import PhotoRecord, record_edits
 from ganvas.session.session import Session
 from ganvas.session.stored_photo import StoredPhoto
+from ganvas.session.variants import VariantList
 from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job
 from ganvas.web.pictures import downscale_to_fit, encode_jpeg, lay_on_checkerboard
@@ -66,6 +67,8 @@ class OpenPhoto:
         self.edits: PhotoEdits | None = PhotoEdits(photo, faces, **more)
         self.model, self.name, self.needs_face = model, name, needs_face
         self.stored: StoredPhoto | None = None
+        self.variants = VariantList()
+        self.variant_views: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
         self.original: Path | None = None
         self.state = "faces"
         self.crop: Crop | None = None  # of the search that runs
@@ -147,6 +150,7 @@ class OpenPhoto:
             return
         try:
             self.stored.save(self.edits, model=self.model, needs_face=self.needs_face)
+            self.stored.save_variants(self.variants)
         except (OSError, sqlite3.Error) as error:
             raise BadConfig(f"this change could not be saved on the disk: {error}") from error
 
@@ -154,6 +158,7 @@ class OpenPhoto:
         """Let go of everything."""
         self.edits = self.result = self.pending_slide = self.saved = self.last_preview = None
         self._views.clear()
+        self.variant_views.clear()
         if self.original is not None and self.stored is None:
             self.original.unlink(missing_ok=True)
         for queue in list(self.listeners):
@@ -182,6 +187,7 @@ class OpenPhoto:
             original=self.original,
             model=self.model,
             needs_face=self.needs_face,
+            variants=self.variants,
         )
 
     # -- what it shows

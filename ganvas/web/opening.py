@@ -23,6 +23,7 @@ from ganvas.session.project_file import ZIP_START, read_project_file, strip_proj
 from ganvas.session.records import PhotoRecord, edits_of_session, restore_edits
 from ganvas.session.session import Session
 from ganvas.session.stored_photo import StoredPhoto
+from ganvas.session.variants import VariantList
 from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job
 from ganvas.web.open_photo import OpenPhoto
@@ -125,6 +126,7 @@ def open_stored(studio: Studio, project: str, photo: str) -> OpenPhoto:
         img, model=record.model, name=record.name, faces=faces, needs_face=needs_face, network=studio.network
     )
     open_photo.stored, open_photo.original = stored, stored.original
+    open_photo.variants = VariantList(record.variants)
     if any(layer.inversion is not None for layer in record.layers):
         open_photo.saved = record
     else:
@@ -137,7 +139,7 @@ def _open_seed_record(
     studio: Studio, record: PhotoRecord, *, project: str | None = None, stored: StoredPhoto | None = None
 ) -> OpenPhoto:
     edits = restore_edits(record, lambda name: _generator(studio, name), max_pixels=0, network=studio.network)
-    return _add_seed(studio, edits, name=record.name, project=project, stored=stored)
+    return _add_seed(studio, edits, name=record.name, project=project, stored=stored, record=record)
 
 
 def _add_seed(
@@ -147,10 +149,12 @@ def _add_seed(
     name: str,
     project: str | None = None,
     stored: StoredPhoto | None = None,
+    record: PhotoRecord | None = None,
 ) -> OpenPhoto:
     assert edits.session is not None
     open_photo = OpenPhoto(edits.photo, model=edits.session.recipe.model, name=name)
     open_photo.edits, open_photo.state, open_photo.stored = edits, "ready", stored
+    open_photo.variants = VariantList() if record is None else VariantList(record.variants)
     studio.add(open_photo)
     if project is not None:
         _keep(studio, open_photo, project, None)
@@ -259,7 +263,7 @@ def start_resuming(studio: Studio, open_photo: OpenPhoto) -> Job:
         if record.faces is None:  # a file of format 1
             faces, _ = _faces(studio, edits.photo, model)
             edits.name_faces(faces)
-        open_photo.edits, open_photo.saved = edits, None
+        open_photo.edits, open_photo.saved, open_photo.variants = edits, None, VariantList(record.variants)
         open_photo.model, open_photo.name, open_photo.needs_face = model, record.name, record.needs_face
         _replace_original(studio, open_photo, record)
 

@@ -19,6 +19,7 @@ from ganvas.session.history import EditHistory
 from ganvas.session.photo_edits import PhotoEdits
 from ganvas.session.renderer import SeedRenderer
 from ganvas.session.session import Session
+from ganvas.session.variants import PhotoVariant
 from ganvas.web.jobs import json_safe
 from ganvas.web.open_photo import OpenPhoto
 
@@ -42,6 +43,7 @@ def build_state(open_photo: OpenPhoto) -> dict[str, Any]:
         "resumable": open_photo.saved is not None,
         "project": None if open_photo.stored is None else open_photo.stored.project,
         "photo": None if open_photo.stored is None else open_photo.stored.id,
+        "variants": [{"id": one.id, "name": one.name, "steps": _variant_steps(one)} for one in open_photo.variants],
         "is_seed": session is not None and isinstance(session.renderer, SeedRenderer),
     }
     return (
@@ -49,6 +51,10 @@ def build_state(open_photo: OpenPhoto) -> dict[str, Any]:
         | _history_state(edits.active)
         | (_empty_session_state(open_photo.crop) if session is None else _session_state(session))
     )
+
+
+def _variant_steps(variant: PhotoVariant) -> int:
+    return sum(len(recipe.steps) for recipe in variant.recipes.values())
 
 
 def _face_state(edits: PhotoEdits, face: int) -> dict[str, Any]:

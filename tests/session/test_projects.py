@@ -215,6 +215,20 @@ def test_leftovers_are_swept(kept, monkeypatch):
     assert not (projects.folder / "gone").exists() and project.photo(stored.id).record()
 
 
+def test_an_index_of_format_1_is_brought_up(kept, generator):
+    projects, project, stored, edits = kept
+    with sqlite3.connect(projects.folder / "index.sqlite3") as db:
+        db.execute("DROP TABLE variant")
+        db.execute("PRAGMA user_version=1")
+    photo = Projects().find(project.id).photo(stored.id)
+    variants = photo.variants()
+    assert len(variants) == 0
+    variants.keep(edits, "now")
+    photo.save_variants(variants)
+    assert [one.name for one in photo.record().variants] == ["now"]
+    same(edits, restored(photo, generator))
+
+
 def test_a_later_format_is_left_alone(kept):
     projects, _, _, _ = kept
     with sqlite3.connect(projects.folder / "index.sqlite3") as db:

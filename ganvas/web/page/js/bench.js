@@ -1,6 +1,6 @@
 // What the page does with the photo on the bench: open, bring in, change, go back, render. One call of the API each.
 
-import { ApiError, download, get, picture, post, put, remove, send, upload, url } from "./api.js";
+import { ApiError, download, get, patch, picture, post, put, remove, send, upload, url } from "./api.js";
 import { t } from "./i18n/index.js";
 import { cancel, follow, isFollowed, tell } from "./jobs.js";
 import { deleteProject, projectFor, refreshProject } from "./projects.js";
@@ -325,6 +325,15 @@ export const chooseFace = async (face) => {
 
 /** What the active face has, on all others that were brought in. */
 export const copyToAll = () => ask(post, "/copy-to-all");
+
+// Variants: states of the photo under names.
+
+export const keepVariant = (name) => ask(post, "/variants", { name });
+export const makeVariants = async (how) => work(await post(here("/variants/make"), how));
+export const useVariant = (id) => ask(post, `/variants/${id}/apply`);
+export const renameVariant = (id, name) => ask(patch, `/variants/${id}`, { name });
+export const deleteVariant = (id) => ask(remove, `/variants/${id}`);
+export const variantPicture = (id, size) => url(here(`/variants/${id}/photo.jpg`), { size });
 
 /** Look for faces once more, since there is a model now. */
 export const lookForFaces = () => ask(post, "/faces");

@@ -8,8 +8,9 @@ import { enlargeTab } from "./enlarge.js";
 import { historyTab } from "./history.js";
 import { styleTab } from "./style.js";
 import { brushOptions, dragOptions } from "./tool-options.js";
+import { variantsTab } from "./variants.js";
 
-const TABS = [["adjust", "sliders", adjustTab], ["style", "style", styleTab], ["enlarge", "enlarge", enlargeTab], ["history", "history", historyTab]];
+const TABS = [["adjust", "sliders", adjustTab], ["style", "style", styleTab], ["enlarge", "enlarge", enlargeTab], ["variants", "batch", variantsTab], ["history", "history", historyTab]];
 
 export function mountPanel() {
   const panel = document.getElementById("panel");
