@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 
 from ganvas.errors import BadInput, FetchError, GanvasError, MissingExtra, Stopped, WeightsError
 from ganvas.session.project_index import UnknownProject
+from ganvas.web.error_codes import code_of
 
 log = logging.getLogger("ganvas.web")
 STATUS_OF_ERROR: tuple[tuple[type[GanvasError], int], ...] = (
@@ -69,7 +70,7 @@ def page_message(error: BaseException) -> str:
 
 
 def error_as_data(error: BaseException) -> dict[str, Any]:
-    """`{"kind", "message", "hint"}`; unexpected errors are logged, without details in the response."""
+    """`{"kind", "message", "hint", "code", "values"}`; unexpected errors are logged, their details stay here."""
     if isinstance(error, HTTPException):
         return _data(KIND_OF_STATUS.get(error.status_code, "Error"), str(error.detail))
     if isinstance(error, GanvasError):
@@ -84,7 +85,9 @@ def error_as_data(error: BaseException) -> dict[str, Any]:
 
 def _data(kind: str, message: str) -> dict[str, Any]:
     summary, _, hint = message.partition(". ") if len(message) > 80 else (message, "", "")
-    return {"kind": kind, "message": summary if hint else message, "hint": hint or None}
+    code, values = code_of(message)
+    words = {"kind": kind, "message": summary if hint else message, "hint": hint or None}
+    return words | {"code": code, "values": values}
 
 
 def status_of(error: BaseException) -> int:

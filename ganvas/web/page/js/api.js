@@ -1,14 +1,17 @@
 // Calls to the server, and its errors as one kind of exception.
 
-import { t } from "./i18n/index.js";
+import { known, language, t } from "./i18n/index.js";
 
 const TOKEN = takeToken();
 
 /** What the server (or the way to it) refused, in words for a reader: `message` says what, `hint` what to do. */
 export class ApiError extends Error {
-  constructor(status, { kind = "Error", message = "", hint = "" } = {}) {
+  constructor(status, { kind = "Error", message = "", hint = "", code = null, values = {} } = {}) {
     super(message);
     Object.assign(this, { status, kind, hint });
+    const name = `refused.${code}`;
+    if (known(name)) Object.assign(this, { message: String(t(name, values)), hint: known(`${name}.hint`) ? String(t(`${name}.hint`, values)) : "" });
+    else if (language !== "en" && known(`refused.kind.${kind}`)) Object.assign(this, { message: String(t(`refused.kind.${kind}`)), hint: [message, hint].filter(Boolean).join(" ") });
   }
 }
 

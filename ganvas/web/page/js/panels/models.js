@@ -4,6 +4,7 @@ import { get, post } from "../api.js";
 import { ask } from "../dialog.js";
 import { el, fill, icon } from "../dom.js";
 import { t } from "../i18n/index.js";
+import { aboutOf, licenceOf } from "../i18n/models.js";
 import { follow, timeLeft } from "../jobs.js";
 import { state, update, watch } from "../state.js";
 import { telling, toast } from "../toast.js";
@@ -17,8 +18,8 @@ export const megabytes = (bytes) => (bytes ? `${(bytes / 1e6).toFixed(bytes < 1e
 export const fetchModel = telling(async (model) => {
   const pedigree = Object.entries(model.pedigree ?? {}).filter(([, licence]) => licence && licence !== "none");
   const body = [
-    el("p", {}, model.about),
-    el("div", { class: "card licence-card" }, el("strong", {}, model.licence), el("dl", { class: "facts-list" }, pedigree.map(([part, licence]) => [el("dt", {}, t(`licence.${part}`)), el("dd", {}, licence)]).flat())),
+    el("p", {}, aboutOf(model)),
+    el("div", { class: "card licence-card" }, el("strong", {}, licenceOf(model.licence)), el("dl", { class: "facts-list" }, pedigree.map(([part, licence]) => [el("dt", {}, t(`licence.${part}`)), el("dd", {}, licenceOf(licence))]).flat())),
     el("p", { class: "hint" }, model.restricted ? t("models.restricted") : t("models.ask")),
   ];
   if (!(await ask(t("models.fetch", { name: model.name }), body, t("models.accept")))) return;
@@ -48,7 +49,7 @@ const changed = () => document.dispatchEvent(new Event("models"));
 export function modelsArea() {
   const node = el("div", { class: "model-groups" });
   const show = () => fill(node, TASKS.map((task) => group(task, state.models.filter((model) => model.task === task))));
-  document.addEventListener("models", show);
+  for (const event of ["models", "language"]) document.addEventListener(event, show);
   watch(["models"], show);
   show();
   return { node, enter: telling(loadModels) };
@@ -66,9 +67,9 @@ function card(model) {
     "article",
     { class: `card model ${model.here ? "here" : ""}`, "data-model": model.name },
     el("div", { class: "card-head" }, el("strong", {}, model.name), el("span", { class: "spring" }), model.here ? el("span", { class: "badge good" }, icon("check"), t("models.here")) : null),
-    el("p", {}, model.about),
+    el("p", {}, aboutOf(model)),
     el("p", { class: "hint number" }, facts),
-    el("p", { class: `licence ${model.restricted ? "restricted" : ""}` }, t("models.licence"), " ", el("span", {}, model.licence)),
+    el("p", { class: `licence ${model.restricted ? "restricted" : ""}` }, t("models.licence"), " ", el("span", {}, licenceOf(model.licence))),
     job ? progress(job) : actions(model),
   );
 }

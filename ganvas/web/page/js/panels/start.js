@@ -4,6 +4,7 @@ import { download } from "../api.js";
 import { openSeed } from "../bench.js";
 import { el, fill, icon, iconButton, select } from "../dom.js";
 import { t } from "../i18n/index.js";
+import { licenceOf } from "../i18n/models.js";
 import { choice, choosePhotos, open } from "../intake.js";
 import { loadProjects } from "../projects.js";
 import { state, update, watch } from "../state.js";
@@ -90,7 +91,7 @@ export function offer() {
     { class: "card offer" },
     el("div", { class: "card-head" }, icon("face"), el("strong", {}, t("start.offer"))),
     el("p", {}, t("start.offer.text")),
-    el("p", { class: "licence" }, t("models.licence"), " ", el("strong", {}, wanted.licence ?? "")),
+    el("p", { class: "licence" }, t("models.licence"), " ", el("strong", {}, licenceOf(wanted.licence ?? ""))),
     el("div", { class: "row" }, go, more),
   );
 }
