@@ -41,16 +41,16 @@ from ganvas.session.open import open_session
 from ganvas.weights.checkpoint import fingerprint
 from ganvas.weights.load import load
 
-EDITS = (
-    ("smile", 1.0),
-    ("mouth_open", 2.0),
-    ("age", 1.5),
-    ("hair_light", 1.2),
-    ("skin_light", 1.0),
-    ("yaw", 1.0),
-    ("pitch", -1.5),
-    ("hair_long", 2.0),
-)
+EDITS = {
+    "smile": 1.0,
+    "mouth_open": 2.0,
+    "age": 1.5,
+    "hair_light": 1.2,
+    "skin_light": 1.0,
+    "yaw": 1.0,
+    "pitch": -1.5,
+    "hair_long": 2.0,
+}
 NEARER = 0.9  # to the mean latent: the part of the inversion
 FAR_PX, LEVELS = 30, 5  # of a 1024-px crop
 SHEET_PX = 400

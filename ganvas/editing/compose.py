@@ -41,7 +41,7 @@ from ganvas.ops.resample import downscale
 from ganvas.ops.smoothstep import smoothstep
 
 MATTE = (0.1, 0.6)  # of the person's map: behind and before
-EDGE_MOVE, EDGE_FADE = 0.08, 0.2  # of the side: so near to the crop's edge the photo's own comes in
+EDGE_MOVE, EDGE_FADE = 0.08, 0.15  # of the side: so near to the crop's edge the photo's own comes in
 RIM = 0.04  # of the side, over which a change ends at the crop's edge
 GRAIN_PX = 512  # smaller pictures show no grain
 WORK_PX, PREVIEW_WORK_PX = 512, 128  # all but the last step is done at this size at most
@@ -161,7 +161,7 @@ class _Scene:
         anywhere = grow_mask(torch.maximum(old, self.person), 14 * self.scale)
         anywhere = smoothstep(gaussian_blur(anywhere, 6 * self.scale), 0.15, 0.7)
         moved = uncovered * self.is_move * smoothstep(self.wide_move, 1.5, 5)
-        return torch.maximum(local * anywhere * self.acting, moved)
+        return torch.maximum(local * anywhere * self.acting, moved) * (1 - self.kept_clothes)
 
     @cached_property
     def wide_move(self) -> Tensor:
@@ -169,12 +169,15 @@ class _Scene:
         return masked_blur(self.moved, self.maps[2].person.square() + 1e-5, 24 * self.scale)
 
     @property
+    def kept_clothes(self) -> Tensor:
+        """Clothes that do not move and are not covered by hair stay the photo's, wherever the generator has them."""
+        clothes = smoothstep(self.maps[0].worn, 0.3, 0.7) * (1 - self.maps[2].hair)
+        return gaussian_blur(clothes * (1 - smoothstep(self.wide_move, 3, 8)), 2 * self.scale)
+
+    @property
     def acting(self) -> Tensor:
         """Where the edit acts, before and after it."""
-        old, _, new = self.maps
-        place = torch.maximum(old.acting, new.acting)
-        # Clothes that stay where they are keep their edge, wherever the generator has it.
-        place = place * (1 - old.worn * (1 - new.hair) * (1 - smoothstep(self.wide_move, 3, 8)))
+        place = torch.maximum(self.maps[0].acting, self.maps[2].acting)
         return smoothstep(gaussian_blur(grow_mask(place, 10 * self.scale), 6 * self.scale), 0.1, 0.8)
 
 

@@ -14,7 +14,7 @@ from ganvas.images.flow import warp_by_flow
 from ganvas.ops.resample import downscale
 from ganvas.ops.smoothstep import smoothstep
 
-OUTLINE = (0.3, 0.75)  # of the map of the person, whose edges are softer than a person's
+OUTLINE = (0.5, 0.9)  # of the map of the person, whose edges are softer than a person's
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from ganvas.editing.acting import acting_parts
 from ganvas.editing.blend import lay_over
 from ganvas.editing.compose import compose_change, fade_to_edge
+from ganvas.editing.direction_files import list_directions
 from ganvas.editing.directions import Direction
 from ganvas.editing.mix import Mix
 from ganvas.editing.move import Move
@@ -163,3 +164,9 @@ def test_where_steps_act():
 def test_a_card_names_known_parts():
     with pytest.raises(BadConfig, match="part of direction"):
         Direction("x", torch.ones(1, 4), parts=("beak",))
+
+
+def test_every_slider_that_ships_says_where_it_acts():
+    sliders = {direction.name: direction for _, direction in list_directions()}
+    assert sliders["hair_light"].parts == ("hair",)
+    assert all(direction.parts for direction in sliders.values())
