@@ -144,6 +144,8 @@ def _by_eye(samples: int) -> np.ndarray:
 # smile reddens skin and the wall behind it). A weak ridge keeps the rest of the picture, but glasses need a strong one,
 # or they hardly come. Beyond the ends pictures blur or break (anger at 1.5, turning at 2), or it is somebody else.
 SHAPE, COLOUR, POSE = range(12), range(8, 23), range(8)
+HEAD = ("face", "hair")
+PARTS = {name: HEAD for name in ("age", "gender", "yaw", "pitch", "hair_long")} | {"hair_light": ("hair",)}  # acts in
 SLIDERS = {
     "smile": Slider(
         score=lambda s: np.clip(s["odds_happy"], *SURE),
@@ -260,7 +262,7 @@ def learn(arguments: argparse.Namespace) -> None:
             d = learn_direction(w[known], y[known], name=name, keep=keep, ridge=slider.ridge)
             rows = None if slider.rows is None else tuple(slider.rows)
             d = replace(d, layers=rows, fingerprint=fingerprint(G), facts=d.facts | {"keep": slider.keep})
-        d = replace(d, group=slider.group, facts=d.facts | {"psi": PSI})
+        d = replace(d, group=slider.group, parts=PARTS.get(name, ("face",)), facts=d.facts | {"psi": PSI})
         learnt.append(d)
         fit = d.facts.get("r2", d.facts.get("auc"))
         print(f"{name:12s} R2 or AUC {fit:.3f}   {d.facts['samples']} samples   length {d.vector.norm():.2f}")
