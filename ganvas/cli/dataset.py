@@ -127,7 +127,8 @@ def _aligner(*, every_face: bool) -> Aligner:
     import torch
 
     from ganvas.errors import NoFace
-    from ganvas.features.faces import MIN_UPRIGHT_SCORE, FaceFinder
+    from ganvas.features.face import MIN_UPRIGHT_SCORE
+    from ganvas.features.faces import FaceFinder
     from ganvas.images.crop import Crop
 
     torch.set_num_threads(1)  # several photos are looked at side by side already

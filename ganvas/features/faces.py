@@ -8,7 +8,7 @@ first, the landmarks are the mean of the face and its mirror image, and a photo 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from ganvas.checks import check_img
 from ganvas.errors import NoFace, WeightsError
+from ganvas.features.face import Face
+from ganvas.features.tilted_faces import find_tilted_faces, has_parts_in_place
 from ganvas.weights.open_file import open_file
 
 SEARCH_PX = 1280  # longest side of the first look; faces below 2 % of it wait for the second look
@@ -24,46 +26,9 @@ CLOSE_SEARCH_PX = 4096  # longest side of the second look, taken when the first 
 MIN_FACE_PX = 24  # smallest face looked for, in pixels of the searched picture
 PYRAMID_STEP = 0.709
 THRESHOLDS = (0.6, 0.7, 0.8)
-MIN_UPRIGHT_SCORE = 0.95  # below this score a face is a guess
 CELL_PX, STRIDE = 12, 2
 MIRRORED = [1, 0, 2, 4, 3]  # a mirrored left eye is a right eye
 MAX_CANDIDATES = 2000
-
-
-@dataclass(frozen=True)
-class Face:
-    """One face in a photo.
-
-    `box` is (x0, y0, x1, y1) and `points` [5, 2] are (x, y): the eye on the left of the picture, the one on the right,
-    the nose, the mouth corner on the left, the one on the right; all in pixels from the photo's top left corner.
-    `score` is 0 … 1. `turn_deg` says by how much the photo had to be turned before the face was seen: 0, 90, 180, 270.
-    `number` is its place among those that `find_faces` found in the photo: 1 = the largest.
-    """
-
-    box: tuple[float, float, float, float]
-    points: Tensor
-    score: float
-    turn_deg: int = 0
-    number: int | None = None
-
-    @property
-    def size_px(self) -> float:
-        """The shorter side of the box."""
-        return min(self.box[2] - self.box[0], self.box[3] - self.box[1])
-
-    @property
-    def upright(self) -> bool:
-        """Surely a face, and its eyes nearer to level than to plumb."""
-        across, down = (self.points[1] - self.points[0]).tolist()
-        return self.score > MIN_UPRIGHT_SCORE and across > abs(down)
-
-    @property
-    def sideways(self) -> float:
-        """How far the head is turned: 0 = the nose is midway between the eyes, 1 = below one of them (profile)."""
-        left, right, nose = self.points[0], self.points[1], self.points[2]
-        along = right - left
-        share = torch.dot(nose - left, along) / along.square().sum().clamp(min=1e-6)
-        return abs(share.item() - 0.5) * 2
 
 
 class _PNet(nn.Module):
@@ -145,20 +110,28 @@ class FaceFinder:
 
         Args:
             img: [1, 3, H, W] in [-1, 1], any size.
-            turn: look again at the photo turned by 90, 180 and 270 degrees when no face stands upright in it.
+            turn: look again at the photo turned in steps of 30 degrees when no face stands upright in it.
         """
         check_img(img, who="FaceFinder.find")
         height, width = img.shape[2:]
         best = self._find_upright(img)
-        if not turn or any(face.upright for face in best):
+        if not turn or any(self._is_level(img, face) for face in best):
             return best
-        most = 0.0
+        tilted = find_tilted_faces(img, self._find_upright)
+        if tilted:
+            return tilted
+        most = 0.0  # small faces in a large photo that lies on its side
         for turns in (1, 2, 3):
-            faces = self._find_upright(torch.rot90(img, turns, dims=(2, 3)))
-            sure = sum(face.score for face in faces if face.upright)
+            turned = torch.rot90(img, turns, dims=(2, 3))
+            faces = [face for face in self._find_upright(turned) if self._is_level(turned, face)]
+            sure = sum(face.score for face in faces)
             if sure > most:
                 best, most = [_turn_back(face, turns, width, height) for face in faces], sure
         return best
+
+    def _is_level(self, img: Tensor, face: Face) -> bool:
+        """Surely a face that stands upright, not on its head: its parts are where they belong."""
+        return face.upright and has_parts_in_place(img, face.points)
 
     def _find_upright(self, img: Tensor) -> list[Face]:
         longest = max(img.shape[2:])
@@ -241,8 +214,9 @@ def choose_face(faces: list[Face], number: int | None = None) -> Face:
     """
     if not faces:
         raise NoFace(
-            "no face was found in this image. Faces should be well lit, at least 24 pixels wide and not "
-            "seen from behind; drawings and cartoons are not detected."
+            "no face was found in this image. Faces should be well lit, at least 24 pixels wide and not seen from "
+            "behind; one that is half hidden (by a mask, a hand, the image's edge) or seen from the side is often "
+            "missed, and drawings and cartoons are not detected."
         )
     if number is None:
         return faces[0]
