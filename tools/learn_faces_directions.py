@@ -145,7 +145,7 @@ def _by_eye(samples: int) -> np.ndarray:
 # or they hardly come. Beyond the ends pictures blur or break (anger at 1.5, turning at 2), or it is somebody else.
 SHAPE, COLOUR, POSE = range(12), range(8, 23), range(8)
 HEAD = ("face", "hair")
-PARTS = {name: HEAD for name in ("age", "gender", "yaw", "pitch", "hair_long")} | {"hair_light": ("hair",)}  # acts in
+PARTS = dict.fromkeys(("age", "gender", "yaw", "pitch", "hair_long"), HEAD) | {"hair_light": ("hair",)}  # it acts in
 SLIDERS = {
     "smile": Slider(
         score=lambda s: np.clip(s["odds_happy"], *SURE),
