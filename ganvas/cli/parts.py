@@ -65,8 +65,11 @@ def paint_parts(img: Tensor, masks: Tensor) -> Tensor:
 
 
 def hue_of(number: int) -> tuple[float, float, float]:
-    """A colour in [-1, 1] that is far from its neighbours': hues a golden angle apart."""
+    """A colour in [-1, 1] that is far from its neighbours': hues a golden angle apart, and grey for the first."""
     import colorsys
+
+    if number == 0:
+        return -0.5, -0.5, -0.5
 
     r, g, b = colorsys.hsv_to_rgb(number * 0.618034 % 1, 0.75 if number % 2 else 0.5, 1.0 if number % 3 else 0.7)
     return r * 2 - 1, g * 2 - 1, b * 2 - 1

@@ -20,6 +20,10 @@ MASK_ENDS = 0.1, 0.9  # of what a network says: below is certainly not of the pa
 SHADE, SHADE_EPS = 0.03, 4e-3  # how coarse light and shade are, against strands and pores
 COLOUR_VARIETY = 0.7  # of the part's own play of colours that stays
 COLOUR_ROUNDS = 5  # until the mean colour is the wanted one
+FIT_COLOUR_PX = 200  # of the copy on which the aim is corrected
+DARKEST = 0.25  # share of the aim's lightness from which on strands take no less colour
+RIM = 0.98, 1.0  # of a mask: below, a place has to have the part's colours
+STRANGE, LEAST_SPREAD = (1.4, 2.6), 3.0  # in standard deviations of the part's colours; and the least of those
 HIGHLIGHT = 12.0, 40.0  # lightness above the surroundings: from here on it is gloss, which has the light's colour
 
 
@@ -36,9 +40,9 @@ def sharpen_mask(mask: Tensor) -> Tensor:
 def recolour_part(img: Tensor, mask: Tensor, colour: Tensor, amount: float, *, side: float) -> Tensor:
     """Another colour: the means move to the picked one's, light and shade and gloss stay around them.
 
-    Coarse lightness follows a curve that keeps black black and white white; what is finer (strands, pores) is put back
-    as it was, so its contrast stays. Gloss takes less of the colour. The offsets are corrected until the mean inside
-    the mask is the picked colour, as far as sRGB has it.
+    What is finer than shade (strands, pores) keeps its lightness, so its contrast stays. Dark strands take less colour,
+    as pigments do, and gloss, which has the light's. The aim is corrected on a small copy until the mean inside the
+    mask is the picked colour, as far as sRGB has it.
 
     Args:
         img: [1, 3, H, W] in [-1, 1]; mask: [1, 1, H, W]; colour: [1, 3, 1, 1].
@@ -47,23 +51,40 @@ def recolour_part(img: Tensor, mask: Tensor, colour: Tensor, amount: float, *, s
     """
     lab, goal = to_lab(img), to_lab(colour)
     base = filter_guided(lab[:, :1], (img + 1) / 2, radius_px=SHADE * side, eps=SHADE_EPS)
-    fine = lab[:, :1] - base
     core = mask**4  # a soft rim has colours of its neighbours, which should not count
-    mean = _mean(lab, core)
-    gloss = 1 - 0.8 * smoothstep(fine, *HIGHLIGHT)
-    play = (lab[:, 1:] - mean[:, 1:]) * COLOUR_VARIETY
-    aim, new = goal.clone(), img
+    means = _mean(lab, core), _mean(base, core)
+    step = max(1, round(max(img.shape[2:]) / FIT_COLOUR_PX))
+    some_lab, some_base, some_core = (x[:, :, ::step, ::step] for x in (lab, base, core))
+    aim = goal.clone()
     for _ in range(COLOUR_ROUNDS):
-        light = _move_lightness(base, _mean(base, core), aim[:, :1]) + fine
-        new = from_lab(torch.cat([light, lab[:, 1:].lerp(aim[:, 1:] + play, gloss)], dim=1))
-        aim = aim + (goal - _mean(to_lab(new), core))
-    return img.lerp(new, mask * amount)
+        new = to_lab(_paint_colour(some_lab, some_base, means, aim))
+        aim = aim + (goal - _mean(new, some_core))
+    return img.lerp(_paint_colour(lab, base, means, aim), _without_strangers(mask, lab, core) * amount)
+
+
+def _without_strangers(mask: Tensor, lab: Tensor, core: Tensor) -> Tensor:
+    """The mask without places in its soft rim whose colour is none of the part's: skin that shows beside the hair."""
+    mean = _mean(lab, core)
+    spread = _mean((lab - mean).square(), core).sqrt() + LEAST_SPREAD
+    far = ((lab - mean) / spread).square().mean(dim=1, keepdim=True).sqrt()
+    return mask * torch.maximum(1 - smoothstep(far, *STRANGE), smoothstep(mask, *RIM))
+
+
+def _paint_colour(lab: Tensor, base: Tensor, means: tuple[Tensor, Tensor], aim: Tensor) -> Tensor:
+    """img with its colours moved from the means, of all of lab and of the lightness of shade, to an aim."""
+    fine = lab[:, :1] - base
+    light = _move_lightness(base, means[1], aim[:, :1]) + fine
+    pigment = (light / aim[:, :1].clamp(min=1)).clamp(DARKEST, 1) ** 0.5
+    play = (lab[:, 1:] - means[0][:, 1:]) * COLOUR_VARIETY
+    gloss = 1 - 0.7 * smoothstep(fine, *HIGHLIGHT)
+    return from_lab(torch.cat([light, lab[:, 1:].lerp(aim[:, 1:] * pigment + play, gloss)], dim=1))
 
 
 def _move_lightness(light: Tensor, mean: Tensor, goal: Tensor) -> Tensor:
-    """A power of the lightness that leads the mean to the goal: 0 and 100 stay where they are."""
+    """Half way between adding, which keeps shade as deep as it is, and a power, which keeps black and white."""
     share = [(x / 100).clamp(0.02, 0.98) for x in (mean, goal)]
-    return 100 * (light / 100).clamp(1e-4, 1) ** (share[1].log() / share[0].log())
+    power = 100 * (light / 100).clamp(1e-4, 1) ** (share[1].log() / share[0].log())
+    return (power + (light + goal - mean).clamp(0, 100)) / 2
 
 
 def _mean(x: Tensor, mask: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ from ganvas.ops.smoothstep import smoothstep
 WIDE = 1.75  # sides of the face square: how far beyond it parts are looked for
 FACE_ONLY = frozenset(expand_parts(["brows", "eyes", "lips", "mouth"]))  # these lie within the square
 MAP_PX, MAX_MAP_PX = 288, 640  # of the face square, and of the whole window, where edges are looked for
+MARGIN = 0.06  # sides of the face square around a part that its step looks at
 BLUR = 0.045  # of the longer side of the face square at amount 1
 _NEEDS: dict[type, tuple[str, ...]] = {
     TeethWhitening: ("mouth",),
@@ -150,9 +151,27 @@ def apply_part_step(photo: Photo, step: PartStep, crop: Crop, *, region: Region 
     masks = parts.masks(names, window)
     if region is not None:
         masks = masks * _region_mask(region, crop, window)
+    window, img, masks = _trim(window, img, masks, round(MARGIN * crop.side))
     changed = _change_part(img, step, dict(zip(names, masks.split(1, dim=1), strict=True)), crop.side)
     touched = masks.sum(dim=1, keepdim=True) > 0
     return composite(photo, window, changed.clamp(-1, 1), touched.to(img))
+
+
+def _trim(window: Window, img: Tensor, masks: Tensor, margin: int) -> tuple[Window, Tensor, Tensor]:
+    """The same without most of what no mask reaches."""
+    touched = masks.amax(dim=(0, 1)) > 0
+    spans = []
+    for axis, size in ((1, window.height), (0, window.width)):
+        reached = touched.any(dim=axis).nonzero().flatten().tolist() or [0]
+        spans.append(slice(max(0, reached[0] - margin), min(size, reached[-1] + 1 + margin)))
+    rows, columns = spans
+    inner = Window(
+        left=window.left + columns.start,
+        top=window.top + rows.start,
+        width=columns.stop - columns.start,
+        height=rows.stop - rows.start,
+    )
+    return inner, img[:, :, rows, columns], masks[:, :, rows, columns]
 
 
 def _change_part(img: Tensor, step: PartStep, masks: dict[str, Tensor], side: float) -> Tensor:
