@@ -22,7 +22,7 @@ COLOUR_VARIETY = 0.7  # of the part's own play of colours that stays
 COLOUR_ROUNDS = 5  # until the mean colour is the wanted one
 FIT_COLOUR_PX = 200  # of the copy on which the aim is corrected
 DARKEST = 0.25  # share of the aim's lightness from which on strands take no less colour
-RIM = 0.98, 1.0  # of a mask: below, a place has to have the part's colours
+MASK_RIM = 0.98, 1.0  # of a mask: below, a place has to have the part's colours
 STRANGE, LEAST_SPREAD = (1.4, 2.6), 3.0  # in standard deviations of the part's colours; and the least of those
 HIGHLIGHT = 12.0, 40.0  # lightness above the surroundings: from here on it is gloss, which has the light's colour
 
@@ -67,7 +67,7 @@ def _without_strangers(mask: Tensor, lab: Tensor, core: Tensor) -> Tensor:
     mean = _mean(lab, core)
     spread = _mean((lab - mean).square(), core).sqrt() + LEAST_SPREAD
     far = ((lab - mean) / spread).square().mean(dim=1, keepdim=True).sqrt()
-    return mask * torch.maximum(1 - smoothstep(far, *STRANGE), smoothstep(mask, *RIM))
+    return mask * torch.maximum(1 - smoothstep(far, *STRANGE), smoothstep(mask, *MASK_RIM))
 
 
 def _paint_colour(lab: Tensor, base: Tensor, means: tuple[Tensor, Tensor], aim: Tensor) -> Tensor:

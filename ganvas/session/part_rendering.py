@@ -32,7 +32,7 @@ from ganvas.ops.smoothstep import smoothstep
 WIDE = 1.75  # sides of the face square: how far beyond it parts are looked for
 FACE_ONLY = frozenset(expand_parts(["brows", "eyes", "lips", "mouth"]))  # these lie within the square
 MAP_PX, MAX_MAP_PX = 288, 640  # of the face square, and of the whole window, where edges are looked for
-MARGIN = 0.06  # sides of the face square around a part that its step looks at
+PART_MARGIN = 0.06  # sides of the face square around a part that its step looks at
 BLUR = 0.045  # of the longer side of the face square at amount 1
 _NEEDS: dict[type, tuple[str, ...]] = {
     TeethWhitening: ("mouth",),
@@ -151,7 +151,7 @@ def apply_part_step(photo: Photo, step: PartStep, crop: Crop, *, region: Region 
     masks = parts.masks(names, window)
     if region is not None:
         masks = masks * _region_mask(region, crop, window)
-    window, img, masks = _trim(window, img, masks, round(MARGIN * crop.side))
+    window, img, masks = _trim(window, img, masks, round(PART_MARGIN * crop.side))
     changed = _change_part(img, step, dict(zip(names, masks.split(1, dim=1), strict=True)), crop.side)
     touched = masks.sum(dim=1, keepdim=True) > 0
     return composite(photo, window, changed.clamp(-1, 1), touched.to(img))

@@ -52,7 +52,7 @@ def test_the_parts_of_a_photo_are_shown_and_written_as_a_mask(tmp_path):
     assert "hair" in shown.output and Image.open(tmp_path / "parts.png").size == Image.open(ASTRONAUT).size
     run("parts", "show", ASTRONAUT, "-o", tmp_path / "hair.png", "--part", "hair")
     mask = np.asarray(Image.open(tmp_path / "hair.png").convert("L"))
-    assert mask[60, 200] > 240 and mask[125, 205] < 20  # hair, and a cheek
+    assert mask[60, 200] > 200 and mask[125, 205] < 20  # hair, and a cheek
 
 
 def test_the_parts_of_a_generator_are_learnt_named_and_a_region(model, tmp_path):
