@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -18,9 +18,29 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ganvas.errors import BadConfig
+from ganvas.errors import BadConfig, GanvasError
 
 _PATIENCE = timedelta(minutes=30)  # how long one process waits for the others, who may be writing a snapshot
+
+
+class LostProcess(GanvasError):
+    """Another process of the training has ended; this one cannot go on alone."""
+
+
+@contextlib.contextmanager
+def _together() -> Iterator[None]:
+    """Around each message to the other processes: a library's raw text becomes one sentence.
+
+    Raises:
+        LostProcess: the line to another process is dead.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # gloo's and nccl's errors have no common class of their own
+        raise LostProcess(
+            f"another of the {dist.get_world_size() if dist.is_initialized() else 'several'} processes has ended "
+            f"(killed, out of memory, or its machine is gone): {str(error).strip().splitlines()[0][:160]}"
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +114,8 @@ def average(tensors: Sequence[Tensor], world: World) -> None:
     if world.size == 1 or not tensors:
         return
     flat = torch.cat([tensor.detach().flatten().float() for tensor in tensors])
-    dist.all_reduce(flat)
+    with _together():
+        dist.all_reduce(flat)
     flat /= world.size
     for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(part.view_as(tensor))
@@ -117,7 +138,8 @@ def average_numbers(numbers: Mapping[str, float], world: World) -> dict[str, flo
     values = torch.tensor([numbers[name] for name in sorted(numbers)], dtype=torch.float64)
     if world.size > 1:
         values = values.to(world.device, torch.float32 if world.device.type == "mps" else torch.float64)
-        dist.all_reduce(values)
+        with _together():
+            dist.all_reduce(values)
         values = values.cpu() / world.size
     return dict(zip(sorted(numbers), values.tolist(), strict=True))
 
@@ -127,7 +149,8 @@ def sum_over_processes(tensor: Tensor, world: World) -> Tensor:
     if world.size == 1:
         return tensor
     whole = tensor.to(world.device, copy=True)
-    dist.all_reduce(whole)
+    with _together():
+        dist.all_reduce(whole)
     return whole
 
 
@@ -136,7 +159,8 @@ def any_process(yes: bool, world: World) -> bool:
     if world.size == 1:
         return yes
     flag = torch.tensor([float(yes)], device=world.device)
-    dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+    with _together():
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
     return bool(flag.item() > 0)
 
 
@@ -144,6 +168,7 @@ def broadcast_weights(networks: Iterable[nn.Module], world: World) -> None:
     """Give every process the weights of the first."""
     if world.size == 1:
         return
-    for network in networks:
-        for tensor in network.state_dict().values():
-            dist.broadcast(tensor, src=0)
+    with _together():
+        for network in networks:
+            for tensor in network.state_dict().values():
+                dist.broadcast(tensor, src=0)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ganvas.errors import BadConfig, BrokenWeights, GanvasError, Stopped
-from ganvas.training.engine.distributed import any_process, shutdown_distributed
+from ganvas.training.engine.distributed import LostProcess, any_process, shutdown_distributed
 from ganvas.training.engine.process import catch_stop_signals, isolated_rng
 from ganvas.training.engine.run_folder import MemoryRun, eta_sec
 from ganvas.training.engine.snapshots import SnapshotWriter
@@ -269,6 +269,8 @@ class Loop:
             self._note("stopped" if stopped else "failed", str(error) or type(error).__name__)
             if isinstance(error, Stopped):
                 error.state = self.result()
+            if isinstance(error, LostProcess):
+                raise LostProcess(f"{error}. {self._how_to_resume()}") from error
             if _out_of_memory(error):
                 raise GanvasError(self.trainer.out_of_memory_advice()) from error
             raise
@@ -279,6 +281,11 @@ class Loop:
             self._write_snapshot()
         if self.world.is_main:
             self.snapshot_writer.close()
+
+    def _how_to_resume(self) -> str:
+        if self.run_folder.folder is None:
+            return "Nothing was written: give the training a folder to resume from"
+        return f"The last state is kept in {self.run_folder.folder}: start all processes again to resume"
 
     def _note(self, status: str, words: str) -> None:
         nimg, sec = self.trainer.nimg, round(self.trainer.clock.sec, 2)

@@ -95,6 +95,41 @@ def test_a_process_that_fails_parts_from_the_others_before_python_ends():
         assert out.split() == ["parted"]
 
 
+def train_until_lost(rank, port, folder, answers):
+    torch.set_num_threads(1)
+    os.environ.update(addresses(rank, port))
+
+    def on_step(status):
+        if status.step == 3:
+            answers.put("three steps")
+
+    config = tiny.config(total_kimg=100, save_minutes=0)
+    try:
+        train(tiny.pictures(), config=config, folder=folder, device="cpu", on_step=on_step)
+    except Exception as error:
+        answers.put(f"{type(error).__name__}: {error}")
+
+
+@needs_children
+def test_a_killed_process_is_told_in_a_sentence_and_the_run_resumes(tmp_path):
+    port, answers = free_port(), CHILDREN.Queue()
+    pair = [
+        CHILDREN.Process(target=train_until_lost, args=(rank, port, tmp_path / "run", answers)) for rank in range(2)
+    ]
+    for process in pair:
+        process.start()
+    assert answers.get(timeout=120) == "three steps"
+    pair[1].kill()
+    words = answers.get(timeout=120)
+    pair[0].join(120)
+    assert words.startswith("LostProcess: another of the 2 processes has ended")
+    assert f"kept in {tmp_path / 'run'}: start all processes again to resume" in words
+    state = read_run_state(tmp_path / "run")
+    assert state.status == "failed" and "has ended" in state.words and state.kimg > 0
+    resumed = tiny.config(total_kimg=state.kimg + 0.008, save_minutes=0)
+    assert train(tiny.pictures(), config=resumed, folder=tmp_path / "run", device="cpu").finished
+
+
 def test_one_process_alone_has_nothing_to_average():
     world, tensor = World(), torch.tensor([1.0, 2.0])
     average([tensor], world)
