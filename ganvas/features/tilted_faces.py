@@ -28,7 +28,8 @@ GROW = 1.25  # times the usual face crop, so that the second look sees all of th
 MAX_TILT_DEG = 25.0  # of a face in the turned photo: further, another turn sees it better
 MAX_LEFT_DEG = 12.0  # of a face in its own crop
 MIN_IN_PLACE = 0.4  # share of what is seen of eyes and of lips that lies where an aligned face has them
-MIN_LIPS, WIDE_LIPS, MIN_EYES = 0.15, 0.5, 0.08  # areas, in squares of a tenth of the crop's side
+MIN_LIPS, MIN_EYES = 0.15, 0.08  # areas, in squares of a tenth of the crop's side; below the latter eyes may be shut
+SURE = 0.2  # an area of eyes, and a quarter of one of lips, that only a face upright has in place
 MAX_APART = 0.5  # between the two looks' landmarks, on average, in distances between the eyes
 
 FindUpright = Callable[[Tensor], list[Face]]  # img [1, 3, H, W] → faces
@@ -65,12 +66,20 @@ def has_parts_in_place(img: Tensor, points: Tensor) -> bool:
     except NoFace:
         return False
     upright = crop.cut(img, resolution=PARTS_PX).clamp(-1, 1)
-    p = parse_parts(torch.cat([upright, upright.flip(2, 3)]), refine=False)
-    (eyes, eyes_inside), (lips, lips_inside) = (_measure(select_parts(p[:1], names)[0, 0], at) for names, at in _PLACES)
-    on_its_head = sum(_measure(select_parts(p[1:], names)[0, 0], at)[1] for names, at in _PLACES)
-    if lips < MIN_LIPS or lips_inside < MIN_IN_PLACE * lips or on_its_head > eyes_inside + lips_inside:
+    (eyes, eyes_inside), (lips, lips_inside) = _measure_parts(upright)
+    in_place = lips_inside > MIN_IN_PLACE * lips and (eyes_inside > MIN_IN_PLACE * eyes or eyes < MIN_EYES)
+    if lips < MIN_LIPS or not in_place:
         return False
-    return eyes_inside > MIN_IN_PLACE * eyes if eyes > MIN_EYES else lips > WIDE_LIPS  # eyes may be shut
+    if min(eyes_inside, lips_inside / 4) > SURE:
+        return True
+    others = (_measure_parts(torch.rot90(upright, turns, (2, 3))) for turns in (1, 2, 3))
+    return eyes_inside + lips_inside > max(sum(inside for _, inside in parts) for parts in others)
+
+
+def _measure_parts(face: Tensor) -> list[tuple[float, float]]:
+    """(area, of it where an aligned face has it) of eyes and of lips in [1, 3, S, S]."""
+    p = parse_parts(face, refine=False)
+    return [_measure(select_parts(p, names)[0, 0], at) for names, at in _PLACES]
 
 
 # Of an aligned face's crop, in shares of its side: middles (x, y) and half sides of the boxes.
