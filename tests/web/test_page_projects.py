@@ -60,6 +60,7 @@ def test_a_closed_photo_is_opened_again_from_its_project(page, studio):
     expect(page.get_by_role("heading", name="Drop a photo here")).to_be_visible()
     page.go_forward()
     expect(amount(page, "Smile")).to_have_value("2.5")
+    settled(page, studio)
     page.get_by_role("button", name="Models", exact=True).click()
     expect(page.get_by_role("heading", name="Models")).to_be_visible()
     page.go_back()
