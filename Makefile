@@ -15,8 +15,9 @@ install: .venv/installed
 demo: install
 	$(BIN)/ganvas demo --yes
 
+# One process more than cores: tests of the studio's page often wait for the browser.
 test: install
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --maxprocesses 4 --dist worksteal
 
 check: format lint types test
 
