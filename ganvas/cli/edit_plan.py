@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ganvas.images.photo import Photo
     from ganvas.session.session import Session
 
+_SHARE = r"(0(?:\.\d*)?|1(?:\.0*)?|\.\d+)"  # a number from 0 to 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class EditPlan:
@@ -190,7 +192,7 @@ def parse_mix(text: str) -> tuple[str, Path | int, float]:
     Raises:
         typer.BadParameter: anything else; exit status 2.
     """
-    match = re.fullmatch(r"(all|colour|shape)=(.+?)(?::(0(?:\.\d*)?|1(?:\.0*)?|\.\d+))?", text.strip())
+    match = re.fullmatch(rf"(all|colour|shape)=(.+?)(?::{_SHARE})?", text.strip())
     if not match:
         raise typer.BadParameter(
             f"a mix is written as colour=you.jpg, shape=7 or all=you.npz:0.7 (strength 0 to 1); cannot read {text!r}"
@@ -205,7 +207,7 @@ def parse_style(text: str) -> tuple[str, float]:
     Raises:
         typer.BadParameter: anything else; exit status 2.
     """
-    match = re.fullmatch(r"([\w-]+)(?:=(0(?:\.\d*)?|1(?:\.0*)?|\.\d+))?", text.strip())
+    match = re.fullmatch(rf"([\w-]+)(?:={_SHARE})?", text.strip())
     if not match:
         raise typer.BadParameter(f"a style is written as ink, or ink=0.7 (strength 0 to 1); cannot read {text!r}")
     return match[1], 1.0 if match[2] is None else float(match[2])
@@ -217,7 +219,7 @@ def parse_part_colour(text: str) -> Any:
     Raises:
         typer.BadParameter: anything else; exit status 2.
     """
-    match = re.fullmatch(r"([a-z+]+)=(#?[0-9a-fA-F]{6})(?::(0(?:\.\d*)?|1(?:\.0*)?|\.\d+))?", text.strip())
+    match = re.fullmatch(rf"([a-z+]+)=(#?[0-9a-fA-F]{{6}})(?::{_SHARE})?", text.strip())
     if not match:
         raise typer.BadParameter(
             f"a colour is written as hair=#7a3b1e or lips=#a01030:0.8 (amount 0 to 1); cannot read {text!r}"

@@ -101,10 +101,11 @@ def _assemble_photo(raw: _Raw, format: str, path: Path | None, companions: tuple
     alpha = from_pixels(upright[..., colours_end:]).add_(1).div_(2) if upright.shape[2] > colours_end else None
     pixels = upright[..., :colours_end]
     fields = raw.metadata.fields
-    if raw.signal is not None and raw.space in ("grey", "rgb"):
-        profile = raw.signal.to_profile(raw.space)
-        fields = {**fields, "icc_profile": profile if colour_space_of(profile, raw.space) else None}
-    colours = colour_space_of(fields["icc_profile"], raw.space)
+    signalled = raw.signal is not None and raw.space in ("grey", "rgb")
+    profile = raw.signal.to_profile(raw.space) if raw.signal and signalled else fields["icc_profile"]
+    colours = colour_space_of(profile, raw.space)
+    if signalled:
+        fields = {**fields, "icc_profile": None if colours is None else profile}
     if colours is None:
         img = from_pixels(pixels)
         img = img.repeat(1, 3, 1, 1) if colours_end == 1 else img

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -92,9 +91,8 @@ class _EncodeInput:
         self.icc_profile: bytes | None = None
         self.space = photo.space
         try:
-            unexplained = format in _FORMATS_WITHOUT_PROFILE or len(photo.icc_profile or b"") > MAX_PROFILE_BYTES.get(
-                format, sys.maxsize
-            )
+            too_long = format == "JPEG" and len(photo.icc_profile or b"") > MAX_ICC_BYTES
+            unexplained = too_long or format in _FORMATS_WITHOUT_PROFILE
             if photo.space not in _SPACES[format] or (unexplained and photo.colours() is not None):
                 raise OneWayProfile
             pixels = photo.native_pixels(bits=depth)
@@ -224,7 +222,6 @@ _ENCODERS: dict[str, Callable[[_EncodeInput, int, bool], bytes]] = {
 }
 _FORMATS_16_BIT = ("PNG", "TIFF")
 _FORMATS_WITHOUT_ALPHA = ("JPEG", "BMP")
-MAX_PROFILE_BYTES = {"JPEG": MAX_ICC_BYTES}  # larger ones are converted to sRGB
 _FORMATS_WITHOUT_PROFILE = ("BMP", "GIF")
 _SPACES = {
     "JPEG": ("grey", "rgb", "cmyk"),
