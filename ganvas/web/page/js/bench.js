@@ -22,17 +22,28 @@ let shown = -1; // version of `pictures.after`
 let settle = null;
 let sized = SCREEN_PX[0]; // what the pictures were fetched at
 let closer = null;
+let turn = { photo: null }; // the newest opening or closing, and the photo it leads to
 
 const here = (rest = "") => `/api/sessions/${state.session.id}${rest}`;
 const repaint = () => document.dispatchEvent(new Event("repaint"));
 
-// Open and close.
+// Open and close. What is overtaken gives way: whoever opens or closes takes a turn, and after each wait looks whether
+// it is still the newest.
 
-/** Put a photo on the bench. */
-export async function openPhoto(file, options = {}) {
+/** A turn at the bench: a function that says whether it is still the newest. */
+function takeTurn(photo = null) {
+  const mine = (turn = { photo });
+  return () => mine === turn;
+}
+
+/** Whether this photo is on the bench and nothing else is on its way there. */
+export const isAtHand = (photo) => state.session?.photo === photo && turn.photo === photo;
+
+/** Put a photo on the bench; whether it is there, and was not overtaken. */
+export function openPhoto(file, options = {}) {
   const name = file.name ?? "";
   const { onProgress = () => {}, ...fields } = options;
-  await inProject(name, (project) => upload("/api/sessions", { photo: file, project, ...fields }, onProgress));
+  return inProject(name, (project) => upload("/api/sessions", { photo: file, project, ...fields }, onProgress));
 }
 
 /** Open a photo in the project that is open, or in a new one that goes again if the photo cannot be opened. */
@@ -45,19 +56,20 @@ async function inProject(name, open) {
     if (fresh) await deleteProject(id).catch(() => {});
     throw error;
   }
-  await begin(session, name);
+  return begin(session, name, takeTurn(session.photo));
 }
 
 /** Open a photo of a project: its faces, its steps and its finish come with it. */
 export async function openStored(project, photo) {
+  const newest = takeTurn(photo);
   const { problem, ...session } = await post(`/api/projects/${project}/photos/${photo}/open`);
-  if (state.session?.id !== session.id) await begin(session, session.name);
-  if (problem) complain(new ApiError(0, problem));
+  if (newest() && state.session?.id !== session.id) await begin(session, session.name, newest);
+  if (newest() && problem) complain(new ApiError(0, problem));
 }
 
 /** Begin with a picture that a generator makes of a number. */
-export async function openSeed(seed, model, truncation_psi) {
-  await inProject(`seed ${seed}`, (project) => post("/api/sessions", { seed, model, truncation_psi, project }));
+export function openSeed(seed, model, truncation_psi) {
+  return inProject(`seed ${seed}`, (project) => post("/api/sessions", { seed, model, truncation_psi, project }));
 }
 
 /** The photo that this tab had open, of a project. */
@@ -67,9 +79,9 @@ export const keptPhoto = () => JSON.parse(sessionStorage.getItem(KEPT) ?? "null"
 export async function resume() {
   const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
   if (!kept) return false;
+  const newest = takeTurn(kept.photo);
   try {
-    await begin(await get(`/api/sessions/${kept.id}`), kept.name);
-    return true;
+    return await begin(await get(`/api/sessions/${kept.id}`), kept.name, newest);
   } catch (error) {
     if (error.status !== 404) throw error;
     sessionStorage.removeItem(KEPT);
@@ -87,29 +99,32 @@ async function openAgain({ project, photo }) {
   }
 }
 
-async function begin(session, name) {
+async function begin(session, name, newest) {
   const old = state.session?.id;
+  if (!newest()) return false;
   leave();
   const { job = null, ...given } = session;
   const { id, project = null, photo = null } = given;
   sessionStorage.setItem(KEPT, JSON.stringify({ id, name, project, photo }));
   Object.assign(pictures, { before: null, after: null, live: null });
   shown = -1;
-  const full = given.at === undefined ? { ...given, ...(await get(`/api/sessions/${id}`)) } : given;
-  update({ session: full, name, keep: new Set(full.directions?.flatMap((one) => one.keep ?? []) ?? []), compare: "after", job: null });
+  update({ session: given, name, keep: new Set(given.directions?.flatMap((one) => one.keep ?? []) ?? []), compare: "after", job: null });
   listen();
   if (job) adopt(job);
   await lookBefore();
-  await refreshProject(project);
+  if (newest()) await refreshProject(project);
+  if (!newest()) return false;
   document.dispatchEvent(new Event("opened"));
   repaint();
   if (isEdited()) await sharpen();
   if (old && old !== session.id) remove(`/api/sessions/${old}`).catch(() => {});
+  return newest();
 }
 
 /** Take the photo off the bench; the server forgets it, unless it is gone there already. */
 export async function closePhoto({ gone = false } = {}) {
   const id = state.session?.id;
+  takeTurn();
   leave();
   sessionStorage.removeItem(KEPT);
   Object.assign(pictures, { before: null, after: null, live: null });
@@ -160,7 +175,8 @@ function adopt(job) {
 
 function take(session) {
   const before = state.session;
-  if (!before || (session.version ?? 0) < (before.version ?? 0)) return; // an older word that came late
+  if (before?.id !== session.id) return; // of a photo that was left
+  if ((session.version ?? 0) < (before.version ?? 0)) return; // an older word that came late
   update({ session: { ...before, ...session } });
   if (isEdited() && state.session.version !== shown) sharpenSoon();
 }
@@ -175,7 +191,7 @@ async function work(job) {
   try {
     return await follow(job, (now) => state.session?.id === id && update({ job: now }));
   } finally {
-    if (state.session?.id === id) {
+    if (id && state.session?.id === id) {
       update({ job: null });
       take(await get(here()));
     }
@@ -196,15 +212,18 @@ function screenSize() {
 
 async function lookBefore() {
   sized = screenSize();
-  pictures.before = await picture(here("/photo.jpg"), { which: "before", size: sized, v: state.session.version });
+  const { id, version } = state.session;
+  const before = await picture(here("/photo.jpg"), { which: "before", size: sized, v: version });
+  if (state.session?.id === id) pictures.before = before;
 }
 
 /** Zoomed in beyond what was fetched: fetch more of it. */
 const lookCloser = telling(async () => {
   if (!state.session || !pictures.before || state.job || screenSize() <= sized) return;
+  const { id } = state.session;
   await lookBefore();
   repaint();
-  if (isEdited()) await sharpen();
+  if (state.session?.id === id && isEdited()) await sharpen();
 });
 
 function sharpenSoon() {
@@ -216,10 +235,10 @@ function sharpenSoon() {
 async function sharpen() {
   loading?.abort();
   loading = new AbortController();
-  const { version } = state.session;
+  const { id, version } = state.session;
   try {
     const after = await picture(here("/photo.jpg"), { which: "after", size: screenSize(), v: version }, loading.signal);
-    if (state.session?.version !== version) return;
+    if (state.session?.id !== id || state.session.version !== version) return;
     shown = version;
     pictures.after = after;
     if (state.project?.photos.length > 1) refreshProject().catch(() => {}); // its small picture is new
@@ -340,7 +359,9 @@ export const lookForFaces = () => ask(post, "/faces");
 
 /** Take a saved picture's editing up again: its original, its latents, its history. */
 export async function resumeEditing() {
+  const { id } = state.session;
   await work(await post(here("/invert"), { resume: true }));
+  if (state.session?.id !== id) return;
   await lookBefore();
   repaint();
 }

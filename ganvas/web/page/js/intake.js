@@ -53,13 +53,14 @@ export async function open(photo) {
   if (limit && photo.size > limit) return complain({ kind: "TooLarge", message: String(t("error.large", { mb: Math.round(photo.size / 1e6), limit: Math.round(limit / 1e6) })), hint: String(t("error.large.hint")) });
   update({ area: "edit" });
   document.body.classList.add("opening");
+  let there = false;
   try {
     const model = choice.model ? { model: choice.model } : {};
-    await showIncoming(photo, (onProgress) => openPhoto(photo, { ...model, onProgress }));
+    there = await showIncoming(photo, (onProgress) => openPhoto(photo, { ...model, onProgress }));
   } finally {
     document.body.classList.remove("opening");
   }
-  await goOn();
+  if (there) await goOn();
 }
 
 /** After opening: take the editing of a saved picture up again, bring in the only face, or wait for a choice. */

@@ -1,12 +1,11 @@
 // The address says where one is, so that Back, Forward and a reload lead there: #/, #/edit/PROJECT/PHOTO, #/models, …
 
-import { closePhoto, openStored } from "./bench.js";
-import { refreshProject } from "./projects.js";
+import { closePhoto, isAtHand, openStored } from "./bench.js";
 import { state, update, watch } from "./state.js";
 import { telling } from "./toast.js";
 
 const AREAS = ["directions", "training", "models"];
-let arriving = false; // the address leads, not the page
+let arriving = null; // the place the address leads to, until the page is there
 let session = null; // that the address was written for
 
 /** Where the page is, as an address. */
@@ -21,8 +20,10 @@ export function place() {
   return AREAS.includes(area) ? { area } : { area: "edit", project: area === "edit" ? project : undefined, photo };
 }
 
+/** The page has moved: so does the address, unless it is the address that leads. */
 function follow() {
-  if (arriving) return;
+  if (arriving && state.area === arriving.area) return; // on the way; in another area the reader has gone elsewhere
+  arriving = null;
   const now = here();
   const same = state.area === "edit" && state.session && state.session.id === session;
   session = state.session?.id ?? null;
@@ -33,22 +34,20 @@ function follow() {
 
 /** Go where the address leads. */
 export async function arrive() {
-  const { area, project, photo } = place();
-  arriving = true;
+  const goal = place();
+  const { area, project, photo } = goal;
+  arriving = goal;
   try {
     update({ area });
-    if (area !== "edit" || (project && state.session?.photo === photo)) return;
+    if (area !== "edit" || (project && isAtHand(photo))) return;
     if (project) await openStored(project, photo);
-    else if (state.session) await leaveForStart();
+    else await closePhoto(); // also what is just being opened
   } finally {
-    arriving = false;
-    follow();
+    if (arriving === goal) {
+      arriving = null;
+      follow();
+    }
   }
-}
-
-async function leaveForStart() {
-  await closePhoto();
-  await refreshProject(null);
 }
 
 export function startWay() {
