@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -95,21 +96,21 @@ def train(
 
 
 def _run(request: TrainArguments, config: TrainConfig) -> None:
-    from ganvas.training.engine.distributed import init_distributed
+    from ganvas.training.engine.distributed import in_turns, init_distributed
     from ganvas.training.generator.train import as_image_dataset, train
 
-    is_main = init_distributed(request.device).is_main
+    world = init_distributed(request.device)
     folder = request.folder(request.preset)
-    if is_main:
+    if world.is_main:
         for line in request.why:
             print(f"auto: {line}")
-        pictures = read_data(as_image_dataset, request.data, config)
+    read = read_data if world.is_main else _read_quietly
+    pictures = in_turns(lambda: read(as_image_dataset, request.data, config), world)
+    if world.is_main:
         notes = [f"settled: {line}" for line in request.notes]
         if config.mirror:
             notes.append("images are also shown mirrored: use --set mirror=false for anything with text")
         print_start(request.preset, config, folder, report=pictures.report, notes=notes)
-    else:
-        pictures = as_image_dataset(request.data, config)
     facts = {
         "preset": request.preset,
         "asked": "auto" if request.why else request.preset,
@@ -126,6 +127,11 @@ def _run(request: TrainArguments, config: TrainConfig) -> None:
         device=request.device,
         facts=facts,
     )
-    if is_main:
+    if world.is_main:
         new = f"generate images: ganvas generate --model {folder / 'model.safetensors'}"
         print_result(done, folder, [new, "to train longer: run the same command with a larger --kimg or --minutes"])
+
+
+def _read_quietly(read: Callable[..., Any], data: Path | None, config: TrainConfig) -> Any:
+    """`read_data` in a process beside the first, which is the one that speaks."""
+    return read(data, config)

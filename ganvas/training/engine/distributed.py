@@ -10,9 +10,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -20,7 +21,9 @@ from torch import Tensor, nn
 
 from ganvas.errors import BadConfig, GanvasError
 
+_T = TypeVar("_T")
 _PATIENCE = timedelta(minutes=30)  # how long one process waits for the others, who may be writing a snapshot
+_PREPARATION_PATIENCE = timedelta(days=7)  # the same while one reads a data set for the first time
 
 
 class LostProcess(GanvasError):
@@ -49,6 +52,7 @@ class World:
 
     rank: int = 0
     size: int = 1
+    local_rank: int = 0  # among the processes of this machine
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
@@ -67,7 +71,8 @@ def init_distributed(device: str | torch.device = "auto") -> World:
         BadConfig: a device that is not there.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    place = _place(str(device), int(os.environ.get("LOCAL_RANK", "0")))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    place = _place(str(device), local_rank)
     if size > 1 and not dist.is_initialized():
         backend = "nccl" if place.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=_PATIENCE)
@@ -75,7 +80,7 @@ def init_distributed(device: str | torch.device = "auto") -> World:
             atexit.register(_part)  # after an error, too; nccl would wait for those that are still at work
     if place.type == "cuda":
         torch.cuda.set_device(place)
-    return World(rank=rank, size=size, device=place)
+    return World(rank=rank, size=size, local_rank=local_rank, device=place)
 
 
 def _place(device: str, local_rank: int) -> torch.device:
@@ -106,6 +111,39 @@ def _part() -> None:
     """
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def in_turns(work: Callable[[], _T], world: World) -> _T:
+    """What the first process leaves on the disk, the others find: it works alone, and they wait.
+
+    Then one process of each further machine, which may have a disk of its own, and last all the rest.
+
+    Args:
+        work: done once in every process; its first call may take long and write, the later ones find what was written.
+
+    Returns:
+        What this process's own call returned.
+
+    Raises:
+        LostProcess: another process failed at it, so that there is nothing to find.
+    """
+    if world.size == 1:
+        return work()
+    waiting_room = dist.new_group(backend="gloo", timeout=_PREPARATION_PATIENCE)
+    mine = 0 if world.is_main else 1 if world.local_rank == 0 else 2
+    result: list[_T] = []
+    for turn in range(3):
+        failed = torch.ones(1)
+        try:
+            if turn == mine:
+                result.append(work())
+            failed.zero_()
+        finally:  # the others must hear of an error before it ends this process
+            with _together():
+                dist.all_reduce(failed, group=waiting_room)
+        if failed.item():
+            raise LostProcess("another process could not prepare the data; its own message says why")
+    return result[0]
 
 
 @torch.no_grad()

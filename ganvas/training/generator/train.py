@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ganvas.datasets.image_dataset import ImageDataset, open_image_dataset
 from ganvas.errors import BadConfig, BadImage, BadInput
-from ganvas.training.engine.distributed import World, broadcast_weights, init_distributed
+from ganvas.training.engine.distributed import World, broadcast_weights, in_turns, init_distributed
 from ganvas.training.engine.loop import Loop, OnTrainStep, TrainResult
 from ganvas.training.engine.process import isolated_rng
 from ganvas.training.engine.run_folder import lock_run, open_or_resume, resolve_schedule
@@ -67,7 +67,7 @@ def train(
     _check_share(config, world)
 
     # The pictures.
-    pictures = as_image_dataset(data, config)
+    pictures = in_turns(lambda: as_image_dataset(data, config), world)
     c_dim = pictures.c_dim if config.labels != "none" else 0
 
     # The networks, the same in every process.

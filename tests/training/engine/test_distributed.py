@@ -8,19 +8,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
-from ganvas.errors import BadConfig
+from ganvas.errors import BadConfig, BadInput, GanvasError
 from ganvas.training.engine.distributed import (
     World,
     any_process,
     average,
     average_numbers,
+    in_turns,
     init_distributed,
     sum_over_processes,
 )
 from ganvas.training.engine.run_folder import read_log
 from ganvas.training.engine.run_list import read_run_state
 from ganvas.training.engine.state import read_state
+from ganvas.training.generator import train as train_module
 from ganvas.training.generator.train import train
 from tests.training import tiny
 from tests.training.children import CHILDREN, needs_children
@@ -29,10 +32,18 @@ from tests.training.children import CHILDREN, needs_children
 CHANGES = {"augment": "ada", "ada_kimg": 0.05, "mixing": 0.9, "path_length": 1.0, "mirror": True, "micro_batch": 2}
 
 
-def train_as(rank, port, folder):
+def train_as(rank, port, folder, data, home, reports):
     torch.set_num_threads(1)
-    os.environ.update(addresses(rank, port))
-    train(tiny.pictures(), config=tiny.config(**CHANGES), folder=folder, device="cpu")
+    os.environ.update(addresses(rank, port) | {"GANVAS_HOME": str(home)})
+    opened = train_module.open_image_dataset
+
+    def open_and_tell(*args, **options):
+        pictures = opened(*args, **options)
+        reports.put((rank, pictures.report[-1]))
+        return pictures
+
+    train_module.open_image_dataset = open_and_tell
+    train(data, config=tiny.config(**CHANGES), folder=folder, device="cpu")
 
 
 # What was registered first runs last at the end, so this looks when `init_distributed`'s own parting is done.
@@ -59,12 +70,18 @@ def free_port():
 
 
 @needs_children
-def test_two_processes_give_what_one_gives(tmp_path):
-    port = free_port()
-    pair = [CHILDREN.Process(target=train_as, args=(rank, port, tmp_path / "two")) for rank in range(2)]
+def test_two_processes_give_what_one_gives_and_only_the_first_decodes(tmp_path):
+    port, reports, data = free_port(), CHILDREN.Queue(), tmp_path / "data"
+    data.mkdir()
+    for number, img in enumerate(tiny.pictures()):
+        Image.fromarray(img.permute(1, 2, 0).numpy()).save(data / f"{number:02}.png")
+    rest = (port, tmp_path / "two", data, tmp_path / "home", reports)
+    pair = [CHILDREN.Process(target=train_as, args=(rank, *rest)) for rank in range(2)]
     for process in pair:
         process.start()
-    train(tiny.pictures(), config=tiny.config(**CHANGES), folder=tmp_path / "one", device="cpu")
+    train(data, config=tiny.config(**CHANGES), folder=tmp_path / "one", device="cpu")
+    (first, saved), (second, found) = reports.get(timeout=120), reports.get(timeout=120)
+    assert (first, second) == (0, 1) and "saved in the cache" in saved and "read from the cache" in found
     for process in pair:
         process.join(120)
         assert process.exitcode == 0
@@ -128,6 +145,34 @@ def test_a_killed_process_is_told_in_a_sentence_and_the_run_resumes(tmp_path):
     assert state.status == "failed" and "has ended" in state.words and state.kimg > 0
     resumed = tiny.config(total_kimg=state.kimg + 0.008, save_minutes=0)
     assert train(tiny.pictures(), config=resumed, folder=tmp_path / "run", device="cpu").finished
+
+
+def prepare_as(rank, port, answers):
+    os.environ.update(addresses(rank, port))
+    world = init_distributed("cpu")
+
+    def read():
+        if rank == 0:
+            raise BadInput("no pictures")
+        answers.put("the second process went to work")
+
+    try:
+        in_turns(read, world)
+    except GanvasError as error:
+        answers.put(f"{rank} {type(error).__name__}: {error}")
+
+
+@needs_children
+def test_when_the_first_process_cannot_read_the_data_the_others_end_too():
+    port, answers = free_port(), CHILDREN.Queue()
+    pair = [CHILDREN.Process(target=prepare_as, args=(rank, port, answers)) for rank in range(2)]
+    for process in pair:
+        process.start()
+    words = sorted(answers.get(timeout=120) for _ in pair)
+    for process in pair:
+        process.join(60)
+    assert words[0] == "0 BadInput: no pictures"
+    assert words[1] == "1 LostProcess: another process could not prepare the data; its own message says why"
 
 
 def test_one_process_alone_has_nothing_to_average():
