@@ -45,6 +45,7 @@ class ImageDataset:
         c_dim: numbers in a label; 0 = no labels.
         class_names: the classes' names, where they have some.
         names: where each picture came from.
+        digests: of each picture's contents.
         skipped: (name, why) of every file that gave no picture.
         report: what was done, in plain lines for people.
         fingerprint: 16 hexadecimal digits; the same contents, order, labels and settings give the same on any machine.
@@ -62,13 +63,14 @@ class ImageDataset:
         report: Sequence[str],
         skipped: Sequence[tuple[str, str]] = (),
     ):
-        self._store, self._rows, self._labels = store, rows, labels
+        self._store, self._description, self._rows, self._labels = store, description, rows, labels
         self.img_channels, self.img_resolution = description.shape[0], description.shape[1]
         self.c_dim = labels.c_dim if labels else 0
         self.class_names = labels.class_names if labels else ()
         self.names = tuple(description.names[row] for row in rows.tolist())
         self.skipped, self.report, self.settings = tuple(skipped), tuple(report), settings
-        self.fingerprint = _fingerprint([description.digests[row] for row in rows.tolist()], labels, settings)
+        self.digests = tuple(description.digests[row] for row in rows.tolist())
+        self.fingerprint = _fingerprint(self.digests, labels, settings)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -90,6 +92,19 @@ class ImageDataset:
         if chosen.ndim != 1 or (len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(self)):
             raise BadConfig(f"ImageDataset.batch expects indices from 0 to {len(self) - 1}, got {str(indices)[:80]}")
         return self._store.take(self._rows[chosen]), self._labels.take(chosen) if self._labels else None
+
+    def select(self, indices: np.ndarray | Sequence[int]) -> ImageDataset:
+        """Some pictures as a set of their own, in the order of `indices`; the pixels are shared."""
+        chosen = np.asarray(indices, np.int64)
+        return ImageDataset(
+            self._store,
+            self._description,
+            rows=self._rows[chosen],
+            labels=self._labels.rows(chosen) if self._labels else None,
+            settings=self.settings,
+            report=self.report,
+            skipped=self.skipped,
+        )
 
     def class_counts(self) -> dict[str, int]:
         """How many pictures each class has; empty without classes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -47,6 +48,42 @@ class Sampler:
             if self.mirror:
                 mirrored[here] = _sides(self.count, self.seed, each // 2)[indices[here]] ^ bool(each % 2)
         return indices, mirrored
+
+
+class GrowingSampler:
+    """A `Sampler` over a set that grows: a round that was begun is finished first, then all pictures take part.
+
+    Args:
+        parts: (first position, pictures from there on), in order, the first at 0.
+        seed, mirror: as of `Sampler`.
+    """
+
+    def __init__(self, parts: Sequence[tuple[int, int]], *, seed: int, mirror: bool = False):
+        self.parts = list(parts)
+        self._samplers = [Sampler(count, seed=seed, mirror=mirror) for _, count in self.parts]
+
+    def take(self, nimg: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """See `Sampler.take`."""
+        starts = [start for start, _ in self.parts]
+        ends = [*starts[1:], nimg + n]
+        pieces = [
+            sampler.take(max(nimg, start) - start, min(nimg + n, end) - max(nimg, start))
+            for sampler, start, end in zip(self._samplers, starts, ends, strict=True)
+            if max(nimg, start) < min(nimg + n, end)
+        ]
+        if len(pieces) < 2:
+            return pieces[0] if pieces else self._samplers[-1].take(0, 0)
+        return np.concatenate([each[0] for each in pieces]), np.concatenate([each[1] for each in pieces])
+
+
+def grow_parts(parts: Sequence[tuple[int, int]], count: int, nimg: int) -> list[tuple[int, int]]:
+    """The parts of a `GrowingSampler` from `nimg` on, when the set has `count` pictures now."""
+    begun = [part for part in parts if part[0] <= nimg]
+    start, before = begun[-1]
+    if before == count:
+        return begun
+    at = start + -(-(nimg - start) // before) * before  # the end of the round that was begun
+    return [*(part for part in begun if part[0] < at), (at, count)]
 
 
 @lru_cache(maxsize=4)

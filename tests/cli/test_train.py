@@ -1,6 +1,7 @@
 """train, runs and tune as a user types them, on pictures made on the spot."""
 
 import json
+import shlex
 
 import pytest
 from PIL import Image
@@ -74,11 +75,20 @@ def test_a_run_json_repeats_its_run(photos, tmp_path):
     assert all((a == b).all() for a, b in zip(one.parameters(), two.parameters(), strict=True))
 
 
-def test_another_setting_in_the_same_folder_is_refused_with_the_difference(photos, tmp_path):
+def test_another_setting_is_refused_with_the_command_of_a_run_that_starts_from_these_weights(
+    photos, tmp_path, monkeypatch
+):
     words = ["train", "--data", photos, "--preset", "style-32-cpu", "--outdir", tmp_path, "--device", "cpu", *SMALL]
-    run(*words, "--kimg", 0.004)
-    with pytest.raises(BadConfig, match=r"g_lr: 0.0025 → 0.1"):
-        run(*words, "--kimg", 0.004, "--set", "g_lr=0.1")
+    run(*words, "--kimg", 0.004, "--name", "mine")
+    again = [*map(str, words), "--kimg", "0.004", "--name=mine", "--set", "loss=hinge"]
+    monkeypatch.setattr("sys.argv", ["ganvas", *again])
+    with pytest.raises(BadConfig, match=r"loss: 'ns' → 'hinge'") as caught:
+        run(*again)
+    program, *command = shlex.split(str(caught.value).splitlines()[-1])
+    assert program == "ganvas" and run(*command).exit_code == 0
+    record = json.loads((tmp_path / "mine-2" / "run.json").read_text())
+    assert record["start"]["source"] == str(tmp_path / "mine" / "model.safetensors")
+    assert record["config"]["loss"] == "hinge"
 
 
 def test_a_dry_run_shows_every_setting_and_does_nothing(photos, tmp_path):

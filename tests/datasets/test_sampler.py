@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ganvas.datasets.sampler import Sampler
+from ganvas.datasets.sampler import GrowingSampler, Sampler, grow_parts
 from ganvas.errors import BadConfig
 
 
@@ -58,3 +58,19 @@ def test_nonsense_is_refused(count, seed):
         Sampler(count, seed=seed)
     with pytest.raises(BadConfig, match="nimg"):
         Sampler(3, seed=0).take(-1, 2)
+
+
+@pytest.mark.parametrize(("nimg", "at"), [(0, 0), (3, 7), (7, 7), (18, 21)])
+def test_pictures_that_are_added_take_part_after_the_round_that_was_begun(nimg, at):
+    parts = grow_parts([(0, 7)], 10, nimg)
+    grown, before = GrowingSampler(parts, seed=3), Sampler(7, seed=3)
+    assert (grown.take(0, at)[0] == before.take(0, at)[0]).all()  # what was shown, and the rest of the round
+    assert sorted(grown.take(at, 10)[0].tolist()) == list(range(10))
+    whole = grown.take(0, at + 20)[0]
+    assert (np.concatenate([grown.take(k, 5)[0] for k in range(0, at + 20, 5)])[: at + 20] == whole).all()
+
+
+def test_a_run_that_goes_back_before_pictures_were_added_shows_them_where_it_did():
+    parts = grow_parts([(0, 7)], 10, 18)
+    assert parts == [(0, 7), (21, 10)] == grow_parts(parts, 10, 20) == grow_parts(grow_parts(parts, 10, 40), 10, 18)
+    assert grow_parts(parts, 12, 25) == [(0, 7), (21, 10), (31, 12)]

@@ -190,10 +190,12 @@ def test_a_disk_that_stays_full_ends_in_words_and_with_the_state_before(tmp_path
 def test_another_configuration_is_refused_with_the_differences(tmp_path):
     config = tiny.config()
     train(tiny.pictures(), config=config, folder=tmp_path / "run", device="cpu")
-    with pytest.raises(BadConfig, match=r"g_lr: 0.0025 → 0.001") as caught:
-        train(tiny.pictures(), config=dataclasses.replace(config, g_lr=0.001), folder=tmp_path / "run", device="cpu")
+    with pytest.raises(BadConfig, match=r"beta1: 0.0 → 0.5") as caught:
+        train(tiny.pictures(), config=dataclasses.replace(config, beta1=0.5), folder=tmp_path / "run", device="cpu")
     assert "--name" in str(caught.value)
-    with pytest.raises(BadConfig, match="the images"):
+    weights = tmp_path / "run" / "model.safetensors"
+    assert f"folder={str(tmp_path / 'run-2')!r}, init_from={str(weights)!r}" in str(caught.value)
+    with pytest.raises(BadConfig, match="the images: 40 of 40 are changed: 0, 1, 2 and 37 more"):
         train(tiny.pictures(seed=1), config=config, folder=tmp_path / "run", device="cpu")
 
 
@@ -205,6 +207,26 @@ def test_a_longer_run_goes_on_from_a_finished_one(tmp_path):
     train(tiny.pictures(), config=longer, folder=tmp_path / "once", device="cpu")
     assert same(*[read_state(tmp_path / name / "state.safetensors") for name in ("long", "once")]) == []
     assert json.loads((tmp_path / "long" / "run.json").read_text())["config"]["total_kimg"] == 0.064
+
+
+def test_what_may_change_at_a_resume_changes_and_is_noted(tmp_path):
+    folder, more = tmp_path / "run", tiny.pictures(52)
+    more = more[torch.randperm(52, generator=torch.Generator().manual_seed(0))]  # new ones between the old
+    train(more[:40], config=tiny.config(total_kimg=0.012), folder=folder, device="cpu")
+    with pytest.raises(BadConfig, match="the images: 1 of 40 are gone: 39"):
+        train(more[:39], config=tiny.config(), folder=folder, device="cpu")
+    events, now = [], tiny.config(batch_size=6, g_lr=0.001, r1_gamma=0.02, total_kimg=0.09)
+    mixed = torch.cat([more[45:], more[:45]])
+    done = train(mixed, config=now, folder=folder, on_step=lambda status: events.append(status.event), device="cpu")
+    words = "resumed with batch_size: 4 → 6, r1_gamma: 0.01 → 0.02, g_lr: 0.0025 → 0.001, images: 40 → 52"
+    assert events[0] == words and not any(events[1:])
+    assert [line["nimg"] for line in read_log(folder) if line.get("event") == words] == [12]
+    assert json.loads((folder / "run.json").read_text())["changes"] == [{"nimg": 12, "words": words}]
+    state = read_state(folder / "state.safetensors")
+    assert done.nimg == 90 and state["images"] == [(0, 40), (40, 52)]
+    assert state["opt_G"]["param_groups"][0]["lr"] == 0.001
+    again = train(mixed, config=dataclasses.replace(now, total_kimg=0.096), folder=folder, device="cpu")
+    assert again.nimg == 96 and len(json.loads((folder / "run.json").read_text())["changes"]) == 1
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path):

@@ -26,6 +26,8 @@ class BaseTrainConfig:
     groups: ClassVar[tuple[str, ...]] = ()  # fields that hold fields of a network's own config
     # What may differ between a run and its continuation: how long, how often, nothing that changes a number.
     may_change: ClassVar[frozenset[str]] = frozenset({"total_kimg", "minutes", "save_minutes", "snapshot_kimg"})
+    # What may differ, too, and changes the course of the run from there: noted in its log.
+    may_change_course: ClassVar[frozenset[str]] = frozenset({"batch_size", "tick_kimg", "watchdog"})
 
     def __post_init__(self) -> None:
         check_settings(self, whole_floats=True)
@@ -97,10 +99,10 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 # Two configs
 
 
-def differences(before: BaseTrainConfig, now: BaseTrainConfig) -> list[str]:
-    """`name: before → now` for every field in which two configs of a kind differ, but for what may change."""
-    return [
-        f"{item.name}: {getattr(before, item.name)!r} → {getattr(now, item.name)!r}"
+def differences(before: BaseTrainConfig, now: BaseTrainConfig) -> dict[str, str]:
+    """Field → `name: before → now`, of every field in which two configs of a kind differ, but for what may change."""
+    return {
+        item.name: f"{item.name}: {getattr(before, item.name)!r} → {getattr(now, item.name)!r}"
         for item in dataclasses.fields(now)
         if item.name not in now.may_change and getattr(before, item.name) != getattr(now, item.name)
-    ]
+    }

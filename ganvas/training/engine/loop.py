@@ -87,6 +87,8 @@ class Loop:
             self.run_folder.rewind_log(trainer.nimg)
         if state is None:
             self._save(must=True)
+        if self.run_folder.changes:
+            self._note_changes(self.run_folder.changes)
         self._saved_sec = trainer.clock.sec
 
     def run(self) -> TrainResult:
@@ -155,6 +157,14 @@ class Loop:
             return
         if facts:
             self._write(self._line(**facts))
+
+    def _note_changes(self, changes: Sequence[str]) -> None:
+        """Say in the log, in run.json and to the caller what a resumed run has otherwise than before."""
+        words = "resumed with " + ", ".join(changes)
+        self._events.append(words)
+        self._write(self._line(event=words))
+        noted = [*self.run_folder.record.get("changes", []), {"nimg": self.trainer.nimg, "words": words}]
+        self.run_folder.note(changes=noted)
 
     def _line(self, **facts: Any) -> dict[str, Any]:
         """A line of the log besides those of every tick."""

@@ -2,6 +2,7 @@
 
     run.json             the whole configuration, versions, the data's fingerprint, remedies, how it ended
     log.jsonl            one line of metrics a tick
+    images.json          which pictures a generator's run has, and in which order
     state.safetensors    all that an exact resume needs; good.safetensors: the last one the watchdog had no doubts about
     model.safetensors    the averaged generator of the last snapshot: `ganvas generate --model` takes it
     D.safetensors        its discriminator, for `--init-from`
@@ -31,8 +32,9 @@ import torch
 
 from ganvas import __version__
 from ganvas.errors import BadConfig, BrokenWeights
-from ganvas.training.engine.config_base import BaseTrainConfig, differences
+from ganvas.training.engine.config_base import BaseTrainConfig
 from ganvas.training.engine.distributed import World, any_process
+from ganvas.training.engine.resume import DataChange, compare_with_before
 from ganvas.training.engine.state import copy_to_cpu, read_state, write_state
 from ganvas.weights.checkpoint import write_atomically
 
@@ -55,6 +57,7 @@ class Run:
 
     def __init__(self, folder: Path, record: dict[str, Any]):
         self.folder, self.record = folder, record
+        self.changes: list[str] = []  # what is other than before the resume
         self._lock: Any = None
 
     # -- run.json
@@ -130,6 +133,7 @@ class MemoryRun:
 
     def __init__(self) -> None:
         self.record: dict[str, Any] = {"remedies": []}
+        self.changes: list[str] = []
         self.lines: list[dict[str, Any]] = []
         self._good: dict[str, Any] | None = None
 
@@ -165,13 +169,17 @@ class MemoryRun:
 # Starting and resuming
 
 
-def open_run(folder: Path, config: BaseTrainConfig, facts: Mapping[str, Any]) -> tuple[Run, bool]:
+def open_run(
+    folder: Path, config: BaseTrainConfig, facts: Mapping[str, Any], data_change: DataChange | None = None
+) -> tuple[Run, bool]:
     """The run in this folder: started, or resumed.
 
     Args:
         folder: of the run.
-        config: resolved; fields of the run's length may differ from what it was started with.
+        config: resolved; fields of the run's length, and those of its course (`may_change_course`), may differ from
+            what it was started with.
         facts: for run.json: the data's path, fingerprint and count, the preset's name, …
+        data_change: how the pictures differ from the run's; None = they must be the same, by their fingerprint.
 
     Returns:
         The run, and whether it is resumed.
@@ -187,25 +195,12 @@ def open_run(folder: Path, config: BaseTrainConfig, facts: Mapping[str, Any]) ->
         run.note(**_versions(), **facts, kind=config.kind, config=config.to_json(), status="running", pid=os.getpid())
         return run, False
     run = Run(folder, read_record(folder))
-    _refuse_another(run, config, facts)
-    run.note(**_versions(), **facts, config=config.to_json(), pid=os.getpid())
-    return run, True
-
-
-def _refuse_another(run: Run, config: BaseTrainConfig, facts: Mapping[str, Any]) -> None:
     kind = kind_of(run.record)
     if kind != config.kind:
-        raise BadConfig(f"{run.folder} is the run of a {kind}, not of a {config.kind}. Give this run another --name.")
-    changed = differences(config.from_json(run.record["config"], who=str(run.folder / "run.json")), config)
-    before, now = run.record.get("data", {}).get("fingerprint"), facts.get("data", {}).get("fingerprint")
-    if before != now:
-        changed.append(f"the images: {before} → {now}")
-    if changed:
-        raise BadConfig(
-            f"{run.folder} was started with other settings:\n  "
-            + "\n  ".join(changed)
-            + "\nUse the same settings to resume it, or start a new run with another --name."
-        )
+        raise BadConfig(f"{folder} is the run of a {kind}, not of a {config.kind}. Give this run another --name.")
+    run.changes = compare_with_before(folder, run.record, config, facts, data_change)
+    run.note(**_versions(), **facts, config=config.to_json(), pid=os.getpid())
+    return run, True
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -343,7 +338,12 @@ def is_locked(path: Path) -> bool:
 
 
 def open_or_resume(
-    folder: str | Path | None, config: Any, data: Mapping[str, Any], facts: Mapping[str, Any], world: World
+    folder: str | Path | None,
+    config: Any,
+    data: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    world: World,
+    data_change: DataChange | None = None,
 ) -> tuple[Run | MemoryRun, bool]:
     """The run, and whether it is resumed. The leading process makes the folder, the others only read it.
 
@@ -353,6 +353,7 @@ def open_or_resume(
         data: of the pictures: their fingerprint, and what else run.json should say of them.
         facts: what else should stand in run.json.
         world: of processes.
+        data_change: see `open_run`.
     """
     if folder is None:
         return MemoryRun(), False
@@ -364,7 +365,7 @@ def open_or_resume(
             "processes": world.size,
             "data": {**facts.get("data", {}), **data},
         }
-        run, resumed = open_run(path, config, merged)
+        run, resumed = open_run(path, config, merged, data_change)
     resumed = any_process(resumed, world)
     return (run if world.is_main else Run(path, read_record(path))), resumed
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.datasets.sampler import Sampler
+from ganvas.datasets.sampler import GrowingSampler, Sampler, grow_parts
 from ganvas.training.engine.distributed import World
 from ganvas.training.generator.config import TrainConfig
 from ganvas.training.gradients import split_batch
@@ -51,8 +51,20 @@ class ImageFeed:
 
     def __init__(self, pictures: Any, config: TrainConfig, *, c_dim: int, world: World):
         self.pictures, self.config, self.c_dim, self.world = pictures, config, c_dim, world
-        self._sampler = Sampler(len(pictures), seed=config.seed, mirror=config.mirror)
-        self._fresh_sampler = Sampler(len(pictures), seed=config.seed + 1, mirror=config.mirror)
+        self._follow([(0, len(pictures))])
+
+    def _follow(self, parts: list[tuple[int, int]]) -> None:
+        seed, mirror = self.config.seed, self.config.mirror
+        self._sampler = GrowingSampler(parts, seed=seed, mirror=mirror)
+        self._fresh_sampler = GrowingSampler(parts, seed=seed + 1, mirror=mirror)
+
+    def state(self) -> list[tuple[int, int]]:
+        """From which position on the set had how many pictures; for `load_state`."""
+        return self._sampler.parts
+
+    def load_state(self, parts: list[tuple[int, int]], nimg: int) -> None:
+        """Resume at `nimg`; pictures that were added since take part once the round that was begun is over."""
+        self._follow(grow_parts(parts, len(self.pictures), nimg))
 
     @property
     def local(self) -> int:
@@ -70,7 +82,7 @@ class ImageFeed:
         fresh = self._take(self._fresh_sampler, nimg) if with_fresh else (None, None)
         return ImageBatch(*self._take(self._sampler, nimg), *fresh)
 
-    def _take(self, sampler: Sampler, nimg: int) -> tuple[Tensor, Tensor | None]:
+    def _take(self, sampler: GrowingSampler, nimg: int) -> tuple[Tensor, Tensor | None]:
         indices, mirrored = sampler.take(nimg, self.config.batch_size)
         mine = slice(self.world.rank * self.local, (self.world.rank + 1) * self.local)
         img, c = self.load(indices[mine])

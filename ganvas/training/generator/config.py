@@ -30,6 +30,14 @@ class TrainConfig(BaseTrainConfig):
     kind: ClassVar[str] = "generator"
     groups: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
     may_change: ClassVar[frozenset[str]] = BaseTrainConfig.may_change | {"metrics", "metrics_num"}
+    may_change_course: ClassVar[frozenset[str]] = BaseTrainConfig.may_change_course | {
+        "micro_batch",
+        "g_lr",
+        "d_lr",
+        "r1_gamma",
+        "r2_gamma",
+        "ema_kimg",
+    }
 
     # Networks. Fields of the family's config; resolution, channels and labels follow from the data.
     family: GeneratorFamily = setting(

@@ -24,6 +24,7 @@ from ganvas.training.engine.run_folder import lock_run, open_or_resume, resolve_
 from ganvas.training.engine.transfer import InitReport
 from ganvas.training.generator.config import TrainConfig, schedule_length_kimg
 from ganvas.training.generator.networks import build_pair
+from ganvas.training.generator.resumed_images import order_as_before, remember_images
 from ganvas.training.generator.snapshots import GeneratorSnapshotWriter
 from ganvas.training.generator.trainer import GeneratorTrainer
 from ganvas.training.generator.transfer import init_from_weights
@@ -47,7 +48,8 @@ def train(
         data: a folder or archive of pictures, `ImageDataset`, or a tensor [N, C, R, R]: uint8, or float in [-1, 1].
         generator, discriminator: any torch modules (see `GANPair`), trained in place; None = built from config.
         config: what to do; None = `TrainConfig()`. Presets: `ganvas.training.generator.presets`.
-        folder: of the run; an interrupted run in it is resumed. None = nothing is written.
+        folder: of the run; an interrupted run in it is resumed, also with pictures added, another batch size or other
+            learning rates. None = nothing is written.
         init_from: weights to start from: a file or a catalogue name.
         on_step: called with a `TrainStatus` after every step; may raise Stopped.
         device: "auto" (CUDA, MPS, else the CPU), "cpu", "cuda", …
@@ -68,6 +70,7 @@ def train(
 
     # The pictures.
     pictures = in_turns(lambda: as_image_dataset(data, config), world)
+    pictures, data_change = order_as_before(pictures, folder)
     c_dim = pictures.c_dim if config.labels != "none" else 0
 
     # The networks, the same in every process.
@@ -79,8 +82,11 @@ def train(
 
     # The folder: a new run, or one that is resumed.
     data_facts = {"fingerprint": pictures.fingerprint, "count": len(pictures), "resolution": pictures.img_resolution}
-    run, resumed = open_or_resume(folder, config, data_facts, {**(facts or {}), "start": init.to_json()}, world)
+    more_facts = {**(facts or {}), "start": init.to_json()}
+    run, resumed = open_or_resume(folder, config, data_facts, more_facts, world, data_change)
     with lock_run(run, world):
+        if run.folder is not None and world.is_main:
+            remember_images(pictures, run.folder)
         trainer = GeneratorTrainer(G, D, config, pictures, c_dim=c_dim, world=world, run=run)
         return Loop(trainer, GeneratorSnapshotWriter(trainer), on_step, resumed=resumed, events=init.lines).run()
 

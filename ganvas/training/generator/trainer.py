@@ -270,20 +270,24 @@ class GeneratorTrainer(Trainer):
         portion = self.config.micro_batch or self.feed.local
         return (
             f"out of memory for {portion} images at once on {self.world.device}. For the same training "
-            f"with gradient accumulation: --set micro_batch={max(portion // 2, 1)} (under another "
-            "--name); or a smaller --resolution"
+            f"with gradient accumulation: the same command and --set micro_batch={max(portion // 2, 1)}; or "
+            "a smaller --resolution under another --name"
         )
 
     # ------------------------------------------------------------------------------------------------------------ state
 
     def own_state(self) -> dict[str, Any]:
         """See `Trainer`."""
-        return {"path": self.path.state_dict(), "ada": self.augmenter.state()}
+        return {"path": self.path.state_dict(), "ada": self.augmenter.state(), "images": self.feed.state()}
 
     def load_own_state(self, state: dict[str, Any]) -> None:
         """See `Trainer`."""
         self.path.load_state_dict(state["path"])
         self.augmenter.load(state["ada"])
+        if "images" in state:  # not in states of earlier versions
+            self.feed.load_state([(start, count) for start, count in state["images"]], state["counters"]["nimg"])
+        if isinstance(self.averaged, Ema) and self.config.schedule == "constant":
+            self.averaged.half_life_kimg = self.config.ema_kimg  # may be another than before
         self.pair.dtype = self.dtype
 
 

@@ -28,7 +28,7 @@ class TranslatorConfig(BaseTrainConfig):
 
     kind: ClassVar[str] = "translator"
     groups: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
-    may_change: ClassVar[frozenset[str]] = BaseTrainConfig.may_change
+    may_change_course: ClassVar[frozenset[str]] = BaseTrainConfig.may_change_course | {"g_lr", "d_lr"}
 
     # What is learnt.
     pairing: Pairing = setting(

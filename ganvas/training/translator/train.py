@@ -17,6 +17,7 @@ from ganvas.errors import BadConfig, BadInput
 from ganvas.training.engine.distributed import init_distributed
 from ganvas.training.engine.loop import Loop, OnTrainStep, TrainResult
 from ganvas.training.engine.process import isolated_rng
+from ganvas.training.engine.resume import describe_new_run
 from ganvas.training.engine.run_folder import lock_run, open_or_resume, resolve_schedule
 from ganvas.training.translator.config import TranslatorConfig
 from ganvas.training.translator.snapshots import TranslatorSnapshotWriter
@@ -54,7 +55,7 @@ def train_translator(
     """
     config = config or TranslatorConfig()
     config = resolve_schedule(config, folder, length_kimg=config.total_kimg)
-    _check_schedule(config)
+    _check_schedule(config, folder, facts or {})
     world = init_distributed(device)
     if world.size > 1:
         raise BadConfig("a translator is trained by one process; start it without torchrun")
@@ -97,11 +98,12 @@ def as_translation_dataset(data: Any, config: TranslatorConfig, *, on_step: OnRe
     return make_translation_dataset(a, b, paired=paired)
 
 
-def _check_schedule(config: TranslatorConfig) -> None:
+def _check_schedule(config: TranslatorConfig, folder: str | Path | None, facts: Mapping[str, Any]) -> None:
     """Raises BadConfig where the run should go beyond its schedule, at whose end the learning rates are 0."""
     assert config.schedule_kimg is not None
     if config.decay_from < 1 and config.total_kimg > config.schedule_kimg:
+        new_run = "" if folder is None else describe_new_run(Path(folder), config, facts, from_weights=False)
         raise BadConfig(
             f"the learning rates of this run reach 0 at {config.schedule_kimg:g} thousand images; "
-            "training longer has no effect. Train up to there, or start a longer run with another --name."
+            f"training longer has no effect. Train up to there, or start a longer run with another --name.{new_run}"
         )

@@ -250,8 +250,8 @@ class TranslatorTrainer(Trainer):
         half = max(self.config.batch_size // 2, 1)
         return (
             f"out of memory for {self.config.batch_size} images of {self.config.resolution} px at once on "
-            f"{self.world.device}. Try --set batch_size={half} or a smaller --resolution, under another "
-            "--name"
+            f"{self.world.device}. Try the same command and --set batch_size={half}, or a smaller --resolution under "
+            "another --name"
         )
 
     # ------------------------------------------------------------------------------------------------------------ state

@@ -30,6 +30,7 @@ class UpscalerConfig(BaseTrainConfig):
 
     kind: ClassVar[str] = "upscaler"
     groups: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
+    may_change_course: ClassVar[frozenset[str]] = BaseTrainConfig.may_change_course | {"lr", "gan_lr", "d_lr"}
 
     # Networks. Fields of the family's config; the scale comes from below.
     family: UpscalerFamily = setting("srvgg", help="of networks")

@@ -159,8 +159,8 @@ class UpscalerTrainer(Trainer):
         config = self.config
         return (
             f"out of memory for {config.batch_size} crops of {config.low_px * config.scale} px at once on "
-            f"{self.world.device}: --set batch_size={max(config.batch_size // 2, 1)} or --set "
-            f"low_px={max(config.low_px // 2, 8)} (under another --name)"
+            f"{self.world.device}: the same command and --set batch_size={max(config.batch_size // 2, 1)}; or --set "
+            f"low_px={max(config.low_px // 2, 8)} under another --name"
         )
 
 

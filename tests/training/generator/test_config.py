@@ -98,7 +98,7 @@ def test_json_with_unknown_names_is_refused():
 def test_differences_are_named_and_the_budget_is_none():
     before = TrainConfig()
     now = dataclasses.replace(before, g_lr=0.1, total_kimg=5, minutes=3, snapshot_kimg=1)
-    assert differences(before, now) == ["g_lr: 0.0025 → 0.1"]
+    assert differences(before, now) == {"g_lr": "g_lr: 0.0025 → 0.1"}
 
 
 def test_the_gamma_of_style_presets_is_that_of_the_paper():

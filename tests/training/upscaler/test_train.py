@@ -183,8 +183,8 @@ def test_a_longer_run_keeps_the_schedule_it_began_with(tmp_path):
 
 def test_other_settings_or_photos_are_refused_with_the_differences(tmp_path):
     train_upscaler(photos(), config=config(), folder=tmp_path / "run", device="cpu")
-    with pytest.raises(BadConfig, match=r"lr: 0.0005 → 0.1"):
-        train_upscaler(photos(), config=config(lr=0.1), folder=tmp_path / "run", device="cpu")
+    with pytest.raises(BadConfig, match=r"pixel: 'l1' → 'l2'"):
+        train_upscaler(photos(), config=config(pixel="l2"), folder=tmp_path / "run", device="cpu")
     with pytest.raises(BadConfig, match="the images"):
         train_upscaler(photos(seed=1), config=config(), folder=tmp_path / "run", device="cpu")
 
