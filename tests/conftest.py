@@ -21,12 +21,12 @@ def ganvas_home(tmp_path_factory, monkeypatch, request):
 
 @pytest.fixture(scope="module")
 def short_searches():
-    """Inversions of effort "fast" take three steps a stage: what they find is tested elsewhere."""
+    """Inversions take three steps a stage, whatever their effort: what they find is tested elsewhere."""
     from ganvas.inversion.optimise import EFFORT_STAGES
 
-    few = tuple(replace(stage, steps=3) for stage in EFFORT_STAGES["fast"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(EFFORT_STAGES, "fast", few)
+        for effort, stages in EFFORT_STAGES.items():
+            patch.setitem(EFFORT_STAGES, effort, tuple(replace(stage, steps=3) for stage in stages))
         yield
 
 
