@@ -34,6 +34,7 @@ from ganvas.editing.mix import decode_latent, encode_latent
 from ganvas.editing.step import EditContext
 from ganvas.errors import BadConfig, BadLatent, BadMask, Stopped
 from ganvas.fields import check_settings, setting
+from ganvas.ops.adam import SearchAdam
 
 OnDrag = Callable[[int, int, Tensor, Tensor], bool | None]
 
@@ -245,7 +246,7 @@ class _DragRun:
         arrived = bool((left <= self.stop).all())
         return _DragState(step, u, self._features(self._move_ws(u)), points, float(left.mean()), arrived)
 
-    def _step(self, here: _DragState, adam: torch.optim.Adam) -> _DragState:
+    def _step(self, here: _DragState, adam: SearchAdam) -> _DragState:
         """One step: pull, then look where the handles are."""
         adam.zero_grad()
         self._loss(here.x, here.points).backward()
@@ -304,8 +305,8 @@ class _DragState(NamedTuple):
     arrived: bool  # all of them
 
 
-def _adam(here: _DragState, lr: float) -> torch.optim.Adam:
-    return torch.optim.Adam([here.u], lr=lr, betas=ADAM_BETAS)
+def _adam(here: _DragState, lr: float) -> SearchAdam:
+    return SearchAdam([{"params": [here.u], "lr": lr}], betas=ADAM_BETAS)
 
 
 def preview_image(generator: Any, ws: Tensor, px: int) -> Tensor:

@@ -36,6 +36,7 @@ from ganvas.inversion.loss import (
 from ganvas.inversion.networks import InversionNetworks
 from ganvas.inversion.pivotal import compute_delta, parameter_scale, tunable_parameters, with_delta
 from ganvas.inversion.result import Inversion
+from ganvas.ops.adam import SearchAdam
 from ganvas.ops.resample import downscale
 from ganvas.weights.checkpoint import fingerprint
 
@@ -347,7 +348,7 @@ class _Search:
         started, first = time.monotonic(), self.step
         done_before = sum(s.steps for s in self.stages[: self.stage])
         groups = [{"params": [p], "lr": 0.0, "full": stage.lr * scale} for p, scale in parameters]
-        optimiser = torch.optim.Adam(groups, betas=_BETAS)
+        optimiser = SearchAdam(groups, betas=_BETAS)
         _restore_moments(optimiser, self.moments, first)
         for step in range(first, stage.steps):
             late = (time.monotonic() - started) / allotted_sec
@@ -356,7 +357,7 @@ class _Search:
                 break
             for group in optimiser.param_groups:
                 group["lr"] = group["full"] * _rate(step, progress)
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             value, img = loss()
             value.backward()
             optimiser.step()
@@ -370,7 +371,7 @@ class _Search:
                     return False
         return True
 
-    def _report(self, on_step: OnInversionStep, step: int, img: Tensor, optimiser: torch.optim.Adam) -> bool:
+    def _report(self, on_step: OnInversionStep, step: int, img: Tensor, optimiser: SearchAdam) -> bool:
         """Report a step; where that stops the search, keep what Adam knows."""
         try:
             stopped = bool(on_step(step, self.total, img.detach()))
@@ -381,7 +382,7 @@ class _Search:
             self._keep_moments(optimiser)
         return stopped
 
-    def _keep_moments(self, optimiser: torch.optim.Adam) -> None:
+    def _keep_moments(self, optimiser: SearchAdam) -> None:
         """The state needed to resume a stopped stage: Adam's moments, and the base of groups."""
         self.moments = _adam_moments(optimiser) | self.base
 
@@ -408,18 +409,18 @@ def _rate(step: int, progress: float) -> float:
     return min(1.0, (step + 1) / WARM_STEPS) * (0.5 - 0.5 * math.cos(math.pi * min(1.0, left)))
 
 
-def _adam_moments(optimiser: torch.optim.Adam) -> dict[str, Tensor]:
+def _adam_moments(optimiser: SearchAdam) -> dict[str, Tensor]:
     """Adam's moments by parameter number."""
     moments: dict[str, Tensor] = {}
     for index, group in enumerate(optimiser.param_groups):
-        state = optimiser.state[group["params"][0]]
+        state = optimiser.state.get(group["params"][0], {})
         moments |= {f"{index} {name}": state[name].clone() for name in ("exp_avg", "exp_avg_sq") if name in state}
     return moments
 
 
-def _restore_moments(optimiser: torch.optim.Adam, moments: dict[str, Tensor], steps: int) -> None:
+def _restore_moments(optimiser: SearchAdam, moments: dict[str, Tensor], steps: int) -> None:
     """The reverse of `_adam_moments`."""
     for index, group in enumerate(optimiser.param_groups):
         if f"{index} exp_avg" in moments:
             averages = {name: moments[f"{index} {name}"].clone() for name in ("exp_avg", "exp_avg_sq")}
-            optimiser.state[group["params"][0]] = {"step": torch.tensor(float(steps)), **averages}
+            optimiser.state[group["params"][0]] = {"step": steps, **averages}

@@ -37,6 +37,7 @@ from ganvas.inversion.alignment import latent_stages
 from ganvas.inversion.loss import ReconstructionLoss, ReconstructionLossConfig
 from ganvas.inversion.optimise import invert
 from ganvas.models.seeds import latents_from_seeds
+from ganvas.ops.adam import SearchAdam
 from ganvas.ops.resample import downscale
 from ganvas.training.engine.process import catch_stop_signals
 from ganvas.training.style.learner import StyleLearner
@@ -238,12 +239,12 @@ class _StyleTrainer:
     def teach(self) -> bool:
         """All steps; False where it was stopped, or left the finite numbers."""
         config = self.config
-        optimiser = torch.optim.Adam(self.learner.groups(config.lr), betas=_BETAS)
+        optimiser = SearchAdam(self.learner.groups(config.lr), betas=_BETAS)
         bad = 0  # steps in a row
         while self.step < config.steps:
             for group in optimiser.param_groups:
                 group["lr"] = group["full"] * _rate(self.step, config.steps)
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             loss = self.example_loss(self.step % len(self.goals))
             loss.backward()
             if config.structure and self.step % config.structure_every == 0:
