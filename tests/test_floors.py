@@ -12,8 +12,8 @@ FLOORS = {
     "errors": 0,
     "ops": 1, "checks": 1, "fields": 1,
     "images": 2, "models": 2,
-    "weights": 3, "datasets": 3,
-    "features": 4,
+    "weights": 3,
+    "features": 4, "datasets": 4,
     "inversion": 5, "editing": 5, "upscaling": 5, "translation": 5, "metrics": 5,
     "session": 6, "training": 6,
     "web": 7, "cli": 8,  # doors both; the command "studio" opens the other one

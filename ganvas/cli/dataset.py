@@ -28,14 +28,19 @@ _SHOWN = 20
 LabelsOption = Annotated[
     str | None,
     typer.Option(
-        help="none, folders (names of the subfolders), FILE.csv or FILE.csv:COLUMN (default: as in dataset.json)."
+        help="none, folders (names of the subfolders), FILE.csv or FILE.csv:COLUMN (default: what comes with them)."
     ),
 ]
 
 
 @dataset.command()
 def make(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder tree, a .zip or a video.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SRC", help="A folder tree, a .zip, a video, or a standard dataset: see docs/datasets.md."
+        ),
+    ],
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="NAME.zip, or a new folder.")],
     resolution: Annotated[int, typer.Option("--resolution", "-r", min=4, help="Size of every image in pixels.")],
     crop: Annotated[
@@ -99,7 +104,7 @@ def make(
 
 @dataset.command()
 def check(
-    path: Annotated[Path, typer.Argument(metavar="DIR", help="A folder tree or a .zip.")],
+    path: Annotated[Path, typer.Argument(metavar="DIR", help="A folder tree, a .zip or a standard dataset.")],
     resolution: Annotated[
         int | None,
         typer.Option("--resolution", "-r", min=4, help="Training resolution (default: chosen from the images)."),

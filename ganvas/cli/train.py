@@ -34,7 +34,10 @@ from ganvas.training.generator.config import TrainConfig
 
 def train(
     data: Annotated[
-        Path | None, typer.Option("--data", help="Folder or .zip of images of any size.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--data", help="Folder, .zip or standard dataset (MNIST, CIFAR, .npz, tar, Parquet).", show_default=False
+        ),
     ] = None,
     preset: Annotated[
         str, typer.Option("--preset", "-p", help="auto, a name (see --list), or a preset's .json file.")

@@ -36,6 +36,8 @@ class Archive:
         BadInput: no zip, cut short, or one that was made to harm: names that lead outside, sizes that cannot be true.
     """
 
+    labels_from = DATASET_JSON
+
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         _check_directory(self.path)
@@ -62,7 +64,7 @@ class Archive:
         if len(names) != len(listed):
             raise BadInput(f"{self.path} has two members with the same name; pack it again")
         for info in listed:
-            if _leads_outside(info.orig_filename):
+            if leads_outside(info.orig_filename):
                 raise BadInput(
                     f"{self.path} has a member named {info.orig_filename[:80]!r}, which points outside "
                     "the archive or is not a plain path. Nothing was read. If you trust it, unpack it "
@@ -142,6 +144,6 @@ def _check_directory(path: Path) -> None:
         )
 
 
-def _leads_outside(member: str) -> bool:
+def leads_outside(member: str) -> bool:
     """Nothing is unpacked here, but whoever packed such names meant harm."""
     return member.startswith("/") or "\\" in member or "\0" in member or member[1:2] == ":" or ".." in member.split("/")

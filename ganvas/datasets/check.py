@@ -56,7 +56,7 @@ def check_dataset(
     """Read every image and list unusual ones. Nothing is written.
 
     Args:
-        path: a folder tree or a .zip.
+        path: whatever `open_image_dataset` reads.
         resolution: at which it will be used; None = what the pictures have.
         labels: as in `open_image_dataset`.
         on_step: called as (done, total); may raise Stopped.

@@ -31,6 +31,7 @@ class ImageSource(Protocol):
     items: tuple[Item, ...]  # pictures, in the order of their names
     films: tuple[str, ...]  # videos
     others: tuple[str, ...]  # what is neither
+    labels_from: str  # what `listing` gives the contents of, for messages
 
     def read(self, item: Item) -> bytes:
         """The contents. Raises BadImage when they cannot be had."""
@@ -41,7 +42,7 @@ class ImageSource(Protocol):
         ...
 
     def listing(self) -> bytes | None:
-        """The contents of dataset.json, if there is one."""
+        """The labels in the form of a dataset.json, if there are some."""
         ...
 
 
@@ -51,6 +52,8 @@ class Folder:
     Raises:
         BadInput: no folder, or one that cannot be read.
     """
+
+    labels_from = DATASET_JSON
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)

@@ -161,9 +161,11 @@ def open_image_dataset(
     continues when the files themselves change or vanish; when they have changed, the next start notices.
 
     Args:
-        path: a folder (with all folders below it) or a .zip, NVIDIA's data sets among them.
+        path: a folder (with all folders below it) or a .zip, NVIDIA's data sets among them; or a data set in one of the
+            standard forms, see `standard.open_standard_file`.
         resolution: pixels across; None = what the pictures have: a power of two that nine in ten reach, 256 at most.
-        labels: None = what dataset.json says, if there is one; "none"; "folders" = the names of the sub-folders;
+        labels: None = what comes with them (in the file, dataset.json, metadata.csv); "none"; "folders" = the names of
+            the sub-folders;
             "FILE.csv" or "FILE.csv:COLUMN", whose first column names the pictures: those that it does not name are
             left out.
         crop: "center" = the largest square in the middle, "pad" = the whole photo with bars beside it.

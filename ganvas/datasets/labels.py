@@ -1,4 +1,4 @@
-"""Labels of images: from subfolders, a CSV, or the dataset.json of an archive."""
+"""Labels of images: from subfolders, a CSV or lines of JSON, or the dataset.json of an archive."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.datasets.folder import DATASET_JSON, ImageSource
-from ganvas.errors import BadConfig, BadInput
+from ganvas.datasets.folder import ImageSource, Item
+from ganvas.errors import BadConfig, BadImage, BadInput
 
 MAX_CLASSES = 65_536  # a label becomes a row of c_dim numbers; more would be a mistake, or meant to fill the memory
+
+METADATA_FILES = ("metadata.csv", "metadata.jsonl")  # beside the pictures in Hugging Face's image folders
+FILE_NAME, LABEL = "file_name", "label"
 
 Value = int | list[float]
 
@@ -64,8 +67,9 @@ def find_labels(source: ImageSource, spec: str | Path | None, *, films: Sequence
     """What the pictures of a source are, as `open_image_dataset` takes it.
 
     Args:
-        spec: None = what dataset.json says, if there is one; "none"; "folders" = the names of the sub-folders;
-            or a CSV file, "FILE.csv" or "FILE.csv:COLUMN".
+        spec: None = what comes with them: classes in the file itself, dataset.json, or a metadata.csv or metadata.jsonl
+            with a column "label", as Hugging Face's image folders have it; "none"; "folders" = the names of the
+            sub-folders; or a table, "FILE.csv" or "FILE.csv:COLUMN" (or .jsonl).
         films: videos that are to have labels as well.
 
     Raises:
@@ -76,7 +80,11 @@ def find_labels(source: ImageSource, spec: str | Path | None, *, films: Sequence
     names = [*(item.name for item in source.items), *films]
     if spec is None:
         data = source.listing()
-        return None if data is None else _from_listing(data, source.path, names)
+        return (
+            _from_metadata(source, names)
+            if data is None
+            else _from_listing(data, f"{source.labels_from} of {source.path}", names)
+        )
     return _from_folders(names, source.path) if str(spec) == "folders" else _from_csv(str(spec), names)
 
 
@@ -176,7 +184,10 @@ def _check_count(count: int, where: str) -> None:
 
 def _from_csv(wanted: str, names: Sequence[str]) -> LabelTable:
     path, column = _csv_and_column(wanted)
-    rows = _csv_rows(path)
+    return _from_rows(_table_rows(path, _read_text(path)), path, column, names)
+
+
+def _from_rows(rows: list[list[str]], path: Path, column: str | None, names: Sequence[str]) -> LabelTable:
     find = ImageNames(names).find
     header = None if find(rows[0][0]) else rows[0]
     at = _column_at(path, rows, header, column)
@@ -207,12 +218,36 @@ def _csv_and_column(wanted: str) -> tuple[Path, str | None]:
     )
 
 
-def _csv_rows(path: Path) -> list[list[str]]:
-    """Commas, semicolons or tabs: whichever the first line has most of."""
+def _read_text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} cannot be read as text (UTF-8): {error}") from error
+
+
+def _table_rows(path: Path, text: str) -> list[list[str]]:
+    """The rows of a CSV or of lines of JSON; its first row has the titles."""
+    return _jsonl_rows(path, text) if path.suffix.lower() in (".jsonl", ".ndjson") else _csv_rows(path, text)
+
+
+def _jsonl_rows(path: Path, text: str) -> list[list[str]]:
+    """One object a line, {"file_name": …, "label": …}."""
+    try:
+        objects = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} should hold a JSON object in every line: {error}") from error
+    if not objects or not all(isinstance(each, dict) and FILE_NAME in each for each in objects):
+        raise BadInput(f'{path} should hold a JSON object with "{FILE_NAME}" in every line')
+    titles = [FILE_NAME, *dict.fromkeys(key for each in objects for key in each if key != FILE_NAME)]
+    return [titles, *([_cell(each.get(title)) for title in titles] for each in objects)]
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _csv_rows(path: Path, text: str) -> list[list[str]]:
+    """Commas, semicolons or tabs: whichever the first line has most of."""
     first = text.partition("\n")[0]
     between = max(",;\t", key=first.count)
     try:
@@ -238,6 +273,26 @@ def _column_at(path: Path, rows: list[list[str]], header: list[str] | None, colu
     raise BadConfig(f"{path} has several columns; choose the label column: {path}:{(titles[1:] or ['COLUMN'])[0]}")
 
 
+def _from_metadata(source: ImageSource, names: Sequence[str]) -> LabelTable | None:
+    """The column "label" of metadata.csv or metadata.jsonl, of each folder that has one; None where none has it."""
+    rows: list[list[str]] = [[FILE_NAME, LABEL]]
+    where = ""
+    for name in source.others:
+        if PurePosixPath(name).name not in METADATA_FILES:
+            continue
+        try:
+            text = source.read(Item(name, 0, 0)).decode("utf-8-sig")
+        except (BadImage, UnicodeDecodeError) as error:
+            raise BadInput(f"{source.path}: {name} cannot be read as text (UTF-8): {error}") from error
+        titles, *own = _table_rows(Path(name), text)
+        if FILE_NAME in titles and LABEL in titles:
+            where = where or name
+            columns = titles.index(FILE_NAME), titles.index(LABEL)
+            folder = PurePosixPath(name).parent
+            rows += [[str(folder / row[columns[0]]), row[columns[1]]] for row in own if len(row) > max(columns)]
+    return None if len(rows) == 1 else _from_rows(rows, source.path / where, LABEL, names)
+
+
 def _in_order(text: str) -> tuple[int, float, str]:
     """Numbers by their size and before words, so that 10 comes after 9."""
     try:
@@ -250,9 +305,8 @@ def _in_order(text: str) -> tuple[int, float, str]:
 # ── dataset.json ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _from_listing(data: bytes, path: Path, names: Sequence[str]) -> LabelTable | None:
+def _from_listing(data: bytes, where: str, names: Sequence[str]) -> LabelTable | None:
     """NVIDIA's form: {"labels": [[name, class or vector], …]}, or {"labels": null} for none."""
-    where = f"{DATASET_JSON} of {path}"
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:

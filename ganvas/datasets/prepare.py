@@ -88,12 +88,12 @@ def make_dataset(
     """Build a training dataset of one size from a folder, an archive or a video.
 
     Args:
-        source: a folder tree, a .zip or a video; videos in a folder count too.
+        source: whatever `open_image_dataset` reads, or a video; videos in a folder count too.
         dest: NAME.zip, or a folder. It is there when all is done, and not at all when something fails.
         resolution: pixels across of every picture.
         crop: "center" = the largest square in the middle, "pad" = the whole photo with bars beside it.
         align: instead of `crop`: which crops of a photo to use, e.g. its faces. Photos without one are skipped.
-        labels: None = what the source's dataset.json says; "none"; "folders"; "FILE.csv" or "FILE.csv:COLUMN".
+        labels: None = what comes with the source; "none"; "folders"; "FILE.csv" or "FILE.csv:COLUMN".
         duplicates: leave out pictures that are there already: "near" = to the eye, "exact" = byte for byte, "keep".
         every_sec: of a video, one frame every so many seconds; 0 = all.
         background: the colour behind transparent and beside padded photos.

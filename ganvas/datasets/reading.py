@@ -18,6 +18,7 @@ from PIL import Image
 from ganvas.datasets.archive import Archive, is_zip
 from ganvas.datasets.folder import VIDEO_SUFFIXES, Folder, ImageSource, Item
 from ganvas.datasets.preprocess import ImageFacts, ImagePreprocessor
+from ganvas.datasets.standard import open_standard_file, open_standard_folder
 from ganvas.errors import BadImage, BadInput
 
 A = TypeVar("A")
@@ -40,21 +41,29 @@ class LoadedImage:
 
 
 def open_source(path: str | os.PathLike[str]) -> ImageSource:
-    """A folder or a zip archive of pictures.
+    """A folder, an archive or a file of pictures, by what is in it; see `open_standard_file` for the kinds of files.
 
     Raises:
-        BadInput: neither, or a damaged or hostile archive.
+        BadInput: nothing of it, or a damaged or hostile file.
+        MissingExtra: Parquet or Arrow tables, without the extra [parquet].
     """
     path = Path(path)
     if path.is_dir():
-        return Folder(path)
+        folder = Folder(path)
+        return folder if folder.items else open_standard_folder(folder) or folder
     if not path.exists():
         raise BadInput(f"there is no folder or archive {path}")
+    standard = open_standard_file(path)
+    if standard is not None:
+        return standard
     if is_zip(path):
         return Archive(path)
     if path.suffix.lower() in VIDEO_SUFFIXES:
         raise BadInput(f"{path} is a video; 'ganvas dataset make {path} DEST --resolution R' extracts its frames")
-    raise BadInput(f"{path} is neither a folder nor a zip archive of images")
+    raise BadInput(
+        f"{path} is neither a folder nor a zip or tar archive of images, nor MNIST's idx, CIFAR's batches, .npy, .npz, "
+        "Parquet or Arrow"
+    )
 
 
 def load_all(source: ImageSource, preprocessor: ImagePreprocessor) -> Iterator[LoadedImage]:
