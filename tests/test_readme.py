@@ -69,7 +69,7 @@ def test_every_command_of_the_manual_is_understood(line):
 def test_every_snippet_names_what_is_there(block):
     tree = ast.parse(block)
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("ganvas"):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "ganvas":
             module = importlib.import_module(str(node.module))
             for alias in node.names:
                 assert hasattr(module, alias.name) or importlib.import_module(f"{node.module}.{alias.name}")

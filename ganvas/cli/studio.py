@@ -22,6 +22,15 @@ def studio(
     names: Annotated[
         list[str] | None, typer.Option("--allow-host", help="Another host name to accept; may be repeated.")
     ] = None,
+    origins: Annotated[
+        list[str] | None,
+        typer.Option("--allow-origin", help="A page of another site that may call the API: https://example.org."),
+    ] = None,
+    root_path: Annotated[str, typer.Option(help="Path a proxy serves the studio under: /studio.")] = "",
+    trusted_proxies: Annotated[
+        list[str] | None,
+        typer.Option("--trust-proxy", help="Address or network of a proxy whose X-Forwarded-… headers count."),
+    ] = None,
     data_root: Annotated[Path, typer.Option(help="Training data can only be chosen in this folder.")] = Path(),
     runs: Annotated[Path, typer.Option(help="Folder of training runs.")] = Path("runs"),
     projects: Annotated[
@@ -47,6 +56,9 @@ def studio(
         port=port,
         token=secrets.token_urlsafe(24) if token == "auto" else token,
         names=tuple(names or ()),
+        origins=tuple(origins or ()),
+        root_path=root_path.rstrip("/"),
+        trusted_proxies=tuple(trusted_proxies or ()),
         model=model,
         data_root=data_root,
         runs=runs,

@@ -21,11 +21,11 @@ def render_api_docs(app: FastAPI) -> HTMLResponse:
     head = f"<h1>{escape(spec['info']['title'])} {escape(spec['info']['version'])}</h1>"
     intro = (
         f"<p>{escape(spec['info'].get('description', ''))} The same as data: <a "
-        'href="/openapi.json">openapi.json</a>. Errors are <code>{"error": {"kind", "message", '
+        'href="openapi.json">openapi.json</a>. Errors are <code>{"error": {"kind", "message", '
         '"hint"}}</code>.</p><p>WebSocket <code>/api/sessions/{id}/events</code>: sends jobs, '
         "previews and state; receives slider movements.</p>"
     )
-    style = '<link rel="stylesheet" href="/static/manual.css">'
+    style = '<link rel="stylesheet" href="static/manual.css">'
     return HTMLResponse(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>ganvas studio: API</title>'
         f'<meta name="viewport" content="width=device-width">{style}<main>{head}{intro}{"".join(calls)}</main></html>'

@@ -20,6 +20,8 @@ from ganvas.web.batch import sweep_batches
 from ganvas.web.config import StudioConfig
 from ganvas.web.errors import error_answer, invalid_answer
 from ganvas.web.http_protocol import LoadMiddleware
+from ganvas.web.openapi import ERRORS, StudioApp
+from ganvas.web.proxy import ProxyMiddleware
 from ganvas.web.routes import batch, directions, edits, events, info, projects, sessions, tools, training, variants
 from ganvas.web.security import SecurityMiddleware
 from ganvas.web.studio import Studio
@@ -35,7 +37,7 @@ def make_app(config: StudioConfig | None = None) -> FastAPI:
         config: address, token and limits; None = the defaults.
     """
     config = config or StudioConfig()
-    app = FastAPI(
+    app = StudioApp(
         title="ganvas studio",
         version=__version__,
         description="Open a photo, invert it, edit it, get your photo back.",
@@ -43,10 +45,13 @@ def make_app(config: StudioConfig | None = None) -> FastAPI:
         redoc_url=None,
         openapi_url="/openapi.json",
         lifespan=_lifespan,
+        responses=ERRORS,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.config = config
     app.add_middleware(SecurityMiddleware, config=config)
-    app.add_middleware(LoadMiddleware)  # added last, asked first
+    app.add_middleware(LoadMiddleware)
+    app.add_middleware(ProxyMiddleware, config=config)  # added last, asked first
     for kind in (GanvasError, HTTPException, UnicodeError, OSError, Exception):
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -7,6 +7,8 @@ continues.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
 import secrets
 import threading
@@ -50,6 +52,7 @@ class Job:
         self.error: dict[str, Any] | None = None
         self.cancel_requested = threading.Event()
         self.ended = threading.Event()
+        self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self.run_quick_calls: Callable[[], None] = _noop
         self._on_update = on_update
         self._started_sec = self._reported_sec = 0.0
@@ -90,6 +93,19 @@ class Job:
             "error": self.error,
         }
 
+    async def wait_for_end(self, sec: float) -> None:
+        """Return once the job has ended, or after so many seconds."""
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        waiter = (loop, ended)
+        self._waiters.add(waiter)
+        try:
+            if not self.ended.is_set():  # looked at after the waiter was added, so that no end is missed
+                await asyncio.wait_for(ended.wait(), sec)
+        except (asyncio.TimeoutError, TimeoutError):
+            pass
+        finally:
+            self._waiters.discard(waiter)
+
     def run(self) -> None:
         """Run the job and record its outcome; never raises."""
         if self.cancel_requested.is_set():
@@ -111,6 +127,9 @@ class Job:
         self.state, self.eta_sec = state, None
         self.work = _noop  # it holds on to photos
         self.ended.set()
+        for loop, ended in list(self._waiters):
+            with contextlib.suppress(RuntimeError):  # its loop has closed
+                loop.call_soon_threadsafe(ended.set)
         self.report()
 
     def drop(self) -> None:

@@ -7,6 +7,8 @@ A page of another site that is open in the same browser must get nothing from th
 - *Sec-Fetch-Site: cross-site* is refused for all of /api, pictures too.
 - The body is counted while it arrives, whatever its Content-Length says.
 - A token, where there is one, is compared in constant time.
+
+Pages that were named (`--allow-origin`) may call from elsewhere (CORS), and only they.
 """
 
 from __future__ import annotations
@@ -19,16 +21,23 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ganvas.web.config import LOCAL, MEBI, StudioConfig
 from ganvas.web.errors import error_answer
+from ganvas.web.proxy import HOST_KEY, inner_path
 from ganvas.weights.catalogue.store import megabytes
 
 IMPORT_PATH = "/api/projects/import"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 MAX_BODY_BYTES = 2 * MEBI  # of everything that carries no file
 FORM_OVERHEAD_BYTES = 64 * 1024  # of a form around a file
+PREFLIGHT_HEADERS = {
+    "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE",
+    "access-control-allow-headers": "authorization, content-type",
+    "access-control-max-age": "600",
+}
 SECURITY_HEADERS = {
     "content-security-policy": (
         "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -54,29 +63,47 @@ class SecurityMiddleware:
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
         refusal = self._refusal(scope)
+        origin = self._allowed_origin(scope)
         if refusal is not None:
-            return await _refuse(scope, receive, _with_headers(scope, send), refusal)
+            return await _refuse(scope, receive, _with_headers(scope, send, origin=origin), refusal)
         if scope["type"] == "http":
+            if origin is not None and _is_preflight(scope):
+                return await Response(None, 204, PREFLIGHT_HEADERS)(
+                    scope, receive, _with_headers(scope, send, origin=origin)
+                )
             body = _LimitedBody(receive, self._limit(scope))
-            await self.app(scope, body.receive, _with_headers(scope, send, body))
+            await self.app(scope, body.receive, _with_headers(scope, send, body, origin=origin))
         else:
             await self.app(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> HTTPException | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if not self._is_ours(host):
-            return HTTPException(403, f"unknown host {host[:80]!r}; open the studio at the address it printed")
+        public = scope.get(HOST_KEY) or host
+        if not (self._is_ours(host) and self._is_ours(public)):
+            return HTTPException(403, f"unknown host {public[:80]!r}; open the studio at the address it printed")
         changes = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
-        origin = headers.get("origin")
-        if origin is not None and (changes or scope["path"].startswith("/api")) and not _is_same_origin(origin, host):
+        origin, path = headers.get("origin"), inner_path(scope)
+        ours = self._allowed_origin(scope) is not None
+        if (
+            origin is not None
+            and (changes or path.startswith("/api"))
+            and not (ours or _is_same_origin(origin, public))
+        ):
             return HTTPException(403, f"cross-origin request from {origin[:80]!r} refused")
-        if scope["path"].startswith("/api") and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        if path.startswith("/api") and not ours and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             return HTTPException(403, "cross-site request refused")
-        private = scope["path"].startswith(("/api", "/docs", "/openapi.json"))
+        if ours and _is_preflight(scope):  # it comes without a token, and gets nothing
+            return None
+        private = path.startswith(("/api", "/docs", "/openapi.json"))
         if self.config.token is not None and private and not self._has_token(scope, headers):
             return HTTPException(401, "a token is required: Authorization: Bearer TOKEN, or ?token=TOKEN")
         return self._too_long(scope, headers) if scope["type"] == "http" else None
+
+    def _allowed_origin(self, scope: Scope) -> str | None:
+        """The origin of the calling page, if it is one that was named."""
+        origin = Headers(scope=scope).get("origin")
+        return origin if origin in self.config.origins else None
 
     def _is_ours(self, host: str) -> bool:
         name = _name_of(host)
@@ -95,11 +122,12 @@ class SecurityMiddleware:
 
     def _limit(self, scope: Scope) -> int:
         """Bytes that a body may have."""
-        if not _takes_files(scope["path"]):
+        path = inner_path(scope)
+        if not _takes_files(path):
             return MAX_BODY_BYTES
-        if scope["path"].rstrip("/") == IMPORT_PATH:
+        if path.rstrip("/") == IMPORT_PATH:
             return self.config.project_bytes + FORM_OVERHEAD_BYTES
-        count = self.config.batch_photos if scope["path"].rstrip("/") == "/api/batch" else 1
+        count = self.config.batch_photos if path.rstrip("/") == "/api/batch" else 1
         return (self.config.upload_bytes + FORM_OVERHEAD_BYTES) * min(count, 16)
 
     def _too_long(self, scope: Scope, headers: Mapping[str, str]) -> HTTPException | None:
@@ -126,6 +154,12 @@ def _name_of(host: str) -> str:
         return ""
 
 
+def _is_preflight(scope: Scope) -> bool:
+    """A browser asks, before it sends what another page's script wants to send."""
+    asks = any(name == b"access-control-request-method" for name, _ in scope["headers"])
+    return scope["type"] == "http" and scope["method"] == "OPTIONS" and asks
+
+
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
@@ -135,12 +169,13 @@ def _is_address(name: str) -> bool:
 
 
 def _is_same_origin(origin: str, host: str) -> bool:
-    """Scheme, name and port of the page are those of the call."""
+    """Name and port of the page are those of the call."""
     try:
         parts = urlsplit(origin)
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+    usual = {"http": ":80", "https": ":443"}.get(parts.scheme)  # browsers leave it out, proxies may not
+    return usual is not None and parts.netloc.lower() == host.lower().removesuffix(usual)
 
 
 class _LimitedBody:
@@ -164,8 +199,8 @@ class _LimitedBody:
         return message
 
 
-def _with_headers(scope: Scope, send: Send, body: _LimitedBody | None = None) -> Send:
-    private = scope["path"].startswith("/api")
+def _with_headers(scope: Scope, send: Send, body: _LimitedBody | None = None, *, origin: str | None = None) -> Send:
+    private = inner_path(scope).startswith("/api")
     has_body = any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
 
     async def sending(message: Message) -> None:
@@ -173,6 +208,10 @@ def _with_headers(scope: Scope, send: Send, body: _LimitedBody | None = None) ->
             headers = MutableHeaders(scope=message)
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
+            if origin is not None:
+                headers["access-control-allow-origin"] = origin
+                headers["access-control-expose-headers"] = "content-disposition, retry-after"
+                headers.add_vary_header("origin")
             if private:
                 headers.setdefault("cache-control", "no-store")
             if message["status"] >= 400 and has_body and (body is None or not body.read):

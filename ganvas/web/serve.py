@@ -67,8 +67,8 @@ def studio_url(config: StudioConfig) -> str:
     """What to type into the browser."""
     name = f"[{config.host}]" if ":" in config.host else config.host
     name = "localhost" if name in ("0.0.0.0", "[::]") else name
-    query = f"/?token={quote(config.token)}" if config.token else "/"
-    return f"http://{name}:{config.port}{query}"
+    query = f"?token={quote(config.token)}" if config.token else ""
+    return f"http://{name}:{config.port}{config.root_path}/{query}"
 
 
 def _listen(config: StudioConfig) -> socket.socket:

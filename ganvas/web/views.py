@@ -84,7 +84,7 @@ def _empty_session_state(crop: Crop | None) -> dict[str, Any]:
 
 def _history_state(editing: EditHistory) -> dict[str, Any]:
     return {
-        "steps": [{"index": i, "label": format_step(s), **step_to_data(s)} for i, s in enumerate(editing.recipe.steps)],
+        "steps": [{"index": i, "words": format_step(s), **step_to_data(s)} for i, s in enumerate(editing.recipe.steps)],
         "history": build_history(editing),
         "at": editing.at,
         "can_undo": editing.at > 0,

@@ -97,7 +97,7 @@ def test_a_style_is_listed_and_painted(studio, id):
     save_style(Style(name="ink", tensors={name: noise}, parent=fingerprint(G), facts={"example": "ink.png"}))
     assert [s["name"] for s in studio.http.get("/api/styles", params={"id": id}).json()] == ["ink"]
     state = studio.post(f"{id}/do", step="stylise", style="ink", strength=0.9)
-    assert state["steps"][0]["label"].startswith("stylise ink")
+    assert state["steps"][0]["words"].startswith("stylise ink")
     assert changed_columns(studio, id).any()
     assert "ink" in studio.post(f"{id}/do", 422, step="stylise", style="watercolour")["error"]["message"]
 

@@ -12,18 +12,29 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
 from ganvas.editing.recipe import Recipe
+from ganvas.web.answers import JobAnswer
 from ganvas.web.batch import RESULT, batch_folder, run_batch
 from ganvas.web.errors import NotReady
 from ganvas.web.jobs import Job
+from ganvas.web.openapi import FILE, NUMBER, TEXT, answer_file, take_form
 from ganvas.web.routes.common import EFFORT_NAMES, StudioDep, describe_job
 from ganvas.web.uploads import reading_form
 
 router = APIRouter(prefix="/api/batch", tags=["batch"])
 MAX_BATCHES = 3
+BATCH_FORM = take_form(
+    "photos",
+    "recipe",
+    photos={"type": "array", "items": FILE},
+    recipe=TEXT | {"description": "JSON"},
+    effort={"type": "string", "enum": list(EFFORT_NAMES)},
+    quality=NUMBER,
+    disclose={"type": "string", "enum": ["0", "1"]},
+)
 
 
-@router.post("")
-async def batch(request: Request, studio: StudioDep) -> dict[str, Any]:
+@router.post("", response_model=JobAnswer, **BATCH_FORM)
+async def start_batch(request: Request, studio: StudioDep) -> dict[str, Any]:
     """Form: `photos` (several), `recipe` (JSON), `effort`, `quality`, `disclose` (0 = not in the XMP). A job; its
     result names what failed and why."""
     if len(list(studio.folder.glob("batch-*"))) >= MAX_BATCHES:
@@ -57,8 +68,8 @@ async def batch(request: Request, studio: StudioDep) -> dict[str, Any]:
             raise
 
 
-@router.get("/{id}/result.zip")
-def batch_result(id: str, studio: StudioDep) -> FileResponse:
+@router.get("/{id}/result.zip", **answer_file("application/zip"))
+def download_batch(id: str, studio: StudioDep) -> FileResponse:
     """The edited photos and the recipe."""
     job = studio.jobs.find(id)
     file = batch_folder(studio, job.id) / RESULT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from fastapi import Depends, Request
 
@@ -17,7 +17,8 @@ from ganvas.web.studio import Studio
 from ganvas.web.views import build_state, mark_changed
 
 _T = TypeVar("_T")
-EFFORT_NAMES = ("fast", "standard", "best")
+Effort = Literal["fast", "standard", "best"]
+EFFORT_NAMES: tuple[str, ...] = get_args(Effort)
 
 
 def get_studio(request: Request) -> Studio:

@@ -28,7 +28,9 @@ from ganvas.fields import check_known
 from ganvas.images.contact_sheet import make_captioned_grid
 from ganvas.models.protocol import paints_faces
 from ganvas.models.seeds import map_seeds
+from ganvas.web.answers import JobAnswer, SavedAnswer, ScorersAnswer
 from ganvas.web.jobs import Job
+from ganvas.web.openapi import answer_file
 from ganvas.web.pictures import downscale_to_fit, encode_jpeg
 from ganvas.web.routes.common import StudioDep, describe_job, run_on_device
 from ganvas.web.routes.sessions import RequestBody
@@ -73,8 +75,8 @@ class LearnDirectionRequest(RequestBody):
     keep: list[str] = []
 
 
-@router.get("/models/{name:path}/samples.jpg")
-async def samples(name: str, studio: StudioDep, seeds: str = "0-15", size: int = 128) -> Response:
+@router.get("/models/{name:path}/samples.jpg", **answer_file("image/jpeg"))
+async def view_samples(name: str, studio: StudioDep, seeds: str = "0-15", size: int = 128) -> Response:
     """Pictures from seeds, such as 7 or 0-15; several as one sheet."""
     numbers = _parse_numbers(seeds, most=MAX_SEEDS, what="seeds")
     if not 16 <= size <= 512:
@@ -84,8 +86,8 @@ async def samples(name: str, studio: StudioDep, seeds: str = "0-15", size: int =
     return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=600"})
 
 
-@router.post("/directions/find")
-async def find(body: FindDirectionsRequest, studio: StudioDep) -> dict[str, Any]:
+@router.post("/directions/find", response_model=JobAnswer)
+async def find_directions(body: FindDirectionsRequest, studio: StudioDep) -> dict[str, Any]:
     """Directions without labels: `sefa` from the weights, `pca` from samples. A job; its sheet has a row for each."""
     if body.method not in ("sefa", "pca"):
         raise HTTPException(422, f"method is sefa or pca, got {body.method[:20]!r}")
@@ -104,8 +106,8 @@ async def find(body: FindDirectionsRequest, studio: StudioDep) -> dict[str, Any]
     return describe_job(studio.jobs.start(Job("directions", work)))
 
 
-@router.post("/directions/keep")
-async def keep(body: KeepDirectionsRequest, studio: StudioDep) -> dict[str, Any]:
+@router.post("/directions/keep", response_model=SavedAnswer)
+async def keep_found_directions(body: KeepDirectionsRequest, studio: StudioDep) -> dict[str, Any]:
     """Keep some of what a search found, under names of one's own: they are sliders from then on."""
     if body.job not in studio.searches:
         raise HTTPException(404, "there is no such search any more: look again")
@@ -121,14 +123,14 @@ async def keep(body: KeepDirectionsRequest, studio: StudioDep) -> dict[str, Any]
     return {"saved": [one.name for one in chosen]}
 
 
-@router.get("/directions/scorers")
-def scorers() -> dict[str, tuple[str, ...]]:
+@router.get("/directions/scorers", response_model=ScorersAnswer)
+def list_scorers() -> dict[str, tuple[str, ...]]:
     """Available face scorers for learning directions without labels, and the available spaces."""
     return {"scorers": FACE_SCORES, "spaces": SPACES}
 
 
-@router.post("/directions/learn")
-async def learn(body: LearnDirectionRequest, studio: StudioDep) -> dict[str, Any]:
+@router.post("/directions/learn", response_model=JobAnswer)
+async def learn_direction(body: LearnDirectionRequest, studio: StudioDep) -> dict[str, Any]:
     """Learn a slider from marked seeds, or from a face score. A job: how well held-out samples are foretold, and what
     else moves."""
     _check_name(body.name)
@@ -160,8 +162,8 @@ async def learn(body: LearnDirectionRequest, studio: StudioDep) -> dict[str, Any
     return describe_job(studio.jobs.start(Job("learn", work)))
 
 
-@router.get("/directions/{id}/sheet.jpg")
-def sheet_of(id: str, studio: StudioDep) -> FileResponse:
+@router.get("/directions/{id}/sheet.jpg", **answer_file("image/jpeg"))
+def view_direction_sheet(id: str, studio: StudioDep) -> FileResponse:
     """The sheet of found or learnt directions: five amounts of each."""
     job = studio.jobs.find(id)
     file = studio.folder / f"{job.id}.sheet.jpg"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter
@@ -17,7 +17,9 @@ from ganvas.errors import BadConfig
 from ganvas.images.encode import encode_image
 from ganvas.session.auto_amount import AutoAmount
 from ganvas.session.project_file import embed_in_png
+from ganvas.web.answers import JobAnswer, RecipeAnswer, SaidAnswer, SessionAnswer
 from ganvas.web.jobs import Job
+from ganvas.web.openapi import FILE, answer_file
 from ganvas.web.routes.common import (
     OpenPhotoDep,
     StudioDep,
@@ -32,6 +34,10 @@ from ganvas.web.views import mark_changed
 
 router = APIRouter(prefix="/api/sessions/{id}", tags=["editing"])
 FORMATS = {"png": ("PNG", "image/png"), "jpeg": ("JPEG", "image/jpeg"), "webp": ("WEBP", "image/webp")}
+EDITING_TYPE = "application/vnd.ganvas.session+zip"
+RESULT_FILES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {media_type: {"schema": FILE} for _, media_type in FORMATS.values()}}
+}
 
 
 class SliderRequest(RequestBody):
@@ -58,13 +64,13 @@ class GotoRequest(RequestBody):
 class RenderRequest(RequestBody):
     """Format of the final photo."""
 
-    format: str = "png"
+    format: Literal["png", "jpeg", "webp"] = "png"
     quality: int = Field(95, ge=1, le=100)
     disclose: bool = True  # say in the XMP that a model changed the picture
     editing: bool = True  # of a PNG: the original and the whole editing go along, so that it can be resumed
 
 
-@router.post("/set")
+@router.post("/set", response_model=SessionAnswer | JobAnswer)
 async def set_slider(body: SliderRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Move a slider; the answer is the new state, or a job where the amount is to be found ("auto")."""
     session = require_idle_session(studio, open_photo)
@@ -81,7 +87,7 @@ async def set_slider(body: SliderRequest, open_photo: OpenPhotoDep, studio: Stud
     return await apply_change(studio, open_photo, lambda: session.set(body.direction, body.amount, keep=body.keep))
 
 
-@router.post("/say")
+@router.post("/say", response_model=SaidAnswer | JobAnswer)
 async def say(body: SayRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Move sliders as a sentence asks: "smile a little, ten years younger, keep the glasses".
 
@@ -110,8 +116,8 @@ async def say(body: SayRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> 
     return start_photo_job(studio, open_photo, "say", work)
 
 
-@router.post("/do")
-async def do(body: dict[str, Any], open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
+@router.post("/do", response_model=SessionAnswer)
+async def do_step(body: dict[str, Any], open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Any step, as data: `{"step": "mix", "seed": 5, "part": "colour", "strength": 0.7}`.
 
     A slider, a mix of the same part or a style of the same name replaces what it was before; strength or amount 0 takes
@@ -123,45 +129,43 @@ async def do(body: dict[str, Any], open_photo: OpenPhotoDep, studio: StudioDep) 
     return await apply_change(studio, open_photo, lambda: editing.put(step))
 
 
-@router.post("/undo")
+@router.post("/undo", response_model=SessionAnswer)
 async def undo(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Take the last change back."""
     return await apply_change(studio, open_photo, require_idle_editing(studio, open_photo).undo)
 
 
-@router.post("/redo")
+@router.post("/redo", response_model=SessionAnswer)
 async def redo(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Do again what was taken back."""
     return await apply_change(studio, open_photo, require_idle_editing(studio, open_photo).redo)
 
 
-@router.post("/goto")
-async def goto(body: GotoRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
+@router.post("/goto", response_model=SessionAnswer)
+async def go_to(body: GotoRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Go to an entry of the history."""
     editing = require_idle_editing(studio, open_photo)
     return await apply_change(studio, open_photo, lambda: editing.goto(body.at))
 
 
-@router.get("/recipe")
-def recipe(open_photo: OpenPhotoDep) -> dict[str, Any]:
+@router.get("/recipe", response_model=RecipeAnswer)
+def read_recipe(open_photo: OpenPhotoDep) -> dict[str, Any]:
     """The recipe as JSON, for `ganvas edit --recipe` and PUT."""
     data: dict[str, Any] = json.loads(open_photo.require_editing().recipe.to_json())
     return data
 
 
-@router.put("/recipe")
+@router.put("/recipe", response_model=SessionAnswer)
 async def replay(body: dict[str, Any], open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Apply another recipe's steps to this photo."""
     editing, recipe = require_idle_editing(studio, open_photo), Recipe.from_json(json.dumps(body))
     return await apply_change(studio, open_photo, lambda: editing.replay(recipe))
 
 
-@router.post("/render")
+@router.post("/render", response_model=JobAnswer)
 async def render(body: RenderRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """The whole photo in full quality, its recipe inside. A job; then GET result."""
     open_photo.require_editing()
-    if body.format not in FORMATS:
-        raise HTTPException(422, f"format is one of {', '.join(FORMATS)}, got {body.format[:20]!r}")
     kind, media_type = FORMATS[body.format]
     suffix = ".jpg" if kind == "JPEG" else f".{body.format}"
 
@@ -185,20 +189,20 @@ async def render(body: RenderRequest, open_photo: OpenPhotoDep, studio: StudioDe
     return start_photo_job(studio, open_photo, "render", work)
 
 
-@router.get("/result")
-def result(open_photo: OpenPhotoDep) -> Response:
+@router.get("/result", responses=RESULT_FILES, response_class=Response)
+def download_result(open_photo: OpenPhotoDep) -> Response:
     """Download the last rendered photo."""
     if open_photo.result is None:
         raise HTTPException(404, "nothing has been rendered since the last change: POST render first")
     return _download(*open_photo.result)
 
 
-@router.get("/editing.ganvas")
-async def editing(open_photo: OpenPhotoDep, studio: StudioDep) -> Response:
+@router.get("/editing.ganvas", **answer_file(EDITING_TYPE))
+async def download_editing(open_photo: OpenPhotoDep, studio: StudioDep) -> Response:
     """The photo as a file to be opened again: the original, what was found of its faces, everything done to it."""
     open_photo.require_editing()
     data = await run_on_device(studio, open_photo.to_project_file)
-    return _download(data, "application/vnd.ganvas.session+zip", download_name(open_photo, ".ganvas"))
+    return _download(data, EDITING_TYPE, download_name(open_photo, ".ganvas"))
 
 
 def _download(data: bytes, media_type: str, name: str) -> Response:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Query
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
 from ganvas import __version__
+from ganvas.web.answers import InfoAnswer, JobAnswer, ModelAnswer, QueuedAnswer, StoppingAnswer
 from ganvas.web.batch import RESULT, batch_folder
 from ganvas.web.jobs import OPEN_STATES, Job
 from ganvas.web.model_registry import ModelRegistry, RegisteredModel
+from ganvas.web.openapi import answer_file
 from ganvas.web.routes.common import StudioDep, describe_job
 from ganvas.web.studio import Studio
 from ganvas.weights.catalogue import catalogue
 
 router = APIRouter(prefix="/api")
+MAX_WAIT_SEC = 60.0
 SAMPLE = Path(__file__).parents[2] / "samples" / "astronaut.jpg"
 
 
-@router.get("/info", tags=["studio"])
-def info(studio: StudioDep) -> dict[str, Any]:
+@router.get("/info", tags=["studio"], response_model=InfoAnswer)
+def describe_studio(studio: StudioDep) -> dict[str, Any]:
     """Version, device, limits, generators on this computer, and which one a photo is opened with by default."""
     config = studio.config
     registry = studio.registry
@@ -46,20 +49,20 @@ def info(studio: StudioDep) -> dict[str, Any]:
     }
 
 
-@router.get("/sample.jpg", tags=["studio"])
-def sample() -> FileResponse:
+@router.get("/sample.jpg", tags=["studio"], **answer_file("image/jpeg"))
+def download_sample() -> FileResponse:
     """A sample photo; see ganvas/samples/README.md for its source."""
     return FileResponse(SAMPLE, media_type="image/jpeg", filename="astronaut.jpg", content_disposition_type="inline")
 
 
-@router.get("/models", tags=["models"])
-def models(studio: StudioDep) -> list[dict[str, Any]]:
+@router.get("/models", tags=["models"], response_model=list[ModelAnswer])
+def list_models(studio: StudioDep) -> list[dict[str, Any]]:
     """The whole catalogue, and what was trained here: licences, sizes, whether it is on this computer."""
     return [_describe_model(studio.registry, one) for one in studio.registry.models().values()]
 
 
-@router.post("/models/{name:path}/get", tags=["models"])
-def get_model(name: str, studio: StudioDep, accept_licence: bool = Body(embed=True, default=False)) -> dict[str, Any]:
+@router.post("/models/{name:path}/get", tags=["models"], response_model=JobAnswer)
+def fetch_model(name: str, studio: StudioDep, accept_licence: bool = Body(embed=True, default=False)) -> dict[str, Any]:
     """Download a model of the catalogue; a restricted one only if its licence is accepted. Returns a job."""
     model = studio.registry.find(name)
     if model.entry is None:
@@ -75,8 +78,8 @@ def get_model(name: str, studio: StudioDep, accept_licence: bool = Body(embed=Tr
     return describe_job(studio.jobs.start_aside(Job("fetch", work, title=name)))
 
 
-@router.get("/jobs", tags=["jobs"])
-def jobs(studio: StudioDep, recent: bool = False) -> list[dict[str, Any]]:
+@router.get("/jobs", tags=["jobs"], response_model=list[QueuedAnswer])
+def list_jobs(studio: StudioDep, recent: bool = False) -> list[dict[str, Any]]:
     """Everything that waits or runs in this studio, in order, training runs as well; with `recent` also what has ended
     of late. A batch that is done has the address of its `zip`."""
     queued = [_describe_queued(studio, one) for one in studio.jobs.all() if recent or one.state in OPEN_STATES]
@@ -96,24 +99,28 @@ def _describe_run(run: dict[str, Any]) -> dict[str, Any]:
     return job | {"eta_sec": eta_sec, "message": "", "result": None, "error": None, "zip": None}
 
 
-@router.delete("/jobs/run/{name}", tags=["jobs"])
-def stop_run(name: str, studio: StudioDep) -> dict[str, Any]:
+@router.delete("/jobs/run/{name}", tags=["jobs"], response_model=StoppingAnswer)
+def stop_queued_run(name: str, studio: StudioDep) -> dict[str, Any]:
     """Save and stop a training run, as POST /api/runs/NAME/stop."""
     studio.training_runs.stop(name)
     return {"stopping": name}
 
 
-@router.get("/jobs/{id}", tags=["jobs"])
-def job(id: str, studio: StudioDep) -> dict[str, Any]:
-    """State of a job."""
+@router.get("/jobs/{id}", tags=["jobs"], response_model=JobAnswer)
+async def read_job(
+    id: str, studio: StudioDep, wait: Annotated[float, Query(ge=0, le=MAX_WAIT_SEC)] = 0
+) -> dict[str, Any]:
+    """State of a job; with `wait`, once it has ended, or after so many seconds."""
     target = studio.jobs.find(id)
+    if wait:
+        await target.wait_for_end(wait)
     if target.owner in studio.open_photos:
         studio.find(target.owner)  # whoever asks has not vanished
     return target.as_data()
 
 
-@router.delete("/jobs/{id}", tags=["jobs"])
-def cancel(id: str, studio: StudioDep) -> dict[str, Any]:
+@router.delete("/jobs/{id}", tags=["jobs"], response_model=JobAnswer)
+def cancel_job(id: str, studio: StudioDep) -> dict[str, Any]:
     """Stop a job at its next step."""
     target = studio.jobs.find(id)
     studio.jobs.cancel(target)

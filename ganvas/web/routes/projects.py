@@ -16,9 +16,12 @@ from starlette.responses import FileResponse
 from ganvas.errors import GanvasError
 from ganvas.session.projects import Project
 from ganvas.session.stored_photo import THUMBNAIL
+from ganvas.web.answers import DeletedAnswer, OpenedAnswer, ProjectAnswer
 from ganvas.web.errors import NotReady, error_as_data
+from ganvas.web.openapi import FILE, answer_file, take_form
 from ganvas.web.opening import open_stored, start_resuming
 from ganvas.web.routes.common import StudioDep, describe_job, run_on_device
+from ganvas.web.routes.edits import EDITING_TYPE
 from ganvas.web.routes.sessions import RequestBody
 from ganvas.web.studio import Studio
 from ganvas.web.uploads import reading_form, safe_filename
@@ -47,19 +50,19 @@ def get_project(id: str, studio: StudioDep) -> Project:
 ProjectDep = Annotated[Project, Depends(get_project)]
 
 
-@router.get("")
-def projects(studio: StudioDep) -> list[dict[str, Any]]:
+@router.get("", response_model=list[ProjectAnswer])
+def list_projects(studio: StudioDep) -> list[dict[str, Any]]:
     """All projects, those that were changed last first, with their photos."""
     return [describe_project(project) for project in studio.projects.list()]
 
 
-@router.post("")
-def create(body: NameRequest, studio: StudioDep) -> dict[str, Any]:
+@router.post("", response_model=ProjectAnswer)
+def create_project(body: NameRequest, studio: StudioDep) -> dict[str, Any]:
     """A new, empty project; photos come in with POST /api/sessions and `project`."""
     return describe_project(studio.projects.create(body.name))
 
 
-@router.post("/import")
+@router.post("/import", response_model=ProjectAnswer, **take_form("file", file=FILE))
 async def import_project(request: Request, studio: StudioDep) -> dict[str, Any]:
     """A project from a .ganvas file (form field `file`) that was exported here or on another computer."""
     config = studio.config
@@ -71,26 +74,26 @@ async def import_project(request: Request, studio: StudioDep) -> dict[str, Any]:
     return describe_project(project)
 
 
-@router.get("/{id}")
-def one(project: ProjectDep) -> dict[str, Any]:
+@router.get("/{id}", response_model=ProjectAnswer)
+def read_project(project: ProjectDep) -> dict[str, Any]:
     """A project with its photos, in order."""
     return describe_project(project)
 
 
-@router.patch("/{id}")
-def rename(body: NameRequest, project: ProjectDep) -> dict[str, Any]:
+@router.patch("/{id}", response_model=ProjectAnswer)
+def rename_project(body: NameRequest, project: ProjectDep) -> dict[str, Any]:
     """Another name."""
     return describe_project(project.rename(body.name))
 
 
-@router.post("/{id}/duplicate")
-async def duplicate(body: CopyRequest, project: ProjectDep, studio: StudioDep) -> dict[str, Any]:
+@router.post("/{id}/duplicate", response_model=ProjectAnswer)
+async def duplicate_project(body: CopyRequest, project: ProjectDep, studio: StudioDep) -> dict[str, Any]:
     """A copy of everything, as it is now."""
     return describe_project(await run_on_device(studio, lambda: project.duplicate(body.name)))
 
 
-@router.delete("/{id}")
-def delete(project: ProjectDep, studio: StudioDep) -> dict[str, Any]:
+@router.delete("/{id}", response_model=DeletedAnswer)
+def delete_project(project: ProjectDep, studio: StudioDep) -> dict[str, Any]:
     """Gone for good, with its photos; those that are open are closed."""
     for open_photo in list(studio.open_photos.values()):
         if open_photo.stored is not None and open_photo.stored.project == project.id:
@@ -99,8 +102,8 @@ def delete(project: ProjectDep, studio: StudioDep) -> dict[str, Any]:
     return {"deleted": project.id}
 
 
-@router.get("/{id}/export.ganvas")
-async def export(project: ProjectDep, studio: StudioDep) -> FileResponse:
+@router.get("/{id}/export.ganvas", **answer_file(EDITING_TYPE))
+async def export_project(project: ProjectDep, studio: StudioDep) -> FileResponse:
     """The whole project as one file: originals, what was found of the faces, everything done to them."""
     folder = tempfile.TemporaryDirectory(dir=studio.folder)
     path = Path(folder.name) / "project.ganvas"
@@ -110,12 +113,11 @@ async def export(project: ProjectDep, studio: StudioDep) -> FileResponse:
         folder.cleanup()
         raise
     name = f"{safe_filename(project.name)}.ganvas"
-    media_type = "application/vnd.ganvas.session+zip"
-    return FileResponse(path, media_type=media_type, filename=name, background=BackgroundTask(folder.cleanup))
+    return FileResponse(path, media_type=EDITING_TYPE, filename=name, background=BackgroundTask(folder.cleanup))
 
 
-@router.post("/{id}/photos/{photo}/open")
-async def open_photo_of(project: ProjectDep, photo: str, studio: StudioDep) -> dict[str, Any]:
+@router.post("/{id}/photos/{photo}/open", response_model=OpenedAnswer, response_model_exclude_unset=True)
+async def open_photo_again(project: ProjectDep, photo: str, studio: StudioDep) -> dict[str, Any]:
     """Open a photo of a project as a session. Where faces of it were edited, the answer has the `job` that brings them
     back, or a `problem`: why that cannot be done, such as a model that is not here."""
     open_photo = await run_on_device(studio, lambda: open_stored(studio, project.id, photo))
@@ -130,7 +132,7 @@ async def open_photo_of(project: ProjectDep, photo: str, studio: StudioDep) -> d
     return build_state(open_photo) | more
 
 
-@router.delete("/{id}/photos/{photo}")
+@router.delete("/{id}/photos/{photo}", response_model=ProjectAnswer)
 def delete_photo(project: ProjectDep, photo: str, studio: StudioDep) -> dict[str, Any]:
     """Take a photo out of its project for good."""
     stored = project.photo(photo)
@@ -139,8 +141,8 @@ def delete_photo(project: ProjectDep, photo: str, studio: StudioDep) -> dict[str
     return describe_project(project)
 
 
-@router.get("/{id}/photos/{photo}/small.jpg")
-def thumbnail(project: ProjectDep, photo: str) -> FileResponse:
+@router.get("/{id}/photos/{photo}/small.jpg", **answer_file("image/jpeg"))
+def view_thumbnail(project: ProjectDep, photo: str) -> FileResponse:
     """How the photo looks now, 320 pixels at most."""
     path = project.photo(photo).folder / THUMBNAIL
     if not path.is_file():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,11 +12,14 @@ from starlette.responses import Response
 
 from ganvas.editing.recipe import Recipe
 from ganvas.images.crop import Crop
+from ganvas.web.answers import ClosedAnswer, JobAnswer, OpenedAnswer, SessionAnswer
 from ganvas.web.open_photo import OpenPhoto
+from ganvas.web.openapi import FILE, TEXT, WHOLE, answer_file, take_form
 from ganvas.web.opening import look_for_faces, open_generated, open_upload, start_inversion, start_resuming
 from ganvas.web.pictures import encode_jpeg
 from ganvas.web.routes.common import (
     EFFORT_NAMES,
+    Effort,
     OpenPhotoDep,
     StudioDep,
     apply_change,
@@ -60,11 +63,22 @@ class InvertRequest(RequestBody):
     """Invert a face (from 0), or a custom crop."""
 
     face: int | None = Field(None, ge=0)
-    effort: str = "fast"
+    effort: Effort = "fast"
     crop: CropRequest | None = None
     model: str | None = None
     recipe: dict[str, Any] | None = None  # to be replayed afterwards
     resume: bool = False  # the editing that the opened file carries, instead
+
+
+OPEN_FORM = take_form(
+    "photo",
+    photo=FILE,
+    model=TEXT,
+    effort={"type": "string", "enum": list(EFFORT_NAMES)},
+    face=WHOLE,
+    recipe=TEXT | {"description": "JSON"},
+    project=TEXT,
+)
 
 
 class FaceRequest(RequestBody):
@@ -73,7 +87,7 @@ class FaceRequest(RequestBody):
     face: int | None = Field(ge=0)
 
 
-@router.post("")
+@router.post("", response_model=OpenedAnswer, response_model_exclude_unset=True, **OPEN_FORM)
 async def open_session(request: Request, studio: StudioDep) -> dict[str, Any]:
     """Open a photo (form field `photo`, with `model`, `effort`, `face`, `recipe`), or `{"seed": 3}` as JSON.
 
@@ -106,27 +120,30 @@ async def _from_seed(request: Request, studio: Studio) -> dict[str, Any]:
         seed_request = SeedRequest.model_validate_json(await request.body())
     except ValueError as error:
         raise HTTPException(422, f'a session from a seed is {{"seed": 3}}: {str(error).splitlines()[0]}') from None
+    return await start_from_seed(seed_request, studio)
+
+
+@router.post("/seed", response_model=SessionAnswer)
+async def start_from_seed(body: SeedRequest, studio: StudioDep) -> dict[str, Any]:
+    """Begin with a picture that a generator makes of a number; it is ready at once."""
+    studio.ensure_capacity()
     open_photo = await run_on_device(
         studio,
         lambda: open_generated(
-            studio,
-            seed_request.seed,
-            model=seed_request.model,
-            truncation_psi=seed_request.truncation_psi,
-            project=seed_request.project,
+            studio, body.seed, model=body.model, truncation_psi=body.truncation_psi, project=body.project
         ),
     )
     return build_state(open_photo)
 
 
-@router.get("/{id}")
-def state(open_photo: OpenPhotoDep) -> dict[str, Any]:
+@router.get("/{id}", response_model=SessionAnswer)
+def read_session(open_photo: OpenPhotoDep) -> dict[str, Any]:
     """State of the session: faces, sliders, steps, history."""
     return build_state(open_photo)
 
 
-@router.delete("/{id}")
-def close(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
+@router.delete("/{id}", response_model=ClosedAnswer)
+def close_session(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Close the session: stop its jobs, free its memory and delete its files; those of a project stay there.
 
     A photo of a project that another page is looking at stays open for that one.
@@ -136,7 +153,7 @@ def close(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     return {"closed": open_photo.id}
 
 
-@router.post("/{id}/invert")
+@router.post("/{id}/invert", response_model=JobAnswer)
 async def invert(body: InvertRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Bring the photo into the model, or resume the editing that its file carries. A job."""
     if body.resume:
@@ -147,7 +164,7 @@ async def invert(body: InvertRequest, open_photo: OpenPhotoDep, studio: StudioDe
             studio,
             open_photo,
             face=body.face,
-            effort=_check_effort(body.effort),
+            effort=body.effort,
             crop=crop,
             model=body.model,
             recipe=_parse_recipe(body.recipe),
@@ -155,8 +172,8 @@ async def invert(body: InvertRequest, open_photo: OpenPhotoDep, studio: StudioDe
     )
 
 
-@router.post("/{id}/faces")
-async def find_again(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
+@router.post("/{id}/faces", response_model=SessionAnswer)
+async def find_faces_again(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Look for faces once more: for a photo that was opened before the model was fetched."""
     if open_photo.state == "faces":
         await run_on_device(studio, lambda: look_for_faces(studio, open_photo))
@@ -164,8 +181,8 @@ async def find_again(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, A
     return build_state(open_photo)
 
 
-@router.post("/{id}/face")
-async def choose(body: FaceRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
+@router.post("/{id}/face", response_model=SessionAnswer)
+async def choose_face(body: FaceRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Edit another face (from 0) that was brought into the model already; all faces keep their own steps."""
     require_idle_session(studio, open_photo)
     edits = open_photo.require_edits()
@@ -177,15 +194,15 @@ async def choose(body: FaceRequest, open_photo: OpenPhotoDep, studio: StudioDep)
     return await apply_change(studio, open_photo, change)
 
 
-@router.post("/{id}/copy-to-all")
+@router.post("/{id}/copy-to-all", response_model=SessionAnswer)
 async def copy_to_all(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """What the face that is edited has, on all other faces that were brought into the same model; one step each."""
     require_idle_session(studio, open_photo)
     return await apply_change(studio, open_photo, open_photo.require_edits().copy_to_all)
 
 
-@router.get("/{id}/preview.jpg")
-async def preview(open_photo: OpenPhotoDep, studio: StudioDep, size: int = 256) -> Response:
+@router.get("/{id}/preview.jpg", **answer_file("image/jpeg"))
+async def preview_square(open_photo: OpenPhotoDep, studio: StudioDep, size: int = 256) -> Response:
     """The edited square, quickly."""
     _check_size(size)
     edits, session = open_photo.require_edits(), open_photo.require_session()
@@ -193,12 +210,12 @@ async def preview(open_photo: OpenPhotoDep, studio: StudioDep, size: int = 256) 
     return _jpeg_response(await run_on_device(studio, lambda: encode_jpeg(edits.preview(resolution=size))))
 
 
-@router.get("/{id}/photo.jpg")
-async def photo(open_photo: OpenPhotoDep, studio: StudioDep, size: int = 1600, which: str = "after") -> Response:
+@router.get("/{id}/photo.jpg", **answer_file("image/jpeg"))
+async def view_photo(
+    open_photo: OpenPhotoDep, studio: StudioDep, size: int = 1600, which: Literal["before", "after"] = "after"
+) -> Response:
     """The whole photo for the screen, before or after."""
     _check_size(size)
-    if which not in ("before", "after"):
-        raise HTTPException(422, f"which is 'before' or 'after', got {which[:20]!r}")
     return _jpeg_response(await run_on_device(studio, lambda: open_photo.view(which, size)))
 
 

@@ -25,8 +25,10 @@ from ganvas.images.photo import Photo
 from ganvas.inversion.alignment import crop_for_generator
 from ganvas.session.session import Session
 from ganvas.training.style.teach import StyleConfig, StyleProgress, teach_style
+from ganvas.web.answers import JobAnswer, SessionAnswer, StyleAnswer
 from ganvas.web.jobs import Job
 from ganvas.web.open_photo import OpenPhoto
+from ganvas.web.openapi import FILE, FLAG, NUMBER, TEXT, WHOLE, answer_file, take_form
 from ganvas.web.routes.common import (
     OpenPhotoDep,
     StudioDep,
@@ -46,6 +48,8 @@ router = APIRouter(prefix="/api", tags=["tools"])
 MASK_PIXELS = 40_000_000
 MAX_MASK_PX = 1024
 MAX_STYLE_STEPS = 1000
+MIX_FORM = take_form("photo", photo=FILE, part=TEXT, strength=NUMBER)
+STYLE_FORM = take_form("photo", "name", photo=FILE, name=TEXT, model=TEXT, keep_colour=FLAG, steps=WHOLE)
 INVERSION_SHARE = 0.25  # of teaching a style: looking for the example
 
 
@@ -67,7 +71,10 @@ class RegionRequest(RequestBody):
     reshape: bool = False
 
 
-@router.post("/sessions/{id}/region")
+REGION_FORM = take_form("mask", json=RegionRequest, mask=FILE, feather_px=NUMBER, reshape=FLAG)
+
+
+@router.post("/sessions/{id}/region", response_model=SessionAnswer, **REGION_FORM)
 async def set_region(request: Request, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Edits that follow keep to this part: a form with `mask` (a picture laid over the whole photo, white = may change)
     and `feather_px`, or JSON with `strokes`, with `parts` by name, or with a place `at` whose part it is.
@@ -101,15 +108,15 @@ async def set_region(request: Request, open_photo: OpenPhotoDep, studio: StudioD
     return await apply_change(studio, open_photo, work)
 
 
-@router.delete("/sessions/{id}/region")
+@router.delete("/sessions/{id}/region", response_model=SessionAnswer)
 async def clear_region(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Edits that follow apply everywhere again; those that were limited stay so."""
     session = require_idle_session(studio, open_photo)
     return await apply_change(studio, open_photo, lambda: session.set_region(None))
 
 
-@router.get("/sessions/{id}/region.png")
-async def region(open_photo: OpenPhotoDep, studio: StudioDep) -> Response:
+@router.get("/sessions/{id}/region.png", **answer_file("image/png"))
+async def view_region(open_photo: OpenPhotoDep, studio: StudioDep) -> Response:
     """The region as a grey picture over the whole photo, 1024 pixels at most."""
     session = open_photo.require_session()
     if session.region is None:
@@ -171,8 +178,8 @@ class DragRequest(RequestBody):
     steps: int = Field(80, ge=1, le=400)
 
 
-@router.post("/sessions/{id}/drag")
-async def drag(body: DragRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
+@router.post("/sessions/{id}/drag", response_model=JobAnswer)
+async def drag_points(body: DragRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Pull points to places, within the region if one is set. A job that ends as one step; stopped, it keeps what was
     reached. Its previews say where the points are."""
     session = require_idle_session(studio, open_photo)
@@ -209,7 +216,7 @@ def _round_points(points: Tensor) -> list[list[float]]:
     return [[round(x, 2), round(y, 2)] for x, y in points.tolist()]
 
 
-@router.post("/sessions/{id}/mix-photo")
+@router.post("/sessions/{id}/mix-photo", response_model=JobAnswer, **MIX_FORM)
 async def mix_photo(request: Request, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Take colours, shape or all of another photo: form fields `photo`, `part`, `strength`. A job, one step."""
     session = require_idle_session(studio, open_photo)
@@ -243,7 +250,7 @@ class TranslateRequest(RequestBody):
     direction: str | None = None
 
 
-@router.post("/sessions/{id}/upscale")
+@router.post("/sessions/{id}/upscale", response_model=JobAnswer)
 async def enlarge(body: UpscaleRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Make the result larger. A job that ends as one step; scale 1 takes it out again."""
     return _start_post_step(
@@ -251,7 +258,7 @@ async def enlarge(body: UpscaleRequest, open_photo: OpenPhotoDep, studio: Studio
     )
 
 
-@router.post("/sessions/{id}/translate")
+@router.post("/sessions/{id}/translate", response_model=JobAnswer)
 async def translate(body: TranslateRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Show the result in another domain. A job that ends as one step; strength 0 takes it out again."""
     return _start_post_step(studio, open_photo, Translate(**body.model_dump()))
@@ -288,8 +295,8 @@ def _render_post_step(
     return {"width": width, "height": height}
 
 
-@router.get("/styles")
-def styles(studio: StudioDep, id: str | None = None) -> list[dict[str, Any]]:
+@router.get("/styles", response_model=list[StyleAnswer])
+def list_styles_here(studio: StudioDep, id: str | None = None) -> list[dict[str, Any]]:
     """Learnt styles; with `id`, those of this session's generator."""
     open_photo = None if id is None else studio.find(id)
     parent = None if open_photo is None or open_photo.session is None else open_photo.session.recipe.fingerprint
@@ -300,8 +307,8 @@ def styles(studio: StudioDep, id: str | None = None) -> list[dict[str, Any]]:
     ]
 
 
-@router.post("/styles")
-async def teach(request: Request, studio: StudioDep) -> dict[str, Any]:
+@router.post("/styles", response_model=JobAnswer, **STYLE_FORM)
+async def teach_style_here(request: Request, studio: StudioDep) -> dict[str, Any]:
     """Teach a generator to paint like one picture: form fields `photo`, `name`, `model`, `keep_colour`, `steps`.
 
     A job of some minutes; stopped early, nothing is kept.

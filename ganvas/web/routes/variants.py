@@ -20,8 +20,10 @@ from ganvas.session.variants import (
     steps_of_upscalers,
     try_step,
 )
+from ganvas.web.answers import JobAnswer, SessionAnswer
 from ganvas.web.jobs import Job
 from ganvas.web.open_photo import OpenPhoto
+from ganvas.web.openapi import answer_file
 from ganvas.web.pictures import downscale_to_fit, encode_jpeg
 from ganvas.web.routes.common import (
     OpenPhotoDep,
@@ -58,7 +60,7 @@ class MakeRequest(RequestBody):
     scale: float = 2.0
 
 
-@router.post("")
+@router.post("", response_model=SessionAnswer)
 async def keep_variant(body: VariantRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Keep the photo as it is now under a name."""
     require_idle_editing(studio, open_photo)
@@ -66,7 +68,7 @@ async def keep_variant(body: VariantRequest, open_photo: OpenPhotoDep, studio: S
     return _tell(open_photo)
 
 
-@router.post("/make")
+@router.post("/make", response_model=JobAnswer)
 async def make_variants(body: MakeRequest, open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
     """Several variants by themselves. A job; its result has their ids."""
     require_idle_editing(studio, open_photo)
@@ -97,8 +99,8 @@ def _steps_of(body: MakeRequest, studio: Studio) -> list[tuple[str, Any]]:
     return steps_of_upscalers((body.models or [*here, RESAMPLE_ONLY])[:MAX_MADE_AT_ONCE], scale=body.scale)
 
 
-@router.get("/{variant}/photo.jpg")
-async def variant_picture(open_photo: OpenPhotoDep, studio: StudioDep, variant: str, size: int = 512) -> Response:
+@router.get("/{variant}/photo.jpg", **answer_file("image/jpeg"))
+async def view_variant(open_photo: OpenPhotoDep, studio: StudioDep, variant: str, size: int = 512) -> Response:
     """How a variant looks."""
     if not SMALL_PX <= size <= LARGE_PX:
         raise HTTPException(422, f"size is from {SMALL_PX} to {LARGE_PX} pixels, got {size}")
@@ -107,7 +109,7 @@ async def variant_picture(open_photo: OpenPhotoDep, studio: StudioDep, variant: 
     return Response(data, media_type="image/jpeg", headers={"cache-control": "private, no-store"})
 
 
-@router.post("/{variant}/apply")
+@router.post("/{variant}/apply", response_model=SessionAnswer)
 async def use_variant(open_photo: OpenPhotoDep, studio: StudioDep, variant: str) -> dict[str, Any]:
     """Go on from a variant; it can be undone as any step."""
     require_idle_editing(studio, open_photo)
@@ -115,14 +117,14 @@ async def use_variant(open_photo: OpenPhotoDep, studio: StudioDep, variant: str)
     return await apply_change(studio, open_photo, lambda: apply_variant(open_photo.require_edits(), one))
 
 
-@router.patch("/{variant}")
+@router.patch("/{variant}", response_model=SessionAnswer)
 async def rename_variant(body: VariantRequest, open_photo: OpenPhotoDep, variant: str) -> dict[str, Any]:
     """Another name."""
     open_photo.variants.rename(variant, body.name)
     return _tell(open_photo)
 
 
-@router.delete("/{variant}")
+@router.delete("/{variant}", response_model=SessionAnswer)
 async def delete_variant(open_photo: OpenPhotoDep, variant: str) -> dict[str, Any]:
     """Forget a variant; the photo stays as it is."""
     open_photo.variants.delete(variant)

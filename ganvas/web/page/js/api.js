@@ -27,9 +27,12 @@ function takeToken() {
   return sessionStorage.getItem("token") ?? "";
 }
 
+/** Where a path of the API is: below the page, which a proxy may serve under a path of its own. */
+const addressOf = (path) => new URL(`.${path}`, location.href);
+
 /** An address of the server with a query; pictures and sockets carry the token there. */
 export function url(path, query = {}) {
-  const address = new URL(path, location.href);
+  const address = addressOf(path);
   for (const [key, value] of Object.entries(query)) if (value !== null && value !== undefined) address.searchParams.set(key, value);
   if (TOKEN) address.searchParams.set("token", TOKEN);
   return address.href;
@@ -38,7 +41,7 @@ export function url(path, query = {}) {
 async function call(method, path, { json, form, query, signal } = {}) {
   const headers = TOKEN ? { Authorization: `Bearer ${TOKEN}` } : {};
   if (json !== undefined) headers["Content-Type"] = "application/json";
-  const address = new URL(path, location.href);
+  const address = addressOf(path);
   for (const [key, value] of Object.entries(query ?? {})) address.searchParams.set(key, value);
   let answer;
   try {
@@ -82,7 +85,7 @@ export function upload(path, values, onProgress) {
   const request = new XMLHttpRequest(); // fetch does not say how far an upload is
   const form = new FormData();
   for (const [key, one] of Object.entries(values)) if (one !== null && one !== undefined) append(form, key, one);
-  request.open("POST", path);
+  request.open("POST", addressOf(path));
   if (TOKEN) request.setRequestHeader("Authorization", `Bearer ${TOKEN}`);
   request.upload.onprogress = ({ loaded, total }) => onProgress(total ? loaded / total : 0);
   return new Promise((resolve, reject) => {

@@ -23,7 +23,7 @@ export function mountBar() {
   const work = el("div", { class: "bar-work", role: "toolbar", "aria-label": t("bar.work") }, back, forth, el("span", { class: "gap" }), peekButton(), split, el("span", { class: "gap" }), iconButton("open", t("open"), choosePhotos), iconButton("close", t("photo.close"), telling(closePhoto), { id: "close-photo" }), save);
   const areas = el("nav", { class: "areas", "aria-label": t("areas") }, AREAS.map(areaButton));
   const page = el("div", { class: "bar-page" }, queueButton(), languageButton(), themeButton(), iconButton("help", t("help"), () => openHelp(KEYS)));
-  fill(document.getElementById("bar"), el("a", { class: "brand", href: "/", "aria-label": t("brand"), onclick: stay }, mark(), el("span", {}, "ganvas")), areas, el("span", { class: "spring" }), work, page);
+  fill(document.getElementById("bar"), el("a", { class: "brand", href: "./", "aria-label": t("brand"), onclick: stay }, mark(), el("span", {}, "ganvas")), areas, el("span", { class: "spring" }), work, page);
   const heading = document.getElementById("heading");
   const follow = () => {
     const { session } = state;
@@ -51,7 +51,7 @@ function stay(event) {
 }
 
 function mark() {
-  return el("img", { src: "/static/icon.svg", alt: "", width: 24, height: 24 });
+  return el("img", { src: "static/icon.svg", alt: "", width: 24, height: 24 });
 }
 
 function areaButton([area, drawing]) {

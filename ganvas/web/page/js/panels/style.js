@@ -51,7 +51,7 @@ function percent(value, ontry, onset) {
 function present(kind, fits = () => true) {
   const found = state.session?.steps?.findLast((one) => one.step === kind && fits(one));
   if (!found) return null;
-  const { index, label, region, ...step } = found;
+  const { index, words, region, ...step } = found;
   return step;
 }
 
