@@ -28,6 +28,7 @@ from ganvas.cli.models import models
 from ganvas.cli.parts import parts
 from ganvas.cli.projects import projects
 from ganvas.cli.runs import runs
+from ganvas.cli.stop_signals import Terminated, raise_on_stop_signals
 from ganvas.cli.streams import output_error, protect_streams
 from ganvas.cli.studio import studio
 from ganvas.cli.stylise import stylise
@@ -96,7 +97,8 @@ def main() -> None:
     usual = sys.stdout, sys.stderr
     streams = protect_streams()
     try:
-        status = _run()
+        with raise_on_stop_signals():
+            status = _run()
         problem = output_error(streams)
         if problem:
             print_error(problem)
@@ -117,6 +119,9 @@ def _run() -> int | str | None:
     """The exit status of the command that was typed."""
     try:
         app()
+    except Terminated as ended:
+        typer.echo("stopped", err=True)
+        return ended.code
     except SystemExit as done:
         return done.code
     except GanvasError as error:

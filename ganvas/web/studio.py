@@ -19,6 +19,7 @@ import torch
 from starlette.exceptions import HTTPException
 
 from ganvas.editing.directions import Direction
+from ganvas.errors import BadConfig
 from ganvas.session.projects import Projects, projects_folder
 from ganvas.web.config import StudioConfig
 from ganvas.web.jobs import Jobs
@@ -50,12 +51,18 @@ class Studio:
 
     @functools.cached_property
     def projects(self) -> Projects:
-        """What is kept on the disk.
+        """What is kept on the disk; where the user's own folder cannot be written, until the studio closes.
 
         Raises:
             BadConfig: see `Projects`.
         """
-        return Projects(self.config.projects)
+        try:
+            return Projects(self.config.projects)
+        except BadConfig as error:
+            if self.config.projects is not None or error.__cause__ is None:
+                raise
+            _log.warning("%s: only until this studio is closed; --projects DIR chooses another folder", error)
+            return Projects(self.folder / "projects")
 
     def _sweep_leftovers(self) -> None:
         """What servers that were killed have left."""
@@ -76,9 +83,9 @@ class Studio:
         self.jobs.close()
         for open_photo in list(self.open_photos.values()):
             self.close_photo(open_photo)
-        self._folder.close()
         if "projects" in self.__dict__:
             self.projects.close()
+        self._folder.close()
 
     # -- open photos
 

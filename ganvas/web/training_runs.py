@@ -33,7 +33,7 @@ CONSOLE_LOG = "console.log"
 SHEETS = {"fakes": "fakes-*.jpg", "curves": "curves.png"}  # of a run: kind → its files
 LOG_LINES, LOG_BYTES = 40, 64 * 1024
 NICENESS = 10
-STOPPED_CODES = (130, -signal.SIGINT, -signal.SIGTERM)
+STOPPED_CODES = (130, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM)
 STATES = {"finished": "done", "killed": "stopped"}
 
 

@@ -7,9 +7,11 @@ import time
 
 import pytest
 
+from ganvas.errors import BadConfig
 from ganvas.web import http_protocol
 from ganvas.web.config import StudioConfig
 from ganvas.web.errors import error_as_data, status_of
+from ganvas.web.studio import Studio
 
 from .conftest import png
 
@@ -130,6 +132,22 @@ def test_half_a_pair_of_surrogates_is_bad_input(studio, path, body):
     answer = studio.http.post(path, content=json.dumps(body), headers={"content-type": "application/json"})
     assert 400 <= answer.status_code < 500, answer.text
     assert answer.json()["error"]["message"]
+
+
+def test_where_nothing_can_be_kept_photos_can_be_edited_until_the_studio_closes(tmp_path, monkeypatch):
+    (tmp_path / "home").write_text("a file where a folder should be")
+    monkeypatch.setenv("GANVAS_HOME", str(tmp_path / "home"))
+    unkept = Studio(StudioConfig(runs=tmp_path, data_root=tmp_path))
+    try:
+        project = unkept.projects.create("holiday")
+        assert [one.id for one in unkept.projects.list()] == [project.id]
+    finally:
+        unkept.close()
+    assert not unkept.folder.exists()
+    chosen = Studio(StudioConfig(runs=tmp_path, projects=tmp_path / "home"))
+    with pytest.raises(BadConfig, match="cannot be kept"):  # a folder that was asked for is another matter
+        chosen.projects.list()
+    chosen.close()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
