@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from ganvas.images import tiff_tags
-from ganvas.images.png16 import png_chunks
 from ganvas.images.tiff_tags import IFD
 
 TransferCurve = Callable[[np.ndarray], np.ndarray]  # code in [0, 1] → light in [0, 1]
@@ -33,7 +32,6 @@ _SAMPLES = 4096
 _D50 = np.array([0.9642, 1.0, 0.8249])
 _D65, _DCI, _C = (0.3127, 0.3290), (0.314, 0.351), (0.310, 0.316)
 _WHITE_POINT, _CHROMATICITIES, _TRANSFER_FUNCTION, _COLOUR_SPACE = 318, 319, 301, 0xA001
-_PNG_CHUNKS = (b"cICP", b"sRGB", b"iCCP", b"gAMA", b"cHRM")
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 
 
@@ -234,17 +232,19 @@ def from_exif(exif: bytes) -> ColourSignal | None:
     return ColourSignal(*_ADOBE_RGB, lambda x: x ** (563 / 256)) if adobe else None
 
 
-def read_colour_signal(data: bytes, format: str, fields: Mapping[str, Any]) -> ColourSignal | None:
+def read_colour_signal(
+    data: bytes, format: str, fields: Mapping[str, Any], chunks: Mapping[bytes, bytes]
+) -> ColourSignal | None:
     """What a file of any format but TIFF says of its colours besides its profile; None where the profile decides.
 
     Args:
         data: the file.
         format: as `decode_image` names it.
         fields: of its metadata: the profile and EXIF.
+        chunks: of a PNG, see `first_png_chunks`.
     """
     profile, exif = fields.get("icc_profile"), fields.get("exif")
     if format == "PNG":  # cICP ranks before a profile
-        chunks = {name: body for name, body in png_chunks(data) if name in _PNG_CHUNKS}
         return from_png_chunks(chunks if not profile else {name: chunks[name] for name in chunks if name == b"cICP"})
     if profile:
         return None

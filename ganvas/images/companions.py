@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 from ganvas.images import tiff_tags
 from ganvas.images.jpeg_segments import join_xmp, segments_named
-from ganvas.images.png16 import png_chunks
 
 _PHOTOS = b"http://ns.google.com/photos/1.0/"
 # Namespaces whose every property speaks of what else is in the file.
@@ -34,29 +34,29 @@ _SAMSUNG_VIDEO = b"MotionPhoto_Data"
 _MOST_PAGES = 100_000
 
 
-def describe_companions(data: bytes, format: str, picture: Any = None) -> tuple[str, ...]:
+def describe_companions(data: bytes, format: str, picture: Any, chunks: Mapping[bytes, bytes]) -> tuple[str, ...]:
     """Each thing in a file that is left out, in words for people; () where it holds one picture.
 
     Args:
         data: the file.
         format: as `decode_image` names it.
         picture: Pillow's picture, where there is one.
+        chunks: of a PNG, see `first_png_chunks`.
     """
     if format == "JPEG":
         return _beside_jpeg(data, picture)
     try:
-        count, kind = _count(data, format, picture)
+        count, kind = _count(data, format, picture, chunks)
     except (ValueError, OSError, EOFError, struct.error, tiff_tags.BrokenIFD):
         return ()  # only the rest of the file is damaged
     return (f"1 of {count} {kind}",) if count > 1 else ()
 
 
-def _count(data: bytes, format: str, picture: Any) -> tuple[int, str]:
+def _count(data: bytes, format: str, picture: Any, chunks: Mapping[bytes, bytes]) -> tuple[int, str]:
     """How many pictures there are, and what they are called."""
     match format:
         case "PNG":
-            control = next((body for name, body in png_chunks(data) if name == b"acTL"), b"")
-            return int.from_bytes(control[:4], "big"), "frames"
+            return int.from_bytes(chunks.get(b"acTL", b"")[:4], "big"), "frames"
         case "TIFF":
             return _count_pages(data), "pages"
         case "GIF" | "WEBP" | "AVIF":

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import numpy as np
@@ -29,9 +30,10 @@ from ganvas.images import tiff_tags
 from ganvas.images.colour import COLOUR_CHANNELS, colour_space_of
 from ganvas.images.colour_signals import ColourSignal, from_tiff_tags, read_colour_signal
 from ganvas.images.companions import describe_companions
+from ganvas.images.limits import check_jpeg, check_size
 from ganvas.images.metadata import Metadata, read_metadata, read_tiff_metadata
 from ganvas.images.photo import Photo
-from ganvas.images.png16 import PNG_SIGNATURE, as_array, png_chunks, read_png16
+from ganvas.images.png16 import PNG_SIGNATURE, as_array, first_png_chunks, read_png16
 from ganvas.images.tensors import from_pixels
 from ganvas.images.tiff16 import is_tiff16, read_tiff16
 from ganvas.images.tiff_tags import IFD, read_first_ifd
@@ -42,10 +44,6 @@ try:
     HAS_AVIF = AvifImagePlugin.SUPPORTED
 except ImportError:  # Pillow before 11.3
     HAS_AVIF = False
-
-MAX_PIXELS = 2 * 89_478_485  # Pillow's own limit
-SMALL_FILE_PIXELS = 32_000_000  # what any file may unfold to, however small it is …
-MAX_PIXELS_PER_BYTE = 256  # … and what a larger one may for each of its bytes
 
 CheckSize = Callable[[int, int], None]
 
@@ -64,15 +62,16 @@ def decode_image(
     """
     format = _sniff_format(data, name)
 
-    def check_size(width: int, height: int) -> None:
-        _check_size(width, height, name=name, file_bytes=len(data), max_pixels=max_pixels)
-
+    check_pixels = partial(check_size, name=name, file_bytes=len(data), max_pixels=max_pixels)
     shrinking = partial(_read_with_pillow, at_least_px=at_least_px)
     read: Callable[[bytes, str, CheckSize], _Raw] = {"PNG": _read_png, "TIFF": _read_tiff}.get(format, shrinking)
     try:
-        raw = read(data, format, check_size)
-        raw = replace(raw, signal=raw.signal or read_colour_signal(data, format, raw.metadata.fields))
-        companions = describe_companions(data, format, raw.picture)
+        if format == "JPEG":
+            check_jpeg(data, name=name)
+        raw = read(data, format, check_pixels)
+        signal = raw.signal or read_colour_signal(data, format, raw.metadata.fields, raw.chunks)
+        raw = replace(raw, signal=signal)
+        companions = describe_companions(data, format, raw.picture, raw.chunks)
         return _assemble_photo(raw, format, path, companions)
     except BadImage:
         raise
@@ -93,6 +92,7 @@ class _Raw:
     palette: np.ndarray | None = None
     picture: Any = None  # Pillow's, where it decoded the file
     signal: ColourSignal | None = None  # of its colours, where no profile says more
+    chunks: Mapping[bytes, bytes] = field(default_factory=dict)  # of a PNG
 
 
 def _assemble_photo(raw: _Raw, format: str, path: Path | None, companions: tuple[str, ...]) -> Photo:
@@ -179,23 +179,13 @@ def _describe_content(data: bytes) -> str:
     return ""
 
 
-def _check_size(width: int, height: int, *, name: str, file_bytes: int, max_pixels: int | None) -> None:
-    pixels = width * height
-    if width < 1 or height < 1:
-        raise BadImage(f"{name} is broken: its size is {width} x {height} pixels")
-    most = max_pixels
-    if most is None:
-        pillows = 2 * Image.MAX_IMAGE_PIXELS if Image.MAX_IMAGE_PIXELS else MAX_PIXELS
-        most = min(MAX_PIXELS, pillows, max(SMALL_FILE_PIXELS, MAX_PIXELS_PER_BYTE * file_bytes))
-    if pixels > most:
-        raise BadImage(
-            f"{name} has {width} x {height} = {pixels:,} pixels in a file of {file_bytes:,} bytes, more "
-            f"than the limit of {most:,} for such a small file. If you trust it: read_image(…, "
-            f"max_pixels={pixels})."
-        )
-
-
-def _read_with_pillow(data: bytes, format: str, check_size: CheckSize, at_least_px: int | None = None) -> _Raw:
+def _read_with_pillow(
+    data: bytes,
+    format: str,
+    check_size: CheckSize,
+    at_least_px: int | None = None,
+    chunks: Mapping[bytes, bytes] = MappingProxyType({}),
+) -> _Raw:
     if format == "WEBP":
         check_size(*_webp_size(data))
     picture = _open_with_pillow(data, format)
@@ -205,11 +195,12 @@ def _read_with_pillow(data: bytes, format: str, check_size: CheckSize, at_least_
     pixels, space, mode, palette = _pixels_of(picture)
     return _Raw(
         pixels=pixels,
-        metadata=read_metadata(picture, data, format),
+        metadata=read_metadata(picture, format, chunks),
         space=space,
         mode=mode,
         palette=palette,
         picture=picture,
+        chunks=chunks,
     )
 
 
@@ -311,16 +302,18 @@ def _apply_transparent_colour(pixels: np.ndarray, key: Any) -> np.ndarray:
 def _read_png(data: bytes, format: str, check_size: CheckSize) -> _Raw:
     width, height, depth, colour_type = struct.unpack_from(">IIBB", data, 16)
     check_size(width, height)
+    chunks = first_png_chunks(data)
     if depth != 16:
-        return _read_with_pillow(data, format, check_size)
+        return _read_with_pillow(data, format, check_size, chunks=chunks)
     pixels, picture = read_png16(data, colour_type)
-    key = next((body for name, body in png_chunks(data) if name == b"tRNS"), None)
+    key = chunks.get(b"tRNS")
     colours = pixels.shape[2]
     if key is not None and colours in (1, 3) and len(key) >= 2 * colours:
         pixels = _apply_transparent_colour(pixels, struct.unpack_from(f">{colours}H", key))
     space = "grey" if colours < 3 else "rgb"
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[colours] + ";16"
-    return _Raw(pixels=pixels, metadata=read_metadata(picture, data, format), space=space, mode=mode)
+    metadata = read_metadata(picture, format, chunks)
+    return _Raw(pixels=pixels, metadata=metadata, space=space, mode=mode, chunks=chunks)
 
 
 def _read_tiff(data: bytes, format: str, check_size: CheckSize) -> _Raw:

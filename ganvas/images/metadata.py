@@ -13,6 +13,7 @@ import base64
 import re
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import escape, unescape
@@ -32,7 +33,7 @@ from ganvas.images.jpeg_segments import (
     segments_named,
 )
 from ganvas.images.photo import COLOUR_CHUNKS, Photo
-from ganvas.images.png16 import png_chunk, png_chunks
+from ganvas.images.png16 import png_chunk
 from ganvas.images.tiff16 import STRUCTURAL_TAGS
 from ganvas.images.tiff_tags import BYTE, IFD, RATIONAL, SHORT, UNDEFINED
 
@@ -51,8 +52,8 @@ class Metadata:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-def read_metadata(picture: Any, data: bytes, format: str) -> Metadata:
-    """What a file says, by Pillow's picture of it (loaded already)."""
+def read_metadata(picture: Any, format: str, chunks: Mapping[bytes, bytes]) -> Metadata:
+    """What a file says, by Pillow's picture of it (loaded already) and the `first_png_chunks` of a PNG."""
     info = picture.info
     text = _texts(picture)
     xmp_text = text.pop(_XMP_KEY, None)
@@ -67,7 +68,7 @@ def read_metadata(picture: Any, data: bytes, format: str) -> Metadata:
         dpi=_valid_dpi(info.get("dpi")),
         text=text,
         recipe=recipe,
-        segments=_segments(picture, data, format),
+        segments=_segments(picture, format, chunks),
     )
 
 
@@ -164,13 +165,12 @@ def _ratio(tags: IFD, tag: int) -> float:
     return above / below if below else 0.0
 
 
-def _segments(picture: Any, data: bytes, format: str) -> tuple[tuple[str, bytes], ...]:
+def _segments(picture: Any, format: str, chunks: Mapping[bytes, bytes]) -> tuple[tuple[str, bytes], ...]:
     """IPTC and Photoshop's notes of a JPEG; what a PNG says about its gamma and primaries."""
     if format == "JPEG":
         return tuple((name, bytes(body)) for name, body in getattr(picture, "applist", ()) if name == "APP13")
     if format == "PNG":
-        chunks = {name: body for name, body in png_chunks(data) if name.decode("latin-1") in COLOUR_CHUNKS}
-        return tuple((name.decode(), body) for name, body in chunks.items())
+        return tuple((name, chunks[name.encode()]) for name in COLOUR_CHUNKS if name.encode() in chunks)
     return ()
 
 

@@ -13,6 +13,7 @@ from ganvas.web.config import StudioConfig
 from ganvas.web.errors import error_as_data, status_of
 from ganvas.web.studio import Studio
 
+from ..images.test_limits import jpeg_of_scans
 from .conftest import png
 
 
@@ -166,6 +167,13 @@ def test_a_photo_on_a_full_disk_is_refused_and_the_next_one_taken(studio, monkey
         answer = studio.http.post("/api/sessions", files={"photo": ("a.png", png(), "image/png")})
     assert answer.status_code == 507 and "No space left" in answer.json()["error"]["message"]
     assert studio.open()["id"]
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused_at_once(studio):
+    started = time.monotonic()
+    answer = studio.http.post("/api/sessions", files={"photo": ("a.jpg", jpeg_of_scans(3000), "image/jpeg")})
+    assert answer.status_code == 422 and "scans" in answer.json()["error"]["message"]
+    assert time.monotonic() - started < 5  # 1 s where nothing else runs
 
 
 def test_the_description_of_the_api_needs_the_token(open_studio, config):
