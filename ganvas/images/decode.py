@@ -30,7 +30,7 @@ from ganvas.images import tiff_tags
 from ganvas.images.colour import COLOUR_CHANNELS, colour_space_of
 from ganvas.images.colour_signals import ColourSignal, from_tiff_tags, read_colour_signal
 from ganvas.images.companions import describe_companions
-from ganvas.images.limits import check_jpeg, check_size
+from ganvas.images.limits import check_jpeg, check_pixel_count
 from ganvas.images.metadata import Metadata, read_metadata, read_tiff_metadata
 from ganvas.images.photo import Photo
 from ganvas.images.png16 import PNG_SIGNATURE, as_array, first_png_chunks, read_png16
@@ -62,7 +62,7 @@ def decode_image(
     """
     format = _sniff_format(data, name)
 
-    check_pixels = partial(check_size, name=name, file_bytes=len(data), max_pixels=max_pixels)
+    check_pixels = partial(check_pixel_count, name=name, file_bytes=len(data), max_pixels=max_pixels)
     shrinking = partial(_read_with_pillow, at_least_px=at_least_px)
     read: Callable[[bytes, str, CheckSize], _Raw] = {"PNG": _read_png, "TIFF": _read_tiff}.get(format, shrinking)
     try:

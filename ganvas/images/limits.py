@@ -1,8 +1,8 @@
 """What a file may ask of a decoder: a small one must not keep this computer busy, or fill its memory.
 
-Pixels are limited by the file's length (`check_size`), and so is what a decoder would walk through one by one: a JPEG's
-scans (each goes over the whole picture again: Cao 2015, "Two Issues with the JPEG Standard") and segments, and a PNG's
-chunks. What is left takes about 0.1 s of one core for each million pixels, in every format.
+Pixels are limited by the file's length, and so is what a decoder would walk through one by one: a JPEG's scans (each
+goes over the whole picture again) and segments, and a PNG's chunks. What is left takes about 0.1 s of one core for each
+million pixels, in every format.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SCAN_MARK, _END = 0xDA, 0xD9
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
-def check_size(width: int, height: int, *, name: str, file_bytes: int, max_pixels: int | None) -> None:
+def check_pixel_count(width: int, height: int, *, name: str, file_bytes: int, max_pixels: int | None) -> None:
     """Raises BadImage where a file of so many bytes unfolds to more than `max_pixels`, or than is plausible."""
     pixels = width * height
     if width < 1 or height < 1:
