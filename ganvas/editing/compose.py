@@ -12,36 +12,30 @@ Pictures of which no parts are known are one layer, and go by the change alone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.checks import check_img
 from ganvas.editing.blend import Change
-from ganvas.editing.grain import missing_grain
-from ganvas.editing.outline import background_drift, bend_body, end_in_strands, find_uncovered, meet_edge
+from ganvas.editing.grain import GRAIN_GRID_PX, missing_grain
+from ganvas.editing.ground import Ground
+from ganvas.editing.outline import background_drift, bend_body, end_in_strands
 from ganvas.editing.part_maps import PartMaps
-from ganvas.editing.residual import (
-    LEVEL,
-    carry_low,
-    find_agreement,
-    find_reshaped,
-    from_ycc,
-    limit_cast,
-    to_ycc,
-)
+from ganvas.editing.residual import LEVEL, carry_low, find_agreement, find_reshaped, from_ycc, limit_cast, to_ycc
 from ganvas.errors import BadImage
-from ganvas.images.flow import Flow, estimate_flow, warp_by_flow
+from ganvas.images.flow import Flow, estimate_flow, flow_length, warp_by_flow
 from ganvas.images.masks import border_distance, grow_mask
 from ganvas.ops.blur import gaussian_blur, masked_blur
+from ganvas.ops.planes import resize_bilinear
 from ganvas.ops.resample import downscale
 from ganvas.ops.smoothstep import smoothstep
 
 MATTE = (0.1, 0.6)  # of the person's map: behind and before
-EDGE_MOVE, EDGE_FADE = 0.08, 0.15  # of the side: so near to the crop's edge the photo's own comes in
 RIM = 0.04  # of the side, over which a change ends at the crop's edge
 GRAIN_PX = 512  # smaller pictures show no grain
 WORK_PX, PREVIEW_WORK_PX = 512, 128  # all but the last step is done at this size at most
@@ -83,156 +77,239 @@ def compose_change(
     Raises:
         BadImage: pictures of different sizes.
     """
-    for name, img in (("photo", photo), ("before", before), ("after", after)):
-        check_img(img, who=f"compose_change ({name})")
-        if img.shape != photo.shape:
-            raise BadImage(
-                f"compose_change expects images of the same size, got {list(photo.shape)} and {list(img.shape)}"
-            )
-    config = config or ComposeConfig()
-    size = photo.shape[3]
-    work = min(size, work_px)
-    known = tuple(each.resize(work) for each in maps or (PartMaps.of_one_layer(work),) * 3)
-    small = [downscale(img, work) for img in (photo, before, after)]
-    is_move = _is_move(small[1], small[2], known[2], config) if maps is not None else 0.0
-    bend = bend_body(known[2], known[1]) if is_move else None
-    if bend is not None:
-        bend = bend * is_move
-        small[2], known = warp_by_flow(small[2], bend), (*known[:2], known[2].warp(bend))
-        after = warp_by_flow(after, _upscale(bend, size) * (size / work))
-    scene = _Scene(small[0], small[1], small[2], known, is_move, config)
-    return _assemble(scene, photo, before, after, mask)
+    for name, img in (("photo", photo), ("before", before)):
+        _check_size(img, photo, name)
+    ground = Ground(photo, before, None if maps is None else maps[:2], work_px=work_px)
+    return compose_on(ground, after, mask, None if maps is None else maps[2], config=config)
+
+
+def compose_on(
+    ground: Ground, after: Tensor, mask: Tensor, maps: PartMaps | None, *, config: ComposeConfig | None = None
+) -> Change:
+    """`compose_change` for one of several edits of the same photo, whose ground is kept.
+
+    Raises:
+        BadImage: `after` is of another size than the photo.
+    """
+    _check_size(after, ground.photo, "after")
+    scene = _Scene(ground, after, maps, config or ComposeConfig())
+    return _assemble(scene, mask)
+
+
+def _check_size(img: Tensor, photo: Tensor, name: str) -> None:
+    check_img(img, who=f"compose_change ({name})")
+    if img.shape != photo.shape:
+        raise BadImage(f"compose_change expects images of the same size, got {list(photo.shape)} and {list(img.shape)}")
 
 
 class _Scene:
     """What is found out at the work size: flow, agreement, outlines, and where the change shows."""
 
-    def __init__(
-        self,
-        photo: Tensor,
-        before: Tensor,
-        after: Tensor,
-        maps: tuple[PartMaps, ...],
-        is_move: float,
-        config: ComposeConfig,
-    ):
-        self.scale = photo.shape[3] / 1024
-        self.photo, self.before, self.after = (to_ycc(img) for img in (photo, before, after))
-        self.maps, self.is_move, self.config = maps, is_move, config
-        old, _, new = maps
-        self.difference = gaussian_blur((after - before).abs().mean(dim=1, keepdim=True), 10 * self.scale) / LEVEL
-        self.flow = self._find_flow(before, after)
-        self.moved = gaussian_blur(self.flow.field.norm(dim=1, keepdim=True), 4 * self.scale) / self.scale
-        self.reshaped = find_reshaped(self.before[:, :1], self.after[:, :1], maps)
-        moved_along = warp_by_flow(self.before[:, :1], self.flow.field)
-        self.keep = find_agreement(moved_along, self.after[:, :1], self.flow) * (1 - self.reshaped)
-        self.ends = self._find_ends()
-        added = warp_by_flow(old.person - maps[1].person, self.flow.field, sharp=False)
-        self.person = (new.person + added).clamp(0, 1) * self.ends  # with what the generator's outline lacked
-        layer = warp_by_flow(torch.minimum(old.person, maps[1].person), self.flow.field, sharp=False) * new.person
-        self.low, self.share = carry_low(
-            self.photo, self.before, self.after, self.flow.field, layer * (1 - self.reshaped)
-        )
+    def __init__(self, ground: Ground, after: Tensor, maps: PartMaps | None, config: ComposeConfig):
+        self.ground, self.config, self.scale = ground, config, ground.scale
+        self.large, self.maps = after, ground.maps[1] if maps is None else maps.resize(ground.work)
+        small = downscale(after, ground.work)
+        flow = estimate_flow(small, ground.small_before)
+        self.is_move = 0.0 if maps is None else _is_move(flow, self.maps, config)
+        bend = bend_body(self.maps, ground.maps[1]) if self.is_move else None
+        if bend is not None:
+            small = self._bend(bend * self.is_move, small)
+            flow = estimate_flow(small, ground.small_before)
+        self.difference = gaussian_blur((small - ground.small_before).abs().mean(dim=1, keepdim=True), 10 * self.scale)
+        self.difference = self.difference / LEVEL
+        self.after, self.flow = to_ycc(small), self._find_flow(flow)
+        self.moved = gaussian_blur(flow_length(self.flow.field), 4 * self.scale) / self.scale
+        self._find_detail()
 
-    def _find_flow(self, before: Tensor, after: Tensor) -> Flow:
+    def _bend(self, bend: Tensor, small: Tensor) -> Tensor:
+        """The edited picture with its neck bent."""
+        size, work = self.ground.size, self.ground.work
+        self.maps = self.maps.warp(bend)
+        self.large = warp_by_flow(self.large, _enlarge(bend, size) * (size / work))
+        return warp_by_flow(small, bend)
+
+    def _find_flow(self, flow: Flow) -> Flow:
         """From after to before: nowhere where nothing changed; at the outline it is the person's, not the wall's."""
-        flow = estimate_flow(after, before)
-        field = flow.field * smoothstep(self.difference, 1.5, 5)
-        person = self.maps[2].person
+        field, person = flow.field * smoothstep(self.difference, 1.5, 5), self.maps.person
         own = masked_blur(field, person.square() + 1e-5, 12 * self.scale)
         inside = smoothstep(gaussian_blur(person, 3 * self.scale), 0.3, 0.9)
         return Flow(field * inside + own * (1 - inside), flow.error)
 
+    def _find_detail(self) -> None:
+        """What of the photo goes along, and where the person is."""
+        ground, field = self.ground, self.flow.field
+        old, before = ground.maps
+        light = ground.before_ycc[:, :1]
+        self.reshaped = find_reshaped(light, self.after[:, :1], (old, before, self.maps))
+        keep = find_agreement(warp_by_flow(light, field), self.after[:, :1], self.flow)
+        self.keep = keep * (1 - self.reshaped)
+        self.ends = self._find_ends()
+        outlines = torch.cat([old.person - before.person, torch.minimum(old.person, before.person)], dim=1)
+        added, both = warp_by_flow(outlines, field, sharp=False).split(1, dim=1)
+        self.person = (self.maps.person + added).clamp(0, 1) * self.ends  # with what the generator's outline lacked
+        layer = both * self.maps.person * (1 - self.reshaped)
+        self.low, self.share = carry_low(ground.small_ycc, ground.before_ycc, self.after, field, layer)
+
     def _find_ends(self) -> Tensor:
         """How much of the person is visible, where hair that the photo does not have goes on below the lower edge."""
-        old, before, new = self.maps
-        added = (1 - grow_mask(torch.maximum(old.person, before.person), 24 * self.scale)) * new.person
-        if not (added * new.hair > 0.5).any():
+        old, before = self.ground.maps
+        added = (1 - grow_mask(torch.maximum(old.person, before.person), 24 * self.scale)) * self.maps.person
+        if not (added * self.maps.hair > 0.5).any():
             return torch.ones_like(added)
         return end_in_strands(added.shape[-1], smoothstep(added, 0.2, 0.8))
 
-    def find_gate(self, uncovered: Tensor) -> Tensor:
+    @cached_property
+    def uncovered(self) -> Tensor:
+        """Where background is to be filled in. Where the generator has a person that is not visible (ends of hair) it
+        has none."""
+        if self.ground.is_one_layer:
+            return torch.zeros_like(self.person)
+        near, wide = self.ground.fill
+        return torch.maximum(near, wide * self.is_move) * self.ends
+
+    @cached_property
+    def gate(self) -> Tensor:
         """Where the change shows, [1, 1, S, S]."""
-        old = self.maps[0].person
         changed = smoothstep(self.difference, *self.config.gate_levels)
         changed = torch.maximum(changed, smoothstep(self.moved, *self.config.local_px))
         local = smoothstep(gaussian_blur(grow_mask(changed, 16 * self.scale), 8 * self.scale), 0.05, 0.9)
         local = torch.maximum(local, self.reshaped)
-        anywhere = grow_mask(torch.maximum(old, self.person), 14 * self.scale)
+        anywhere = grow_mask(torch.maximum(self.ground.maps[0].person, self.person), 14 * self.scale)
         anywhere = smoothstep(gaussian_blur(anywhere, 6 * self.scale), 0.15, 0.7)
-        moved = uncovered * self.is_move * smoothstep(self.wide_move, 1.5, 5)
-        return torch.maximum(local * anywhere * self.acting, moved) * (1 - self.kept_clothes)
+        moved = self.uncovered * self.is_move * smoothstep(self.wide_move, 1.5, 5)
+        gate = torch.maximum(local * anywhere * self.acting, moved) * (1 - self.kept_clothes)
+        if self.ground.is_one_layer:
+            return gate
+        # A change of colour fades out before the edge at which the person is cut.
+        return gate * (1 - self.ground.edge_fade * (1 - self.is_move))
 
     @cached_property
     def wide_move(self) -> Tensor:
         """How far the person around a place has moved, in pixels."""
-        return masked_blur(self.moved, self.maps[2].person.square() + 1e-5, 24 * self.scale)
+        return masked_blur(self.moved, self.maps.person.square() + 1e-5, 24 * self.scale)
 
     @property
     def kept_clothes(self) -> Tensor:
         """Clothes that do not move and are not covered by hair stay the photo's, wherever the generator has them."""
-        clothes = smoothstep(self.maps[0].worn, 0.3, 0.7) * (1 - self.maps[2].hair)
+        clothes = smoothstep(self.ground.maps[0].worn, 0.3, 0.7) * (1 - self.maps.hair)
         return gaussian_blur(clothes * (1 - smoothstep(self.wide_move, 3, 8)), 2 * self.scale)
 
     @property
     def acting(self) -> Tensor:
         """Where the edit acts, before and after it."""
-        place = torch.maximum(self.maps[0].acting, self.maps[2].acting)
+        place = torch.maximum(self.ground.maps[0].acting, self.maps.acting)
         return smoothstep(gaussian_blur(grow_mask(place, 10 * self.scale), 6 * self.scale), 0.1, 0.8)
 
 
-def _assemble(scene: _Scene, photo: Tensor, before: Tensor, after: Tensor, mask: Tensor) -> Change:
-    """The last step, at full size."""
-    size = photo.shape[3]
-    old, one_layer = scene.maps[0].person, bool((scene.maps[0].person == 1).all())
-    uncovered = find_uncovered(scene.person, old, scene.photo[:, :1], scene.is_move)
-    # Where the generator has a person that is not visible (ends of hair) it has no background to fill in.
-    uncovered = uncovered * scene.ends if not one_layer else torch.zeros_like(uncovered)
-    gate = scene.find_gate(uncovered)
-    edge = meet_edge(old, reach=EDGE_MOVE) * scene.is_move
-    if not one_layer:  # a change of colour fades out before the edge at which the person is cut
-        gate = gate * (1 - meet_edge(old, reach=EDGE_FADE) * (1 - scene.is_move))
-    ratio = size / scene.photo.shape[3]
-    field = _upscale(scene.flow.field, size) * ratio
-    drift = background_drift(scene.photo, scene.after, old, scene.person)
-    low, share, keep, drift = (_upscale(x, size) for x in (scene.low, scene.share, scene.keep, drift))
-    p, b, a = (to_ycc(img) for img in (photo, before, after))
-    # Pixels of the outline are a person before a background, each of which has its own colours.
-    solid = _upscale(gaussian_blur(scene.person, 2 * scene.scale), size) if not one_layer else 1.0
-    coarse = solid * share * low + (1 - solid) * drift
-    person = a + coarse + keep * share * (warp_by_flow(p - b, field) - low)
-    if not one_layer:
-        person = limit_cast(person, p, _upscale(scene.maps[2].person * (1 - scene.maps[2].eyes), size))
-    edge_large = _upscale(edge, size)
-    person = person + edge_large * (p - person)
-    matte = scene.person + edge * (old - scene.person)
-    matte = smoothstep(gaussian_blur(matte, 1.5 * scene.scale), *MATTE)
-    behind = p + _upscale(uncovered, size) * (a + drift - p)
-    matte = _upscale(matte, size) if not one_layer else torch.ones_like(edge_large)
-    visible = behind + matte * (person - behind)
-    if not one_layer and size >= GRAIN_PX:
-        light = visible[:, :1]
-        skin, wall = (_upscale(x, size) for x in (scene.maps[0].body, 1 - grow_mask(old, 16 * scene.scale)))
-        light += missing_grain(light, p[:, :1], skin, seed=0) * matte * (1 - keep)
-        light += missing_grain(light, p[:, :1], wall, seed=1) * (1 - matte) * _upscale(uncovered, size)
-    visible = from_ycc(visible).clamp(-1, 1)
-    return Change(visible, _upscale(gate, size) * mask, keep * matte, field, photo)
+class _Window(NamedTuple):
+    """The part of the picture in which something changes, in pixels of the work size."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+    work: int
+    size: int  # of the large picture
+
+    @classmethod
+    def of_gate(cls, gate: Tensor, mask: Tensor) -> _Window:
+        """Around all that shows; the whole picture where its size is no multiple of the work size."""
+        work, size = gate.shape[3], mask.shape[3]
+        if size % work:
+            return cls(0, 0, work, work, work, size)
+        step = max(1, GRAIN_GRID_PX * work // size)
+        ends = []
+        for dim in (3, 2):
+            allowed = mask.amax(dim=dim).view(work, size // work).amax(dim=1)
+            places = (gate.amax(dim=dim).flatten() * allowed > 0).nonzero()
+            first, last = (int(places[0]) - 1, int(places[-1]) + 2) if len(places) else (0, 1)
+            ends.append((max(0, first // step * step), min(work, math.ceil(last / step) * step)))
+        (top, bottom), (left, right) = ends
+        return cls(top, left, bottom, right, work, size)
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """(left, top) in the large picture."""
+        return self.left * self.size // self.work, self.top * self.size // self.work
+
+    def cut(self, img: Tensor) -> Tensor:
+        """That part of a large picture, a view of it."""
+        top, left, bottom, right = (edge * self.size // self.work for edge in self[:4])
+        return img[:, :, top:bottom, left:right]
+
+    def enlarge(self, img: Tensor) -> Tensor:
+        """That part of a picture of the work size, large: as if all of it had been enlarged."""
+        if self.bottom - self.top == self.right - self.left == self.work:
+            return _enlarge(img, self.size)
+        ratio, top, left = self.size // self.work, max(0, self.top - 1), max(0, self.left - 1)
+        part = img[:, :, top : self.bottom + 1, left : self.right + 1]
+        large = resize_bilinear(part, (part.shape[2] * ratio, part.shape[3] * ratio))
+        first, across = (self.top - top) * ratio, (self.left - left) * ratio
+        height, width = (self.bottom - self.top) * ratio, (self.right - self.left) * ratio
+        return large[:, :, first : first + height, across : across + width]
+
+    def put_back(self, part: Tensor, whole: Tensor) -> Tensor:
+        """The large picture with that part of it."""
+        self.cut(whole).copy_(part)
+        return whole
 
 
-def _is_move(before: Tensor, after: Tensor, maps: PartMaps, config: ComposeConfig) -> float:
+def _assemble(scene: _Scene, mask: Tensor) -> Change:
+    """The last step, at full size, where something shows."""
+    ground, size = scene.ground, scene.ground.size
+    window = _Window.of_gate(scene.gate, mask)
+    large, cut = window.enlarge, window.cut
+    field, keep = large(scene.flow.field) * (size / ground.work), large(scene.keep)
+    p, a = cut(ground.ycc), to_ycc(cut(scene.large))
+    detail = warp_by_flow(ground.residual, field, at=window.corner)
+    if ground.is_one_layer:
+        matte: Tensor | float = 1.0
+        visible = a + large(scene.share) * (large(scene.low) + keep * (detail - large(scene.low)))
+    else:
+        matte, visible = _join_layers(scene, window, p, a, detail, keep)
+        if size >= GRAIN_PX:
+            skin, wall = ground.grain
+            light, uncovered = visible[:, :1], large(scene.uncovered)
+            light += missing_grain(light, skin, seed=0) * matte * (1 - keep)
+            light += missing_grain(light, wall, seed=1) * (1 - matte) * uncovered
+    none = torch.zeros_like(ground.photo)
+    return Change(
+        window.put_back(from_ycc(visible).clamp(-1, 1), ground.photo.clone()),
+        window.put_back(large(scene.gate) * cut(mask), none[:, :1].clone()),
+        window.put_back(keep * matte, none[:, :1].clone()),
+        window.put_back(field, none[:, :2].clone()),
+        ground.photo,
+    )
+
+
+def _join_layers(
+    scene: _Scene, window: _Window, p: Tensor, a: Tensor, detail: Tensor, keep: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The person's matte, and the picture: a person before a background, each of which has its own colours."""
+    ground, large = scene.ground, window.enlarge
+    drift = large(background_drift(ground.small_ycc, scene.after, ground.wall, scene.person))
+    low, share = large(scene.low), large(scene.share)
+    solid = large(gaussian_blur(scene.person, 2 * scene.scale))
+    person = a + solid * share * low + (1 - solid) * drift + keep * share * (detail - low)
+    person = limit_cast(person, large(ground.near_colours), large(scene.maps.person * (1 - scene.maps.eyes)))
+    edge = ground.edge_move * scene.is_move
+    person = person + large(edge) * (p - person)
+    matte = scene.person + edge * (ground.maps[0].person - scene.person)
+    matte = large(smoothstep(gaussian_blur(matte, 1.5 * scene.scale), *MATTE))
+    behind = p + large(scene.uncovered) * (a + drift - p)
+    return matte, behind + matte * (person - behind)
+
+
+def _is_move(flow: Flow, maps: PartMaps, config: ComposeConfig) -> float:
     """0 to 1: has the person as a whole moved?"""
-    size = before.shape[3]
-    field = estimate_flow(after, before, limit_px=256).field.norm(dim=1, keepdim=True)
-    inside = field[maps.person > 0.8]
+    inside = flow_length(flow.field)[maps.person > 0.8]
     if not len(inside):
         return 0.0
-    return smoothstep(inside.median() * 1024 / size, *config.moved_px).item()
+    return smoothstep(inside.median() * 1024 / flow.field.shape[3], *config.moved_px).item()
 
 
-def _upscale(img: Tensor, size: int) -> Tensor:
-    if img.shape[3] == size:
-        return img
-    return F.interpolate(img, (size, size), mode="bilinear", align_corners=False)
+def _enlarge(img: Tensor, size: int) -> Tensor:
+    return resize_bilinear(img, (size, size))
 
 
 def fade_to_edge(resolution: int) -> Tensor:

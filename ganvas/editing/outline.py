@@ -72,16 +72,17 @@ def _row_ends(body: Tensor) -> tuple[Tensor, Tensor] | None:
     return smooth[0], smooth[1]
 
 
-def find_uncovered(person: Tensor, photo_person: Tensor, photo: Tensor, moved: float) -> Tensor:
-    """Where the photo's pixels are not background, so that background has to be filled in: [1, 1, S, S], 0 to 1.
+def find_fill(photo_person: Tensor, photo: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the photo's pixels are not background, so that background has to be filled in once the person is gone.
 
     Around the old outline there are hairs that no map has; where the background is calm they are looked for far out.
 
     Args:
-        person: where the person is now.
         photo_person: where the person was.
-        photo: [1, 1, S, S], its lightness.
-        moved: how sure it is that the person moved, 0 to 1.
+        photo: [1, 1, S, S], the photo's lightness.
+
+    Returns:
+        Near the person, and farther out, for a person that moved: [1, 1, S, S] each, 0 to 1.
     """
     scale = photo.shape[-1] / 1024
     near = smoothstep(gaussian_blur(grow_mask(photo_person, FILL_PX * scale), 6 * scale), 0.05, 0.5)
@@ -89,13 +90,19 @@ def find_uncovered(person: Tensor, photo_person: Tensor, photo: Tensor, moved: f
     far_off = (1 - grow_mask(photo_person, 60 * scale)).square() + 1e-5
     calm = 1 - smoothstep(masked_blur(fine, far_off, 40 * scale), *CALM)
     wide = smoothstep(gaussian_blur(grow_mask(photo_person, FILL_WIDE_PX * scale), 12 * scale), 0.05, 0.7)
-    return torch.maximum(near, wide * calm * moved)
+    return near, wide * calm
 
 
-def background_drift(photo: Tensor, after: Tensor, photo_person: Tensor, person: Tensor) -> Tensor:
-    """How far the photo's background is from the generator's, coarsely: [1, 3, S, S], to be added to the latter."""
+def background_drift(photo: Tensor, after: Tensor, wall: Tensor, person: Tensor) -> Tensor:
+    """How far the photo's background is from the generator's, coarsely: [1, 3, S, S], to be added to the latter.
+
+    Args:
+        photo, after: [1, 3, S, S].
+        wall: [1, 1, S, S], where the photo shows background, with a distance from the person.
+        person: where the person is now.
+    """
     scale = photo.shape[-1] / 1024
-    wall = (1 - grow_mask(photo_person, 16 * scale)) * (1 - grow_mask(person, 9 * scale))
+    wall = wall * (1 - grow_mask(person, 9 * scale))
     return masked_blur(photo - after, wall.square() + 1e-5, 40 * scale)
 
 

@@ -105,15 +105,14 @@ def carry_low(photo: Tensor, before: Tensor, after: Tensor, field: Tensor, weigh
     return low, torch.cat([torch.ones_like(ratio), ratio * same, ratio * same], dim=1)
 
 
-def limit_cast(img: Tensor, photo: Tensor, person: Tensor) -> Tensor:
+def limit_cast(img: Tensor, near: Tensor, person: Tensor) -> Tensor:
     """No green and no blue people: colours of the person go no further to that side than the photo's do nearby.
 
     Args:
         img: [1, 3, S, S] in YCC, what would be shown.
-        photo: the photo in YCC.
+        near: [1, 2, S, S], the photo's colours, blurred.
         person: [1, 1, S, S], where this holds.
     """
-    near = gaussian_blur(photo[:, 1:], LOW_PX * photo.shape[-1] / 1024)
     red = torch.maximum(img[:, 1:2], near[:, :1].clamp(max=0))
     blue = torch.minimum(img[:, 2:], near[:, 1:].clamp(min=0))
     limited = torch.cat([img[:, :1], red, blue], dim=1)

@@ -16,6 +16,7 @@ from torch import Tensor
 from ganvas.checks import check_img
 from ganvas.errors import BadImage
 from ganvas.ops.blur import gaussian_blur
+from ganvas.ops.planes import average_blocks, load_opencv, resize_bilinear
 
 FLOW_PX = 512  # longer pictures are made so small for the search
 SMALLEST_PX = 16  # the search needs that much
@@ -48,46 +49,45 @@ def estimate_flow(img: Tensor, other: Tensor, *, limit_px: int = FLOW_PX) -> Flo
         raise BadImage(f"estimate_flow expects two images of one size, got {list(img.shape)} and {list(other.shape)}")
     size = _search_size(img.shape[2:], limit_px)
     one, two = (_even_out(_resize(x.float().cpu(), size)) for x in (img, other))
-    search = _cv2().DISOpticalFlow_create(1)  # the fast preset
+    search = load_opencv().DISOpticalFlow_create(1)  # the fast preset
     there, back = (
         torch.from_numpy(search.calc(a, b, None)).permute(2, 0, 1)[None] for a, b in ((one, two), (two, one))
     )
-    error = (there + warp_by_flow(back, there, sharp=False)).norm(dim=1, keepdim=True)
+    error = flow_length(there + warp_by_flow(back, there, sharp=False))
     there = gaussian_blur(there, 2.0 * max(size) / FLOW_PX)
     scale = torch.tensor([img.shape[3] / size[1], img.shape[2] / size[0]]).view(1, 2, 1, 1)
     whole = tuple(img.shape[2:])
     return Flow(_resize(there, whole) * scale, _resize(error, whole) * scale.mean())
 
 
-def warp_by_flow(img: Tensor, field: Tensor, *, sharp: bool = True) -> Tensor:
+def flow_length(field: Tensor) -> Tensor:
+    """How far each pixel moves: [N, 2, H, W] → [N, 1, H, W]."""
+    return torch.hypot(field[:, :1], field[:, 1:])
+
+
+def warp_by_flow(img: Tensor, field: Tensor, *, sharp: bool = True, at: tuple[int, int] = (0, 0)) -> Tensor:
     """The picture as seen through a flow: result(q) = img(q + field(q)); beyond the edges it is mirrored.
 
     Args:
         img: [1, C, H, W], any range.
-        field: [1, 2, H, W] in pixels.
+        field: [1, 2, h, w] in pixels, of the whole picture or of a window of it.
         sharp: bicubic; else bilinear, which never leaves the range of the pixels.
+        at: (left, top) of that window.
 
     Returns:
-        [1, C, H, W]; exactly img where the field is 0 everywhere.
+        [1, C, h, w]; exactly img where the field is 0 everywhere.
     """
+    height, width = field.shape[2:]
     if not field.any():
-        return img.clone()
-    cv2 = _cv2()
-    height, width = img.shape[2:]
-    places = torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy"))[None] + field.cpu()
-    pixels = np.ascontiguousarray(img[0].permute(1, 2, 0).float().cpu().numpy())
-    x, y = (np.ascontiguousarray(axis.numpy().astype(np.float32)) for axis in places[0])
+        return img[:, :, at[1] : at[1] + height, at[0] : at[0] + width].clone()
+    cv2 = load_opencv()
+    shift = field.detach().float().cpu()
+    x = shift[0, 0] + torch.arange(at[0], at[0] + width, dtype=torch.float32)
+    y = shift[0, 1] + torch.arange(at[1], at[1] + height, dtype=torch.float32)[:, None]
+    pixels = cv2.merge(list(img[0].detach().float().cpu().numpy()))  # [H, W, C], or [H, W]
     kind = cv2.INTER_CUBIC if sharp else cv2.INTER_LINEAR
-    pixels = cv2.remap(pixels, x, y, kind, borderMode=cv2.BORDER_REFLECT).reshape(height, width, -1)
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].to(img)
-
-
-def _cv2() -> Any:
-    """OpenCV, loaded when first needed, and kept to the one thread that it is called on."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    return cv2
+    pixels = cv2.remap(pixels, x.numpy(), y.numpy(), kind, borderMode=cv2.BORDER_REFLECT)
+    return torch.from_numpy(np.stack(cv2.split(pixels)))[None].to(img)
 
 
 def _search_size(size: torch.Size, limit_px: int) -> tuple[int, int]:
@@ -101,9 +101,10 @@ def _resize(img: Tensor, size: tuple[int, ...]) -> Tensor:
         return img
     across, down = img.shape[3] / size[1], img.shape[2] / size[0]
     if across == down == int(across):
-        return F.avg_pool2d(img, int(across))
-    kind = {"mode": "area"} if img.shape[2] > size[0] else {"mode": "bilinear", "align_corners": False}
-    return F.interpolate(img, tuple(size), **kind)
+        return average_blocks(img, int(across))
+    if img.shape[2] > size[0]:
+        return F.interpolate(img, tuple(size), mode="area")
+    return resize_bilinear(img, (size[0], size[1]))
 
 
 def _even_out(img: Tensor) -> Any:

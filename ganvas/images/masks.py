@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ganvas.checks import check_mask
 from ganvas.errors import BadMask
+from ganvas.ops.planes import find_largest, resize_bilinear
 
 _SCANLINES_PER_PIXEL = 8  # of the scan lines on which a polygon's edges are followed exactly
 _BAND_CROSSINGS = 2**22  # of scan lines and edges at a time
@@ -295,13 +296,11 @@ def grow_mask(mask: Tensor, radius_px: float) -> Tensor:
     small = F.avg_pool2d(mask, shrink, ceil_mode=True) if shrink > 1 else mask
     reach = max(1, round(radius_px / shrink))
     # A square and the same square turned by an eighth make an octagon: nearly a disc, and quick.
-    square = F.max_pool2d(small, 2 * round(0.7 * reach) + 1, 1, round(0.7 * reach))
-    grown = F.max_pool2d(square, 3, 1, 1)
-    for axis in ((2 * reach + 1, 1), (1, 2 * reach + 1)):
-        grown = torch.maximum(grown, F.max_pool2d(small, axis, 1, (axis[0] // 2, axis[1] // 2)))
-    if shrink == 1:
-        return grown
-    return F.interpolate(grown, mask.shape[2:], mode="bilinear", align_corners=False)
+    core = 2 * round(0.7 * reach) + 3
+    grown = find_largest(small, (core, core))
+    for box in ((2 * reach + 1, 1), (1, 2 * reach + 1)):
+        grown = torch.maximum(grown, find_largest(small, box))
+    return grown if shrink == 1 else resize_bilinear(grown, (mask.shape[2], mask.shape[3]))
 
 
 def border_distance(resolution: int) -> Tensor:

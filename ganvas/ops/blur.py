@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LONGEST_MATRIX = 512  # up to here the matrix that blurs an axis is small
+from ganvas.ops.planes import average_blocks, load_opencv, map_planes, resize_bilinear, suits_opencv
+
 LARGE_SIGMA_PX = 8  # from here on the blur itself removes what halving loses
 
 
@@ -28,18 +29,19 @@ def gaussian_blur(img: Tensor, sigma_px: float) -> Tensor:
         return img.clone()
     if sigma_px >= LARGE_SIGMA_PX and min(img.shape[2:]) >= 4:
         if img.shape[2] % 2 == 0 and img.shape[3] % 2 == 0:  # pairs of pixels mirror into pairs: the same, sooner
-            return F.interpolate(gaussian_blur(F.avg_pool2d(img, 2), sigma_px / 2), scale_factor=2, mode="bilinear")
+            return resize_bilinear(gaussian_blur(average_blocks(img, 2), sigma_px / 2), (img.shape[2], img.shape[3]))
         reach = 3 * math.ceil(sigma_px)  # mirrored here, since half a pixel cannot be mirrored at half size
         even = _mirror_pad(_mirror_pad(img, reach, dim=2), reach, dim=3)
         small = gaussian_blur(F.avg_pool2d(even, 2, ceil_mode=True, count_include_pad=False), sigma_px / 2)
         large = F.interpolate(small, scale_factor=2, mode="bilinear")
         return large[:, :, reach : reach + img.shape[2], reach : reach + img.shape[3]]
-    for dim in (2, 3):
-        blur_axis = _multiply_axis if img.shape[dim] <= LONGEST_MATRIX else _convolve_axis
-        img = blur_axis(img, sigma_px, dim=dim)
-    return img
+    if suits_opencv(img):
+        cv2, bell = load_opencv(), _bell(sigma_px).numpy()
+        return map_planes(img, lambda plane: cv2.sepFilter2D(plane, -1, bell, bell, borderType=cv2.BORDER_REFLECT))
+    return _convolve_axis(_convolve_axis(img, sigma_px, dim=2), sigma_px, dim=3)
 
 
+@lru_cache(maxsize=64)
 def _bell(sigma_px: float) -> Tensor:
     """[2 r + 1] float64 of sum 1, out to r = 3 standard deviations."""
     reach = math.ceil(3 * sigma_px)
@@ -53,22 +55,6 @@ def _convolve_axis(img: Tensor, sigma_px: float, *, dim: int) -> Tensor:
     n, c, h, w = padded.shape
     shape = (len(bell), 1) if dim == 2 else (1, len(bell))
     return F.conv2d(padded.reshape(n * c, 1, h, w), bell.view(1, 1, *shape)).view(n, c, *img.shape[2:])
-
-
-def _multiply_axis(img: Tensor, sigma_px: float, *, dim: int) -> Tensor:
-    """As a product of matrices: for short axes several times as quick as a convolution on a CPU."""
-    matrix = _blur_matrix(img.shape[dim], sigma_px).to(img)
-    return matrix @ img if dim == 2 else img @ matrix.T
-
-
-@lru_cache(maxsize=64)
-def _blur_matrix(length: int, sigma_px: float) -> Tensor:
-    """[length, length]: each row a bell around its place, its ends reflected at the edges."""
-    bell = _bell(sigma_px)
-    reach = len(bell) // 2
-    at = (torch.arange(length)[:, None] + torch.arange(-reach, reach + 1)).remainder(2 * length)
-    at = torch.minimum(at, 2 * length - 1 - at)
-    return torch.zeros(length, length, dtype=torch.float64).scatter_add_(1, at, bell.expand(length, -1)).float()
 
 
 def _mirror_pad(img: Tensor, reach: int, *, dim: int) -> Tensor:

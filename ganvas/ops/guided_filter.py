@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganvas.ops.planes import load_opencv, map_planes, suits_opencv
+
 FIT_PX = 256  # where nobody says at which size the lines are fitted
 
 
@@ -64,11 +66,15 @@ def _inverse(m: Tensor, eps: float) -> Tensor:
 
 def _box(x: Tensor, radius: int) -> Tensor:
     """The mean of a window, of its part inside the picture."""
-    return _window(x.shape[-2], radius, x) @ x @ _window(x.shape[-1], radius, x).T
+    count = [_window(side, radius, x) for side in x.shape[-2:]]
+    if not suits_opencv(x):
+        return (count[0] / count[0].sum(dim=1, keepdim=True)) @ x @ (count[1] / count[1].sum(dim=1, keepdim=True)).T
+    cv2, side = load_opencv(), 2 * radius + 1
+    total = map_planes(x, lambda plane: cv2.boxFilter(plane, -1, (side, side), normalize=False, borderType=0))
+    return total / (count[0].sum(dim=1)[:, None] * count[1].sum(dim=1))
 
 
 def _window(side: int, radius: int, like: Tensor) -> Tensor:
-    """[side, side] weights of means over 2 radius + 1 places; as a product quicker than pooling at these sizes."""
+    """[side, side]: 1 where a place is in the window of another."""
     place = torch.arange(side, device=like.device)
-    near = ((place[:, None] - place[None]).abs() <= radius).to(like.dtype)
-    return near / near.sum(dim=1, keepdim=True)
+    return ((place[:, None] - place[None]).abs() <= radius).to(like.dtype)

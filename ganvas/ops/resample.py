@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ganvas.errors import BadConfig
 from ganvas.ops.convolution import conv2d, conv_transpose2d
+from ganvas.ops.planes import average_blocks
 
 Padding = int | tuple[int, int] | tuple[int, int, int, int]
 LONGEST_IN_ONE_PASS = 6  # taps; above, a filter given by one dimension runs as two passes
@@ -98,7 +99,7 @@ def downscale(img: Tensor, px: int) -> Tensor:
     if img.shape[-1] <= px:
         return img
     if img.shape[-1] % px == 0:
-        return F.avg_pool2d(img, img.shape[-1] // px)
+        return average_blocks(img, img.shape[-1] // px)
     return F.interpolate(img, (px, px), mode="area")
 
 

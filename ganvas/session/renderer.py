@@ -13,10 +13,11 @@ from torch import Tensor
 
 from ganvas.editing.acting import acting_parts
 from ganvas.editing.blend import Change, lay_over, paste_change
-from ganvas.editing.compose import PREVIEW_WORK_PX, WORK_PX, compose_change, fade_to_edge
+from ganvas.editing.compose import PREVIEW_WORK_PX, WORK_PX, compose_on, fade_to_edge
 from ganvas.editing.direction_files import find_direction
 from ganvas.editing.directions import Direction
 from ganvas.editing.drag import latent_spread
+from ganvas.editing.ground import Ground
 from ganvas.editing.part_maps import PartMaps
 from ganvas.editing.post_steps import RESAMPLE_ONLY, PostStep, Translate, Upscale
 from ganvas.editing.recipe import Recipe, latent_steps_of, part_steps_of, post_steps_of
@@ -39,6 +40,7 @@ from ganvas.session.tuned_generator import CROP_PREVIEW_PX, TunedGenerator
 from ganvas.weights.load import load
 
 MAX_CACHED_CROPS = 3  # sizes at which the photo's own crop is kept
+MAX_CACHED_GROUNDS = 3  # sizes and kinds of edits whose ground is kept: 40 MB each at 1,024 pixels
 
 
 class Part(NamedTuple):
@@ -84,6 +86,7 @@ class Renderer:
         self._finished: Photo | None = None  # what was rendered last, where finishing took long
         self._screen_cache: dict[float, Photo] = {}  # share of the size → the photo made smaller
         self._crop_cache: dict[int, Tensor] = {}  # size → the photo's own crop
+        self._ground_cache: dict[tuple[Any, ...], Ground] = {}  # size, share, where the edit acts, precision → ground
         self._parts_cache: dict[float | None, Tensor] = {}  # share → parts of the unedited picture; None: the photo's
         self._styles: dict[str, Style] = {}  # those that were asked for, by name
 
@@ -244,29 +247,37 @@ class Renderer:
         before = self.tuned.picture(self.tuned.unedited, share, size, precision=precision)
         after = self._collage(parts, share, size, precision=precision)
         acting = acting_parts((step for part in parts for step in part.cell.steps), self.direction)
-        work = min(WORK_PX, max(PREVIEW_WORK_PX, size // 2)) if precision == "fast" else WORK_PX
-        if not self.aligned or acting is None:
-            mask = superellipse(size) * self._reach(parts, size)
-            return compose_change(self._target(size), before, after, mask, work_px=work)
-        maps = self._part_maps(share, before, after, acting, quick=precision == "fast")
-        mask = fade_to_edge(size) * self._reach(parts, size)
-        return compose_change(self._target(size), before, after, mask, maps=maps, work_px=work)
+        acting = acting if self.aligned else None
+        ground = self._ground(before, share, acting, precision=precision)
+        mask = (superellipse(size) if acting is None else fade_to_edge(size)) * self._reach(parts, size)
+        if acting is None:
+            return compose_on(ground, after, mask, None)
+        quick = precision == "fast"
+        parsed = parse_parts(_resize_to(after, PARTS_PX), refine=not quick, mirror=not quick)
+        return compose_on(ground, after, mask, PartMaps.of_parts(parsed, acting))
 
-    def _part_maps(
-        self, share: float, before: Tensor, after: Tensor, acting: Sequence[str], *, quick: bool
-    ) -> tuple[PartMaps, PartMaps, PartMaps]:
-        """Of photo, unedited and edited picture; those of the first two are kept."""
+    def _ground(self, before: Tensor, share: float, acting: tuple[str, ...] | None, *, precision: str) -> Ground:
+        """What edits of the photo are composed with; the last few are kept."""
+        size = before.shape[3]
+        key = size, share, acting, precision
+        ground = self._ground_cache.pop(key, None)
+        if ground is None:
+            maps = None if acting is None else self._unedited_maps(before, share, acting)
+            work = min(WORK_PX, max(PREVIEW_WORK_PX, size // 2)) if precision == "fast" else WORK_PX
+            ground = Ground(self._target(size), before, maps, work_px=work)
+        self._ground_cache[key] = ground
+        if len(self._ground_cache) > MAX_CACHED_GROUNDS:
+            del self._ground_cache[next(iter(self._ground_cache))]
+        return ground
+
+    def _unedited_maps(self, before: Tensor, share: float, acting: tuple[str, ...]) -> tuple[PartMaps, PartMaps]:
+        """Of the photo and of the generator's picture of it."""
         if None not in self._parts_cache:
             self._parts_cache[None] = parse_parts(self._target(PARTS_PX))
         if share not in self._parts_cache:
             self._parts_cache[share] = parse_parts(_resize_to(before, PARTS_PX))
-        parsed = (
-            self._parts_cache[None],
-            self._parts_cache[share],
-            parse_parts(_resize_to(after, PARTS_PX), refine=not quick, mirror=not quick),
-        )
-        photo, old, new = (PartMaps.of_parts(parts, acting) for parts in parsed)
-        return photo, old, new
+        photo, old = (PartMaps.of_parts(self._parts_cache[key], acting) for key in (None, share))
+        return photo, old
 
     def _collage(self, parts: Sequence[Part], share: float, size: int, *, precision: str) -> Tensor:
         return blend_cells(

@@ -125,7 +125,7 @@ def test_a_part_that_changed_shape_is_shown_whole():
     photo = 0.2 * torch.randn(1, 3, SIZE, SIZE, generator=rng)
     before = gaussian_blur(photo, 0.5)
     mouth = disc(128, 30)
-    after = before * (1 - mouth) + mouth * smooth_noise(8, coarse=30)
+    after = 10 * LEVEL + before * (1 - mouth) + mouth * smooth_noise(8, coarse=30)
     person = torch.full_like(mouth, 0.99)
     plain, named = ((maps_of(person, **parts),) * 3 for parts in ({}, {"mouth": mouth}))
     keep = [compose_change(photo, before, after, EVERYWHERE, maps=maps).keep for maps in (plain, named)]
