@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ganvas.cli.console import ProgressBar
-from ganvas.cli.parsing import one_of
+from ganvas.cli.parsing import one_of, parse_size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +42,12 @@ def make(
         ),
     ],
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="NAME.zip, or a new folder.")],
-    resolution: Annotated[int, typer.Option("--resolution", "-r", min=4, help="Size of every image in pixels.")],
+    resolution: Annotated[
+        str,
+        typer.Option(
+            "--resolution", "-r", help="Size of every image in pixels; 512x384 crops to that shape and adds bars."
+        ),
+    ],
     crop: Annotated[
         str,
         typer.Option(
@@ -73,6 +78,7 @@ def make(
         int | None,
         typer.Option(min=1, help="Skip images smaller than this many pixels (default: half the resolution)."),
     ] = None,
+    max_images: Annotated[int | None, typer.Option(min=1, help="Stop when the dataset has so many images.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace DEST when the new dataset is complete.")
     ] = False,
@@ -83,11 +89,12 @@ def make(
     """
     from ganvas.datasets.prepare import make_dataset
 
+    window = None if resolution.isdecimal() else parse_size(resolution, what="--resolution")
     with ProgressBar(f"reading {source}") as progress:
         summary = make_dataset(
             source,
             dest,
-            resolution=resolution,
+            resolution=int(resolution) if window is None else max(window),
             crop=crop,
             align=None if align is None else _aligner(every_face=align == "all-faces"),
             labels=labels,
@@ -96,6 +103,8 @@ def make(
             background=background,
             channels=1 if grey else 3,
             smallest=smallest,
+            window=window,
+            max_images=max_images,
             overwrite=overwrite,
             on_step=progress.step,
         )

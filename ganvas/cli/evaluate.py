@@ -27,13 +27,13 @@ def evaluate(
     metrics: Annotated[
         str,
         typer.Option(
-            help="Comma-separated: fd (Fréchet distance), kid (kernel distance), pr (precision, recall, "
-            "density, coverage), ppl (path length)."
+            help="Comma-separated: fd (Fréchet distance; FID on Inception), kid (kernel distance), pr (precision, "
+            "recall, density, coverage), is (Inception score), ppl (path length)."
         ),
     ] = "fd",
     features: Annotated[
         str,
-        typer.Option(help="Feature network: efficientnet-lite0, or a weights FILE."),
+        typer.Option(help="Feature network: efficientnet-lite0, FID's Inception as a FILE, or any .onnx network."),
     ] = "efficientnet-lite0",
     num: Annotated[
         int | None,
@@ -123,7 +123,7 @@ def _parse_metrics(metrics: str) -> list[str]:
     Raises:
         typer.BadParameter: an unknown name, or none; exit status 2.
     """
-    known = ("fd", "kid", "pr", "ppl")  # METRICS, which cannot be imported before torch may be
+    known = ("fd", "kid", "pr", "is", "ppl")  # METRICS, which cannot be imported before torch may be
     names = [name.strip() for name in metrics.split(",")]
     for name in names:
         if name not in known:
@@ -134,12 +134,15 @@ def _parse_metrics(metrics: str) -> list[str]:
 def _check_features(features: str) -> None:
     if features == "inception":
         raise typer.BadParameter(
-            "--features inception: FID needs the original Inception weights, which ganvas may not "
-            "download for you, and this version does not read them. Use efficientnet-lite0: its metrics "
+            "--features inception: FID needs the original Inception weights, which ganvas may not download for you. "
+            "Give their file: --features pt_inception-2015-12-05-6726825d.pth. Or use efficientnet-lite0: its metrics "
             "are named after it and are comparable with each other, not with published FIDs"
         )
     if features != "efficientnet-lite0" and not Path(features).is_file():
-        raise typer.BadParameter(f"--features takes efficientnet-lite0 or a file of its weights; got {features!r}")
+        raise typer.BadParameter(
+            "--features takes efficientnet-lite0, a file of its weights or of FID's Inception, or an .onnx network; "
+            f"got {features!r}"
+        )
 
 
 def _check_output(output: Path | None) -> None:
@@ -148,9 +151,9 @@ def _check_output(output: Path | None) -> None:
 
 
 def _load_extractor(features: str, precision: str) -> FeatureExtractor:
-    from ganvas.metrics.feature_extractor import efficientnet_extractor
+    from ganvas.metrics.open_extractor import open_extractor
 
-    return efficientnet_extractor(None if features == "efficientnet-lite0" else features, precision=precision)
+    return open_extractor(features, precision=precision)
 
 
 def _format_results(results: Sequence[MetricResult]) -> Iterator[str]:

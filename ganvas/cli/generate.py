@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ from ganvas.cli.generator_options import (
     TruncationOption,
     open_generator,
 )
-from ganvas.cli.parsing import parse_numbers
+from ganvas.cli.parsing import parse_numbers, parse_shift
 
 
 def generate(
@@ -27,6 +27,12 @@ def generate(
     label: ClassOption = None,
     noise_mode: NoiseModeOption = "const",
     precision: PrecisionOption = "exact",
+    rotate: Annotated[
+        float, typer.Option("--rotate", help="StyleGAN3: turn every image counter-clockwise by so many degrees.")
+    ] = 0.0,
+    translate: Annotated[
+        str, typer.Option("--translate", help="StyleGAN3: shift every image right and down, in shares of its side.")
+    ] = "0,0",
     outdir: Annotated[Path | None, typer.Option(help="Output folder, one PNG per seed: seed0000.png, …")] = None,
     sheet: Annotated[Path | None, typer.Option("--grid", help="Save all of them as one grid image.")] = None,
     disclose: DiscloseOption = True,
@@ -38,6 +44,7 @@ def generate(
     from ganvas.models.seeds import map_seeds
 
     numbers = parse_numbers(seeds, what="seeds")
+    shift = parse_shift(translate)
     if outdir is None and sheet is None:
         outdir = Path("out")
 
@@ -51,6 +58,8 @@ def generate(
     if sheet is not None:
         check_output_path(sheet)
     G = open_generator(model)
+    if rotate or shift != (0, 0):
+        _place(G, rotate, shift)
     ws = map_seeds(G, numbers, trunc=trunc, label=label)
     suffix = "" if label is None else f"-class{label}"
     if outdir is not None:
@@ -68,3 +77,19 @@ def generate(
     if sheet is not None:
         write_image(grid(torch.cat(pictures)), sheet, digital_source=GENERATED, disclose=disclose)
         typer.echo(f"sheet: {sheet}")
+
+
+def _place(G: Any, rotate_deg: float, translate: tuple[float, float]) -> None:
+    """Turn and shift what a StyleGAN3's pictures grow from.
+
+    Raises:
+        BadConfig: another family, whose pictures grow from a fixed grid.
+    """
+    from ganvas.errors import BadConfig
+    from ganvas.models.stylegan3 import StyleGAN3Generator
+
+    if not isinstance(G, StyleGAN3Generator):
+        raise BadConfig(
+            f"--rotate and --translate are for StyleGAN3, whose pictures can be placed; this is a {G.family}"
+        )
+    G.set_transform(rotate_deg=rotate_deg, translate=translate)

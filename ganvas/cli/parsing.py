@@ -39,6 +39,30 @@ def parse_numbers(text: str, *, what: str) -> list[int]:
     return numbers
 
 
+def parse_shift(text: str) -> tuple[float, float]:
+    """`0.25,-0.1` → (0.25, -0.1): to the right and down.
+
+    Raises:
+        typer.BadParameter: anything else; exit status 2.
+    """
+    match = re.fullmatch(r"\s*(-?\d*\.?\d+)\s*,\s*(-?\d*\.?\d+)\s*", text)
+    if not match:
+        raise typer.BadParameter(f"a shift is written as 0.25,-0.1 (right and down); cannot read {text!r}")
+    return float(match[1]), float(match[2])
+
+
+def parse_size(text: str, *, what: str) -> tuple[int, int]:
+    """`4x2` → (4, 2): across and down.
+
+    Raises:
+        typer.BadParameter: anything else; exit status 2.
+    """
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text.strip().lower())
+    if not match or not int(match[1]) or not int(match[2]):
+        raise typer.BadParameter(f"{what} is written as 4x2 (across x down); cannot read {text!r}")
+    return int(match[1]), int(match[2])
+
+
 def settings_option(config: type) -> Any:
     """The flag --settings: print every field of a config that --set takes, and stop."""
 

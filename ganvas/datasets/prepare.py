@@ -82,6 +82,8 @@ def make_dataset(
     background: str = "white",
     channels: int = 3,
     smallest: int | None = None,
+    window: tuple[int, int] | None = None,
+    max_images: int | None = None,
     overwrite: bool = False,
     on_step: _OnStep | None = None,
 ) -> DatasetSummary:
@@ -99,6 +101,9 @@ def make_dataset(
         background: the colour behind transparent and beside padded photos.
         channels: 3, or 1 for grey.
         smallest: leave out photos (or faces) with fewer pixels across; None = half the resolution.
+        window: (width, height) instead of `crop`: the largest part of this shape in the middle, and bars of the
+            background to make a square; the larger of the two is the resolution.
+        max_images: stop when the set has so many; None = take all.
         overwrite: replace what is at `dest`, once the new set is whole.
         on_step: called as (pictures done, in all) and may raise Stopped; nothing is left at `dest` then.
 
@@ -109,7 +114,12 @@ def make_dataset(
     """
     check_known(duplicates, DUPLICATES, what="duplicates option")
     preprocessor = ImagePreprocessor(
-        resolution=resolution, crop=crop, background=background, channels=channels, smallest=smallest
+        resolution=resolution,
+        crop=crop,
+        background=background,
+        channels=channels,
+        smallest=smallest,
+        window=window,
     )
     job = _Job(Path(source), preprocessor, align, labels, every_sec)
     dest = Path(dest)
@@ -121,6 +131,8 @@ def make_dataset(
                 writer.add(_name(len(selection.names) - 1), outcome.png)
             if on_step is not None:
                 on_step(step, max(step, job.total))
+            if len(selection.names) == max_images:
+                break
         if not selection.names:
             raise BadInput(_no_images_message(job, selection))
         writer.add(DATASET_JSON, _listing(selection, job.label_table, preprocessor, align is not None))

@@ -56,6 +56,7 @@ class ImagePreprocessor:
     channels: int = 3  # 3 = colour (a grey photo gets three equal channels), 1 = grey
     smallest: int | None = None  # leave out photos with fewer pixels across; None = half the resolution
     half: str | None = None  # "left" or "right": only that half of each photo, where two stand side by side
+    window: tuple[int, int] | None = None  # (width, height) of what is cut from the middle; bars fill the square
 
     def __post_init__(self) -> None:
         if not 4 <= self.resolution <= MAX_RESOLUTION:
@@ -66,6 +67,11 @@ class ImagePreprocessor:
         if self.channels not in (1, 3):
             raise BadConfig(f"channels must be 1 (grey) or 3 (colour), got {self.channels}")
         self._background()
+        if self.window is not None and (max(self.window) != self.resolution or min(self.window) < 4):
+            raise BadConfig(
+                f"a window of {self.window[0]} x {self.window[1]} pixels needs resolution={max(self.window)}, got "
+                f"{self.resolution}, and at least 4 pixels to each side"
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -85,7 +91,7 @@ class ImagePreprocessor:
     def settings(self) -> dict[str, object]:
         """Everything that the numbers depend on."""
         said = asdict(self) | {"smallest": self.at_least_px, "filter": FILTER}
-        return said if self.half is not None else {name: value for name, value in said.items() if name != "half"}
+        return {name: value for name, value in said.items() if value is not None or name not in ("half", "window")}
 
     def read(self, data: bytes, *, name: str) -> tuple[np.ndarray, ImageFacts]:
         """The contents of a picture file → (uint8 [C, R, R], what the file was).
@@ -130,6 +136,8 @@ class ImagePreprocessor:
     def preprocess(self, img: Tensor, alpha: Tensor | None = None) -> np.ndarray:
         """img [1, 3, H, W], alpha [1, 1, H, W] or None → uint8 [C, R, R]."""
         picture = Image.fromarray(to_pixels(self._composite(img, alpha)))
+        if self.window is not None:
+            return self._to_array(self._window_crop(picture, *self.window))
         small = self._pad_to_square(picture) if self.crop == "pad" else self._center_crop(picture)
         return self._to_array(small)
 
@@ -141,7 +149,9 @@ class ImagePreprocessor:
 
     def check_size(self, facts: ImageFacts, *, name: str) -> None:
         """Raises BadImage where the photo has too few pixels to be worth learning from."""
-        across = (max if self.crop == "pad" else min)(facts.width, facts.height)
+        across: float = (max if self.crop == "pad" else min)(facts.width, facts.height)
+        if self.window is not None:
+            across = self.resolution * min(facts.width / self.window[0], facts.height / self.window[1])
         if across < self.at_least_px:
             raise BadImage(
                 f"{name} has {facts.width} x {facts.height} pixels, less than {self.at_least_px}: at "
@@ -174,6 +184,16 @@ class ImagePreprocessor:
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
         box = (left, top, left + side, top + side)
         return picture.resize((self.resolution,) * 2, Image.Resampling.LANCZOS, box=box)
+
+    def _window_crop(self, picture: Image.Image, width: int, height: int) -> Image.Image:
+        """The largest part of this shape in the middle, with bars above and below it, or beside it."""
+        scale = min(picture.width / width, picture.height / height)
+        left, top = (picture.width - scale * width) / 2, (picture.height - scale * height) / 2
+        box = (left, top, left + scale * width, top + scale * height)
+        square = Image.new("RGB", (self.resolution,) * 2, self._background())
+        part = picture.resize((width, height), Image.Resampling.LANCZOS, box=box)
+        square.paste(part, ((self.resolution - width) // 2, (self.resolution - height) // 2))
+        return square
 
     def _pad_to_square(self, picture: Image.Image) -> Image.Image:
         scale = self.resolution / max(picture.size)

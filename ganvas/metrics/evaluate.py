@@ -15,11 +15,18 @@ from ganvas.fields import check_known
 from ganvas.metrics import kid as kernel, precision_recall as manifold
 from ganvas.metrics.feature_extractor import DatasetLike, FeatureExtractor, choose_indices, fake_features, real_features
 from ganvas.metrics.frechet import MIN_IMAGES_FD, Statistics, fd_effnet, frechet_result, real_statistics
+from ganvas.metrics.inception_score import IS_SPLITS, MIN_IMAGES_IS, inception_score
 from ganvas.metrics.ppl import MIN_PATHS_PPL as FEWEST_PLACES, ppl
 from ganvas.metrics.result import MetricResult, Protocol
 
-METRICS = ("fd", "kid", "pr", "ppl")
-MIN_IMAGES_OF = {"fd": MIN_IMAGES_FD, "kid": kernel.MIN_IMAGES_KID, "pr": manifold.MIN_IMAGES_PR, "ppl": FEWEST_PLACES}
+METRICS = ("fd", "kid", "pr", "is", "ppl")
+MIN_IMAGES_OF = {
+    "fd": MIN_IMAGES_FD,
+    "kid": kernel.MIN_IMAGES_KID,
+    "pr": manifold.MIN_IMAGES_PR,
+    "is": MIN_IMAGES_IS,
+    "ppl": FEWEST_PLACES,
+}
 
 OnStageStep = Callable[
     [str, int, int], object
@@ -59,8 +66,10 @@ def evaluate(
         check_known(metric, METRICS, what="metric")
     _check_counts(metrics, len(choose_indices(len(pictures), num, seed)), num)
     _check_sizes(G, pictures)
+    if "is" in metrics and not extractor.inception:
+        raise BadConfig("the Inception score needs FID's network: give its file with --features (see docs/evaluate.md)")
     results: dict[str, list[MetricResult]] = {}
-    if {"kid", "pr"} & set(metrics):
+    if {"kid", "pr", "is"} & set(metrics):
         results |= _feature_metrics(G, pictures, metrics, num, seed, extractor, on_step)
     elif "fd" in metrics:
         progress = _stage(on_step, "looking at the data")
@@ -120,23 +129,39 @@ def _feature_metrics(
         reference, fake_statistics = Statistics.of([real], halves=True), Statistics.of([fake])
         results["fd"] = [frechet_result(reference, fake_statistics, extractor=extractor, seed=seed, pictures=pictures)]
     if "kid" in metrics:
-        results["kid"] = [_kid_result(real, fake, protocol, extractor.short)]
+        results["kid"] = [_kid_result(real, fake, protocol, extractor)]
+    if "is" in metrics:
+        results["is"] = [_inception_result(fake, extractor, protocol)]
     if "pr" in metrics:
         results["pr"] = _manifold_results(real, fake, protocol, extractor.short)
     return results
 
 
-def _kid_result(real: Tensor, fake: Tensor, protocol: Protocol, short: str) -> MetricResult:
+def _inception_result(fake: Tensor, extractor: FeatureExtractor, protocol: Protocol) -> MetricResult:
+    value, spread = inception_score(extractor.network.classify(fake))
+    return MetricResult(
+        name="IS",
+        value=value,
+        spread=spread,
+        better="higher",
+        protocol=replace(
+            protocol, real=0, data=None, data_filter=None, details=f"{IS_SPLITS} splits, ± their deviation"
+        ),
+        cautions=("the Inception score looks at no real image: it measures ImageNet's classes in the fakes",),
+    )
+
+
+def _kid_result(real: Tensor, fake: Tensor, protocol: Protocol, extractor: FeatureExtractor) -> MetricResult:
     value, spread = kernel.kid(real, fake, seed=protocol.seed)
     size = min(kernel.SUBSET_SIZE, len(real) // 2, len(fake) // 2)
     details = f"cubic kernel, {kernel.SUBSETS} subsets of {size}, ± their standard deviation"
     return MetricResult(
-        name=f"KID-{short}",
+        name="KID" if extractor.inception else f"KID-{extractor.short}",
         value=value,
         spread=spread,
         floor=0.0,
         protocol=replace(protocol, details=details),
-        cautions=("not the published KID, which uses Inception features",),
+        cautions=() if extractor.inception else ("not the published KID, which uses Inception features",),
     )
 
 

@@ -63,6 +63,9 @@ class FeatureExtractor:
     input_px: int = INPUT_PX
     precision: str = "exact"
     fingerprint: str = ""
+    resize: str = RESIZE
+    preprocess: Callable[[Tensor, int], Tensor] | None = None  # (uint8 pixels, input_px) → img; None = as `resize` says
+    inception: bool = False  # the network of FID and the Inception score: metrics are called so
     _fast_copy: LowPrecisionCopy = field(default_factory=LowPrecisionCopy, repr=False)
 
     def __post_init__(self) -> None:
@@ -75,7 +78,7 @@ class FeatureExtractor:
         device = next(self.network.parameters()).device
         dtype = fast_dtype(device.type) if self.precision == "fast" else torch.float32
         network = self.network if dtype == torch.float32 else self._fast_copy.get(self.network, dtype)
-        img = preprocess_images(pixels.to(device), self.input_px)
+        img = (self.preprocess or preprocess_images)(pixels.to(device), self.input_px)
         return network.embed(img.to(dtype)).float().cpu()
 
     def protocol(self, *, real: int, fake: int, seed: int, pictures: Any = None, **others: Any) -> Protocol:
@@ -89,7 +92,7 @@ class FeatureExtractor:
             "network": self.name,
             "network_fingerprint": self.fingerprint,
             "input_px": self.input_px,
-            "resize": RESIZE,
+            "resize": self.resize,
             "precision": self.precision,
             "compared_px": getattr(pictures, "img_resolution", None),
             "data": getattr(pictures, "fingerprint", None),
@@ -116,6 +119,27 @@ def efficientnet_extractor(
     network = load_efficientnet(path).to(device)
     name = "EfficientNet-lite0" if path is None else f"EfficientNet-lite0 of {Path(path).name}"
     return FeatureExtractor(network, name=name, precision=precision)
+
+
+def inception_extractor(path: Path | str, *, device: torch.device | str = "cpu") -> FeatureExtractor:
+    """The Inception network of FID with the weights of a file that the user has; computes in float32 only.
+
+    Raises:
+        WeightsError: the file holds something else.
+    """
+    from ganvas.features import inception
+
+    network = inception.load_inception(path).to(device)
+    name = "Inception 2015-12-05"
+    return FeatureExtractor(
+        network,
+        name=name if inception.is_published_inception(path) else f"{name} of {Path(path).name}, not the common file",
+        short="Inception",
+        input_px=inception.INCEPTION_PX,
+        resize="TensorFlow 1's bilinear",
+        preprocess=inception.preprocess_for_inception,
+        inception=True,
+    )
 
 
 def network_fingerprint(network: nn.Module) -> str:

@@ -8,6 +8,8 @@ held fixed (their eq. 11), which is right for gradients of any order with respec
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,6 +25,7 @@ class _Spectral(nn.Module):
 
     weight_u: Tensor
     frozen = False
+    iterates = True  # in every forward pass of train mode; see `take_over_power_iterations`
 
     def _start(self) -> None:
         rows = self._matrix().shape[0]
@@ -41,12 +44,12 @@ class _Spectral(nn.Module):
             self.weight_u.copy_(F.normalize(matrix @ v, dim=0, eps=NORM_EPS))
 
     def sigma(self) -> Tensor:
-        """The largest singular value, a scalar; in train mode after one more power iteration."""
+        """The largest singular value, a scalar; in train mode after one more power iteration if it iterates."""
         # In bfloat16 the power iteration would stop short, so it stays outside of any autocast.
         u = self.weight_u.clone()
         with torch.autocast(u.device.type, enabled=False):
             matrix = self._matrix()
-            if self.training:
+            if self.training and self.iterates:
                 with torch.no_grad():
                     v = F.normalize(matrix.t() @ u, dim=0, eps=NORM_EPS)
                     u = F.normalize(matrix @ v, dim=0, eps=NORM_EPS)
@@ -114,6 +117,15 @@ def run_power_iterations(network: nn.Module, steps: int = INIT_POWER_ITERATIONS)
     for module in network.modules():
         if isinstance(module, _Spectral):
             module.run_power_iterations(steps)
+
+
+def take_over_power_iterations(network: nn.Module) -> list[Any]:
+    """Have the layers of a network iterate no more by themselves, and return them: whoever trains it lets each
+    `run_power_iterations(1)` once a step (the paper's algorithm 1), however many passes a step takes."""
+    layers = [module for module in network.modules() if isinstance(module, _Spectral)]
+    for layer in layers:
+        layer.iterates = False
+    return layers
 
 
 def fold_spectral_norm(network: nn.Module) -> None:

@@ -39,7 +39,7 @@ def eyes(monkeypatch):
         asked.append((path, precision))
         return small_eyes(precision=precision)
 
-    monkeypatch.setattr("ganvas.metrics.feature_extractor.efficientnet_extractor", opened)
+    monkeypatch.setattr("ganvas.metrics.open_extractor.efficientnet_extractor", opened)
     return asked
 
 
@@ -76,7 +76,7 @@ def test_both_sides_are_compared_at_one_size(model, data, eyes):
 
 
 def test_weights_of_the_users_own_are_handed_over(model, data, eyes, tmp_path):
-    (tmp_path / "mine.pth").write_bytes(b"")
+    torch.save({"of": torch.zeros(1)}, tmp_path / "mine.pth")
     run("evaluate", "-m", model, "--data", data, "--features", tmp_path / "mine.pth")
     assert eyes == [(str(tmp_path / "mine.pth"), "exact")]
 
@@ -84,10 +84,10 @@ def test_weights_of_the_users_own_are_handed_over(model, data, eyes, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--metrics", "fid"), "fd, kid, pr, ppl"),
-        (("--metrics", ""), "fd, kid, pr, ppl"),
+        (("--metrics", "fid"), "fd, kid, pr, is, ppl"),
+        (("--metrics", ""), "fd, kid, pr, is, ppl"),
         (("--features", "inception"), "published FIDs"),
-        (("--features", "vgg"), "efficientnet-lite0 or a file"),
+        (("--features", "vgg"), "an .onnx network"),
         (("-o", "nowhere/f.json"), "no folder"),
     ],
 )

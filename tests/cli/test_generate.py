@@ -123,3 +123,33 @@ def test_what_does_not_fit_is_named(model, tmp_path, monkeypatch, words, says):
 def test_a_conditional_generator_asks_for_its_class(conditional, tmp_path):
     with pytest.raises(BadConfig, match="classes 0 to 2"):
         run("generate", "--model", conditional, "--outdir", tmp_path)
+
+
+def test_a_stylegan3s_pictures_are_turned_and_shifted_and_others_are_not(model, tmp_path):
+    torch.manual_seed(0)
+    net = ganvas.build("stylegan3", img_resolution=16, channel_base=128, channel_max=8, z_dim=8, w_dim=8, num_layers=4)
+    path = save(net, tmp_path / "sg3.safetensors")
+    placed = ("--rotate", 30, "--translate", "0.25,-0.5")
+    run("generate", "--model", path, "--seeds", "3", "--trunc", 1, *placed, "--outdir", tmp_path)
+    net.set_transform(rotate_deg=30, translate=(0.25, -0.5))
+    with torch.no_grad():
+        img = net(latents_from_seeds([3], 8))[0].permute(1, 2, 0).numpy()
+    assert np.abs(pixels(tmp_path / "seed0003.png") - (img.clip(-1, 1) + 1) * 127.5).max() <= 1
+    with pytest.raises(BadConfig, match="for StyleGAN3"):
+        run("generate", "--model", model, "--rotate", 30, "--outdir", tmp_path)
+    assert run("generate", "--model", model, "--translate", "left").exit_code == 2
+
+
+def test_walks_side_by_side_are_the_single_walks(model, tmp_path):
+    options = ("interpolate", "--model", model, "--frames", 4, "--precision", "exact")
+    run(*options, "--seeds", "0-11", "--grid", "3x2", "-o", tmp_path / "six.webp")
+    run(*options, "--seeds", "8-9", "-o", tmp_path / "fifth.webp")
+    six, fifth = Image.open(tmp_path / "six.webp"), Image.open(tmp_path / "fifth.webp")
+    assert six.size == (48, 32)
+    for frame in range(4):
+        six.seek(frame)
+        fifth.seek(frame)
+        there = np.asarray(six.convert("RGB"), np.float32)[16:, 16:32]
+        assert np.abs(there - np.asarray(fifth.convert("RGB"), np.float32)).mean() < 12  # WebP is lossy
+    with pytest.raises(BadConfig, match="cannot be shared out to 6 walks"):
+        run(*options, "--seeds", "0-9", "--grid", "3x2", "-o", tmp_path / "x.webp")

@@ -283,3 +283,18 @@ def test_a_video_that_was_cut_short_is_named(tmp_path):
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(BadInput, match=r"no usable image among 1. film.mp4: is not a readable video"):
         make_dataset(path, tmp_path / "a.zip", resolution=16)  # the index of an .mp4 stands at its end
+
+
+def test_a_window_is_cut_from_the_middle_and_a_set_may_stop_early(tmp_path):
+    wide = colours(1, width=48, height=24)
+    source = put(
+        tmp_path / "photos", {"1.png": encoded(wide), "2.png": encoded(colours(2)), "3.png": encoded(colours(3))}
+    )
+    made = make_dataset(source, tmp_path / "set.zip", resolution=24, window=(24, 16), background="black", max_images=2)
+    assert made.count == 2 and made.taken_from == ["1.png", "2.png"]
+    pixels = as_other_tools_read_it(tmp_path / "set.zip")[1]
+    assert not pixels[:, :4].any() and not pixels[:, 20:].any()  # bars above and below
+    part = Image.fromarray(wide).resize((24, 16), Image.Resampling.LANCZOS, box=(6, 0, 42, 24))
+    assert (pixels[0, 4:20] == np.asarray(part)).all()
+    with pytest.raises(BadConfig, match="needs resolution=24"):
+        make_dataset(source, tmp_path / "bad.zip", resolution=32, window=(24, 16))

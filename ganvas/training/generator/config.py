@@ -118,6 +118,7 @@ class TrainConfig(BaseTrainConfig):
     )
 
     # Machine.
+    sync_norm: bool = setting(False, help="batch normalisation over all processes, not each portion by itself")
     precision: TrainPrecision = setting("fast", help='"fast" = bfloat16 where this machine was measured to gain')
     compile: bool = setting(False, help="torch.compile for the generator; worth it on long runs on a GPU")
 

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganvas.ops.spectral import take_over_power_iterations
 from ganvas.training.ema import Ema, PowerEma
 from ganvas.training.engine.distributed import World, average, average_buffers, average_numbers
+from ganvas.training.engine.norms import BufferKeeper, synchronise_batch_norm
 from ganvas.training.engine.run_folder import MemoryRun, Run
 from ganvas.training.engine.trainer import Trainer
 from ganvas.training.engine.watchdog import Finding, HealthMetrics
@@ -61,6 +63,8 @@ class GeneratorTrainer(Trainer):
     ):
         for net in (G, D):
             net.to(memory_format=torch.channels_last)
+            if config.sync_norm:
+                synchronise_batch_norm(net, world)
         if config.freeze_d:
             freeze_discriminator(D, config.freeze_d)
         loss, averaged = build_adversarial_loss(config.loss, real_target=config.real_target), _build_average(config, G)
@@ -69,6 +73,8 @@ class GeneratorTrainer(Trainer):
         super().__init__(G, D, config, loss=loss, averaged=averaged, every=every, world=world, run=run)
         self.pair = GANPair(G, D, c_dim=c_dim, dtype=self.dtype, compiled=config.compile)
         self.feed = ImageFeed(pictures, config, c_dim=c_dim, world=world)
+        self.buffers = BufferKeeper([G, D])
+        self.spectral_layers = take_over_power_iterations(D)
         self.fixed = FixedLatents(self.feed, z_dim=self.pair.z_dim)
         self.augmenter = Augmenter(config)
         distance = perceptual_distance(world.device) if self.pair.rebuilds and config.reconstruction > 0 else None
@@ -103,7 +109,9 @@ class GeneratorTrainer(Trainer):
         config = self.config
         penalise_now = self.penalised and config.penalty_every == 1
         self.opt_D.zero_grad(set_to_none=True)
-        for piece in self.feed.micro_batches:
+        for layer in self.spectral_layers:
+            layer.run_power_iterations(1)
+        for piece in self.buffers.each(self.feed.micro_batches):
             real, c = batch.part(piece.part)[:2]
             z = self.noise(_LATENTS_D, piece)
             rng = self.random(_STEP_D, piece.place)
@@ -129,7 +137,7 @@ class GeneratorTrainer(Trainer):
         """Keep the discriminator smooth, in a step of its own, `penalty_every` times as strong."""
         config = self.config
         self.opt_D.zero_grad(set_to_none=True)
-        for piece in self.feed.micro_batches:
+        for piece in self.buffers.each(self.feed.micro_batches):
             real, c = batch.part(piece.part)[:2]
             real = real.detach().requires_grad_(config.r1_gamma > 0)
             z = self.noise(_LATENTS_D, piece)
@@ -163,7 +171,7 @@ class GeneratorTrainer(Trainer):
         self.opt_G.zero_grad(set_to_none=True)
         mean_w: Tensor | None = None
         with self.only_generator_learns():
-            for piece in self.feed.micro_batches:
+            for piece in self.buffers.each(self.feed.micro_batches):
                 _, c, fresh, fresh_c = batch.part(piece.part)
                 c = c if fresh is None else fresh_c  # a fake is compared with a real picture of its own label
                 z = self.noise(_LATENTS_G, piece)
@@ -189,7 +197,7 @@ class GeneratorTrainer(Trainer):
         """Let equal steps in w change pictures equally, in a step of its own, `path_every` times as strong."""
         self.opt_G.zero_grad(set_to_none=True)
         before, means, pieces = self.path.mean, [], self.feed.micro_batches
-        for piece in pieces:
+        for piece in self.buffers.each(pieces):
             self.path.mean = before  # one step of the running mean a batch, however it is cut
             count = max(piece.size // PATH_BATCH_SHRINK, 1)
             c = batch.part(piece.part).c

@@ -47,6 +47,13 @@ def train_as(rank, port, folder, data, home, reports):
 
 
 # What was registered first runs last at the end, so this looks when `init_distributed`'s own parting is done.
+# Networks whose buffers move: each portion by itself, and batch normalisation over all processes.
+CLASSIC = {"family": "dcgan", "generator": {"ngf": 4, "z_dim": 8}, "r1_gamma": 0.0, "total_kimg": 0.04}
+BUFFERS = {
+    "portions": {**CLASSIC, "discriminator": {"ndf": 4, "norm": "spectral"}, "augment": "diffaug", "micro_batch": 2},
+    "together": {**CLASSIC, "discriminator": {"ndf": 4}, "augment": "none", "sync_norm": True},
+}
+
 FAILING_CHILD = """
 import atexit, sys, torch.distributed as dist
 atexit.register(lambda: print("still joined" if dist.is_initialized() else "parted"))
@@ -145,6 +152,37 @@ def test_a_killed_process_is_told_in_a_sentence_and_the_run_resumes(tmp_path):
     assert state.status == "failed" and "has ended" in state.words and state.kimg > 0
     resumed = tiny.config(total_kimg=state.kimg + 0.008, save_minutes=0)
     assert train(tiny.pictures(), config=resumed, folder=tmp_path / "run", device="cpu").finished
+
+
+def train_with_buffers_as(rank, ports, folder):
+    torch.set_num_threads(1)
+    for port, (name, changes) in zip(ports, BUFFERS.items(), strict=True):
+        os.environ.update(addresses(rank, port))
+        train(tiny.pictures(), config=tiny.config(**changes), folder=folder / name, device="cpu")
+
+
+@needs_children
+def test_two_processes_give_what_one_gives_where_networks_move_their_buffers(tmp_path):
+    """Batch normalisation's running means and spectral normalisation's vectors: all but the order of float sums."""
+    ports = [free_port() for _ in BUFFERS]
+    pair = [CHILDREN.Process(target=train_with_buffers_as, args=(rank, ports, tmp_path / "two")) for rank in range(2)]
+    for process in pair:
+        process.start()
+    for name, changes in BUFFERS.items():
+        train(tiny.pictures(), config=tiny.config(**changes), folder=tmp_path / "one" / name, device="cpu")
+    for process in pair:
+        process.join(120)
+        assert process.exitcode == 0
+    for name in BUFFERS:
+        one, two = (read_state(tmp_path / count / name / "state.safetensors") for count in ("one", "two"))
+        moved = []
+        for network in ("G", "D"):
+            for key, value in one[network].items():
+                torch.testing.assert_close(
+                    two[network][key], value, rtol=1e-3, atol=1e-4, msg=lambda m, key=key: f"{key}: {m}"
+                )
+                moved += [key] * ("running_mean" in key or "weight_u" in key)
+        assert len(moved) >= 3
 
 
 def prepare_as(rank, port, answers):
