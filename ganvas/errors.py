@@ -80,6 +80,10 @@ class ImageWarning(UserWarning):
     """Something of an image file is left out: further frames, or metadata that a format has no room for."""
 
 
+class EditWarning(UserWarning):
+    """An edit goes so far that the picture breaks up."""
+
+
 class Stopped(GanvasError):
     """The caller stopped a long job. `state` is its result so far, if the job can be resumed."""
 

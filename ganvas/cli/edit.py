@@ -167,8 +167,8 @@ def edit(
         )
     print_metrics(session)
     plan.apply(session)
-    if session.is_in_fog():
-        typer.echo("note: these amounts leave the faces that the model knows; smaller ones look better", err=True)
+    if session.is_broken() and not session.find_breakups():
+        typer.echo("warning: these steps leave the pictures that the model knows; weaker ones look better", err=True)
     result = session.render() if paste_back else session.render_crop()
     write_image(result, output, background=background, disclose=disclose)
     typer.echo(f"saved: {output}")

@@ -38,7 +38,7 @@ from ganvas.cli.train_upscaler import train_upscaler
 from ganvas.cli.translate import translate
 from ganvas.cli.tune import tune
 from ganvas.cli.upscale import upscale
-from ganvas.errors import GanvasError, ImageWarning
+from ganvas.errors import EditWarning, GanvasError, ImageWarning
 
 app = typer.Typer(
     name="ganvas",
@@ -109,8 +109,8 @@ def main() -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
     """Ours are a line for people; those of libraries are shown as Python does."""
-    if issubclass(category, ImageWarning):
-        print(f"note: {message}", file=sys.stderr)
+    if issubclass(category, (ImageWarning, EditWarning)):
+        print(f"{'note' if issubclass(category, ImageWarning) else 'warning'}: {message}", file=sys.stderr)
     else:
         sys.stderr.write(warnings.formatwarning(message, category, *place[:2]))
 

@@ -18,6 +18,7 @@ from ganvas.models.seeds import latents_from_seeds
 
 SAMPLES = 4096
 _SLOPE = 0.2  # of the leaky ReLU at the end of every mapping network here
+_DAMPING = 0.01
 _TINY = 1e-4  # axes with less than this share of the largest variance are noise and stay at their mean
 
 
@@ -72,3 +73,21 @@ def latent_space(generator: Any, c: Tensor | None = None) -> LatentSpace:
     keep = variance > _TINY * variance.max()
     scaled = axes[:, keep] * variance[keep].sqrt()
     return LatentSpace(p.mean(dim=0).to(w), scaled.to(w), True, generator.num_ws, w.new_zeros(0))
+
+
+def latent_length(space: LatentSpace, ws: Tensor) -> Tensor:
+    """How far latents are from the generator's natural ones: a Mahalanobis length, of the row that is farthest.
+
+    Every axis gets _DAMPING of the largest variance besides its own. Without it the thin axes decide, along which
+    inversions and good edits lie far out as well.
+
+    Args:
+        space: of the generator.
+        ws: [N, num_ws, w_dim].
+
+    Returns:
+        [N]; natural samples have about 1.
+    """
+    variance = space.axes.square().sum(dim=0)
+    share = variance / (variance + _DAMPING * variance.max())
+    return ((space.from_ws(ws).square() * share).sum(dim=2) / share.sum()).sqrt().amax(dim=1)

@@ -191,7 +191,7 @@ def find_amount(
 def _limit_before_fog(renderer: Renderer, recipe_at: Callable[[float], Recipe], limit: float) -> tuple[float, bool]:
     """The slider's end, or the last of AUTO_STEPS even steps before the fog, and whether there is any."""
     for step in range(AUTO_STEPS, 0, -1):
-        if not renderer.is_in_fog(recipe_at(limit * step / AUTO_STEPS)):
+        if not renderer.is_broken(recipe_at(limit * step / AUTO_STEPS)):
             return limit * step / AUTO_STEPS, step < AUTO_STEPS
     return limit / AUTO_STEPS, True
 

@@ -82,7 +82,7 @@ class Renderer:
     ):
         self.photo, self.generator, self.crop, self.inversion = photo, generator, crop, inversion
         self.directions, self.model, self.network, self.aligned = directions, model, network, aligned
-        self.tuned = TunedGenerator(generator, inversion, extractor)
+        self.tuned = TunedGenerator(generator, inversion, extractor, aligned=aligned)
         self._finished: Photo | None = None  # what was rendered last, where finishing took long
         self._screen_cache: dict[float, Photo] = {}  # share of the size → the photo made smaller
         self._crop_cache: dict[int, Tensor] = {}  # size → the photo's own crop
@@ -212,9 +212,9 @@ class Renderer:
         return self._min_share(self._parts(recipe))
 
     @torch.no_grad()
-    def is_in_fog(self, recipe: Recipe) -> bool:
-        """Do the steps of a recipe leave the pictures that the generator knows? See `TunedGenerator.is_in_fog`."""
-        return any(self.tuned.is_in_fog(part.edited) for part in self._parts(recipe))
+    def is_broken(self, recipe: Recipe) -> bool:
+        """Do the steps of a recipe leave the pictures that the generator knows? See `TunedGenerator.is_broken`."""
+        return any(self.tuned.is_broken(part.edited) for part in self._parts(recipe))
 
     def result_size(self, recipe: Recipe) -> tuple[int, int]:
         """(width, height) of what `render` gives."""

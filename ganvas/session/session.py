@@ -9,6 +9,7 @@ A session adds steps to a history of recipes; its renderer turns each recipe int
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,13 +27,15 @@ from ganvas.editing.regions import PART_FEATHER, InRegion, Region, Stroke, regio
 from ganvas.editing.step import LatentStep
 from ganvas.editing.stylise import Stylise
 from ganvas.editing.words.sentence import Instruction, parse_sentence
-from ganvas.errors import BadConfig
+from ganvas.errors import BadConfig, EditWarning
 from ganvas.features.faces import Face
 from ganvas.images.photo import Photo
 from ganvas.inversion.alignment import find_reference
 from ganvas.inversion.optimise import OnInversionStep
 from ganvas.session.auto_amount import AutoAmount, find_amount
+from ganvas.session.breakup import Breakup, find_breakups
 from ganvas.session.dragging import drag_photo
+from ganvas.session.finishing import OnFinishStep
 from ganvas.session.history import EditHistory
 from ganvas.session.photo_parts import parse_part_names
 from ganvas.session.renderer import Renderer
@@ -59,6 +62,7 @@ class Session(EditHistory):
         self.inversion, self.aligned, self.face = renderer.inversion, aligned, face
         self.last_auto: AutoAmount | None = None  # what the last search for an amount found
         self.region: Region | None = None  # where the steps to come apply; see set_region
+        self._breakups: tuple[Recipe, tuple[Breakup, ...]] | None = None  # those that were asked for last
 
     @property
     def directions(self) -> dict[str, Direction]:
@@ -362,9 +366,29 @@ class Session(EditHistory):
         """With how much of its tuning the generator paints a recipe: what the guard finds that the edit bears."""
         return self.renderer.share_of(recipe)
 
-    def is_in_fog(self) -> bool:
+    def is_broken(self) -> bool:
         """Do the steps so far leave the pictures that the generator knows? Smaller amounts look better then."""
-        return self.renderer.is_in_fog(self.recipe)
+        return self.renderer.is_broken(self.recipe)
+
+    def find_breakups(
+        self, recipe: Recipe | None = None, *, on_look: Callable[[], object] | None = None
+    ) -> tuple[Breakup, ...]:
+        """The sliders that stand so far out that the picture breaks up, and how far each holds on this photo.
+
+        Args:
+            recipe: one to try, while a slider is moving; None = what has been done.
+            on_look: called before each picture that is looked at; what it raises ends the search.
+        """
+        recipe = self.recipe if recipe is None else recipe
+        if self._breakups is None or self._breakups[0] != recipe:
+            self._breakups = recipe, find_breakups(self.renderer, recipe, on_look=on_look)
+        return self._breakups[1]
+
+    def render(self, *, on_step: OnFinishStep | None = None) -> Photo:
+        """See `EditHistory.render`; warns (`EditWarning`) of sliders so far out that the picture breaks up."""
+        for breakup in self.find_breakups():
+            warnings.warn(breakup.words(), EditWarning, stacklevel=2)
+        return super().render(on_step=on_step)
 
     @property
     def first_share(self) -> float:

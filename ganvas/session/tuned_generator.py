@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -10,6 +11,8 @@ from ganvas.editing.step import EditedLatents
 from ganvas.editing.style import sum_deltas
 from ganvas.editing.style_space import shift_styles, synthesize_with_shift
 from ganvas.features.efficientnet import EfficientNetLite0, feature_distance
+from ganvas.features.naturalness import CRITIC_PX, score_naturalness
+from ganvas.inversion.latent_space import LatentSpace, latent_length, latent_space
 from ganvas.inversion.pivotal import with_delta
 from ganvas.inversion.result import Inversion
 from ganvas.ops.resample import downscale
@@ -20,9 +23,11 @@ CROP_PREVIEW_PX = 256  # side of a preview of the crop, where nobody asks for an
 # goes back into the photo.
 TUNING_SHARES = (0.5, 0.25)
 # Strain: how much the tuning changes features, as a multiple of what it changes in the unedited picture. Much more, and
-# the edit breaks under the tuning (a melted mouth); less, and there is nothing left to tune: the picture is in fog.
-# Measured with the end stops of 14 sliders: 3 of 3 fogs lay below .77, all whole pictures above .95 (one person).
-MIN_STRAIN_RATIO, MAX_STRAIN_RATIO = 0.85, 1.6
+# the edit breaks under the tuning (a melted mouth).
+MAX_STRAIN_RATIO = 1.6
+# How far latents may lie from natural ones (see `latent_length`). Whole pictures at the ends of 15 sliders of 12 people
+# lay up to 2.4; beyond that faces of `faces` fall apart, to whatever side.
+MAX_LATENT_LENGTH = 2.6
 MAX_CACHED_IMAGES = 12  # pictures that were asked for last
 MAX_CACHED_GENERATORS = 6  # generators with a tuning and styles that were asked for last
 
@@ -34,14 +39,18 @@ class TunedGenerator:
         generator: any that keeps the protocol.
         inversion: its `ws` is the unedited picture, its `delta` the tuning.
         extractor: for the guard that lowers the share of the tuning where an edit breaks; None = all of it is used.
+        aligned: the pictures are faces, cut as FFHQ's are: a critic of faces looks at them, too.
     """
 
-    def __init__(self, generator: Any, inversion: Inversion, extractor: EfficientNetLite0 | None):
-        self.generator, self.inversion, self.extractor = generator, inversion, extractor
+    def __init__(
+        self, generator: Any, inversion: Inversion, extractor: EfficientNetLite0 | None, *, aligned: bool = False
+    ):
+        self.generator, self.inversion, self.extractor, self.aligned = generator, inversion, extractor, aligned
         self.unedited = EditedLatents(inversion.ws)
         self._generator_cache: dict[tuple[float, bytes], Any] = {}  # share, styles → the generator with them
         self._image_cache: dict[tuple[float, int, bytes], Tensor] = {}  # share, size, latents → picture
         self._baseline_strain: dict[float, float] = {}  # share → strain of the unedited picture
+        self._naturalness_cache: dict[bytes, float] = {}
 
     def picture(self, edited: EditedLatents, share: float, size: int, *, precision: str) -> Tensor:
         """[1, C, size, size] in [-1, 1]; "exact", or "fast" for previews."""
@@ -100,9 +109,40 @@ class TunedGenerator:
                 return share
         return TUNING_SHARES[-1]
 
-    def is_in_fog(self, edited: EditedLatents) -> bool:
-        """Has an edit left the pictures that the generator knows? A smaller edit helps then, less tuning does not."""
-        return not self._is_unguarded(edited) and self.strain_ratio(edited, TUNING_SHARES[0]) < MIN_STRAIN_RATIO
+    def is_broken(self, edited: EditedLatents) -> bool:
+        """Has an edit left the pictures that the generator knows? A smaller edit helps then, less tuning does not.
+
+        Two looks: how far the latents are from natural ones, for any generator; and what the critic of faces says to
+        the picture. Where the unedited picture itself is odd, an edit may be as odd.
+        """
+        if edited.key == self.unedited.key:
+            return False
+        if self.latent_length(edited) > max(MAX_LATENT_LENGTH, self.latent_length(self.unedited)):
+            return True
+        if not self._sees_faces:
+            return False
+        return self.naturalness(edited) < min(0.0, self.naturalness(self.unedited))
+
+    def latent_length(self, edited: EditedLatents) -> float:
+        """How far latents are from natural ones; see `ganvas.inversion.latent_space.latent_length`."""
+        return latent_length(self._space, edited.ws).item()
+
+    def naturalness(self, edited: EditedLatents) -> float:
+        """What the critic says to the picture of an edit, above 0 = whole; see `score_naturalness`."""
+        assert self.extractor is not None
+        key = edited.key
+        if key not in self._naturalness_cache:
+            img = self._preview(edited, self.share(edited), CRITIC_PX)
+            self._naturalness_cache[key] = score_naturalness(self.extractor.features(img)).item()
+        return self._naturalness_cache[key]
+
+    @property
+    def _sees_faces(self) -> bool:
+        return self.extractor is not None and self.aligned and self.generator.img_resolution >= CRITIC_PX
+
+    @cached_property
+    def _space(self) -> LatentSpace:
+        return latent_space(self.generator)
 
     def strain_ratio(self, edited: EditedLatents, share: float) -> float:
         """How much a share of the tuning changes features of an edit, as a multiple of what it does unedited."""

@@ -208,6 +208,22 @@ class ClosedAnswer(Answer):
     closed: str
 
 
+class BreakupAnswer(Answer):
+    """A slider so far out that the picture breaks up; `together`: only if the others are eased off as much."""
+
+    direction: str
+    amount: float
+    holds_to: float
+    together: bool
+
+
+class BreakupsAnswer(Answer):
+    """Of the photo's version: `breakups` is empty where the picture holds."""
+
+    version: int
+    breakups: list[BreakupAnswer]
+
+
 class RecipeAnswer(OpenAnswer):
     """What was done to a photo, for `ganvas edit --recipe` and PUT."""
 

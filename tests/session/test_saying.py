@@ -126,7 +126,7 @@ def test_searches_are_told(plain_scores, session):
     told = []
     session.aligned = True
     session.renderer.preview = lambda recipe, **_: torch.tensor(40.0 + 20 * recipe.amount("age"))
-    session.renderer.is_in_fog = lambda recipe: False
+    session.renderer.is_broken = lambda recipe: False
     session.say("ten years older", on_auto=told.append)
     assert [auto.direction for auto in told] == ["age"] and told[0] is session.last_auto
     assert session.amount("age") == pytest.approx(0.5, abs=0.05)

@@ -465,18 +465,8 @@ def test_a_preview_with_the_share_that_the_guard_would_find_is_the_same(session)
     assert session.recipe.steps == ()
 
 
-def test_fog_is_where_the_tuning_has_nothing_left_to_do(session):
-    tuned = TunedGenerator(session.generator, replace(session.inversion, delta={"x": torch.ones(1)}), object())
-    original = session.inversion.ws
-    for strain, fog in ((0.5, True), (0.84, True), (0.86, False), (1.5, False), (9.0, False)):
-        tuned._strain = lambda edited, share, s=strain: 1.0 if torch.equal(edited.ws, original) else s
-        assert tuned.is_in_fog(EditedLatents(original + 1)) == fog
-    assert not tuned.is_in_fog(EditedLatents(original))
-    assert not session.is_in_fog()  # no extractor, no guard
-
-
 class Scored:
-    """A renderer whose picture of amount a scores `effect(a)`; beyond `whole` it is in fog."""
+    """A renderer whose picture of amount a scores `effect(a)`; beyond `whole` it breaks up."""
 
     def __init__(self, effect, whole=9.0, low=-2.0, high=2.0):
         self.effect, self.whole = effect, whole
@@ -488,7 +478,7 @@ class Scored:
     def preview(self, recipe):
         return torch.tensor(self.effect(recipe.amount("smile") or recipe.amount("age")))
 
-    def is_in_fog(self, recipe):
+    def is_broken(self, recipe):
         return abs(recipe.amount("smile") or recipe.amount("age")) > self.whole
 
 

@@ -214,6 +214,17 @@ def test_a_slide_that_breaks_is_shown_again_with_less_of_the_tuning(studio, id, 
             socket.recv(timeout=0.5)
 
 
+def test_sliders_that_break_the_picture_up_are_told(studio, id):
+    def ask():
+        return studio.http.get(f"/api/sessions/{id}/breakups").json()["breakups"]
+
+    studio.post(f"{id}/set", direction="smile", amount=500)
+    (found,) = ask()
+    assert found["direction"] == "smile" and found["amount"] == 500 and 0 <= found["holds_to"] < 500
+    studio.post(f"{id}/set", direction="smile", amount=found["holds_to"])
+    assert ask() == []
+
+
 def test_an_inversion_that_is_cancelled_before_it_began_leaves_the_photo_as_it_was(studio):
     opened, gate = studio.open(), threading.Event()
     busy = studio.inside.jobs.submit(lambda: gate.wait(20))

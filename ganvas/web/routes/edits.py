@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -13,11 +14,11 @@ from starlette.responses import Response
 
 from ganvas.editing.post_steps import Translate, Upscale
 from ganvas.editing.recipe import Recipe, step_from_data
-from ganvas.errors import BadConfig
+from ganvas.errors import BadConfig, Stopped
 from ganvas.images.encode import encode_image
 from ganvas.session.auto_amount import AutoAmount
 from ganvas.session.project_file import embed_in_png
-from ganvas.web.answers import JobAnswer, RecipeAnswer, SaidAnswer, SessionAnswer
+from ganvas.web.answers import BreakupsAnswer, JobAnswer, RecipeAnswer, SaidAnswer, SessionAnswer
 from ganvas.web.jobs import Job
 from ganvas.web.openapi import FILE, answer_file
 from ganvas.web.routes.common import (
@@ -146,6 +147,25 @@ async def go_to(body: GotoRequest, open_photo: OpenPhotoDep, studio: StudioDep) 
     """Go to an entry of the history."""
     editing = require_idle_editing(studio, open_photo)
     return await apply_change(studio, open_photo, lambda: editing.goto(body.at))
+
+
+@router.get("/breakups", response_model=BreakupsAnswer)
+async def look_for_breakups(open_photo: OpenPhotoDep, studio: StudioDep) -> dict[str, Any]:
+    """The sliders that stand so far out that the picture breaks up, each with how far it holds on this photo.
+
+    Moving a slider comes first: it ends the search, and nothing is known then.
+    """
+    session, version = require_idle_session(studio, open_photo), open_photo.version
+
+    def give_way() -> None:
+        if open_photo.pending_slide is not None or open_photo.version != version:
+            raise Stopped("the photo is being edited on")
+
+    try:
+        too_far = await run_on_device(studio, lambda: session.find_breakups(on_look=give_way))
+    except Stopped:
+        too_far = ()
+    return {"version": version, "breakups": [asdict(one) for one in too_far]}
 
 
 @router.get("/recipe", response_model=RecipeAnswer)

@@ -177,7 +177,8 @@ function take(session) {
   const before = state.session;
   if (before?.id !== session.id) return; // of a photo that was left
   if ((session.version ?? 0) < (before.version ?? 0)) return; // an older word that came late
-  update({ session: { ...before, ...session } });
+  const moved = session.version !== before.version || session.face !== before.face;
+  update({ session: { ...before, ...session }, ...(moved && { breakups: [] }) });
   if (isEdited() && state.session.version !== shown) sharpenSoon();
 }
 
@@ -248,9 +249,18 @@ async function sharpen() {
       slide.open = false;
     }
     repaint();
+    await lookForBreakups(version);
   } catch (error) {
     if (error.name !== "AbortError") throw error;
   }
+}
+
+/** Which sliders stand so far out that the picture breaks up; asked when the sharp picture is there. */
+async function lookForBreakups(version) {
+  if (state.job || !state.session?.directions?.some(({ amount }) => amount)) return;
+  const { id } = state.session;
+  const { breakups } = await get(here("/breakups")).catch(() => ({ breakups: [] })); // advice: never in the way
+  if (state.session?.id === id && state.session.version === version) update({ breakups });
 }
 
 function showPreview(bitmap, header) {

@@ -12,6 +12,7 @@ export const state = {
   tab: "adjust", // adjust | style | enlarge | history
   compare: "after", // after | before | split
   job: null, // the session's job that runs now, or null
+  breakups: [], // GET /api/sessions/{id}/breakups: sliders that stand too far out, and how far each holds
   keep: new Set(), // directions that shall hold still while others move
   connected: true, // whether the session's socket is open
 };

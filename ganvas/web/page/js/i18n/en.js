@@ -146,6 +146,8 @@ export const EN = {
   "adjust.auto.missed": "{name}: the goal was not reached",
   "adjust.auto.missed.hint": "The slider stands where it does most; further, the face would dissolve.",
   "adjust.auto.there": "{name}: nothing changed, the photo is there already",
+  "adjust.breaks": "At {amount} the picture breaks up; it holds to {holds}. Go there",
+  "adjust.breaks.together": "These sliders together break the picture up; eased off alike, this one holds to {holds}. Go there",
   "adjust.figure": "{name}, amount",
   "adjust.keep": "Keep “{name}” still while others move",
   "adjust.kept": "“{name}” is kept still; click to let it move along",

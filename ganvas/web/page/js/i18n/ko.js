@@ -146,6 +146,8 @@ export const KO = {
   "adjust.auto.missed": "{name}: 목표에 이르지 못했습니다",
   "adjust.auto.missed.hint": "효과가 가장 큰 곳에 두었습니다. 더 옮기면 얼굴이 흐려집니다.",
   "adjust.auto.there": "{name}: 이미 그런 사진이라 바꾸지 않았습니다",
+  "adjust.breaks": "{amount}에서는 얼굴이 무너집니다. {holds}까지는 괜찮습니다. 그리로 옮기기",
+  "adjust.breaks.together": "슬라이더들이 함께 지나칩니다. 모두 같은 비율로 줄이면 이것은 {holds}까지 괜찮습니다. 그리로 옮기기",
   "adjust.figure": "{name} 값",
   "adjust.keep": "다른 것을 바꿀 때 ‘{name}’ 고정하기",
   "adjust.kept": "‘{name}’ 고정됨. 클릭하면 풀립니다.",

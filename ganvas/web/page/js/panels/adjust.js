@@ -26,7 +26,7 @@ export function adjustTab() {
     built = wanted;
     for (const direction of directions) rows.get(direction.name)?.show(direction);
   };
-  watch(["session", "keep", "job"], follow);
+  watch(["session", "keep", "job", "breakups"], follow);
   follow();
   return [fidelityCard(), wordsLine(), list];
 }
@@ -92,7 +92,7 @@ class Row {
     this.keep = el("button", { type: "button", class: "icon-button small keep", onclick: () => this.toggleKeep() }, icon("lock"));
     const automatic = auto && this.automatic();
     const head = el("div", { class: "slider-head" }, el("label", { for: id }, directionName(name)), el("span", { class: "spring" }), automatic, this.keep, this.figure);
-    this.node = el("div", { class: "slider", role: "group", "aria-label": directionName(name) }, head, this.range);
+    this.node = el("div", { class: "slider", role: "group", "aria-label": directionName(name) }, head, this.range, this.warning());
     this.listen(step, (high - low) * SNAP * 0.5);
   }
 
@@ -103,6 +103,19 @@ class Row {
       el("button", { type: "button", class: "small pill", onclick: go("-auto"), title: t("adjust.auto.less", { name }), "aria-label": t("adjust.auto.less", { name }) }, t("adjust.auto.short"), " −"),
       el("button", { type: "button", class: "small pill", onclick: go("auto"), title: t("adjust.auto", { name }), "aria-label": t("adjust.auto", { name }) }, t("adjust.auto.short"), " +"),
     ];
+  }
+
+  /** Where the picture breaks up: how far the slider holds on this photo, and a way there. */
+  warning() {
+    this.breaks = el("button", { type: "button", class: "breaks", hidden: true, onclick: () => this.letGo(this.holds) });
+    return this.breaks;
+  }
+
+  warn(breakup) {
+    this.breaks.hidden = !breakup;
+    if (!breakup) return;
+    this.holds = breakup.holds_to;
+    fill(this.breaks, icon("alert"), t(breakup.together ? "adjust.breaks.together" : "adjust.breaks", { amount: breakup.amount, holds: breakup.holds_to }));
   }
 
   listen(step, snap) {
@@ -180,6 +193,7 @@ class Row {
     const label = t(kept ? "adjust.kept" : "adjust.keep", { name: directionName(this.name) });
     for (const attribute of ["aria-label", "title"]) this.keep.setAttribute(attribute, String(label));
     this.range.disabled = this.figure.disabled = Boolean(state.job) && state.job.kind !== "render";
+    this.warn(state.breakups.find((one) => one.direction === this.name));
     if (!this.moving) this.paint(direction.amount);
   }
 
