@@ -23,6 +23,7 @@ from ganvas.fields import check_known, check_settings, setting
 from ganvas.images.batch_paths import Task, check_fits, target_for
 from ganvas.images.digital_source import EDITED
 from ganvas.images.files import read_image, write_image
+from ganvas.images.frames import change_frames, open_frames
 from ganvas.images.output_check import check_output
 from ganvas.images.photo import Photo
 from ganvas.images.transparency import fill_transparent_colours
@@ -112,7 +113,9 @@ def translate_file(
 ) -> Path:
     """Translate one file.
 
-    `disclose`: see `write_image`. A transparent picture whose target cannot be (.jpg, .bmp) becomes a .png beside it.
+    `disclose`: see `write_image`. Of a file of several pictures every one is translated, where the target can hold
+    them: frames in .gif, .webp and .png, pages in .tif. A transparent picture whose target cannot be (.jpg, .bmp)
+    becomes a .png beside it.
 
     Returns:
         The file written.
@@ -120,6 +123,14 @@ def translate_file(
     Raises:
         BadImage: the picture cannot be read, or the result not be written; where that is foreseeable, before the work.
     """
+    frames = open_frames(task.source, task.target)
+    if frames is not None:
+        task.target.parent.mkdir(parents=True, exist_ok=True)
+
+        def change(photo: Photo, report: _OnStep) -> Photo:
+            return translate_photo(photo, net, config, on_step=report)
+
+        return change_frames(frames, change, task.target, on_step=on_step, quality=quality, disclose=disclose)
     photo = read_image(task.source)
     target = target_for(photo, task.target)
     check_fits(target, photo.width, photo.height)
