@@ -13,12 +13,15 @@ and untuned latent smile both, or both do not, by the face scorer that ships.
 `dlib_identity` needs packages that are no part of ganvas: where `dlib` (dlib-bin) and `face_recognition_models` are
 installed, the distance of dlib's face descriptors is reported too. The search does not use that network.
 
---portraits is a table of full-size photos with the columns `file`, `person` and `pose`; --people and --poses choose.
+--portraits is a table of full-size photos with the columns `file`, `person` and `pose`; --people and --poses choose;
+where it also has `gender` and `ethnicity_self_reported`, the means of each group are printed. --latent-only ends with
+the search for the latent: who it is costs a third of the time, and the figures of the tuned generator are left out.
 --time-ratio also runs the stages of `fast` as they were before the encoder, on the first photo, and gives processor
 seconds as shares of theirs: those of one run compare, those of two computers or busy hours do not.
 
 With --csv, a table with the columns `file`, `source`, `det_score`, `pad_frac` and `native_crop_px`, the largest sure
-pictures of --source come first; without it, files are taken in the order of their names.
+pictures of --source come first, or with --every every so-manieth row; without it, files are taken in the order of their
+names.
 """
 
 from __future__ import annotations
@@ -51,6 +54,7 @@ from ganvas.weights.load import load
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 SHEET_PX = 256
+MANY = 20  # photos from which quantiles are printed
 FORMER_FAST = (
     InversionStage(kind="w", px=128, steps=26, lr=0.12, fine=1),
     InversionStage(kind="w", px=256, steps=20, lr=0.08, fine=1),
@@ -58,15 +62,24 @@ FORMER_FAST = (
 )
 
 
-def chosen(folder: Path, table: Path | None, source: str, count: int) -> list[Path]:
-    """The files, best first where a table says what is good."""
+def chosen(folder: Path, table: Path | None, source: str, count: int, every: int | None = None) -> list[Path]:
+    """The files, best first where a table says what is good; or every so-manieth of the table, whatever it says."""
     if table is None:
         return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)[:count]
     with table.open(encoding="utf-8") as lines:
-        rows = [row for row in csv.DictReader(lines) if row["source"] == source]
+        rows = list(csv.DictReader(lines))
+    if every is not None:
+        return spread_out([folder / row["file"] for row in rows[::every]])[:count]
+    rows = [row for row in rows if row["source"] == source]
     rows = [row for row in rows if float(row["det_score"]) > 0.95 and float(row["pad_frac"]) < 0.02]
     rows.sort(key=lambda row: (-int(row["native_crop_px"]), row["file"]))
     return [folder / row["file"] for row in rows[:count]]
+
+
+def spread_out(files: list[Path]) -> list[Path]:
+    """The same files, so ordered that a run that is stopped early has looked at all parts of the list."""
+    places = sorted(range(len(files)), key=lambda place: (place * 0.6180339887498949) % 1)  # of the golden ratio
+    return [files[place] for place in places]
 
 
 def portraits(folder: Path, table: Path, people: list[str] | None, poses: list[str] | None) -> list[Path]:
@@ -124,6 +137,7 @@ def measure(
     aligned: bool,
     distance: Callable[[Tensor, Tensor], float] | None,
     save: Path | None = None,
+    latent_only: bool = False,
 ) -> tuple[dict[str, Any], Tensor]:
     """The figures of one photo; photo, untuned latent and found picture one below the other."""
     target, crop = square(file, G.img_resolution, aligned=aligned)
@@ -134,14 +148,15 @@ def measure(
         if not first:
             first.append(time.process_time() - start_cpu)
 
-    found = invert(target, G, effort=effort, extractor=extractor, on_step=on_step)
+    stages = [stage for stage in EFFORT_STAGES[effort] if not latent_only or stage.kind not in ("tune", "detail")]
+    found = invert(target, G, effort=effort, extractor=extractor, on_step=on_step, stages=stages)
     taken, taken_cpu = time.perf_counter() - start, time.process_time() - start_cpu
     if save is not None:
         place = None if crop is None else (crop.x, crop.y, crop.side, crop.angle_deg)
         replace(found, crop=place).save(save / f"{file.stem}.{effort}.npz")
     with torch.no_grad():
-        full = with_delta(G, found.delta).synthesis(found.ws).clamp(-1, 1)
         untuned = G.synthesis(found.ws).clamp(-1, 1)
+        full = untuned if latent_only else with_delta(G, found.delta).synthesis(found.ws).clamp(-1, 1)
     small, img, latent = (downscale(x, SHEET_PX) for x in (target, full, untuned))
     figures = {"file": file.name, "effort": effort, **found.figures, "seconds": taken, "cpu_seconds": taken_cpu}
     figures["first_picture_cpu_seconds"] = first[0]
@@ -151,7 +166,7 @@ def measure(
         figures |= {"dlib_identity": distance(small, img), "latent_dlib_identity": distance(small, latent)}
     if target.shape == full.shape and G.img_resolution >= SHEET_PX:  # smaller eyes say little
         figures |= parts_figures(full, target, extractor) | parts_figures(untuned, target, extractor, "latent_")
-    return figures, torch.cat([small, latent, img], dim=2)
+    return figures, torch.cat([small, latent] if latent_only else [small, latent, img], dim=2)
 
 
 @torch.no_grad()
@@ -175,6 +190,10 @@ def former_cpu_sec(target: Tensor, G: Any, extractor: Any) -> float:
     return time.process_time() - start
 
 
+TUNED_FIGURES = {
+    *("psnr_db", "ssim", "feature_distance", "identity_distance", "dlib_identity"),
+    *(f"{part}_{figure}" for part in FACE_PARTS for figure in ("psnr_db", "ssim", "feature_distance")),
+}
 WORST: dict[str, Callable[..., float]] = {
     "latent_dlib_identity": max,
     "latent_identity": max,
@@ -193,15 +212,34 @@ WORST: dict[str, Callable[..., float]] = {
 }
 
 
-def summary(rows: list[dict[str, Any]], effort: str) -> str:
-    """Means and the worst of one effort, in a line."""
-    mine = [row for row in rows if row["effort"] == effort]
-    parts = [f"{effort}: {len(mine)} photos"]
+def summary(rows: list[dict[str, Any]], title: str) -> str:
+    """Means and the worst, in a line; where there are many, also quantiles."""
+    parts = [f"{title}: {len(rows)} photos"]
     for name, worst in WORST.items():
-        values = [row[name] for row in mine if name in row]
+        values = [row[name] for row in rows if name in row]
         if values:
-            parts.append(f"{name} {statistics.mean(values):.3f} (worst {worst(values):.3f})")
+            parts.append(f"{name} {statistics.mean(values):.3f} (worst {worst(values):.3f}{_quantiles(values)})")
     return ", ".join(parts)
+
+
+def _quantiles(values: list[float]) -> str:
+    """The tenth, the middle and the ninth tenth, where there are enough values for them to mean something."""
+    if len(values) < MANY:
+        return ""
+    tenths = statistics.quantiles(values, n=10)
+    return "; 10, 50, 90 %: " + " ".join(f"{tenths[i]:.3f}" for i in (0, 4, 8))
+
+
+def groups_of(rows: list[dict[str, Any]], table: Path) -> dict[str, list[dict[str, Any]]]:
+    """The rows by what the table says of gender and descent, as far as it does."""
+    with table.open(encoding="utf-8") as lines:
+        people = {row["file"]: row for row in csv.DictReader(lines)}
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        for column in ("gender", "ethnicity_self_reported"):
+            if name := people[row["file"]].get(column):
+                groups.setdefault(name, []).append(row)
+    return dict(sorted(groups.items()))
 
 
 def main() -> None:
@@ -213,8 +251,10 @@ def main() -> None:
     parser.add_argument("--skip-alignment", action="store_true", help="the photos are framed as FFHQ's are")
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--source", default="congress_pd")
+    parser.add_argument("--every", type=int, help="with --csv: every so-manieth row instead of the best of a source")
     parser.add_argument("--portraits", type=Path, help="a table of full-size photos")
     parser.add_argument("--people", nargs="+", help="with --portraits: only these")
+    parser.add_argument("--latent-only", action="store_true", help="no tuning")
     parser.add_argument("--time-ratio", action="store_true", help="compare with the former `fast`")
     parser.add_argument("--poses", nargs="+", help="with --portraits: only these")
     parser.add_argument("--save", type=Path, help="a folder for the inversions, to edit with later")
@@ -227,7 +267,7 @@ def main() -> None:
     if options.portraits is not None:
         files = portraits(options.photos, options.portraits, options.people, options.poses)
     else:
-        files = chosen(options.photos, options.csv, options.source, options.count)
+        files = chosen(options.photos, options.csv, options.source, options.count, options.every)
     if not files:
         parser.error(f"no pictures in {options.photos}")
     former_sec = None
@@ -238,14 +278,26 @@ def main() -> None:
         pairs = []
         for file in files:
             row, pair = measure(
-                file, G, extractor, effort, aligned=options.skip_alignment, distance=distance, save=options.save
+                file,
+                G,
+                extractor,
+                effort,
+                aligned=options.skip_alignment,
+                distance=distance,
+                save=options.save,
+                latent_only=options.latent_only,
             )
+            if options.latent_only:
+                row = {name: value for name, value in row.items() if name not in TUNED_FIGURES}
             if former_sec is not None:
                 row["time_ratio"] = row["cpu_seconds"] / former_sec
             rows.append(row)
             pairs.append(pair)
             print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
-        print(summary(rows, effort), flush=True)
+        mine = [row for row in rows if row["effort"] == effort]
+        print(summary(mine, effort), flush=True)
+        for name, some in groups_of(mine, options.portraits).items() if options.portraits else ():
+            print(summary(some, f"{effort}, {name}"), flush=True)
         if options.out is not None:
             options.out.mkdir(parents=True, exist_ok=True)
             write_image(Photo(img=torch.cat(pairs, dim=3)), options.out / f"{effort}.png")

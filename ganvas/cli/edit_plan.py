@@ -50,14 +50,19 @@ class EditPlan:
         Raises:
             GanvasError: whatever the work itself would end with.
         """
+        from ganvas.editing.direction_files import directions_of
         from ganvas.inversion.alignment import is_aligned
-        from ganvas.session.auto_amount import check_search
+        from ganvas.session.auto_amount import check_number, check_search
         from ganvas.session.plan import check_recipe
+        from ganvas.weights.checkpoint import fingerprint
 
         check_recipe(self.as_recipe(generator), generator, model=model)
+        directions = directions_of(fingerprint(generator))
         for name, amount in self.sliders:
             if isinstance(amount, str):
                 check_search(name, amount, aligned=is_aligned(generator, "auto"))
+            else:
+                check_number(name, amount, directions[name])
         for _, reference, _ in self.mixes:
             _check_reference(reference, generator)
         if self.sentence is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ganvas.editing.directions import Direction
 from ganvas.editing.recipe import Recipe
 from ganvas.editing.regions import Region
 from ganvas.errors import BadConfig
@@ -75,6 +76,7 @@ AUTO_TARGETS: dict[str, AutoTarget | EyeTarget] = {
 }
 YEARS_PATTERN = re.compile(r"([+-]?)(\d{1,3}(?:\.\d+)?) ?(?:y|years?)")  # with a sign: from what is there now
 CLOSE_ENOUGH_YEARS = 0.5
+LEAST_YEARS = 10  # a number for age from here on is no amount
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,14 @@ class AutoAmount:
     goal: float
     reached: bool
     fog: bool = False
+    unit: str = ""  # of the scores; "" where they have none
 
     def words(self) -> str:
         """One line for people."""
-        line = (
-            f"{self.direction}: {self.amount:+.2f} (score {self.before:.2g} → {self.after:.2g}, goal {self.goal:.2g})"
-        )
+        way = f"score {self.before:.2g} → {self.after:.2g}, goal {self.goal:.2g}"
+        if self.unit:
+            way = f"{self.before:.0f} → {self.after:.0f} {self.unit}, goal {self.goal:.0f}"
+        line = f"{self.direction}: {self.amount:+.2f} ({way})"
         if self.amount == 0 and self.reached:
             return f"{line}: no change needed, the goal is already met"
         if self.reached:
@@ -125,6 +129,19 @@ def check_search(name: str, wanted: str, *, aligned: bool) -> None:
         raise BadConfig(
             f"direction {name!r} has no scorer for {wanted!r}; directions that have one: "
             f"{', '.join(known) or 'none for this generator'}"
+        )
+
+
+def check_number(name: str, amount: float, direction: Direction) -> None:
+    """Is a number for the age slider an amount, or was an age meant?
+
+    Raises:
+        BadConfig: an age: no slider goes that far, and what it would show is no face.
+    """
+    if name == "age" and abs(amount) >= LEAST_YEARS > max(-direction.low, direction.high):
+        raise BadConfig(
+            f"age={amount:g} would be {amount:g} standard deviations, and the slider goes from {direction.low:g} to "
+            f"{direction.high:g}; for an age in years write age={abs(amount):g}y, for a change age=-10y"
         )
 
 
@@ -185,7 +202,7 @@ def find_amount(
     amount = find_smallest_amount(effect, sign * goal - tolerance, limit)
     after = sign * effect(amount)
     reached = sign * after >= sign * goal - tolerance - ROUNDING
-    return AutoAmount(name, amount, before, after, goal, reached, fog and not reached)
+    return AutoAmount(name, amount, before, after, goal, reached, fog and not reached, "years" if years else "")
 
 
 def _limit_before_fog(renderer: Renderer, recipe_at: Callable[[float], Recipe], limit: float) -> tuple[float, bool]:

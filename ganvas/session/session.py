@@ -32,7 +32,7 @@ from ganvas.features.faces import Face
 from ganvas.images.photo import Photo
 from ganvas.inversion.alignment import find_reference
 from ganvas.inversion.optimise import OnInversionStep
-from ganvas.session.auto_amount import AutoAmount, find_amount
+from ganvas.session.auto_amount import AutoAmount, check_number, find_amount
 from ganvas.session.breakup import Breakup, find_breakups
 from ganvas.session.dragging import drag_photo
 from ganvas.session.finishing import OnFinishStep
@@ -120,10 +120,12 @@ class Session(EditHistory):
             The amount that was set.
 
         Raises:
-            BadConfig: an unknown direction, or "auto" for one without a scorer.
+            BadConfig: an unknown direction, "auto" for one without a scorer, or an age where an amount is expected.
         """
-        self.renderer.direction(direction)  # an unknown one says so first
-        if isinstance(amount, str):
+        slider = self.renderer.direction(direction)  # an unknown one says so first
+        if not isinstance(amount, str):
+            check_number(direction, amount, slider)
+        else:
             self.last_auto = find_amount(
                 self.renderer,
                 self.recipe,

@@ -21,7 +21,14 @@ from ganvas.images.crop import Crop
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.inversion.result import Inversion
-from ganvas.session.auto_amount import AUTO_TARGETS, AutoTarget, EyeTarget, find_amount, find_smallest_amount
+from ganvas.session.auto_amount import (
+    AUTO_TARGETS,
+    AutoTarget,
+    EyeTarget,
+    check_number,
+    find_amount,
+    find_smallest_amount,
+)
 from ganvas.session.open import open_session
 from ganvas.session.tuned_generator import MAX_CACHED_IMAGES, TunedGenerator
 from ganvas.weights.catalogue import store
@@ -520,3 +527,20 @@ def test_an_age_in_years_is_found_in_either_direction(plain_scores, wanted, amou
     assert found.reached and found.amount == pytest.approx(amount, abs=0.05)
     with pytest.raises(BadConfig, match="no scorer for '30y'"):
         find_amount(Scored(lambda a: 0.5), recipe, "smile", "30y", aligned=True)
+
+
+def test_an_age_that_is_not_reached_says_how_far_it_came_in_years(plain_scores):
+    recipe = Recipe(model="m", fingerprint="0" * 64)
+    found = find_amount(Scored(lambda a: 40.0 + 10 * a), recipe, "age", "80y", aligned=True)
+    assert not found.reached and found.amount == 2
+    assert found.words() == "age: +2.00 (40 → 60 years, goal 80): the goal was not reached; end of the slider's range"
+
+
+def test_a_number_for_age_that_must_be_years_is_refused():
+    """Thirty standard deviations are no face; 2.5 of them are somebody's wish, and other sliders have other units."""
+    slider = SimpleNamespace(low=-2.0, high=2.0)
+    with pytest.raises(BadConfig, match="write age=30y"):
+        check_number("age", 30, slider)
+    check_number("age", 2.5, slider)
+    check_number("smile", 30, slider)
+    check_number("age", 30, SimpleNamespace(low=-40.0, high=40.0))  # a direction of the user's that is in years
