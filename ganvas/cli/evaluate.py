@@ -28,7 +28,8 @@ def evaluate(
         str,
         typer.Option(
             help="Comma-separated: fd (Fréchet distance; FID on Inception), kid (kernel distance), pr (precision, "
-            "recall, density, coverage), is (Inception score), ppl (path length)."
+            "recall, density, coverage), is (Inception score), ppl (path length); without a network: copies (of the "
+            "data), msssim (variety), swd (textures)."
         ),
     ] = "fd",
     features: Annotated[
@@ -55,6 +56,12 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Random seed for the latents and the choice of real images.")] = 0,
     precision: PrecisionOption = "exact",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the metrics as JSON.")] = None,
+    nearest: Annotated[
+        Path | None, typer.Option(help="Also write a sheet of fakes beside the training images nearest to them.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Compare with the JSON of an earlier measurement of the same protocol.")
+    ] = None,
 ) -> None:
     """Compare a generator with data. Only compare values measured with the same protocol.
 
@@ -63,12 +70,17 @@ def evaluate(
     wanted = _parse_metrics(metrics)
     _check_features(features)
     _check_output(output)
+    _check_output(nearest)
 
     from ganvas.datasets.image_dataset import open_image_dataset
-    from ganvas.metrics.evaluate import evaluate as measured
+    from ganvas.metrics.compare import compare_lines, read_figures
+    from ganvas.metrics.evaluate import FEATURE_METRICS, evaluate as measured
     from ganvas.ops.home import home
 
-    G, extractor = open_generator(model), _load_extractor(features, precision)
+    earlier = None if against is None else read_figures(against)
+    G = open_generator(model)
+    looks = nearest is not None or bool(set(wanted) & set(FEATURE_METRICS))
+    extractor = _load_extractor(features, precision) if looks else None
     with ProgressBar("reading the data") as progress:
         pictures = open_image_dataset(
             data,
@@ -79,12 +91,13 @@ def evaluate(
         )
     for line in pictures.report:
         typer.echo(line)
+    num = min(len(pictures), MAX_DEFAULT_IMAGES) if num is None else num
     with _StageProgress() as stages:
         results = measured(
             G,
             pictures,
             metrics=wanted,
-            num=min(len(pictures), MAX_DEFAULT_IMAGES) if num is None else num,
+            num=num,
             seed=seed,
             extractor=extractor,
             cache=home() / "statistics",
@@ -92,6 +105,10 @@ def evaluate(
         )
     for line in _format_results(results):
         typer.echo(line)
+    for line in [] if earlier is None else compare_lines(results, earlier):
+        typer.echo(line)
+    if nearest is not None:
+        _write_nearest(G, pictures, nearest, num=num, seed=seed, extractor=extractor)
     if output is not None:
         _write_json(results, model, output)
 
@@ -123,7 +140,16 @@ def _parse_metrics(metrics: str) -> list[str]:
     Raises:
         typer.BadParameter: an unknown name, or none; exit status 2.
     """
-    known = ("fd", "kid", "pr", "is", "ppl")  # METRICS, which cannot be imported before torch may be
+    known = (
+        "fd",
+        "kid",
+        "pr",
+        "is",
+        "ppl",
+        "copies",
+        "msssim",
+        "swd",
+    )  # METRICS, which cannot be imported before torch may be
     names = [name.strip() for name in metrics.split(",")]
     for name in names:
         if name not in known:
@@ -154,6 +180,16 @@ def _load_extractor(features: str, precision: str) -> FeatureExtractor:
     from ganvas.metrics.open_extractor import open_extractor
 
     return open_extractor(features, precision=precision)
+
+
+def _write_nearest(G: Any, pictures: Any, path: Path, **options: Any) -> None:
+    from ganvas.images.files import write_image
+    from ganvas.metrics.nearest import draw_nearest
+
+    with ProgressBar("looking for the nearest training images") as progress:
+        sheet = draw_nearest(G, pictures, **options, on_step=progress.step)
+    write_image(sheet, path)
+    typer.echo(f"the fakes nearest to the data (left) and their neighbours: {path}")
 
 
 def _format_results(results: Sequence[MetricResult]) -> Iterator[str]:

@@ -16,16 +16,19 @@ from ganvas.metrics import kid as kernel, precision_recall as manifold
 from ganvas.metrics.feature_extractor import DatasetLike, FeatureExtractor, choose_indices, fake_features, real_features
 from ganvas.metrics.frechet import MIN_IMAGES_FD, Statistics, fd_effnet, frechet_result, real_statistics
 from ganvas.metrics.inception_score import IS_SPLITS, MIN_IMAGES_IS, inception_score
+from ganvas.metrics.pixel_metrics import MIN_IMAGES_OF_PIXELS, measure_pixels
 from ganvas.metrics.ppl import MIN_PATHS_PPL as FEWEST_PLACES, ppl
 from ganvas.metrics.result import MetricResult, Protocol
 
-METRICS = ("fd", "kid", "pr", "is", "ppl")
+FEATURE_METRICS = ("fd", "kid", "pr", "is", "ppl")
+METRICS = (*FEATURE_METRICS, *MIN_IMAGES_OF_PIXELS)
 MIN_IMAGES_OF = {
     "fd": MIN_IMAGES_FD,
     "kid": kernel.MIN_IMAGES_KID,
     "pr": manifold.MIN_IMAGES_PR,
     "is": MIN_IMAGES_IS,
     "ppl": FEWEST_PLACES,
+    **MIN_IMAGES_OF_PIXELS,
 }
 
 OnStageStep = Callable[
@@ -40,7 +43,7 @@ def evaluate(
     metrics: Sequence[str] = METRICS,
     num: int,
     seed: int = 0,
-    extractor: FeatureExtractor,
+    extractor: FeatureExtractor | None,
     cache: Path | None = None,
     on_step: OnStageStep | None = None,
 ) -> list[MetricResult]:
@@ -52,7 +55,7 @@ def evaluate(
         metrics: any of `METRICS`.
         num: fake pictures (for ppl: places), and at most as many real ones.
         seed: of the latents, and of the choice of real pictures.
-        extractor: `efficientnet_extractor()`.
+        extractor: `efficientnet_extractor()`; None where no metric of `FEATURE_METRICS` is asked for.
         cache: a folder for the data's statistics; used where fd is measured without kid and pr.
         on_step: called as (stage, done, total).
 
@@ -66,6 +69,28 @@ def evaluate(
         check_known(metric, METRICS, what="metric")
     _check_counts(metrics, len(choose_indices(len(pictures), num, seed)), num)
     _check_sizes(G, pictures)
+    results: dict[str, list[MetricResult]] = {}
+    of_pixels = set(MIN_IMAGES_OF_PIXELS) & set(metrics)
+    if of_pixels:
+        progress = _stage(on_step, "making pictures to compare pixels")
+        results |= measure_pixels(G, pictures, tuple(of_pixels), num=num, seed=seed, on_step=progress)
+    if set(metrics) & set(FEATURE_METRICS):
+        results |= _with_features(G, pictures, metrics, num, seed, extractor, cache, on_step)
+    return [result for metric in dict.fromkeys(metrics) for result in results[metric]]
+
+
+def _with_features(
+    G: Any,
+    pictures: DatasetLike,
+    metrics: Sequence[str],
+    num: int,
+    seed: int,
+    extractor: FeatureExtractor | None,
+    cache: Path | None,
+    on_step: OnStageStep | None,
+) -> dict[str, list[MetricResult]]:
+    if extractor is None:
+        raise BadConfig(f"{', '.join(metrics)} need a feature network: pass extractor=efficientnet_extractor()")
     if "is" in metrics and not extractor.inception:
         raise BadConfig("the Inception score needs FID's network: give its file with --features (see docs/evaluate.md)")
     results: dict[str, list[MetricResult]] = {}
@@ -81,7 +106,7 @@ def evaluate(
     if "ppl" in metrics:
         progress = _stage(on_step, "walking")
         results["ppl"] = [ppl(G, num=num, seed=seed, extractor=extractor, pictures=pictures, on_step=progress)]
-    return [result for metric in dict.fromkeys(metrics) for result in results[metric]]
+    return results
 
 
 def _check_counts(metrics: Sequence[str], real: int, fake: int) -> None:

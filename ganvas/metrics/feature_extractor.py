@@ -218,10 +218,25 @@ def fake_features(
     pictures: DatasetLike | None = None,
     on_step: OnExtractStep | None = None,
 ) -> Iterator[Tensor]:
-    """Features [n, F] of `num` pictures of a generator, batch by batch; the same for the same seed at any batch size.
+    """Features [n, F] of `num` pictures of a generator, batch by batch; see `fake_pixels`."""
+    for pixels in fake_pixels(G, num=num, seed=seed, pictures=pictures, precision=extractor.precision, on_step=on_step):
+        yield extractor(pixels)
+
+
+def fake_pixels(
+    G: Any,
+    *,
+    num: int,
+    seed: int,
+    pictures: DatasetLike | None = None,
+    precision: str = "exact",
+    on_step: OnExtractStep | None = None,
+) -> Iterator[Tensor]:
+    """uint8 [n, C, R, R] of `num` pictures of a generator, batch by batch; the same for a seed at any batch size.
 
     Args:
-        G: a generator; it is run in eval mode, in the eyes' precision, with constant noise and without truncation.
+        G: a generator; it is run in eval mode, with constant noise and without truncation.
+        precision: "exact" or "fast", of the generator.
         pictures: the data: where a conditional generator's labels are drawn from, as often as it has them. Fakes larger
             than its pictures are shrunk to their size, in the way that photos are.
 
@@ -232,8 +247,8 @@ def fake_features(
     size = getattr(pictures, "img_resolution", G.img_resolution)
     for done, z, c in latents_and_labels(G, num=num, seed=seed, pictures=pictures):
         with eval_mode(G), torch.no_grad():
-            pixels = to_uint8(G.synthesis(G.mapping(z, c), noise_mode="const", precision=extractor.precision))
-        yield extractor(lanczos_resize(pixels, size) if size < pixels.shape[2] else pixels)
+            pixels = to_uint8(G.synthesis(G.mapping(z, c), noise_mode="const", precision=precision))
+        yield lanczos_resize(pixels, size) if size < pixels.shape[2] else pixels
         if on_step is not None:
             on_step(done, num)
 

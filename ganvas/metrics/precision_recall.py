@@ -47,7 +47,7 @@ def density_coverage(real: Tensor, fake: Tensor, *, k: int = DENSITY_NEIGHBOURS)
     """
     _check(real, fake, k)
     radii, inside, covered = _radii(real, k), 0.0, torch.zeros(len(real), dtype=torch.bool)
-    for squares in _squares(fake, real):  # [rows, N]
+    for squares in squared_distances(fake, real):  # [rows, N]
         hits = squares <= radii
         inside += float(hits.sum())
         covered |= hits.any(dim=0)
@@ -71,16 +71,18 @@ def _check(real: Tensor, fake: Tensor, k: int) -> None:
 
 def _share_inside(points: Tensor, crowd: Tensor, k: int) -> float:
     radii = _radii(crowd, k)
-    return float(torch.cat([(squares <= radii).any(dim=1) for squares in _squares(points, crowd)]).double().mean())
+    return float(
+        torch.cat([(squares <= radii).any(dim=1) for squares in squared_distances(points, crowd)]).double().mean()
+    )
 
 
 def _radii(crowd: Tensor, k: int) -> Tensor:
     """[N] squared distance of each vector to its k-th neighbour, itself not counted; a hair more, for rounding."""
-    radii = torch.cat([squares.kthvalue(k + 1, dim=1).values for squares in _squares(crowd, crowd)])
+    radii = torch.cat([squares.kthvalue(k + 1, dim=1).values for squares in squared_distances(crowd, crowd)])
     return radii * (1 + 1e-9) + 1e-12 * float(crowd.double().square().sum(dim=1).max())
 
 
-def _squares(x: Tensor, y: Tensor) -> Iterator[Tensor]:
+def squared_distances(x: Tensor, y: Tensor) -> Iterator[Tensor]:
     """Squared distances [rows, M] of x [N, F] to y [M, F], some rows at a time; float64, so that equal means equal."""
     centre = y.double().mean(dim=0)
     y = y.double() - centre

@@ -28,8 +28,8 @@ class Protocol:
         counts = f"{self.real:,} real and {self.fake:,} fake images" if self.real else f"{self.fake:,} fake images"
         parts = [
             counts + (f" of {self.compared_px} px" if self.compared_px else ""),
-            f"{self.network} ({self.network_fingerprint[:8]})",
-            f"{self.resize} to {self.input_px} px",
+            f"{self.network} ({self.network_fingerprint[:8]})" if self.network_fingerprint else self.network,
+            f"{self.resize} to {self.input_px} px" if self.resize else "",
             self.precision,
             f"data {self.data[:8]}" if self.data else "",
             f"real images downscaled by {self.data_filter}" if self.data_filter else "",

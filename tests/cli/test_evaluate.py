@@ -84,8 +84,8 @@ def test_weights_of_the_users_own_are_handed_over(model, data, eyes, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--metrics", "fid"), "fd, kid, pr, is, ppl"),
-        (("--metrics", ""), "fd, kid, pr, is, ppl"),
+        (("--metrics", "fid"), "fd, kid, pr, is, ppl, copies"),
+        (("--metrics", ""), "fd, kid, pr, is, ppl, copies"),
         (("--features", "inception"), "published FIDs"),
         (("--features", "vgg"), "an .onnx network"),
         (("-o", "nowhere/f.json"), "no folder"),
