@@ -24,8 +24,13 @@ check: format lint types test
 format: install
 	$(BIN)/ruff format --check .
 
+# The page's JavaScript is checked by TypeScript's compiler where Node.js and its packages can be had; nobody else needs them.
+TSC := npx --yes --package typescript@5.9.3 tsc
+
 lint: install
 	$(BIN)/ruff check .
+	@if $(TSC) --version >/dev/null 2>&1; then $(TSC) --project ganvas/web/jsconfig.json; \
+	else echo "lint: the page's JavaScript is not checked (no npx, or no network)"; fi
 
 types: install
 	$(BIN)/mypy

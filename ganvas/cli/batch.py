@@ -18,6 +18,8 @@ from ganvas.cli.process import configure_process
 if TYPE_CHECKING:
     from ganvas.editing.recipe import Recipe
     from ganvas.images.batch_paths import Task
+    from ganvas.images.photo import Photo
+    from ganvas.session.chosen_faces import FaceChoice
 
 
 def batch(
@@ -42,7 +44,8 @@ def batch(
         ),
     ] = None,
     face: Annotated[
-        int | None, typer.Option(min=1, help="Which face of each photo (default: as in the recipe).")
+        str | None,
+        typer.Option(help="Which face: 2 (by size), all, or like:me.jpg (default: as in the recipe)."),
     ] = None,
     suffix: Annotated[str, typer.Option(help="Suffix added to the names of results.")] = "",
     ext: Annotated[
@@ -63,6 +66,7 @@ def batch(
     from ganvas.editing.regions import unwrap_step
     from ganvas.errors import BadConfig
     from ganvas.images.batch_paths import list_tasks
+    from ganvas.session.chosen_faces import parse_face_choice
 
     if not in_dir.is_dir():
         raise BadConfig(f"{in_dir} is not a folder; for one photo: ganvas edit PHOTO -o OUT --recipe {recipe}")
@@ -72,7 +76,8 @@ def batch(
     ensure_models(
         (name, "mtcnn", "efficientnet-lite0", *(getattr(unwrap_step(step), "model", "") for step in wanted.steps))
     )
-    settings = BatchSettings(name, wanted.to_json(), effort or wanted.effort, face or wanted.face, disclose)
+    choice = parse_face_choice(face or (None if wanted.face is None else str(wanted.face)))
+    settings = BatchSettings(name, wanted.to_json(), effort or wanted.effort, choice, disclose)
     make: Callable[..., Path]
     if engine == "ray":
         pending = [task for task in todo if not (skip_existing and task.target.exists())]
@@ -91,7 +96,7 @@ class BatchSettings:
     model: str
     recipe: str
     effort: str
-    face: int | None
+    face: FaceChoice
     disclose: bool = True
 
 
@@ -101,6 +106,7 @@ class Editor:
     def __init__(self, settings: BatchSettings):
         from ganvas.editing.recipe import Recipe
         from ganvas.features.efficientnet import load_efficientnet_if_available
+        from ganvas.session.chosen_faces import FacePicker
         from ganvas.session.plan import check_recipe
         from ganvas.weights.load import load
 
@@ -108,6 +114,7 @@ class Editor:
         self.recipe: Recipe = Recipe.from_json(settings.recipe)
         self.generator, self.extractor = load(settings.model), load_efficientnet_if_available()
         check_recipe(self.recipe, self.generator, model=settings.model)  # of all photos, so before the first
+        self.picker = None if settings.face.is_plain else FacePicker(settings.face, self.generator)
 
     def edit(self, task: Task, on_step: Callable[..., Any] | None = None) -> Path:
         """One photo.
@@ -120,24 +127,30 @@ class Editor:
         from ganvas.images.files import read_image, write_image
         from ganvas.images.output_check import check_output
         from ganvas.session.finishing import size_after
-        from ganvas.session.open import open_session
 
         photo = read_image(task.source)
         target = target_for(photo, task.target)
         check_fits(target, *size_after(photo.size, post_steps_of(self.recipe)))
         target.parent.mkdir(parents=True, exist_ok=True)
         check_output(photo, target)
-        session = open_session(
-            photo,
-            model=self.generator,
-            name=self.settings.model,
-            effort=self.settings.effort,
-            face=self.settings.face,
-            extractor=self.extractor,
-            on_step=on_step,
-        )
+        return write_image(self._replay(photo, on_step), target, disclose=self.settings.disclose)
+
+    def _replay(self, photo: Photo, on_step: Callable[..., Any] | None) -> Photo:
+        from ganvas.session.chosen_faces import replay_on_faces
+        from ganvas.session.open import open_session
+
+        options: dict[str, Any] = {
+            "model": self.generator,
+            "name": self.settings.model,
+            "effort": self.settings.effort,
+            "extractor": self.extractor,
+            "on_step": on_step,
+        }
+        if self.picker is not None:
+            return replay_on_faces(photo, self.recipe, self.picker.pick(photo), **options).render()
+        session = open_session(photo, face=self.settings.face.number, **options)
         session.replay(self.recipe)
-        return write_image(session.render(), target, disclose=self.settings.disclose)
+        return session.render()
 
     def try_edit(self, task: Task) -> tuple[Path | None, str]:
         """`edit`, with what went wrong as text: errors do not travel well between machines."""

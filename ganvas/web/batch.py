@@ -15,8 +15,11 @@ from ganvas.editing.recipe import Recipe
 from ganvas.errors import GanvasError, Stopped
 from ganvas.images.encode import encode_image
 from ganvas.images.files import read_image
+from ganvas.session.chosen_faces import FaceChoice, FacePicker, replay_on_faces
 from ganvas.session.open import open_session
+from ganvas.session.photo_edits import PhotoEdits
 from ganvas.session.plan import check_recipe
+from ganvas.session.session import Session
 from ganvas.web.errors import error_as_data
 from ganvas.web.jobs import Job
 from ganvas.web.studio import Studio
@@ -39,8 +42,11 @@ def run_batch(
     effort: str,
     quality: int,
     disclose: bool,
+    face: FaceChoice | None = None,
 ) -> dict[str, Any]:
     """Every photo through the recipe; one that fails is named and does not stop the rest.
+
+    `face` says whose faces in each photo; None = as the recipe has it.
 
     Returns:
         `done`: names in the zip; `failed`: name and error of each other.
@@ -48,6 +54,11 @@ def run_batch(
     name = recipe.model if recipe.model in studio.registry.models() else studio.registry.default_generator()
     G, extractor = studio.registry.get(name or "faces", task="generate"), studio.registry.extractor()
     check_recipe(recipe, G, model=name or "faces", network=studio.network)
+    finder = studio.registry.finder()
+    face = face or FaceChoice(number=None if finder is None else recipe.face)
+    picker = None if face.is_plain else FacePicker(face, G, finder=finder)
+    options: dict[str, Any] = {"model": G, "name": name, "effort": effort, "extractor": extractor}
+    options |= {"finder": finder, "network": studio.network}
     done: list[str] = []
     failed: list[dict[str, Any]] = []
     folder = batch_folder(studio, job.id)
@@ -55,26 +66,19 @@ def run_batch(
         for at, (title, path) in enumerate(photos):
             job.message = f"{title} ({at + 1} of {len(photos)})"
 
-            def on_step(step: int, total: int, *_: object, at: int = at) -> None:
+            def on_step(step: float, total: float, *_: object, at: int = at) -> None:
                 job.step(at + step / max(total, 1), len(photos))
 
             try:
                 photo = read_image(path.read_bytes(), max_pixels=studio.config.upload_pixels)
-                face = recipe.face if studio.registry.finder() is not None else None
-                session = open_session(
-                    photo,
-                    model=G,
-                    name=name,
-                    effort=effort,
-                    face=face,
-                    finder=studio.registry.finder(),
-                    extractor=extractor,
-                    network=studio.network,
-                    on_step=on_step,
-                )
-                session.replay(recipe)
+                edits: PhotoEdits | Session
+                if picker is not None:
+                    edits = replay_on_faces(photo, recipe, picker.pick(photo), on_step=on_step, **options)
+                else:
+                    edits = open_session(photo, face=face.number, on_step=on_step, **options)
+                    edits.replay(recipe)
                 kind, suffix = OUTPUT_FORMATS.get(photo.format or "", ("PNG", ".png"))
-                edited = session.render(on_step=on_step)
+                edited = edits.render(on_step=on_step)
                 data = encode_image(
                     replace(edited, path=None),
                     kind,

@@ -49,6 +49,10 @@ class Form:
         for one in uploads:
             yield safe_filename(one.filename), await one.read()
 
+    def has_file(self, name: str) -> bool:
+        """Whether a field holds a file."""
+        return isinstance(self.data.get(name), UploadFile)
+
     def stream(self, name: str, *, limit: int) -> IO[bytes]:
         """A file as it lies on the disk, to be read; errors as `file`."""
         upload = next((one for one in self.data.getlist(name) if isinstance(one, UploadFile)), None)

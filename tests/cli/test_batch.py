@@ -18,6 +18,7 @@ from ganvas.editing.recipe import Recipe
 from ganvas.errors import BadConfig, GanvasError, MissingExtra
 from ganvas.images.batch_paths import Task, list_tasks
 from ganvas.images.files import read_image
+from ganvas.session.chosen_faces import FaceChoice
 from ganvas.weights.checkpoint import fingerprint, save
 from tests.cli.test_edit import TINY
 
@@ -162,7 +163,7 @@ def test_on_a_real_ray(photos, recipe, tmp_path, model):
     (photos / "aa.png").write_text("not a picture")
     made = Recipe.load(recipe)
     todo = list_tasks(photos, tmp_path / "out", suffix="")
-    engine = RayEditor(BatchSettings(str(model), made.to_json(), "fast", None), todo, workers=2)
+    engine = RayEditor(BatchSettings(str(model), made.to_json(), "fast", FaceChoice()), todo, workers=2)
     try:
         assert engine.wait_for(todo[0]) == tmp_path / "out" / "a.png"
         with pytest.raises(GanvasError, match=r"aa\.png"):
@@ -172,7 +173,7 @@ def test_on_a_real_ray(photos, recipe, tmp_path, model):
 
 
 def test_an_editor_loads_its_model_once(photos, recipe, tmp_path, model, monkeypatch):
-    editor = Editor(BatchSettings(str(model), Recipe.load(recipe).to_json(), "fast", None))
+    editor = Editor(BatchSettings(str(model), Recipe.load(recipe).to_json(), "fast", FaceChoice()))
     monkeypatch.setattr("ganvas.weights.load.load", None)  # a second time would be an error
     for name in ("a.png", "b.jpg"):
         assert editor.edit(Task(photos / name, tmp_path / "out" / name)).is_file()

@@ -44,4 +44,7 @@ def test_what_a_batch_needs_is_asked_for(studio):
     recipe = json.dumps(recipe_of(studio))
     assert studio.http.post("/api/batch", files={"other": png()}, data={"recipe": recipe}).status_code == 400
     assert studio.http.get("/api/batch/nothing/result.zip").status_code == 404
+    for face in ("like:/etc/passwd", "0", "everybody"):
+        refused = studio.http.post("/api/batch", files=photos, data={"recipe": recipe, "face": face})
+        assert refused.status_code == 422 and "a number" in refused.json()["error"]["message"]
     assert len(list(studio.inside.folder.glob("batch-*"))) == 1  # of the test before: refused ones leave nothing

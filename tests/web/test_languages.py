@@ -14,9 +14,14 @@ PAGE = Path(__file__).parents[2] / "ganvas" / "web" / "page" / "js"
 HANGUL = re.compile("[가-힣]")
 
 
+def joined(text):
+    """Texts that go on over several lines in one."""
+    return re.sub(r'":?\n +"', '": "', re.sub(r'" \+\n +"', "", text)) if '" +\n' in text else text
+
+
 def table(language):
-    """The texts of a language; each is one line of the table."""
-    text = (PAGE / "i18n" / f"{language}.js").read_text("utf-8")
+    """The texts of a language."""
+    text = joined((PAGE / "i18n" / f"{language}.js").read_text("utf-8"))
     return dict(re.findall(r'^  "?([\w.+ -]+?)"?: (?:"|`)(.*)(?:"|`),$', text, re.M))
 
 
@@ -49,14 +54,14 @@ def test_korean_texts_are_korean():
 
 
 def test_every_model_of_the_catalogue_is_described_in_korean():
-    words = (PAGE / "i18n" / "models.js").read_text("utf-8")
+    words = joined((PAGE / "i18n" / "models.js").read_text("utf-8"))
     described = {name for name, text in re.findall(r'^  "(.+?)": "(.+)",$', words, re.M) if HANGUL.search(text)}
     assert entries.ENTRIES.keys() <= described
 
 
 def test_nothing_in_the_page_is_worded_outside_the_tables():
     literal = re.compile(
-        r'el\("[a-z0-9]+", {[^{}]*}, "([A-Z][^"]* [^"]*)"\)|(?:aria-label|title|placeholder): "([^"]+)"'
+        r'el\(\s*"[a-z0-9]+",\s*{[^{}]*},\s*"([A-Z][^"]* [^"]*)",?\s*\)|(?:aria-label|title|placeholder): "([^"]+)"'
     )
     found = [(path.name, words) for path in PAGE.rglob("*.js") for words in literal.findall(path.read_text("utf-8"))]
     examples = {"0-5", "age, smile", "age, gender"}  # of what may be typed

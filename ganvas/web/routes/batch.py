@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
 from ganvas.editing.recipe import Recipe
+from ganvas.session.chosen_faces import FaceChoice, parse_face_number
 from ganvas.web.answers import JobAnswer
 from ganvas.web.batch import RESULT, batch_folder, run_batch
 from ganvas.web.errors import NotReady
@@ -30,17 +31,19 @@ BATCH_FORM = take_form(
     effort={"type": "string", "enum": list(EFFORT_NAMES)},
     quality=NUMBER,
     disclose={"type": "string", "enum": ["0", "1"]},
+    face=TEXT | {"description": "2 (by size), or all; none = as in the recipe"},
+    example=FILE | {"description": "a photo of somebody: in each photo the face that looks most like this one"},
 )
 
 
 @router.post("", response_model=JobAnswer, **BATCH_FORM)
 async def start_batch(request: Request, studio: StudioDep) -> dict[str, Any]:
-    """Form: `photos` (several), `recipe` (JSON), `effort`, `quality`, `disclose` (0 = not in the XMP). A job; its
-    result names what failed and why."""
+    """Form: `photos` (several), `recipe` (JSON), `effort`, `quality`, `disclose` (0 = not in the XMP), `face` (a
+    number, or all) or `example` (a photo of the one whose face is meant). A job; its result names what failed."""
     if len(list(studio.folder.glob("batch-*"))) >= MAX_BATCHES:
         raise HTTPException(429, f"{MAX_BATCHES} batches are already stored: download their results, or wait")
     most = studio.config.batch_photos
-    async with reading_form(request, studio.uploads, studio.config, files=most, patience=10) as form:
+    async with reading_form(request, studio.uploads, studio.config, files=most + 1, patience=10) as form:
         data = form.json("recipe")
         if data is None:
             raise HTTPException(400, "a recipe is required in the form field 'recipe'")
@@ -52,13 +55,18 @@ async def start_batch(request: Request, studio: StudioDep) -> dict[str, Any]:
         disclose = form.number("disclose", 1) != 0
 
         def work(job: Job) -> dict[str, Any]:
-            return run_batch(studio, job, saved, recipe, effort=effort, quality=quality, disclose=disclose)
+            how: dict[str, Any] = {"effort": effort, "quality": quality, "disclose": disclose}
+            return run_batch(studio, job, saved, recipe, face=chosen, **how)
 
+        chosen = None if not (text := form.text("face")) else parse_face_number(text)
         job = Job("batch", work)
         folder = batch_folder(studio, job.id)
         folder.mkdir()
         try:
             saved: list[tuple[str, Path]] = []
+            if form.has_file("example"):
+                chosen = FaceChoice(like=folder / "example.photo")
+                (folder / "example.photo").write_bytes(await form.file("example", limit=studio.config.upload_bytes))
             async for name, photo in form.each(field, limit=studio.config.upload_bytes, most=most):
                 saved.append((name, folder / f"{len(saved)}.photo"))
                 saved[-1][1].write_bytes(photo)

@@ -10,8 +10,16 @@ export class ApiError extends Error {
     super(message);
     Object.assign(this, { status, kind, hint });
     const name = `refused.${code}`;
-    if (known(name)) Object.assign(this, { message: String(t(name, values)), hint: known(`${name}.hint`) ? String(t(`${name}.hint`, values)) : "" });
-    else if (language !== "en" && known(`refused.kind.${kind}`)) Object.assign(this, { message: String(t(`refused.kind.${kind}`)), hint: [message, hint].filter(Boolean).join(" ") });
+    if (known(name))
+      Object.assign(this, {
+        message: String(t(name, values)),
+        hint: known(`${name}.hint`) ? String(t(`${name}.hint`, values)) : "",
+      });
+    else if (language !== "en" && known(`refused.kind.${kind}`))
+      Object.assign(this, {
+        message: String(t(`refused.kind.${kind}`)),
+        hint: [message, hint].filter(Boolean).join(" "),
+      });
   }
 }
 
@@ -33,11 +41,17 @@ const addressOf = (path) => new URL(`.${path}`, location.href);
 /** An address of the server with a query; pictures and sockets carry the token there. */
 export function url(path, query = {}) {
   const address = addressOf(path);
-  for (const [key, value] of Object.entries(query)) if (value !== null && value !== undefined) address.searchParams.set(key, value);
+  for (const [key, value] of Object.entries(query))
+    if (value !== null && value !== undefined) address.searchParams.set(key, value);
   if (TOKEN) address.searchParams.set("token", TOKEN);
   return address.href;
 }
 
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {{json?: any, form?: FormData, query?: Record<string, any>, signal?: AbortSignal}} [more]
+ */
 async function call(method, path, { json, form, query, signal } = {}) {
   const headers = TOKEN ? { Authorization: `Bearer ${TOKEN}` } : {};
   if (json !== undefined) headers["Content-Type"] = "application/json";
@@ -45,7 +59,13 @@ async function call(method, path, { json, form, query, signal } = {}) {
   for (const [key, value] of Object.entries(query ?? {})) address.searchParams.set(key, value);
   let answer;
   try {
-    answer = await fetch(address, { method, headers, body: json !== undefined ? JSON.stringify(json) : form, signal, cache: "no-store" });
+    answer = await fetch(address, {
+      method,
+      headers,
+      body: json !== undefined ? JSON.stringify(json) : form,
+      signal,
+      cache: "no-store",
+    });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw offline();
@@ -59,7 +79,10 @@ async function refusal(answer) {
     const { error } = await answer.json();
     return new ApiError(answer.status, error);
   } catch {
-    return new ApiError(answer.status, { message: String(t("error.status", { status: answer.status })), hint: String(t("error.status.hint")) });
+    return new ApiError(answer.status, {
+      message: String(t("error.status", { status: answer.status })),
+      hint: String(t("error.status.hint")),
+    });
   }
 }
 
@@ -75,7 +98,8 @@ export const remove = (path) => asJson(call("DELETE", path));
 export function send(path, values) {
   const form = new FormData();
   for (const [key, value] of Object.entries(values)) {
-    for (const one of Array.isArray(value) ? value : [value]) if (one !== null && one !== undefined) append(form, key, one);
+    for (const one of Array.isArray(value) ? value : [value])
+      if (one !== null && one !== undefined) append(form, key, one);
   }
   return asJson(call("POST", path, { form }));
 }
@@ -99,7 +123,8 @@ export function upload(path, values, onProgress) {
   });
 }
 
-const offline = () => new ApiError(0, { kind: "Offline", message: String(t("error.offline")), hint: String(t("error.offline.hint")) });
+const offline = () =>
+  new ApiError(0, { kind: "Offline", message: String(t("error.offline")), hint: String(t("error.offline.hint")) });
 
 /** Bytes of an address, with the name the server proposes for the file. */
 export async function download(path, query) {
@@ -115,6 +140,7 @@ export async function picture(path, query, signal) {
 }
 
 function append(form, key, one) {
-  if (one instanceof Blob) form.append(key, one, one.name ?? "mask.png");
+  if (one instanceof File) form.append(key, one, one.name);
+  else if (one instanceof Blob) form.append(key, one, "mask.png");
   else form.append(key, one);
 }

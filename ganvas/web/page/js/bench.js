@@ -4,6 +4,17 @@ import { ApiError, download, get, patch, picture, post, put, remove, send, uploa
 import { t } from "./i18n/index.js";
 import { cancel, follow, isFollowed, tell } from "./jobs.js";
 import { deleteProject, projectFor, refreshProject } from "./projects.js";
+import {
+  closeSlides,
+  dropSlide,
+  isNewest,
+  isSliding,
+  loseSlide,
+  slideOn,
+  slidePainted,
+  slideThrough,
+  slideTo,
+} from "./slides.js";
 import { Socket } from "./socket.js";
 import { isEdited, state, update, watch } from "./state.js";
 import { complain, telling } from "./toast.js";
@@ -108,7 +119,13 @@ async function begin(session, name, newest) {
   sessionStorage.setItem(KEPT, JSON.stringify({ id, name, project, photo }));
   Object.assign(pictures, { before: null, after: null, live: null });
   shown = -1;
-  update({ session: given, name, keep: new Set(given.directions?.flatMap((one) => one.keep ?? []) ?? []), compare: "after", job: null });
+  update({
+    session: given,
+    name,
+    keep: new Set(given.directions?.flatMap((one) => one.keep ?? []) ?? []),
+    compare: "after",
+    job: null,
+  });
   listen();
   if (job) adopt(job);
   await lookBefore();
@@ -138,14 +155,14 @@ function leave() {
   clearTimeout(settle);
   socket = null;
   delete document.getElementById("stage").dataset.version;
-  Object.assign(slide, { busy: null, next: null });
+  slideThrough(() => false);
 }
 
 function listen() {
   socket = new Socket(state.session.id, {
     open: () => update({ connected: true }),
     close: () => {
-      slide.busy = null;
+      loseSlide();
       update({ connected: false });
     },
     gone: () => {
@@ -156,6 +173,7 @@ function listen() {
     error: slideFailed,
     preview: showPreview,
   });
+  slideThrough((message) => socket.send(message));
 }
 
 /** The server has closed the photo, or was started anew: a photo of a project is opened again. */
@@ -229,7 +247,8 @@ const lookCloser = telling(async () => {
 
 function sharpenSoon() {
   clearTimeout(settle);
-  settle = setTimeout(() => sharpen().catch((error) => error.status !== 404 && complain(error)), SETTLE_MS); // the socket tells of a closed one
+  const failed = (error) => error.status !== 404 && complain(error); // the socket tells of a closed one
+  settle = setTimeout(() => sharpen().catch(failed), SETTLE_MS);
 }
 
 /** Ask for the whole photo as it is now, and show it instead of the preview. */
@@ -244,9 +263,9 @@ async function sharpen() {
     pictures.after = after;
     if (state.project?.photos.length > 1) refreshProject().catch(() => {}); // its small picture is new
     document.getElementById("stage").dataset.version = version; // for whoever waits for it, such as the page's tests
-    if (!slide.busy && !slide.next && !state.job) {
+    if (!isSliding() && !state.job) {
       pictures.live = null;
-      slide.open = false;
+      closeSlides();
     }
     repaint();
     await lookForBreakups(version);
@@ -264,47 +283,23 @@ async function lookForBreakups(version) {
 }
 
 function showPreview(bitmap, header) {
-  if (Number.isInteger(header.seq) && (!slide.open || header.seq < slide.seen)) return; // it was overtaken
-  if (Number.isInteger(header.seq)) slide.seen = header.seq;
+  if (!isNewest(header)) return;
   pictures.live = bitmap;
   if (header.points) document.dispatchEvent(new CustomEvent("pulled", { detail: header.points }));
   repaint();
-  if (slide.busy && header.seq === slide.busy.seq) {
-    const { since } = slide.busy;
-    requestAnimationFrame(() => performance.measure("slide", { start: since, end: performance.now() })); // it is painted now
-    slide.busy = null;
-    slideOn();
-  }
+  slidePainted(header);
 }
 
-// Sliders: one preview on its way at a time, and of those that wait only the newest.
-
-const slide = { seq: 0, seen: 0, busy: null, next: null, open: false };
+// Sliders.
 
 /** Show where a direction would lead; nothing is remembered until `setAmount`. */
-export function previewAmount(direction, amount) {
-  slide.next = { direction, amount, keep: keepFor(direction), since: performance.now() };
-  slideOn();
-}
+export const previewAmount = (direction, amount) => slideTo({ direction, amount, keep: keepFor(direction) });
 
 /** Show what a step would do, such as a style at another strength; nothing is remembered until `doStep`. */
-export function previewStep(step) {
-  slide.next = { step, since: performance.now() };
-  slideOn();
-}
-
-function slideOn() {
-  if (slide.busy || !slide.next) return;
-  const { since, ...wanted } = slide.next;
-  slide.next = null;
-  slide.seq += 1;
-  slide.open = true;
-  if (socket?.send({ type: "slide", seq: slide.seq, ...wanted })) slide.busy = { seq: slide.seq, since };
-}
+export const previewStep = (step) => slideTo({ step });
 
 function slideFailed(error) {
-  slide.busy = null;
-  if (!slide.next) complain(new ApiError(0, error));
+  if (loseSlide()) complain(new ApiError(0, error));
   slideOn();
 }
 
@@ -312,14 +307,14 @@ const keepFor = (direction) => [...state.keep].filter((name) => name !== directi
 
 /** Set a slider for good; "auto" and "-auto" go just as far as it takes. */
 export async function setAmount(direction, amount) {
-  slide.next = null;
+  dropSlide();
   const answer = await post(here("/set"), { direction, amount, keep: keepFor(direction) });
   return answer.kind ? work(answer) : take(answer);
 }
 
 /** Move sliders as a sentence asks; {understood: {keep, words}, searches}. */
 export async function sayWords(sentence) {
-  slide.next = null;
+  dropSlide();
   const answer = await post(here("/say"), { sentence, keep: [...state.keep] });
   if (answer.kind) return work(answer);
   const { understood, ...session } = answer;
@@ -333,7 +328,7 @@ export const undo = () => state.session?.can_undo && ask(post, "/undo");
 export const redo = () => state.session?.can_redo && ask(post, "/redo");
 export const goTo = (at) => ask(post, "/goto", { at });
 export const doStep = async (step, fields) => {
-  slide.next = null;
+  dropSlide();
   const answer = await post(here("/do"), { step, ...fields });
   if (answer.kind) await work(answer);
   else take(answer);
@@ -380,8 +375,9 @@ export async function resumeEditing() {
 export const drag = async (points, targets) => work(await post(here("/drag"), { points, targets }));
 
 /** Edits that follow keep to this mask; those of the region that is set move along when it changes its shape. */
-export const setRegion = async (mask, feather_px) => take(await send(here("/region"), { mask, feather_px, reshape: state.session.region ? 1 : 0 }));
-/** Edits that follow keep to parts of the picture, by name or by a place of the photo: {parts: [...]} or {at: [x, y]}. */
+export const setRegion = async (mask, feather_px) =>
+  take(await send(here("/region"), { mask, feather_px, reshape: state.session.region ? 1 : 0 }));
+/** Edits that follow keep to parts of the picture: {parts: [...]} by name, or {at: [x, y]} by a place of the photo. */
 export const choosePart = async (which) => take(await post(here("/region"), which));
 export const clearRegion = async () => take(await remove(here("/region")));
 export const readRegion = () => picture(here("/region.png"), { v: state.session.version });
@@ -391,7 +387,8 @@ export const enlarge = async (model, scale, strength) => work(await post(here("/
 
 /** Repaint the result; strength 0 takes that out again. */
 export const translate = async (model, strength) => work(await post(here("/translate"), { model, strength }));
-export const mixPhoto = async (photo, part, strength) => work(await send(here("/mix-photo"), { photo, part, strength }));
+export const mixPhoto = async (photo, part, strength) =>
+  work(await send(here("/mix-photo"), { photo, part, strength }));
 
 // Out.
 
@@ -410,9 +407,6 @@ export const replay = async (data) => {
 
 /** Original, latents and history as a file of their own: {blob, name}. */
 export const editing = () => download(here("/editing.ganvas"));
-
-/** The address of the edited square, small; for thumbnails. */
-export const thumbnail = (size) => url(here("/preview.jpg"), { size, v: state.session.version });
 
 document.addEventListener("zoomed", () => {
   clearTimeout(closer);

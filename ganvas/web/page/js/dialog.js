@@ -3,7 +3,14 @@
 import { el, iconButton } from "./dom.js";
 import { t } from "./i18n/index.js";
 
-/** Show a dialog; `close()` or Escape ends it. `actions` are the buttons at its foot. */
+/**
+ * Show a dialog; `close()` or Escape ends it. `actions` are the buttons at its foot.
+ *
+ * @param {any} title
+ * @param {any} body
+ * @param {any[]} actions
+ * @param {{wide?: boolean, onclose?: () => void}} [more]
+ */
 export function openDialog(title, body, actions = [], { wide = false, onclose } = {}) {
   const heading = el("h2", { id: "dialog-title" }, title);
   const dialog = el("dialog", { class: wide ? "wide" : "", "aria-labelledby": "dialog-title" });

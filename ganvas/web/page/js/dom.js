@@ -9,11 +9,23 @@ import { ICONS } from "./icons.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element with its properties (on… = listener, style = properties, others = attributes) and children. */
+/**
+ * An element with its properties (on… = listener, style = properties, others = attributes) and children.
+ *
+ * @param {string} tag
+ * @param {Record<string, any>} [properties]
+ * @param {...any} children
+ * @returns {any}
+ */
 export function el(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) setProperty(node, name, value);
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false).map(textOf));
+  node.append(
+    ...children
+      .flat()
+      .filter((child) => child !== null && child !== undefined && child !== false)
+      .map(textOf),
+  );
   return node;
 }
 
@@ -36,13 +48,17 @@ export function say(node, attribute, message) {
 function textOf(child) {
   if (!(child instanceof Message)) return child;
   const node = document.createTextNode(String(child));
-  node.message = child;
-  return node;
+  return Object.assign(node, { message: child });
 }
 
 /** Replace everything inside an element. */
 export function fill(node, ...children) {
-  node.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false).map(textOf));
+  node.replaceChildren(
+    ...children
+      .flat()
+      .filter((child) => child !== null && child !== undefined && child !== false)
+      .map(textOf),
+  );
   return node;
 }
 
@@ -58,7 +74,8 @@ export function retranslate(root) {
 /** A line drawing of 24 × 24 from icons.js; decoration only, so hidden from screen readers. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
-  for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", "aria-hidden": "true", class: "icon" })) svg.setAttribute(key, value);
+  for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", "aria-hidden": "true", class: "icon" }))
+    svg.setAttribute(key, value);
   const path = document.createElementNS(SVG, "path");
   path.setAttribute("d", ICONS[name]);
   svg.append(path);
@@ -68,8 +85,15 @@ export function icon(name) {
 /** A button with an icon; its name is what screen readers say and what the tooltip shows. */
 export function iconButton(name, label, onclick, properties = {}) {
   const { class: extra = "", ...others } = properties;
-  return el("button", { type: "button", class: `icon-button ${extra}`, "aria-label": label, title: label, onclick, ...others }, icon(name));
+  return el(
+    "button",
+    { type: "button", class: `icon-button ${extra}`, "aria-label": label, title: label, onclick, ...others },
+    icon(name),
+  );
 }
+
+/** The nearest element around an event's place that fits a selector, or null. */
+export const nearest = (event, selector) => /** @type {Element} */ (event.target).closest(selector);
 
 let counter = 0;
 
@@ -104,7 +128,13 @@ export function select(options, chosen, onchange, properties = {}) {
 export function segments(label, options, chosen, onchange) {
   const name = freshId("segments");
   const choices = options.map(([value, text]) => {
-    const input = el("input", { type: "radio", name, value, checked: value === chosen, onchange: () => onchange(value) });
+    const input = el("input", {
+      type: "radio",
+      name,
+      value,
+      checked: value === chosen,
+      onchange: () => onchange(value),
+    });
     return el("label", {}, input, el("span", {}, text));
   });
   return el("div", { class: "segments", role: "radiogroup", "aria-label": label }, choices);

@@ -13,6 +13,7 @@ import { onFace } from "./tools/faces.js";
 
 const PICTURES = "image/*,.heic,.heif,.avif,.tif,.tiff,.ganvas";
 const SMALL_FACE = 0.6; // of the photo's shorter side: smaller ones are zoomed to
+export const EFFORTS = ["fast", "standard", "best"]; // of a search
 export const choice = { model: null, effort: "fast" }; // what the start card says
 
 let takeProject = null; // takes a project's file in; see startIntake
@@ -21,7 +22,12 @@ let chooser = null; // held, so that the browser does not collect it while its d
 
 /** The browser's dialog for files. */
 export function choosePhotos() {
-  chooser = el("input", { type: "file", accept: PICTURES, multiple: true, onchange: ({ target }) => take([...target.files]) });
+  chooser = el("input", {
+    type: "file",
+    accept: PICTURES,
+    multiple: true,
+    onchange: ({ target }) => take([...target.files]),
+  });
   chooser.click();
 }
 
@@ -50,7 +56,12 @@ export const take = telling(async (files) => {
 /** Open one photo and go as far as goes without a question. */
 export async function open(photo) {
   const limit = state.info?.limits?.upload_bytes;
-  if (limit && photo.size > limit) return complain({ kind: "TooLarge", message: String(t("error.large", { mb: Math.round(photo.size / 1e6), limit: Math.round(limit / 1e6) })), hint: String(t("error.large.hint")) });
+  if (limit && photo.size > limit)
+    return complain({
+      kind: "TooLarge",
+      message: String(t("error.large", { mb: Math.round(photo.size / 1e6), limit: Math.round(limit / 1e6) })),
+      hint: String(t("error.large.hint")),
+    });
   update({ area: "edit" });
   document.body.classList.add("opening");
   let there = false;
@@ -68,7 +79,8 @@ async function goOn() {
   const { session } = state;
   if (session.state !== "faces") return;
   if (session.resumable && (await takeUp(session))) return;
-  if (!session.model || (session.needs_face && !session.faces.length)) return; // it can be finished and saved all the same
+  const noFace = session.needs_face && !session.faces.length;
+  if (!session.model || noFace) return; // it can be finished and saved all the same
   if (session.faces.length > 1) announce(t("faces.several", { n: session.faces.length }));
   else await bring(session.faces.length ? 0 : null);
 }

@@ -5,6 +5,10 @@ import { t } from "./i18n/index.js";
 
 const ASK_MS = 600;
 const OVER = ["done", "failed", "cancelled"];
+
+/** Whether it waits or runs. */
+export const isOpen = (job) => !OVER.includes(job.state);
+
 const followers = new Map(); // id → functions that take the job's news
 
 /** News of a job from the socket. */
@@ -13,9 +17,14 @@ export function tell(job) {
 }
 
 /** Whether somebody waits for this job's end already, or nobody needs to. */
-export const isFollowed = (job) => followers.has(job.id) || OVER.includes(job.state);
+export const isFollowed = (job) => followers.has(job.id) || !isOpen(job);
 
-/** Wait for a job: its result; an ApiError when it failed, an AbortError when it was cancelled. */
+/**
+ * Wait for a job: its result; an ApiError when it failed, an AbortError when it was cancelled.
+ *
+ * @param {any} job
+ * @param {(job: any) => void} [onProgress]
+ */
 export function follow(job, onProgress = () => {}) {
   return new Promise((resolve, reject) => {
     let timer = null;
@@ -30,11 +39,19 @@ export function follow(job, onProgress = () => {}) {
     const news = (now) => {
       if (ended) return;
       onProgress(now);
-      if (!OVER.includes(now.state)) return;
+      if (isOpen(now)) return;
       end();
       if (now.state === "done") resolve(now.result ?? {});
       else if (now.state === "cancelled") reject(new DOMException("cancelled", "AbortError"));
-      else reject(new ApiError(0, typeof now.error === "object" && now.error ? now.error : { message: now.error ?? String(t("error.unknown")) }));
+      else
+        reject(
+          new ApiError(
+            0,
+            typeof now.error === "object" && now.error
+              ? now.error
+              : { message: now.error ?? String(t("error.unknown")) },
+          ),
+        );
     };
     const askAgain = async () => {
       try {
@@ -59,5 +76,7 @@ export const cancel = (job) => remove(`/api/jobs/${job.id}`);
 /** "12 s left" or "3 min left"; nothing when nobody knows. */
 export function timeLeft(job) {
   if (job.eta_sec === null || job.eta_sec === undefined || job.state !== "running") return "";
-  return job.eta_sec < 90 ? String(t("left.sec", { n: Math.max(1, Math.round(job.eta_sec)) })) : String(t("left.min", { n: Math.round(job.eta_sec / 60) }));
+  return job.eta_sec < 90
+    ? String(t("left.sec", { n: Math.max(1, Math.round(job.eta_sec)) }))
+    : String(t("left.min", { n: Math.round(job.eta_sec / 60) }));
 }

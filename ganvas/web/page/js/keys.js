@@ -4,14 +4,12 @@ import { redo, undo } from "./bench.js";
 import { peek } from "./canvas/paint.js";
 import { holdSpace, stageKey } from "./canvas/stage.js";
 import { fit, zoomBy, zoomTo } from "./canvas/view.js";
-import { copyResult } from "./panels/save.js";
-import { openSave } from "./panels/save.js";
+import { copyResult, openSave } from "./panels/save.js";
 import { zoomToFace } from "./panels/rail.js";
 import { openHelp } from "./panels/help.js";
 import { choosePhotos } from "./intake.js";
 import { state, update } from "./state.js";
 import { telling } from "./toast.js";
-import { t } from "./i18n/index.js";
 import { region, resizeBrush, showRegion, undoStroke } from "./tools/region.js";
 import { clearPairs, pairs } from "./tools/drag.js";
 
@@ -35,7 +33,14 @@ export const KEYS = [
   ["D", "tool.drag", "d", false, false, tool("drag")],
   ["B", "tool.brush", "b", false, false, tool("brush")],
   ["M", "key.region", "m", false, false, () => showRegion(!region.shown)],
-  ["S", "compare.split", "s", false, false, () => state.session && update({ compare: state.compare === "split" ? "after" : "split" })],
+  [
+    "S",
+    "compare.split",
+    "s",
+    false,
+    false,
+    () => state.session && update({ compare: state.compare === "split" ? "after" : "split" }),
+  ],
   ["0", "zoom.fit", "0", false, false, fit],
   ["1", "key.full", "1", false, false, () => zoomTo(1 / devicePixelRatio)],
   ["F", "zoom.face", "f", false, false, zoomToFace],
@@ -45,7 +50,10 @@ export const KEYS = [
   ["H  ?", "help", "h", false, false, () => openHelp(KEYS)],
 ];
 
-const typing = (target) => target.closest?.("input:not([type=range]):not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");
+const typing = (target) =>
+  target.closest?.(
+    "input:not([type=range]):not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]",
+  );
 const inDialog = () => document.querySelector("dialog[open]");
 
 const TAP_MS = 200;
@@ -61,17 +69,17 @@ function tabPeeks(event) {
   return event.key === "Tab" && !event.shiftKey && state.session && state.area === "edit" && !byKeyboard;
 }
 
-function moveOn(from) {
-  const candidates = [...document.querySelectorAll("a[href], button:enabled, input:enabled, select:enabled, [tabindex='0'], summary")];
-  const after = (node) => from === document.body || from.compareDocumentPosition(node) & Node.DOCUMENT_POSITION_FOLLOWING;
-  candidates.find((node) => node.tabIndex >= 0 && node.checkVisibility() && after(node))?.focus();
+/** Held, Tab was for the original: the focus, which the browser has moved on, goes back. */
+function comeBack(from) {
+  if (from === document.body) /** @type {HTMLElement} */ (document.activeElement).blur();
+  else from.focus();
 }
 
 function down(event) {
   if (event.defaultPrevented || event.isComposing || inDialog()) return;
+  if (event.key === "Tab" && tab) return event.preventDefault(); // it repeats while it is held
   if (tabPeeks(event)) {
-    event.preventDefault();
-    tab ??= { since: performance.now(), at: document.activeElement };
+    tab = { since: performance.now(), at: document.activeElement };
     return peek(true);
   }
   if (typing(event.target) && !(event.ctrlKey || event.metaKey)) return;
@@ -81,11 +89,15 @@ function down(event) {
     return holdSpace(true);
   }
   if (state.area !== "edit") return;
-  if (event.target.id === "stage" && !event.ctrlKey && !event.metaKey && state.session && stageKey(event)) return event.preventDefault();
+  if (event.target.id === "stage" && !event.ctrlKey && !event.metaKey && state.session && stageKey(event))
+    return event.preventDefault();
   if (event.key === "[" || event.key === "]") return resizeBrush(event.key === "[" ? 1 / 1.2 : 1.2);
   const key = event.key === "=" ? "+" : event.key === "?" ? "h" : event.key.toLowerCase();
   const shiftMatters = key === "z";
-  const found = KEYS.find(([, , one, control, shift]) => one === key && control === (event.ctrlKey || event.metaKey) && (!shiftMatters || shift === event.shiftKey));
+  const found = KEYS.find(
+    ([, , one, control, shift]) =>
+      one === key && control === (event.ctrlKey || event.metaKey) && (!shiftMatters || shift === event.shiftKey),
+  );
   if (!found || event.altKey || (event.shiftKey && key === "s")) return;
   if (found[3]) event.preventDefault();
   found[5]();
@@ -96,7 +108,7 @@ const onStage = (event) => event.target === document.body || event.target.id ===
 function up(event) {
   if (event.key === "Tab" && tab) {
     peek(false);
-    if (performance.now() - tab.since < TAP_MS) moveOn(tab.at);
+    if (performance.now() - tab.since >= TAP_MS) comeBack(tab.at);
     tab = null;
   }
   if (event.key === " ") holdSpace(false);
@@ -105,5 +117,9 @@ function up(event) {
 export function startKeys() {
   addEventListener("keydown", down);
   addEventListener("keyup", up);
-  addEventListener("blur", () => (peek(false), holdSpace(false)));
+  addEventListener("blur", () => {
+    tab = null;
+    peek(false);
+    holdSpace(false);
+  });
 }

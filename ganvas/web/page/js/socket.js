@@ -6,7 +6,7 @@ const GONE = 4404; // the server has no such session any more
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;
 
-/** One session's events. `handlers`: preview(bitmap, header), state(state), job(job), error(error), open(), close(), gone(). */
+/** One session's events. `handlers`: preview(bitmap, header), state, job, error, and open, close, gone without one. */
 export class Socket {
   constructor(session, handlers) {
     this.handlers = handlers;

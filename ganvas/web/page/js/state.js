@@ -25,12 +25,15 @@ export const canFinish = () => Boolean(state.session) && state.session.state !==
 /** Whether there is more to show than the photo as it was opened. */
 export const isEdited = () => state.session?.state === "ready" || (canFinish() && state.session.history?.length > 1);
 
-/** Call `listener` whenever one of these keys is updated. */
+/** Call `listener` whenever one of these keys is updated, until the function that comes back is called. */
 export function watch(keys, listener) {
   for (const key of keys) {
     if (!watchers.has(key)) watchers.set(key, new Set());
     watchers.get(key).add(listener);
   }
+  return () => {
+    for (const key of keys) watchers.get(key).delete(listener);
+  };
 }
 
 /** Change some keys; each listener is called once, however many of its keys changed. */

@@ -19,19 +19,27 @@ export function complain(error) {
 }
 
 /** A function that tells of its errors instead of losing them. */
-export const telling = (work) => async (...values) => {
-  try {
-    return await work(...values);
-  } catch (error) {
-    return complain(error);
-  }
-};
+export const telling =
+  (work) =>
+  async (...values) => {
+    try {
+      return await work(...values);
+    } catch (error) {
+      return complain(error);
+    }
+  };
 
 function show(kind, message, detail) {
-  for (const old of area.children) if (old.dataset.text === String(message)) old.remove();
+  for (const old of /** @type {any} */ (area.children)) if (old.dataset.text === String(message)) old.remove();
   const close = iconButton("close", t("dismiss"), () => note.remove(), { class: "small" });
   const body = el("div", { class: "toast-body" }, el("strong", {}, message), detail && el("span", {}, detail));
-  const note = el("div", { class: `toast ${kind}`, role: kind === "bad" ? "alert" : "status" }, icon(kind === "bad" ? "alert" : "check"), body, close);
+  const note = el(
+    "div",
+    { class: `toast ${kind}`, role: kind === "bad" ? "alert" : "status" },
+    icon(kind === "bad" ? "alert" : "check"),
+    body,
+    close,
+  );
   note.dataset.text = String(message);
   area.append(note);
   let timer = setTimeout(() => note.remove(), SHOWN_MS[kind]);

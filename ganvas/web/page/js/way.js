@@ -28,7 +28,8 @@ function follow() {
   const same = state.area === "edit" && state.session && state.session.id === session;
   session = state.session?.id ?? null;
   if (now === (location.hash || "#/")) return;
-  if (same && location.hash.startsWith("#/edit/")) history.replaceState(null, "", now); // its place in the project changed
+  if (same && location.hash.startsWith("#/edit/"))
+    history.replaceState(null, "", now); // its place in the project changed
   else history.pushState(null, "", now);
 }
 

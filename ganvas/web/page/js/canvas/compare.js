@@ -8,7 +8,15 @@ import { toPhoto, toStage } from "./view.js";
 
 const STEP = 0.02;
 const overlay = document.getElementById("overlay");
-const line = el("div", { class: "divider", role: "slider", tabindex: "0", "aria-label": t("compare.divider"), "aria-valuemin": "0", "aria-valuemax": "100", hidden: true });
+const line = el("div", {
+  class: "divider",
+  role: "slider",
+  tabindex: "0",
+  "aria-label": t("compare.divider"),
+  "aria-valuemin": "0",
+  "aria-valuemax": "100",
+  hidden: true,
+});
 line.append(
   el("span", { class: "divider-word before" }, t("compare.before")),
   el("span", { class: "divider-grip" }, icon("split")),
@@ -32,7 +40,8 @@ function place() {
 line.addEventListener("pointerdown", (event) => {
   event.stopPropagation();
   line.setPointerCapture(event.pointerId);
-  line.onpointermove = ({ clientX }) => moveTo(toPhoto(clientX - overlay.getBoundingClientRect().x, 0)[0] / state.session.width);
+  line.onpointermove = ({ clientX }) =>
+    moveTo(toPhoto(clientX - overlay.getBoundingClientRect().x, 0)[0] / state.session.width);
 });
 line.addEventListener("pointerup", () => (line.onpointermove = null));
 line.addEventListener("keydown", (event) => {
@@ -48,7 +57,8 @@ let before = state.compare;
 /** The line begins in the middle of what is seen of the photo. */
 function begin() {
   const now = state.compare;
-  if (now === "split" && before !== "split" && state.session) moveTo(toPhoto(overlay.clientWidth / 2, 0)[0] / state.session.width);
+  if (now === "split" && before !== "split" && state.session)
+    moveTo(toPhoto(overlay.clientWidth / 2, 0)[0] / state.session.width);
   before = now;
 }
 

@@ -5,7 +5,7 @@ import { state, watch } from "../state.js";
 import { region } from "../tools/region.js";
 import { view } from "./view.js";
 
-const canvas = document.getElementById("canvas");
+const canvas = /** @type {HTMLCanvasElement} */ (document.getElementById("canvas"));
 const context = canvas.getContext("2d");
 const soft = document.createElement("canvas"); // the preview with soft edges
 const still = document.createElement("canvas"); // the photo as it lies on the stage: smoothing it takes longest
@@ -96,9 +96,18 @@ function softened(bitmap) {
   const pen = soft.getContext("2d");
   pen.drawImage(bitmap, 0, 0);
   pen.globalCompositeOperation = "destination-in";
-  for (const [x, y] of [[size, 0], [0, size]]) {
+  for (const [x, y] of [
+    [size, 0],
+    [0, size],
+  ]) {
     const edge = pen.createLinearGradient(0, 0, x, y);
-    for (const [stop, alpha] of [[0, 0], [0.06, 1], [0.94, 1], [1, 0]]) edge.addColorStop(stop, `rgba(0,0,0,${alpha})`);
+    for (const [stop, alpha] of [
+      [0, 0],
+      [0.06, 1],
+      [0.94, 1],
+      [1, 0],
+    ])
+      edge.addColorStop(stop, `rgba(0,0,0,${alpha})`);
     pen.fillStyle = edge;
     pen.fillRect(0, 0, size, size);
   }

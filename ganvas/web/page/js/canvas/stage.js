@@ -2,6 +2,7 @@
 
 import { brushTool } from "../tools/brush.js";
 import { dragTool } from "../tools/drag.js";
+import { nearest } from "../dom.js";
 import { state, watch } from "../state.js";
 import { fit, pan, resize, view, zoomAt, zoomTo } from "./view.js";
 
@@ -22,7 +23,7 @@ function place(event) {
 }
 
 stage.addEventListener("pointerdown", (event) => {
-  if (event.target.closest("button, input, select, a, [role=slider], .floating") || !state.session) return;
+  if (nearest(event, "button, input, select, a, [role=slider], .floating") || !state.session) return;
   stage.setPointerCapture(event.pointerId);
   fingers.set(event.pointerId, place(event));
   if (fingers.size === 2) return beginPinch();
@@ -45,7 +46,7 @@ stage.addEventListener("pointermove", (event) => {
   } else if (working || fingers.size === 0) tool()?.move(event, now);
 });
 
-for (const end of ["pointerup", "pointercancel"]) {
+for (const end of /** @type {const} */ (["pointerup", "pointercancel"])) {
   stage.addEventListener(end, (event) => {
     fingers.delete(event.pointerId);
     if (fingers.size < 2) spread = null;
@@ -80,7 +81,7 @@ function pinch() {
 stage.addEventListener(
   "wheel",
   (event) => {
-    if (!state.session || event.target.closest(".floating")) return;
+    if (!state.session || nearest(event, ".floating")) return;
     event.preventDefault();
     const lines = event.deltaMode === 1 ? 16 : 1;
     if (event.shiftKey) pan(-event.deltaY * lines, 0);
@@ -90,7 +91,7 @@ stage.addEventListener(
 );
 
 stage.addEventListener("dblclick", (event) => {
-  if (state.tool !== "hand" || !state.session || event.target.closest("button, [role=slider]")) return;
+  if (state.tool !== "hand" || !state.session || nearest(event, "button, [role=slider]")) return;
   if (view.fitted) zoomAt(...place(event), Math.max(2, 1 / view.scale));
   else fit();
 });
@@ -122,7 +123,8 @@ const measure = () => resize({ width: stage.clientWidth, height: stage.clientHei
 new ResizeObserver(measure).observe(stage);
 let photo = null;
 watch(["session"], () => {
-  const now = state.session && `${state.session.id} ${state.session.width} ${state.session.height}`; // the original may be smaller
+  // The original of a photo that is taken up again may be smaller.
+  const now = state.session && `${state.session.id} ${state.session.width} ${state.session.height}`;
   if (photo !== now) measure();
   photo = now;
   mark();

@@ -14,7 +14,10 @@ const smallest = () => Math.min(0.05, fitScale());
 function fitScale() {
   if (!photo || !stage) return 1;
   const margin = Math.min(MARGIN_PX, stage.width * 0.03);
-  return Math.max(0.001, Math.min((stage.width - 2 * margin) / photo.width, (stage.height - 2 * margin) / photo.height));
+  return Math.max(
+    0.001,
+    Math.min((stage.width - 2 * margin) / photo.width, (stage.height - 2 * margin) / photo.height),
+  );
 }
 
 /** The stage or the photo has another size now. */
@@ -71,6 +74,8 @@ export function pan(dx, dy) {
   changed();
 }
 
+/** @type {(...place: number[]) => [number, number]} */
 export const toPhoto = (x, y) => [(x - view.x) / view.scale, (y - view.y) / view.scale];
+/** @type {(...place: number[]) => [number, number]} */
 export const toStage = (x, y) => [x * view.scale + view.x, y * view.scale + view.y];
 export const inPhoto = ([x, y]) => photo && x >= 0 && y >= 0 && x < photo.width && y < photo.height;

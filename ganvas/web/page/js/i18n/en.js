@@ -1,7 +1,8 @@
 // English. Every name here is in ko.js too (tests/web/test_page.py compares them).
 
 export const EN = {
-  about: "ganvas {version}: a workbench for editing images with GANs. Everything happens on this studio's own computer.",
+  about:
+    "ganvas {version}: a workbench for editing images with GANs. Everything happens on this studio's own computer.",
   areas: "Areas",
   "area.edit": "Photo",
   "area.directions": "Directions",
@@ -73,7 +74,9 @@ export const EN = {
   "start.seed.go": "Create",
   "start.models": "All models",
   "start.offer": "The face model is not here yet",
-  "start.offer.text": "It changes smile, age, hair and pose in photos of faces. Everything else works meanwhile with the models that are here.",
+  "start.offer.text":
+    "It changes smile, age, hair and pose in photos of faces. Everything else works meanwhile with the " +
+    "models that are here.",
 
   "faces.label": "Faces in the photo",
   "faces.choose": "Face {n}",
@@ -147,7 +150,8 @@ export const EN = {
   "adjust.auto.missed.hint": "The slider stands where it does most; further, the face would dissolve.",
   "adjust.auto.there": "{name}: nothing changed, the photo is there already",
   "adjust.breaks": "At {amount} the picture breaks up; it holds to {holds}. Go there",
-  "adjust.breaks.together": "These sliders together break the picture up; eased off alike, this one holds to {holds}. Go there",
+  "adjust.breaks.together":
+    "These sliders together break the picture up; eased off alike, this one holds to {holds}. Go there",
   "adjust.figure": "{name}, amount",
   "adjust.keep": "Keep “{name}” still while others move",
   "adjust.kept": "“{name}” is kept still; click to let it move along",
@@ -167,7 +171,9 @@ export const EN = {
   "drag.start": "Start pulling",
   "drag.stop": "Stop here",
 
-  "brush.hint": "Paint where edits may act, or click a part of the picture. Take the region away when you are done: what was edited in it stays in it.",
+  "brush.hint":
+    "Paint where edits may act, or click a part of the picture. Take the region away when you are done: what " +
+    "was edited in it stays in it.",
   "brush.paint": "Paint",
   "brush.erase": "Erase",
   "brush.part": "A part",
@@ -244,12 +250,16 @@ export const EN = {
   "form.preset": "As in the preset",
   "form.preset.value": "As in the preset: {value}",
   "editing.save": "Save editing (.ganvas)",
-  "editing.hint": "A recipe is what was done, for other photos. An editing file holds this photo’s original and history: drop it here to go on.",
+  "editing.hint":
+    "A recipe is what was done, for other photos. An editing file holds this photo’s original and history: " +
+    "drop it here to go on.",
   "recipe.save": "Save recipe",
   "recipe.load": "Load recipe",
   "recipe.replayed": "The recipe was applied",
   "recipe.found.title": "This picture carries its editing",
-  "recipe.found": "It was edited here in {n} steps. You can go on where it was left, with the sliders as they were and the original underneath; or take it as a plain photo.",
+  "recipe.found":
+    "It was edited here in {n} steps. You can go on where it was left, with the sliders as they were and the " +
+    "original underneath; or take it as a plain photo.",
   "recipe.resume": "Go on editing",
   "recipe.plain": "Plain photo",
 
@@ -302,7 +312,9 @@ export const EN = {
   "left.sec": "{n} s left",
   "left.min": "{n} min left",
   "session.gone": "The studio has closed this photo",
-  "session.gone.hint": "It was not used for long, or the studio was started anew. Open the photo again; a saved picture brings its editing along.",
+  "session.gone.hint":
+    "It was not used for long, or the studio was started anew. Open the photo again; a saved picture brings " +
+    "its editing along.",
   "socket.lost": "Connection lost; trying again",
 
   "models.here": "Here",
@@ -310,7 +322,9 @@ export const EN = {
   "models.fetch": "Fetch “{name}”",
   "models.accept": "Accept the licence and fetch",
   "models.ask": "By fetching you accept these licences.",
-  "models.restricted": "One of these licences restricts what you may do with the pictures, mostly commercially. By fetching you say that you have read that.",
+  "models.restricted":
+    "One of these licences restricts what you may do with the pictures, mostly commercially. By fetching you " +
+    "say that you have read that.",
   "models.licence": "Licence:",
   "models.fetched": "“{name}” is ready",
   "models.byhand": "To be fetched by hand; see the documentation.",
@@ -370,8 +384,12 @@ export const EN = {
   "directions.layers": "Layers",
   "directions.count": "How many",
   "directions.go": "Look",
-  "directions.find.hint": "SeFa and PCA find what changes most in the generator's pictures, without being told. Early layers hold pose and shape, late ones colour. Name the rows that mean something.",
-  "directions.mark.hint": "Mark pictures that have what you want and pictures that lack it: one click likes, two dislike, three clear; or the keys L and D.",
+  "directions.find.hint":
+    "SeFa and PCA find what changes most in the generator's pictures, without being told. Early layers hold " +
+    "pose and shape, late ones colour. Name the rows that mean something.",
+  "directions.mark.hint":
+    "Mark pictures that have what you want and pictures that lack it: one click likes, two dislike, three " +
+    "clear; or the keys L and D.",
   "directions.samples": "Pictures of the generator",
   "directions.sample.none": "Picture {seed}, not marked",
   "directions.sample.like": "Picture {seed}, liked",
@@ -397,7 +415,9 @@ export const EN = {
   "directions.leakage.angle": "How alike it is to the other directions of this generator: 1 the same, 0 unrelated.",
   "directions.auc.hint": "The chance that a liked picture is told from a disliked one; 0.5 is guessing",
   "directions.score": "By a face score",
-  "directions.score.hint": "A small network looks at pictures of the generator and scores them, so nothing has to be marked. It knows upright faces, cut as FFHQ's are.",
+  "directions.score.hint":
+    "A small network looks at pictures of the generator and scores them, so nothing has to be marked. It " +
+    "knows upright faces, cut as FFHQ's are.",
   "directions.scorer": "Score",
   "directions.look": "Pictures to score",
   "directions.space": "Space",
@@ -456,7 +476,8 @@ export const EN = {
 
   "tab.variants": "Variants",
   "job.variants": "Making variants",
-  "variants.hint": "Keep the photo as it is now under a name, go on, and compare later. A click on a picture goes back to it.",
+  "variants.hint":
+    "Keep the photo as it is now under a name, go on, and compare later. A click on a picture goes back to it.",
   "variants.name": "Name of the variant",
   "variants.numbered": "Variant {n}",
   "variants.keep": "Keep",

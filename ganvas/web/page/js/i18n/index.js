@@ -6,9 +6,14 @@ import { KO } from "./ko.js";
 const TABLES = { en: EN, ko: KO };
 
 /** Languages there are: [code, its own name]. */
-export const LANGUAGES = [["en", "English"], ["ko", "한국어"]];
+export const LANGUAGES = [
+  ["en", "English"],
+  ["ko", "한국어"],
+];
 
-export let language = localStorage.getItem("language") ?? (navigator.languages.find((one) => one.slice(0, 2) in TABLES) ?? "en").slice(0, 2);
+export let language =
+  localStorage.getItem("language") ??
+  (navigator.languages.find((one) => one.slice(0, 2) in TABLES) ?? "en").slice(0, 2);
 document.documentElement.lang = language;
 
 /** A text that is looked up when it is shown, so that it follows the language. */

@@ -1,7 +1,8 @@
 // 한국어. en.js와 같은 이름을 모두 갖는다 (tests/web/test_page.py가 비교한다).
 
 export const KO = {
-  about: "ganvas {version}: GAN으로 사진을 편집하는 작업대입니다. 모든 작업은 이 스튜디오가 실행 중인 컴퓨터 안에서 이루어집니다.",
+  about:
+    "ganvas {version}: GAN으로 사진을 편집하는 작업대입니다. 모든 작업은 이 스튜디오가 실행 중인 컴퓨터 안에서 이루어집니다.",
   areas: "작업 공간",
   "area.edit": "사진",
   "area.directions": "방향",
@@ -41,7 +42,8 @@ export const KO = {
   "tool.brush": "영역 칠하기",
 
   "stage.kind": "사진 편집기",
-  "stage.label": "사진 {name}. 화살표 키로 화면을 옮기고 더하기·빼기 키로 확대·축소합니다. Tab을 누르고 있으면 원본이 보입니다.",
+  "stage.label":
+    "사진 {name}. 화살표 키로 화면을 옮기고 더하기·빼기 키로 확대·축소합니다. Tab을 누르고 있으면 원본이 보입니다.",
   "stage.empty": "열린 사진이 없습니다",
   "zoom.in": "확대",
   "zoom.out": "축소",
@@ -64,7 +66,8 @@ export const KO = {
   "key.escape": "점 지우기 또는 화면에 맞추기",
 
   "start.title": "여기에 사진을 놓으세요",
-  "start.how": "붙여 넣어도 됩니다. 사진은 이 컴퓨터 밖으로 나가지 않습니다. ganvas로 저장한 사진은 편집 내용을 함께 불러옵니다.",
+  "start.how":
+    "붙여 넣어도 됩니다. 사진은 이 컴퓨터 밖으로 나가지 않습니다. ganvas로 저장한 사진은 편집 내용을 함께 불러옵니다.",
   "start.choose": "사진 고르기",
   "start.sample": "예제 사진으로 해 보기",
   "start.or": "또는 시드에서 시작",
@@ -73,7 +76,8 @@ export const KO = {
   "start.seed.go": "만들기",
   "start.models": "모든 모델 보기",
   "start.offer": "얼굴 모델이 아직 없습니다",
-  "start.offer.text": "얼굴 사진의 미소, 나이, 머리카락, 자세를 바꾸는 모델입니다. 없어도 다른 기능은 지금 있는 모델로 쓸 수 있습니다.",
+  "start.offer.text":
+    "얼굴 사진의 미소, 나이, 머리카락, 자세를 바꾸는 모델입니다. 없어도 다른 기능은 지금 있는 모델로 쓸 수 있습니다.",
 
   "faces.label": "사진 속 얼굴",
   "faces.choose": "얼굴 {n}",
@@ -147,7 +151,8 @@ export const KO = {
   "adjust.auto.missed.hint": "효과가 가장 큰 곳에 두었습니다. 더 옮기면 얼굴이 흐려집니다.",
   "adjust.auto.there": "{name}: 이미 그런 사진이라 바꾸지 않았습니다",
   "adjust.breaks": "{amount}에서는 얼굴이 무너집니다. {holds}까지는 괜찮습니다. 그리로 옮기기",
-  "adjust.breaks.together": "슬라이더들이 함께 지나칩니다. 모두 같은 비율로 줄이면 이것은 {holds}까지 괜찮습니다. 그리로 옮기기",
+  "adjust.breaks.together":
+    "슬라이더들이 함께 지나칩니다. 모두 같은 비율로 줄이면 이것은 {holds}까지 괜찮습니다. 그리로 옮기기",
   "adjust.figure": "{name} 값",
   "adjust.keep": "다른 것을 바꿀 때 ‘{name}’ 고정하기",
   "adjust.kept": "‘{name}’ 고정됨. 클릭하면 풀립니다.",
@@ -167,7 +172,8 @@ export const KO = {
   "drag.start": "끌기 시작",
   "drag.stop": "여기서 멈추기",
 
-  "brush.hint": "편집할 곳을 칠하거나 사진의 한 부위를 누르세요. 끝나면 영역을 없애세요. 그 안에서 한 편집은 그 안에만 남습니다.",
+  "brush.hint":
+    "편집할 곳을 칠하거나 사진의 한 부위를 누르세요. 끝나면 영역을 없애세요. 그 안에서 한 편집은 그 안에만 남습니다.",
   "brush.paint": "칠하기",
   "brush.erase": "지우기",
   "brush.part": "부위",
@@ -244,12 +250,14 @@ export const KO = {
   "form.preset": "프리셋 값",
   "form.preset.value": "프리셋 값: {value}",
   "editing.save": "편집 파일 저장 (.ganvas)",
-  "editing.hint": "레시피는 편집 방법만 담아 다른 사진에도 쓸 수 있습니다. 편집 파일은 이 사진의 원본과 기록을 담습니다. 여기에 놓으면 이어서 편집합니다.",
+  "editing.hint":
+    "레시피는 편집 방법만 담아 다른 사진에도 쓸 수 있습니다. 편집 파일은 이 사진의 원본과 기록을 담습니다. 여기에 놓으면 이어서 편집합니다.",
   "recipe.save": "레시피 저장",
   "recipe.load": "레시피 불러오기",
   "recipe.replayed": "레시피를 적용했습니다",
   "recipe.found.title": "편집 내용이 담긴 사진입니다",
-  "recipe.found": "이 사진은 여기서 {n}단계로 편집되었습니다. 슬라이더와 원본을 그대로 불러와 이어서 편집하거나, 일반 사진으로 열 수 있습니다.",
+  "recipe.found":
+    "이 사진은 여기서 {n}단계로 편집되었습니다. 슬라이더와 원본을 그대로 불러와 이어서 편집하거나, 일반 사진으로 열 수 있습니다.",
   "recipe.resume": "이어서 편집",
   "recipe.plain": "일반 사진으로 열기",
 
@@ -257,7 +265,8 @@ export const KO = {
   "save.quality": "품질",
   "save.png": "손실 없이 저장합니다.",
   "save.editing": "편집 내용을 파일에 담기",
-  "save.editing.hint": "파일을 여기에 다시 놓으면 이어서 편집할 수 있습니다. 원본도 함께 담기므로 파일을 받는 사람도 볼 수 있습니다.",
+  "save.editing.hint":
+    "파일을 여기에 다시 놓으면 이어서 편집할 수 있습니다. 원본도 함께 담기므로 파일을 받는 사람도 볼 수 있습니다.",
   "save.jpeg": "크기가 작아 공유하기 좋습니다. 레시피도 함께 담깁니다.",
   "save.webp": "크기가 더 작습니다. 레시피도 함께 담깁니다.",
   "save.recipe": "레시피 포함: {n}단계",
@@ -302,7 +311,8 @@ export const KO = {
   "left.sec": "{n}초 남음",
   "left.min": "{n}분 남음",
   "session.gone": "스튜디오가 이 사진을 닫았습니다",
-  "session.gone.hint": "오래 쓰지 않았거나 스튜디오가 다시 시작되었습니다. 사진을 다시 여세요. 저장한 사진은 편집 내용을 함께 불러옵니다.",
+  "session.gone.hint":
+    "오래 쓰지 않았거나 스튜디오가 다시 시작되었습니다. 사진을 다시 여세요. 저장한 사진은 편집 내용을 함께 불러옵니다.",
   "socket.lost": "연결이 끊겼습니다. 다시 연결하는 중입니다.",
 
   "models.here": "설치됨",
@@ -310,7 +320,8 @@ export const KO = {
   "models.fetch": "‘{name}’ 받기",
   "models.accept": "라이선스에 동의하고 받기",
   "models.ask": "받으면 이 라이선스들에 동의하는 것이 됩니다.",
-  "models.restricted": "이 가운데 결과물의 사용, 특히 상업적 사용을 제한하는 라이선스가 있습니다. 받으면 이를 읽고 확인한 것이 됩니다.",
+  "models.restricted":
+    "이 가운데 결과물의 사용, 특히 상업적 사용을 제한하는 라이선스가 있습니다. 받으면 이를 읽고 확인한 것이 됩니다.",
   "models.licence": "라이선스:",
   "models.fetched": "‘{name}’ 모델을 쓸 수 있습니다",
   "models.byhand": "직접 받아야 하는 모델입니다. 문서를 참고하세요.",
@@ -370,8 +381,10 @@ export const KO = {
   "directions.layers": "층",
   "directions.count": "개수",
   "directions.go": "찾기",
-  "directions.find.hint": "SeFa와 PCA는 따로 알려 주지 않아도 생성 모델의 그림에서 가장 많이 변하는 것을 찾습니다. 앞쪽 층은 자세와 모양, 뒤쪽 층은 색을 맡습니다. 의미 있는 줄에 이름을 붙이세요.",
-  "directions.mark.hint": "원하는 특징이 있는 그림과 없는 그림을 표시하세요. 한 번 클릭하면 좋아요, 두 번은 싫어요, 세 번은 해제입니다. L과 D 키도 쓸 수 있습니다.",
+  "directions.find.hint":
+    "SeFa와 PCA는 따로 알려 주지 않아도 생성 모델의 그림에서 가장 많이 변하는 것을 찾습니다. 앞쪽 층은 자세와 모양, 뒤쪽 층은 색을 맡습니다. 의미 있는 줄에 이름을 붙이세요.",
+  "directions.mark.hint":
+    "원하는 특징이 있는 그림과 없는 그림을 표시하세요. 한 번 클릭하면 좋아요, 두 번은 싫어요, 세 번은 해제입니다. L과 D 키도 쓸 수 있습니다.",
   "directions.samples": "생성 모델의 그림",
   "directions.sample.none": "그림 {seed}, 표시 없음",
   "directions.sample.like": "그림 {seed}, 좋아요",
@@ -397,14 +410,16 @@ export const KO = {
   "directions.leakage.angle": "이 생성 모델의 다른 방향과 얼마나 비슷한지 나타냅니다. 1은 같음, 0은 무관함입니다.",
   "directions.auc.hint": "좋아요 그림과 싫어요 그림을 가려낼 확률입니다. 0.5는 찍기와 같습니다.",
   "directions.score": "얼굴 점수로",
-  "directions.score.hint": "작은 신경망이 생성 모델의 그림을 보고 점수를 매기므로 직접 표시하지 않아도 됩니다. FFHQ처럼 잘라 낸 바른 얼굴에 맞습니다.",
+  "directions.score.hint":
+    "작은 신경망이 생성 모델의 그림을 보고 점수를 매기므로 직접 표시하지 않아도 됩니다. FFHQ처럼 잘라 낸 바른 얼굴에 맞습니다.",
   "directions.scorer": "점수",
   "directions.look": "점수를 매길 그림 수",
   "directions.space": "공간",
   "directions.space.w": "W: 모든 층을 똑같이",
   "directions.space.w+": "W+: 층마다 따로",
   "directions.space.s": "S: 스타일 채널",
-  "directions.r2.hint": "배울 때 쓰지 않은 그림의 점수 차이를 얼마나 맞히는지 나타냅니다. 1은 전부, 0은 전혀 못 맞힘입니다.",
+  "directions.r2.hint":
+    "배울 때 쓰지 않은 그림의 점수 차이를 얼마나 맞히는지 나타냅니다. 1은 전부, 0은 전혀 못 맞힘입니다.",
 
   "error.offline": "스튜디오가 응답하지 않습니다",
   "error.offline.hint": "스튜디오가 실행 중인지 확인하세요. 사진은 그대로 있으니 잠시 후 다시 시도하세요.",

@@ -20,7 +20,7 @@ export function adjustTab() {
   let built = "";
   const follow = () => {
     const { session } = state;
-    const directions = session?.state === "ready" ? session.directions ?? [] : [];
+    const directions = session?.state === "ready" ? (session.directions ?? []) : [];
     const wanted = `${session?.id} ${session?.state} ${directions.map((one) => one.name)}`;
     if (wanted !== built) rebuild(list, rows, directions, reset);
     built = wanted;
@@ -33,7 +33,10 @@ export function adjustTab() {
 
 function rebuild(list, rows, directions, reset) {
   rows.clear();
-  const groups = GROUPS.map((group) => [group, directions.filter((one) => (GROUPS.includes(one.group) ? one.group : "other") === group)]);
+  const groups = GROUPS.map((group) => [
+    group,
+    directions.filter((one) => (GROUPS.includes(one.group) ? one.group : "other") === group),
+  ]);
   fill(
     list,
     groups.filter(([, members]) => members.length).map(([group, members]) => groupOf(group, members, rows)),
@@ -54,16 +57,29 @@ function groupOf(group, members, rows) {
 
 /** While the photo is being searched for: where the sliders will be. */
 function awaited() {
-  return el("div", { class: "awaited", "aria-hidden": "true" }, [64, 42, 80, 56, 70].map((width) => [el("i", { style: { width: `${width * 1.2}px` } }), el("b", {})]).flat());
+  return el(
+    "div",
+    { class: "awaited", "aria-hidden": "true" },
+    [64, 42, 80, 56, 70].map((width) => [el("i", { style: { width: `${width * 1.2}px` } }), el("b", {})]).flat(),
+  );
 }
 
 function none() {
-  const go = el("button", { type: "button", onclick: () => update({ area: "directions" }) }, icon("compass"), t("adjust.find"));
+  const go = el(
+    "button",
+    { type: "button", onclick: () => update({ area: "directions" }) },
+    icon("compass"),
+    t("adjust.find"),
+  );
   return el("div", { class: "empty" }, icon("compass"), el("p", {}, t("adjust.none")), go);
 }
 
 function resetAll() {
-  const button = el("button", { type: "button", class: "quiet wide-button", onclick: telling(resetEach) }, t("adjust.reset"));
+  const button = el(
+    "button",
+    { type: "button", class: "quiet wide-button", onclick: telling(resetEach) },
+    t("adjust.reset"),
+  );
   const follow = () => (button.disabled = !state.session?.directions?.some((one) => one.amount) || Boolean(state.job));
   watch(["session", "job"], follow);
   follow();
@@ -76,7 +92,8 @@ async function resetEach() {
 
 /** What a search for an amount came to, where that is not plain to see. */
 function tellAuto(name, { reached, amount }) {
-  if (!reached) complain({ kind: "auto", message: t("adjust.auto.missed", { name }), hint: t("adjust.auto.missed.hint") });
+  if (!reached)
+    complain({ kind: "auto", message: t("adjust.auto.missed", { name }), hint: t("adjust.auto.missed.hint") });
   else if (amount === 0) toast(t("adjust.auto.there", { name }));
 }
 
@@ -88,11 +105,35 @@ class Row {
     const id = freshId("slider");
     const step = (high - low) / 200;
     this.range = el("input", { type: "range", id, min: low, max: high, step: "any", "data-direction": name });
-    this.figure = el("input", { type: "number", class: "figure", step: "0.1", "aria-label": t("adjust.figure", { name: directionName(name) }), inputmode: "decimal" });
-    this.keep = el("button", { type: "button", class: "icon-button small keep", onclick: () => this.toggleKeep() }, icon("lock"));
+    this.figure = el("input", {
+      type: "number",
+      class: "figure",
+      step: "0.1",
+      "aria-label": t("adjust.figure", { name: directionName(name) }),
+      inputmode: "decimal",
+    });
+    this.keep = el(
+      "button",
+      { type: "button", class: "icon-button small keep", onclick: () => this.toggleKeep() },
+      icon("lock"),
+    );
     const automatic = auto && this.automatic();
-    const head = el("div", { class: "slider-head" }, el("label", { for: id }, directionName(name)), el("span", { class: "spring" }), automatic, this.keep, this.figure);
-    this.node = el("div", { class: "slider", role: "group", "aria-label": directionName(name) }, head, this.range, this.warning());
+    const head = el(
+      "div",
+      { class: "slider-head" },
+      el("label", { for: id }, directionName(name)),
+      el("span", { class: "spring" }),
+      automatic,
+      this.keep,
+      this.figure,
+    );
+    this.node = el(
+      "div",
+      { class: "slider", role: "group", "aria-label": directionName(name) },
+      head,
+      this.range,
+      this.warning(),
+    );
     this.listen(step, (high - low) * SNAP * 0.5);
   }
 
@@ -100,14 +141,41 @@ class Row {
     const name = directionName(this.name);
     const go = (amount) => telling(async () => tellAuto(name, await setAmount(this.name, amount)));
     return [
-      el("button", { type: "button", class: "small pill", onclick: go("-auto"), title: t("adjust.auto.less", { name }), "aria-label": t("adjust.auto.less", { name }) }, t("adjust.auto.short"), " −"),
-      el("button", { type: "button", class: "small pill", onclick: go("auto"), title: t("adjust.auto", { name }), "aria-label": t("adjust.auto", { name }) }, t("adjust.auto.short"), " +"),
+      el(
+        "button",
+        {
+          type: "button",
+          class: "small pill",
+          onclick: go("-auto"),
+          title: t("adjust.auto.less", { name }),
+          "aria-label": t("adjust.auto.less", { name }),
+        },
+        t("adjust.auto.short"),
+        " −",
+      ),
+      el(
+        "button",
+        {
+          type: "button",
+          class: "small pill",
+          onclick: go("auto"),
+          title: t("adjust.auto", { name }),
+          "aria-label": t("adjust.auto", { name }),
+        },
+        t("adjust.auto.short"),
+        " +",
+      ),
     ];
   }
 
   /** Where the picture breaks up: how far the slider holds on this photo, and a way there. */
   warning() {
-    this.breaks = el("button", { type: "button", class: "breaks", hidden: true, onclick: () => this.letGo(this.holds) });
+    this.breaks = el("button", {
+      type: "button",
+      class: "breaks",
+      hidden: true,
+      onclick: () => this.letGo(this.holds),
+    });
     return this.breaks;
   }
 
@@ -115,7 +183,14 @@ class Row {
     this.breaks.hidden = !breakup;
     if (!breakup) return;
     this.holds = breakup.holds_to;
-    fill(this.breaks, icon("alert"), t(breakup.together ? "adjust.breaks.together" : "adjust.breaks", { amount: breakup.amount, holds: breakup.holds_to }));
+    fill(
+      this.breaks,
+      icon("alert"),
+      t(breakup.together ? "adjust.breaks.together" : "adjust.breaks", {
+        amount: breakup.amount,
+        holds: breakup.holds_to,
+      }),
+    );
   }
 
   listen(step, snap) {
@@ -137,7 +212,14 @@ class Row {
   /** Arrows move by a step ("any" lets the browser choose one that is too large), Delete resets. */
   key(event, step) {
     const much = event.shiftKey ? 5 : 1;
-    const ways = { ArrowLeft: -step * much, ArrowDown: -step * much, ArrowRight: step * much, ArrowUp: step * much, PageUp: step * 20, PageDown: -step * 20 };
+    const ways = {
+      ArrowLeft: -step * much,
+      ArrowDown: -step * much,
+      ArrowRight: step * much,
+      ArrowUp: step * much,
+      PageUp: step * 20,
+      PageDown: -step * 20,
+    };
     const reset = event.key === "Delete" || event.key === "Backspace";
     if (!(event.key in ways) && !reset) return;
     event.preventDefault();
@@ -199,7 +281,8 @@ class Row {
 
   paint(amount) {
     this.range.value = amount;
-    if (document.activeElement !== this.figure || this.moving) this.figure.value = (Math.round(amount * 100) / 100).toString();
+    if (document.activeElement !== this.figure || this.moving)
+      this.figure.value = (Math.round(amount * 100) / 100).toString();
     const { min, max } = this.range;
     const share = (value) => Math.min(1, Math.max(0, (value - min) / (max - min))).toFixed(4);
     this.range.style.setProperty("--zero", share(0));

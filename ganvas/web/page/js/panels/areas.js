@@ -21,7 +21,12 @@ export function mountAreas() {
     if (area === "edit") return;
     built[area] ??= AREAS[area]();
     built[area].enter?.();
-    const heading = el("header", { class: "area-head" }, el("h1", { tabindex: "-1" }, t(`area.${area}`)), el("p", {}, t(`area.${area}.about`)));
+    const heading = el(
+      "header",
+      { class: "area-head" },
+      el("h1", { tabindex: "-1" }, t(`area.${area}`)),
+      el("p", {}, t(`area.${area}.about`)),
+    );
     fill(workshop, el("div", { class: "area-page" }, heading, built[area].node));
     heading.querySelector("h1").focus({ preventScroll: true });
   };

@@ -13,17 +13,56 @@ import { openHelp } from "./help.js";
 import { queueButton } from "./queue.js";
 import { openSave } from "./save.js";
 
-export const AREAS = [["edit", "photo"], ["directions", "compass"], ["training", "training"], ["models", "models"]];
+/** @type {[string, string][]} */
+export const AREAS = [
+  ["edit", "photo"],
+  ["directions", "compass"],
+  ["training", "training"],
+  ["models", "models"],
+];
 
 export function mountBar() {
   const back = iconButton("undo", t("undo"), telling(undo));
   const forth = iconButton("redo", t("redo"), telling(redo));
-  const split = iconButton("split", t("compare.split"), () => update({ compare: state.compare === "split" ? "after" : "split" }));
-  const save = el("button", { type: "button", class: "primary", id: "save", "aria-label": t("save"), onclick: openSave }, icon("save"), el("span", {}, t("save")));
-  const work = el("div", { class: "bar-work", role: "toolbar", "aria-label": t("bar.work") }, back, forth, el("span", { class: "gap" }), peekButton(), split, el("span", { class: "gap" }), iconButton("open", t("open"), choosePhotos), iconButton("close", t("photo.close"), telling(closePhoto), { id: "close-photo" }), save);
+  const split = iconButton("split", t("compare.split"), () =>
+    update({ compare: state.compare === "split" ? "after" : "split" }),
+  );
+  const save = el(
+    "button",
+    { type: "button", class: "primary", id: "save", "aria-label": t("save"), onclick: openSave },
+    icon("save"),
+    el("span", {}, t("save")),
+  );
+  const work = el(
+    "div",
+    { class: "bar-work", role: "toolbar", "aria-label": t("bar.work") },
+    back,
+    forth,
+    el("span", { class: "gap" }),
+    peekButton(),
+    split,
+    el("span", { class: "gap" }),
+    iconButton("open", t("open"), choosePhotos),
+    iconButton("close", t("photo.close"), telling(closePhoto), { id: "close-photo" }),
+    save,
+  );
   const areas = el("nav", { class: "areas", "aria-label": t("areas") }, AREAS.map(areaButton));
-  const page = el("div", { class: "bar-page" }, queueButton(), languageButton(), themeButton(), iconButton("help", t("help"), () => openHelp(KEYS)));
-  fill(document.getElementById("bar"), el("a", { class: "brand", href: "./", "aria-label": t("brand"), onclick: stay }, mark(), el("span", {}, "ganvas")), areas, el("span", { class: "spring" }), work, page);
+  const page = el(
+    "div",
+    { class: "bar-page" },
+    queueButton(),
+    languageButton(),
+    themeButton(),
+    iconButton("help", t("help"), () => openHelp(KEYS)),
+  );
+  fill(
+    document.getElementById("bar"),
+    el("a", { class: "brand", href: "./", "aria-label": t("brand"), onclick: stay }, mark(), el("span", {}, "ganvas")),
+    areas,
+    el("span", { class: "spring" }),
+    work,
+    page,
+  );
   const heading = document.getElementById("heading");
   const follow = () => {
     const { session } = state;
@@ -35,7 +74,8 @@ export function mountBar() {
     split.setAttribute("aria-pressed", String(state.compare === "split"));
     split.disabled = !isEdited();
     for (const button of areas.children) button.toggleAttribute("data-here", button.dataset.area === state.area);
-    for (const button of areas.children) button.setAttribute("aria-current", button.dataset.area === state.area ? "page" : "false");
+    for (const button of areas.children)
+      button.setAttribute("aria-current", button.dataset.area === state.area ? "page" : "false");
     document.title = session ? `${state.name || "photo"} – ganvas studio` : "ganvas studio";
     heading.hidden = !session; // the start has its own
     heading.textContent = state.name || String(t("area.edit"));
@@ -55,7 +95,18 @@ function mark() {
 }
 
 function areaButton([area, drawing]) {
-  return el("button", { type: "button", "data-area": area, "aria-label": t(`area.${area}`), title: t(`area.${area}`), onclick: () => update({ area }) }, icon(drawing), el("span", {}, t(`area.${area}`)));
+  return el(
+    "button",
+    {
+      type: "button",
+      "data-area": area,
+      "aria-label": t(`area.${area}`),
+      title: t(`area.${area}`),
+      onclick: () => update({ area }),
+    },
+    icon(drawing),
+    el("span", {}, t(`area.${area}`)),
+  );
 }
 
 /** Held = the original; the same as holding Tab. */
@@ -66,7 +117,10 @@ function peekButton() {
     peek(true);
   });
   for (const end of ["pointerup", "pointercancel", "blur"]) button.addEventListener(end, () => peek(false));
-  button.addEventListener("keydown", (event) => [" ", "Enter"].includes(event.key) && (event.preventDefault(), peek(true)));
+  button.addEventListener(
+    "keydown",
+    (event) => [" ", "Enter"].includes(event.key) && (event.preventDefault(), peek(true)),
+  );
   button.addEventListener("keyup", () => peek(false));
   return button;
 }

@@ -18,7 +18,12 @@ export function openBatch(photos) {
   const rest = photos.length > 24 && el("p", { class: "hint" }, t("batch.rest", { n: photos.length - 24 }));
   const hint = el("p", {}, steps ? t("batch.ready", { n: photos.length, steps }) : t("batch.none"));
   const progress = el("div", { class: "batch-progress", hidden: true });
-  const go = el("button", { type: "button", class: "primary", disabled: !steps }, icon("batch"), t("batch.go", { n: photos.length }));
+  const go = el(
+    "button",
+    { type: "button", class: "primary", disabled: !steps },
+    icon("batch"),
+    t("batch.go", { n: photos.length }),
+  );
   const one = el("button", { type: "button" }, t("batch.first"));
   const stop = el("button", { type: "button", hidden: true, onclick: () => close() }, icon("stop"), t("job.cancel"));
   const working = (on) => {
@@ -26,7 +31,10 @@ export function openBatch(photos) {
     one.hidden = go.disabled = on;
   };
   let job = null;
-  const { close } = openDialog(t("batch"), [hint, list, rest, progress], [one, stop, go], { wide: true, onclose: () => job && cancel(job).catch(() => {}) });
+  const { close } = openDialog(t("batch"), [hint, list, rest, progress], [one, stop, go], {
+    wide: true,
+    onclose: () => job && cancel(job).catch(() => {}),
+  });
   one.addEventListener("click", () => {
     close();
     telling(open)(photos[0]);
@@ -67,5 +75,9 @@ function tellResult({ failed = [], done }) {
   const count = done?.length ?? done;
   if (failed.length === 0) return toast(t("batch.done", { n: count ?? "" }));
   const first = failed[0];
-  complain({ kind: "Batch", message: String(t("batch.failed", { n: failed.length })), hint: failed.length ? `${first.name ?? first}: ${first.error?.message ?? first.message ?? ""}` : "" });
+  complain({
+    kind: "Batch",
+    message: String(t("batch.failed", { n: failed.length })),
+    hint: failed.length ? `${first.name ?? first}: ${first.error?.message ?? first.message ?? ""}` : "",
+  });
 }

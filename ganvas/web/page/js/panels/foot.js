@@ -16,8 +16,20 @@ export function mountFoot() {
   const progress = el("progress", { max: 1 });
   const what = el("span", { class: "what" });
   const left = el("span", { class: "left number" });
-  const job = el("div", { class: "job", role: "group", "aria-label": t("job") }, what, progress, left, iconButton("close", t("job.cancel"), telling(stopJob), { class: "small" }));
-  const zoom = el("button", { type: "button", class: "quiet number", title: t("zoom.full"), onclick: () => (view.fitted ? zoomTo(1 / devicePixelRatio) : fit()) });
+  const job = el(
+    "div",
+    { class: "job", role: "group", "aria-label": t("job") },
+    what,
+    progress,
+    left,
+    iconButton("close", t("job.cancel"), telling(stopJob), { class: "small" }),
+  );
+  const zoom = el("button", {
+    type: "button",
+    class: "quiet number",
+    title: t("zoom.full"),
+    onclick: () => (view.fitted ? zoomTo(1 / devicePixelRatio) : fit()),
+  });
   const lost = el("span", { class: "lost", role: "status" }, icon("alert"), t("socket.lost"));
   fill(foot, job, lost, zoom);
   let told = null; // id of the job that was announced, and when

@@ -19,7 +19,18 @@ export const fetchModel = telling(async (model) => {
   const pedigree = Object.entries(model.pedigree ?? {}).filter(([, licence]) => licence && licence !== "none");
   const body = [
     el("p", {}, aboutOf(model)),
-    el("div", { class: "card licence-card" }, el("strong", {}, licenceOf(model.licence)), el("dl", { class: "facts-list" }, pedigree.map(([part, licence]) => [el("dt", {}, t(`licence.${part}`)), el("dd", {}, licenceOf(licence))]).flat())),
+    el(
+      "div",
+      { class: "card licence-card" },
+      el("strong", {}, licenceOf(model.licence)),
+      el(
+        "dl",
+        { class: "facts-list" },
+        pedigree
+          .map(([part, licence]) => [el("dt", {}, t(`licence.${part}`)), el("dd", {}, licenceOf(licence))])
+          .flat(),
+      ),
+    ),
     el("p", { class: "hint" }, model.restricted ? t("models.restricted") : t("models.ask")),
   ];
   if (!(await ask(t("models.fetch", { name: model.name }), body, t("models.accept")))) return;
@@ -48,7 +59,16 @@ const changed = () => document.dispatchEvent(new Event("models"));
 
 export function modelsArea() {
   const node = el("div", { class: "model-groups" });
-  const show = () => fill(node, TASKS.map((task) => group(task, state.models.filter((model) => model.task === task))));
+  const show = () =>
+    fill(
+      node,
+      TASKS.map((task) =>
+        group(
+          task,
+          state.models.filter((model) => model.task === task),
+        ),
+      ),
+    );
   for (const event of ["models", "language"]) document.addEventListener(event, show);
   watch(["models"], show);
   show();
@@ -57,19 +77,39 @@ export function modelsArea() {
 
 function group(task, models) {
   if (!models.length) return null;
-  return el("section", { class: "model-group" }, el("h2", {}, t(`task.${task}`)), el("p", { class: "hint" }, t(`task.${task}.about`)), el("div", { class: "grid" }, [...models].sort((a, b) => b.here - a.here).map(card)));
+  return el(
+    "section",
+    { class: "model-group" },
+    el("h2", {}, t(`task.${task}`)),
+    el("p", { class: "hint" }, t(`task.${task}.about`)),
+    el("div", { class: "grid" }, [...models].sort((a, b) => b.here - a.here).map(card)),
+  );
 }
 
 function card(model) {
   const job = fetching.get(model.name);
-  const facts = [model.family, model.resolution && `${model.resolution} px`, megabytes(model.size_bytes)].filter(Boolean).join(" · ");
+  const facts = [model.family, model.resolution && `${model.resolution} px`, megabytes(model.size_bytes)]
+    .filter(Boolean)
+    .join(" · ");
   return el(
     "article",
     { class: `card model ${model.here ? "here" : ""}`, "data-model": model.name },
-    el("div", { class: "card-head" }, el("strong", {}, model.name), el("span", { class: "spring" }), model.here ? el("span", { class: "badge good" }, icon("check"), t("models.here")) : null),
+    el(
+      "div",
+      { class: "card-head" },
+      el("strong", {}, model.name),
+      el("span", { class: "spring" }),
+      model.here ? el("span", { class: "badge good" }, icon("check"), t("models.here")) : null,
+    ),
     el("p", {}, aboutOf(model)),
     el("p", { class: "hint number" }, facts),
-    el("p", { class: `licence ${model.restricted ? "restricted" : ""}` }, t("models.licence"), " ", el("span", {}, licenceOf(model.licence))),
+    el(
+      "p",
+      { class: `licence ${model.restricted ? "restricted" : ""}` },
+      t("models.licence"),
+      " ",
+      el("span", {}, licenceOf(model.licence)),
+    ),
     job ? progress(job) : actions(model),
   );
 }
@@ -83,7 +123,11 @@ function progress(job) {
 function actions(model) {
   if (model.here) return null;
   if (model.fetchable === false) return el("p", { class: "hint" }, t("models.byhand"));
-  return el("div", { class: "row" }, el("button", { type: "button", onclick: () => fetchModel(model) }, icon("save"), t("models.get")));
+  return el(
+    "div",
+    { class: "row" },
+    el("button", { type: "button", onclick: () => fetchModel(model) }, icon("save"), t("models.get")),
+  );
 }
 
 /** Models of a task that are here. */

@@ -13,11 +13,19 @@ const OWN_PANEL = new Set(["drag", "mix", "move", "stylise", "translate", "upsca
 export function moreSteps() {
   const heading = el("h2", { class: "minor", id: freshId("more") }, t("more"));
   const list = el("div", { class: "cards" });
-  const section = el("section", { class: "group", "aria-labelledby": heading.id, "data-section": "more", hidden: true }, heading, list);
+  const section = el(
+    "section",
+    { class: "group", "aria-labelledby": heading.id, "data-section": "more", hidden: true },
+    heading,
+    list,
+  );
   const load = telling(async () => {
     const { steps } = await loadForms();
     const others = Object.entries(steps).filter(([name]) => !OWN_PANEL.has(name));
-    fill(list, others.map(([name, form]) => stepForm(name, form)));
+    fill(
+      list,
+      others.map(([name, form]) => stepForm(name, form)),
+    );
     section.hidden = !others.length;
   });
   let loaded = false;
@@ -37,6 +45,12 @@ function stepForm(name, { help, fields }) {
     event.preventDefault();
     return doStep(name, read());
   });
-  const form = el("form", { class: "step-form", onsubmit: act }, el("p", { class: "hint" }, help.split("\n")[0]), nodes, el("button", { type: "submit" }, t("more.apply")));
+  const form = el(
+    "form",
+    { class: "step-form", onsubmit: act },
+    el("p", { class: "hint" }, help.split("\n")[0]),
+    nodes,
+    el("button", { type: "submit" }, t("more.apply")),
+  );
   return el("details", { class: "card", "data-step": name }, el("summary", {}, name.replaceAll("_", " ")), form);
 }

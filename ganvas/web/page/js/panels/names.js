@@ -3,4 +3,5 @@
 import { known, t } from "../i18n/index.js";
 
 /** A direction's name in the reader's language, or its own. */
-export const directionName = (name) => (known(`direction.${name}`) ? t(`direction.${name}`) : name.replaceAll("_", " "));
+export const directionName = (name) =>
+  known(`direction.${name}`) ? t(`direction.${name}`) : name.replaceAll("_", " ");

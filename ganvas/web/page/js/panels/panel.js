@@ -1,6 +1,6 @@
 // The panel at the right (below on a narrow page): what the tool can be set to, then the tabs.
 
-import { el, fill, icon, iconButton } from "../dom.js";
+import { el, fill, icon, iconButton, say } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { state, update, watch } from "../state.js";
 import { adjustTab } from "./adjust.js";
@@ -10,20 +10,47 @@ import { styleTab } from "./style.js";
 import { brushOptions, dragOptions } from "./tool-options.js";
 import { variantsTab } from "./variants.js";
 
-const TABS = [["adjust", "sliders", adjustTab], ["style", "style", styleTab], ["enlarge", "enlarge", enlargeTab], ["variants", "batch", variantsTab], ["history", "history", historyTab]];
+/** @type {[string, string, () => any][]} */
+const TABS = [
+  ["adjust", "sliders", adjustTab],
+  ["style", "style", styleTab],
+  ["enlarge", "enlarge", enlargeTab],
+  ["variants", "batch", variantsTab],
+  ["history", "history", historyTab],
+];
 
 export function mountPanel() {
   const panel = document.getElementById("panel");
-  panel.setAttribute("aria-label", t("panel"));
+  say(panel, "aria-label", t("panel"));
   const tabs = el("div", { class: "tabs", role: "tablist", "aria-label": t("panel") }, TABS.map(tabButton));
-  const pages = TABS.map(([name, , make]) => el("div", { role: "tabpanel", id: `tab-${name}`, "aria-labelledby": `tabbutton-${name}`, class: "tab-page", tabindex: "-1" }, make()));
+  const pages = TABS.map(([name, , make]) =>
+    el(
+      "div",
+      {
+        role: "tabpanel",
+        id: `tab-${name}`,
+        "aria-labelledby": `tabbutton-${name}`,
+        class: "tab-page",
+        tabindex: "-1",
+      },
+      make(),
+    ),
+  );
   const options = { drag: dragOptions(), brush: brushOptions() };
-  const grip = iconButton("chevron", t("panel.fold"), () => fold(!panel.classList.contains("folded")), { class: "fold" });
-  fill(panel, el("div", { class: "tool-options" }, Object.values(options)), el("div", { class: "tab-row" }, tabs, grip), el("div", { class: "tab-pages" }, pages));
+  const grip = iconButton("chevron", t("panel.fold"), () => fold(!panel.classList.contains("folded")), {
+    class: "fold",
+  });
+  fill(
+    panel,
+    el("div", { class: "tool-options" }, Object.values(options)),
+    el("div", { class: "tab-row" }, tabs, grip),
+    el("div", { class: "tab-pages" }, pages),
+  );
   tabs.addEventListener("keydown", (event) => arrows(event, tabs));
   const follow = () => {
     panel.hidden = !state.session;
-    for (const [tool, node] of Object.entries(options)) node.hidden = state.tool !== tool || state.session?.state !== "ready";
+    for (const [tool, node] of Object.entries(options))
+      node.hidden = state.tool !== tool || state.session?.state !== "ready";
     TABS.forEach(([name], index) => {
       const chosen = state.tab === name;
       tabs.children[index].setAttribute("aria-selected", String(chosen));
@@ -42,8 +69,19 @@ export function mountPanel() {
   follow();
 }
 
-function tabButton([name, drawing]) {
-  return el("button", { type: "button", role: "tab", id: `tabbutton-${name}`, "aria-controls": `tab-${name}`, onclick: () => update({ tab: name }) }, icon(drawing), el("span", {}, t(`tab.${name}`)));
+function tabButton(/** @type {any[]} */ [name, drawing]) {
+  return el(
+    "button",
+    {
+      type: "button",
+      role: "tab",
+      id: `tabbutton-${name}`,
+      "aria-controls": `tab-${name}`,
+      onclick: () => update({ tab: name }),
+    },
+    icon(drawing),
+    el("span", {}, t(`tab.${name}`)),
+  );
 }
 
 function arrows(event, tabs) {

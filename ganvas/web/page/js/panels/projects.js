@@ -5,7 +5,16 @@ import { ask, openDialog } from "../dialog.js";
 import { el, field, fill, icon, iconButton } from "../dom.js";
 import { language, t } from "../i18n/index.js";
 import { chooseFile } from "../intake.js";
-import { deleteProject, duplicateProject, exportProject, importProject, loadProjects, refreshProject, renameProject, smallPicture } from "../projects.js";
+import {
+  deleteProject,
+  duplicateProject,
+  exportProject,
+  importProject,
+  loadProjects,
+  refreshProject,
+  renameProject,
+  smallPicture,
+} from "../projects.js";
 import { state, watch } from "../state.js";
 import { telling, toast } from "../toast.js";
 import { saveAs } from "./save.js";
@@ -15,10 +24,21 @@ const SHOWN = 3; // pictures of a project in the list
 /** A section with every project; hidden while there are none but for the button that takes one in. */
 export function projectList() {
   const list = el("div", { class: "project-grid" });
-  const take = el("button", { type: "button", class: "quiet", onclick: () => chooseFile(".ganvas", takeIn) }, icon("open"), t("projects.import"));
+  const take = el(
+    "button",
+    { type: "button", class: "quiet", onclick: () => chooseFile(".ganvas", takeIn) },
+    icon("open"),
+    t("projects.import"),
+  );
   const heading = el("h2", { id: "projects-heading" }, t("projects"));
   const head = el("div", { class: "row" }, heading, el("span", { class: "spring" }), take);
-  const section = el("section", { class: "projects", "aria-labelledby": "projects-heading" }, head, list, el("p", { class: "hint" }, t("projects.hint")));
+  const section = el(
+    "section",
+    { class: "projects", "aria-labelledby": "projects-heading" },
+    head,
+    list,
+    el("p", { class: "hint" }, t("projects.hint")),
+  );
   const follow = () => fill(list, (state.projects ?? []).map(card));
   watch(["projects"], follow);
   document.addEventListener("language", follow);
@@ -31,14 +51,39 @@ function card(project) {
   const open = telling(async () => {
     await openStored(project.id, photos[0].id);
   });
-  const when = new Date(project.changed * 1000).toLocaleDateString(language, { day: "numeric", month: "short", year: "numeric" });
+  const when = new Date(project.changed * 1000).toLocaleDateString(language, {
+    day: "numeric",
+    month: "short",
+    year: "numeric",
+  });
   const pictures = photos.slice(0, SHOWN).map((photo) => small(project, photo));
-  const main = el("button", { type: "button", class: "project-open", "data-project": project.id, onclick: open }, el("span", { class: "project-pictures" }, pictures), el("strong", {}, project.name), el("small", {}, t("projects.count", { n: photos.length }), " · ", when));
+  const main = el(
+    "button",
+    { type: "button", class: "project-open", "data-project": project.id, onclick: open },
+    el("span", { class: "project-pictures" }, pictures),
+    el("strong", {}, project.name),
+    el("small", {}, t("projects.count", { n: photos.length }), " · ", when),
+  );
   const tools = [
     iconButton("brush", t("projects.rename", { name: project.name }), () => rename(project), { class: "small" }),
-    iconButton("copy", t("projects.duplicate", { name: project.name }), telling(() => again(duplicateProject(project.id))), { class: "small" }),
-    iconButton("save", t("projects.export", { name: project.name }), telling(() => exported(project)), { class: "small" }),
-    iconButton("trash", t("projects.delete", { name: project.name }), telling(() => away(project)), { class: "small" }),
+    iconButton(
+      "copy",
+      t("projects.duplicate", { name: project.name }),
+      telling(() => again(duplicateProject(project.id))),
+      { class: "small" },
+    ),
+    iconButton(
+      "save",
+      t("projects.export", { name: project.name }),
+      telling(() => exported(project)),
+      { class: "small" },
+    ),
+    iconButton(
+      "trash",
+      t("projects.delete", { name: project.name }),
+      telling(() => away(project)),
+      { class: "small" },
+    ),
   ];
   return el("article", { class: "card project" }, main, el("div", { class: "row project-tools" }, tools));
 }
@@ -61,13 +106,16 @@ export function rename(project) {
   const form = el("form", { id: "rename" }, field(t("projects.name"), name));
   go.setAttribute("form", "rename");
   const { close } = openDialog(t("projects.rename", { name: project.name }), form, [go]);
-  form.addEventListener("submit", telling(async (event) => {
-    event.preventDefault();
-    await renameProject(project.id, name.value.trim());
-    close();
-    await loadProjects();
-    if (state.project?.id === project.id) await refreshProject();
-  }));
+  form.addEventListener(
+    "submit",
+    telling(async (event) => {
+      event.preventDefault();
+      await renameProject(project.id, name.value.trim());
+      close();
+      await loadProjects();
+      if (state.project?.id === project.id) await refreshProject();
+    }),
+  );
 }
 
 async function exported(project) {

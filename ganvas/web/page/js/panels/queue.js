@@ -3,26 +3,36 @@
 import { download, get, remove } from "../api.js";
 import { el, fill, icon, iconButton, say } from "../dom.js";
 import { known, t } from "../i18n/index.js";
-import { timeLeft } from "../jobs.js";
+import { isOpen, timeLeft } from "../jobs.js";
 import { state, watch } from "../state.js";
 import { telling } from "../toast.js";
 import { loadModels } from "./models.js";
 import { saveAs } from "./save.js";
 
 const LOOK_MS = { busy: 1000, idle: 5000 };
-const OPEN = ["queued", "running"];
 let jobs = [];
 let timer = null;
 
-const open = () => jobs.filter((job) => OPEN.includes(job.state));
+const open = () => jobs.filter(isOpen);
 
 /** The button in the bar (there while something runs), and the list below it. */
 export function queueButton() {
   const count = el("span", { class: "number" });
   const list = el("ul", { class: "queue-list" });
   const nothing = el("p", { class: "hint" }, t("queue.none"));
-  const box = el("section", { id: "queue", popover: "auto", "aria-label": t("queue") }, el("h2", { class: "minor" }, t("queue")), list, nothing);
-  const button = el("button", { type: "button", class: "quiet queue-button", id: "queue-button", popovertarget: "queue", hidden: true }, icon("menu"), count);
+  const box = el(
+    "section",
+    { id: "queue", popover: "auto", "aria-label": t("queue") },
+    el("h2", { class: "minor" }, t("queue")),
+    list,
+    nothing,
+  );
+  const button = el(
+    "button",
+    { type: "button", class: "quiet queue-button", id: "queue-button", popovertarget: "queue", hidden: true },
+    icon("menu"),
+    count,
+  );
   document.body.append(box);
   const show = () => {
     const now = open().length;
@@ -38,7 +48,8 @@ export function queueButton() {
     const fetched = jobs.some((job) => job.kind === "fetch");
     try {
       jobs = await get("/api/jobs", { recent: true });
-      if (fetched && !open().some((job) => job.kind === "fetch")) await loadModels(); // begun before a reload, or elsewhere
+      // begun before a reload, or elsewhere
+      if (fetched && !open().some((job) => job.kind === "fetch")) await loadModels();
       show();
     } catch {
       // the foot says that the connection is lost
@@ -59,9 +70,37 @@ function row(job) {
   if (job.progress > 0) bar.value = job.progress;
   const left = job.state === "queued" ? t("job.queued") : timeLeft(job);
   const about = job.title && el("small", {}, job.title);
-  if (job.zip) return el("li", {}, el("div", { class: "row" }, el("span", {}, name, about), el("span", { class: "spring" }), el("button", { type: "button", onclick: telling(() => fetched(job)) }, icon("save"), t("queue.zip"))));
-  const stop = iconButton("close", t("queue.stop", { name: job.title || String(name) }), telling(() => remove(`/api/jobs/${job.id}`)), { class: "small" });
-  return el("li", { "data-job": job.kind }, el("div", { class: "row" }, el("span", {}, name, about), el("span", { class: "spring" }), el("span", { class: "hint number" }, left), stop), bar);
+  if (job.zip)
+    return el(
+      "li",
+      {},
+      el(
+        "div",
+        { class: "row" },
+        el("span", {}, name, about),
+        el("span", { class: "spring" }),
+        el("button", { type: "button", onclick: telling(() => fetched(job)) }, icon("save"), t("queue.zip")),
+      ),
+    );
+  const stop = iconButton(
+    "close",
+    t("queue.stop", { name: job.title || String(name) }),
+    telling(() => remove(`/api/jobs/${job.id}`)),
+    { class: "small" },
+  );
+  return el(
+    "li",
+    { "data-job": job.kind },
+    el(
+      "div",
+      { class: "row" },
+      el("span", {}, name, about),
+      el("span", { class: "spring" }),
+      el("span", { class: "hint number" }, left),
+      stop,
+    ),
+    bar,
+  );
 }
 
 async function fetched(job) {

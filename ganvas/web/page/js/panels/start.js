@@ -5,14 +5,13 @@ import { openSeed } from "../bench.js";
 import { el, fill, icon, iconButton, select } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { licenceOf } from "../i18n/models.js";
-import { choice, choosePhotos, open } from "../intake.js";
+import { choice, choosePhotos, EFFORTS, open } from "../intake.js";
 import { loadProjects } from "../projects.js";
 import { state, update, watch } from "../state.js";
 import { complain, telling } from "../toast.js";
 import { fetchModel, hereFor, megabytes } from "./models.js";
 import { projectList } from "./projects.js";
 
-const EFFORTS = ["fast", "standard", "best"];
 const TRUNCATION = 0.7;
 
 export function mountStart() {
@@ -27,7 +26,13 @@ export function mountStart() {
     document.body.classList.toggle("empty", !state.session);
     say(stage);
     if (start.hidden || !state.info) return;
-    fill(start, dropCard(), hereFor("generate").length ? seedCard() : null, offer(), state.projects.length ? list : null);
+    fill(
+      start,
+      dropCard(),
+      hereFor("generate").length ? seedCard() : null,
+      offer(),
+      state.projects.length ? list : null,
+    );
   };
   watch(["info", "models", "session", "projects"], follow);
   follow();
@@ -36,12 +41,24 @@ export function mountStart() {
 function say(stage) {
   stage.setAttribute("role", "application");
   stage.setAttribute("aria-roledescription", String(t("stage.kind")));
-  stage.setAttribute("aria-label", String(state.session ? t("stage.label", { name: state.name || "" }) : t("stage.empty")));
+  stage.setAttribute(
+    "aria-label",
+    String(state.session ? t("stage.label", { name: state.name || "" }) : t("stage.empty")),
+  );
 }
 
 function dropCard() {
-  const choose = el("button", { type: "button", class: "primary large", id: "choose", onclick: choosePhotos }, icon("photo"), t("start.choose"));
-  const sample = el("button", { type: "button", class: "quiet", id: "sample", onclick: telling(openSample) }, t("start.sample"));
+  const choose = el(
+    "button",
+    { type: "button", class: "primary large", id: "choose", onclick: choosePhotos },
+    icon("photo"),
+    t("start.choose"),
+  );
+  const sample = el(
+    "button",
+    { type: "button", class: "quiet", id: "sample", onclick: telling(openSample) },
+    t("start.sample"),
+  );
   return el(
     "section",
     { class: "drop" },
@@ -58,8 +75,28 @@ function options() {
   const models = hereFor("generate");
   if (!models.length) return null;
   choice.model ??= state.info.default_model ?? models[0].name;
-  const model = models.length > 1 && el("label", {}, el("span", {}, t("model")), select(models.map((one) => [one.name, one.name]), choice.model, (value) => (choice.model = value)));
-  const effort = el("label", {}, el("span", {}, t("effort")), select(EFFORTS.map((one) => [one, t(`effort.${one}`)]), choice.effort, (value) => (choice.effort = value)));
+  const model =
+    models.length > 1 &&
+    el(
+      "label",
+      {},
+      el("span", {}, t("model")),
+      select(
+        models.map((one) => [one.name, one.name]),
+        choice.model,
+        (value) => (choice.model = value),
+      ),
+    );
+  const effort = el(
+    "label",
+    {},
+    el("span", {}, t("effort")),
+    select(
+      EFFORTS.map((one) => [one, t(`effort.${one}`)]),
+      choice.effort,
+      (value) => (choice.effort = value),
+    ),
+  );
   return el("div", { class: "start-options" }, model, effort);
 }
 
@@ -84,8 +121,18 @@ function seedCard() {
 export function offer() {
   const wanted = state.models.find((model) => model.name === "faces" && !model.here);
   if (!wanted || hereFor("generate").some((model) => model.faces)) return null;
-  const go = el("button", { type: "button", class: "primary", onclick: () => fetchModel(wanted) }, icon("save"), t("models.get"), wanted.size_bytes && el("span", { class: "number" }, megabytes(wanted.size_bytes)));
-  const more = el("button", { type: "button", class: "quiet", onclick: () => update({ area: "models" }) }, t("start.models"));
+  const go = el(
+    "button",
+    { type: "button", class: "primary", onclick: () => fetchModel(wanted) },
+    icon("save"),
+    t("models.get"),
+    wanted.size_bytes && el("span", { class: "number" }, megabytes(wanted.size_bytes)),
+  );
+  const more = el(
+    "button",
+    { type: "button", class: "quiet", onclick: () => update({ area: "models" }) },
+    t("start.models"),
+  );
   return el(
     "section",
     { class: "card offer" },

@@ -17,10 +17,29 @@ export function mountStrip() {
     strip.hidden = !session || !project || project.photos.length < 2;
     if (strip.hidden) return;
     say(strip, "aria-label", t("strip", { name: project.name }));
-    const name = el("button", { type: "button", class: "quiet strip-name", title: t("projects.rename", { name: project.name }), onclick: () => rename(project) }, project.name);
+    const name = el(
+      "button",
+      {
+        type: "button",
+        class: "quiet strip-name",
+        title: t("projects.rename", { name: project.name }),
+        onclick: () => rename(project),
+      },
+      project.name,
+    );
     const more = iconButton("plus", t("strip.more"), choosePhotos, { class: "small" });
     const gone = iconButton("trash", t("strip.delete"), telling(deleteCurrent), { class: "small" });
-    fill(strip, name, el("div", { class: "strip-photos" }, project.photos.map((photo, index) => thumb(project, photo, index))), more, gone);
+    fill(
+      strip,
+      name,
+      el(
+        "div",
+        { class: "strip-photos" },
+        project.photos.map((photo, index) => thumb(project, photo, index)),
+      ),
+      more,
+      gone,
+    );
   };
   watch(["project", "session"], follow);
   follow();
@@ -30,12 +49,26 @@ function thumb(project, photo, index) {
   const here = photo.id === state.session.photo;
   const label = t("strip.photo", { n: index + 1, name: photo.name });
   const go = telling(() => (here ? null : openStored(project.id, photo.id)));
-  return el("button", { type: "button", class: "strip-photo", "aria-label": label, title: photo.name, "aria-current": String(here), onclick: go }, small(project, photo));
+  return el(
+    "button",
+    {
+      type: "button",
+      class: "strip-photo",
+      "aria-label": label,
+      title: photo.name,
+      "aria-current": String(here),
+      onclick: go,
+    },
+    small(project, photo),
+  );
 }
 
 async function deleteCurrent() {
   const { project, session } = state;
-  if (!(await ask(t("strip.delete"), el("p", {}, t("strip.delete.ask", { name: state.name })), t("projects.delete.go")))) return;
+  if (
+    !(await ask(t("strip.delete"), el("p", {}, t("strip.delete.ask", { name: state.name })), t("projects.delete.go")))
+  )
+    return;
   const rest = project.photos.filter((photo) => photo.id !== session.photo);
   await openStored(project.id, rest[0].id);
   await deletePhoto(project.id, session.photo);

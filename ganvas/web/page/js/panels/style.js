@@ -28,8 +28,8 @@ function whenReady(...buttons) {
   const follow = () => {
     for (const button of buttons) button.disabled = state.session?.state !== "ready" || Boolean(state.job);
   };
-  watch(["session", "job"], follow);
   follow();
+  return watch(["session", "job"], follow);
 }
 
 /** A slider of percents: `ontry` while it moves, `onset` when it is let go; both get 0 … 1. */
@@ -48,7 +48,7 @@ function percent(value, ontry, onset) {
 }
 
 /** The last of the photo's steps of that kind, ready to be done again with another strength. */
-function present(kind, fits = () => true) {
+function present(kind, fits = (_step) => true) {
   const found = state.session?.steps?.findLast((one) => one.step === kind && fits(one));
   if (!found) return null;
   const { index, words, region, ...step } = found;
@@ -62,7 +62,15 @@ function strengthOf(find, wanted) {
     const step = find();
     if (step) act({ ...step, strength: share });
   };
-  const made = percent(wanted.strength, (share) => again(share, previewStep), (share) => again(share, telling(({ step, ...fields }) => doStep(step, fields))));
+  const made = percent(
+    wanted.strength,
+    (share) => again(share, previewStep),
+    (share) =>
+      again(
+        share,
+        telling(({ step, ...fields }) => doStep(step, fields)),
+      ),
+  );
   const follow = () => {
     const step = find();
     if (step && document.activeElement !== made.input) made.show((wanted.strength = step.strength));
@@ -76,17 +84,51 @@ function strengthOf(find, wanted) {
 function mixSection() {
   const wanted = { part: "colour", strength: 0.7 };
   const strength = strengthOf(() => present("mix", (one) => one.part === wanted.part), wanted);
-  const seed = el("input", { type: "number", min: 0, step: 1, value: 7, "aria-label": t("start.seed"), class: "short" });
-  const roll = iconButton("seed", t("start.roll"), () => (seed.value = Math.floor(Math.random() * 100_000)), { class: "small" });
+  const seed = el("input", {
+    type: "number",
+    min: 0,
+    step: 1,
+    value: 7,
+    "aria-label": t("start.seed"),
+    class: "short",
+  });
+  const roll = iconButton("seed", t("start.roll"), () => (seed.value = Math.floor(Math.random() * 100_000)), {
+    class: "small",
+  });
   const mixSeed = telling(() => doStep("mix", { seed: Math.max(0, Math.floor(Number(seed.value) || 0)), ...wanted }));
   const fromSeed = el("button", { type: "button", "data-mix": "seed", onclick: mixSeed }, t("style.mix.seed"));
-  const fromPhoto = el("button", { type: "button", "data-mix": "photo", onclick: () => choosePicture(telling((file) => mixPhoto(file, wanted.part, wanted.strength))) }, icon("photo"), t("style.mix.photo"));
+  const fromPhoto = el(
+    "button",
+    {
+      type: "button",
+      "data-mix": "photo",
+      onclick: () => choosePicture(telling((file) => mixPhoto(file, wanted.part, wanted.strength))),
+    },
+    icon("photo"),
+    t("style.mix.photo"),
+  );
   whenReady(fromSeed, fromPhoto);
-  const parts = segments(t("style.what"), [["shape", t("style.shape")], ["colour", t("style.colour")], ["all", t("style.all")]], wanted.part, (value) => {
-    wanted.part = value;
-    strength.follow();
-  });
-  return section("mix", el("p", { class: "hint" }, t("style.mix.hint")), parts, strength.node, el("div", { class: "row" }, seed, roll, fromSeed), el("div", { class: "row" }, fromPhoto));
+  const parts = segments(
+    t("style.what"),
+    [
+      ["shape", t("style.shape")],
+      ["colour", t("style.colour")],
+      ["all", t("style.all")],
+    ],
+    wanted.part,
+    (value) => {
+      wanted.part = value;
+      strength.follow();
+    },
+  );
+  return section(
+    "mix",
+    el("p", { class: "hint" }, t("style.mix.hint")),
+    parts,
+    strength.node,
+    el("div", { class: "row" }, seed, roll, fromSeed),
+    el("div", { class: "row" }, fromPhoto),
+  );
 }
 
 // Taught styles.
@@ -97,12 +139,20 @@ function taughtSection() {
   const list = el("div", { class: "cards" });
   const underway = el("div", { class: "cards" });
   const begin = (wanted) => teachStyle(underway, wanted);
-  const teach = el("button", { type: "button", onclick: () => choosePicture((example) => openTeach(example, begin)) }, icon("plus"), t("style.teach"));
+  const teach = el(
+    "button",
+    { type: "button", onclick: () => choosePicture((example) => openTeach(example, begin)) },
+    icon("plus"),
+    t("style.teach"),
+  );
   whenReady(teach);
+  let cards = [];
   const load = telling(async () => {
     if (!state.session) return;
     const styles = await get("/api/styles", { id: state.session.id });
-    fill(list, styles.length ? styles.map((style) => card(style, wanted)) : el("p", { class: "hint" }, t("style.none")));
+    for (const old of cards) old.stop();
+    cards = styles.map((style) => card(style, wanted));
+    fill(list, styles.length ? cards.map((one) => one.button) : el("p", { class: "hint" }, t("style.none")));
     strength.node.hidden = !styles.length;
   });
   let shown = null;
@@ -119,22 +169,44 @@ function taughtSection() {
 function card(style, wanted) {
   const about = style.facts?.about ?? style.facts?.example;
   const apply = telling(() => doStep("stylise", { style: style.name, strength: wanted.strength }));
-  const button = el("button", { type: "button", class: "choice", onclick: apply }, icon("style"), el("span", {}, style.name), about && el("small", {}, about));
-  whenReady(button);
-  const follow = () => button.setAttribute("aria-pressed", String(Boolean(present("stylise", (one) => one.style === style.name))));
-  watch(["session"], follow);
+  const button = el(
+    "button",
+    { type: "button", class: "choice", onclick: apply },
+    icon("style"),
+    el("span", {}, style.name),
+    about && el("small", {}, about),
+  );
+  const follow = () =>
+    button.setAttribute("aria-pressed", String(Boolean(present("stylise", (one) => one.style === style.name))));
+  const stops = [whenReady(button), watch(["session"], follow)];
   follow();
-  return button;
+  return { button, stop: () => stops.forEach((stop) => void stop()) };
 }
 
 /** Ask for a style's name, with the example in view. */
 function openTeach(example, begin) {
-  const name = nameField({ required: true, value: example.name.replace(/\.\w+$/, "").replace(/[^\p{L}\p{N}_-]+/gu, "-").slice(0, 40) });
+  const name = nameField({
+    required: true,
+    value: example.name
+      .replace(/\.\w+$/, "")
+      .replace(/[^\p{L}\p{N}_-]+/gu, "-")
+      .slice(0, 40),
+  });
   const picture = el("img", { class: "example", alt: example.name, src: URL.createObjectURL(example) });
   const colours = el("input", { type: "checkbox" });
-  const check = el("label", { class: "check" }, colours, el("span", {}, t("style.teach.colours"), el("small", {}, t("style.teach.colours.hint"))));
+  const check = el(
+    "label",
+    { class: "check" },
+    colours,
+    el("span", {}, t("style.teach.colours"), el("small", {}, t("style.teach.colours.hint"))),
+  );
   const go = el("button", { type: "button", class: "primary" }, t("style.teach.go"));
-  const { close } = openDialog(t("style.teach.title"), [picture, field(t("style.name"), name, t("style.teach.hint")), check], [go], { onclose: () => URL.revokeObjectURL(picture.src) });
+  const { close } = openDialog(
+    t("style.teach.title"),
+    [picture, field(t("style.name"), name, t("style.teach.hint")), check],
+    [go],
+    { onclose: () => URL.revokeObjectURL(picture.src) },
+  );
   go.addEventListener("click", () => {
     if (!name.reportValidity()) return;
     close();
@@ -147,13 +219,21 @@ const teachStyle = telling(async (underway, wanted) => {
   const progress = el("progress", { max: 1, "aria-label": t("job.style") });
   const left = el("span", { class: "hint number" });
   const stop = el("button", { type: "button", disabled: true }, icon("stop"), t("job.cancel"));
-  const row = el("div", { class: "card", role: "group", "aria-label": t("job.style") }, el("div", { class: "card-head" }, el("strong", {}, wanted.name), el("span", { class: "spring" }), left, stop), progress);
+  const row = el(
+    "div",
+    { class: "card", role: "group", "aria-label": t("job.style") },
+    el("div", { class: "card-head" }, el("strong", {}, wanted.name), el("span", { class: "spring" }), left, stop),
+    progress,
+  );
   underway.append(row);
   announce(t("job.style"));
   try {
     const job = await send("/api/styles", { ...wanted, model: state.session.model });
     stop.disabled = false;
-    stop.addEventListener("click", telling(() => cancel(job)));
+    stop.addEventListener(
+      "click",
+      telling(() => cancel(job)),
+    );
     await follow(job, (now) => {
       if (now.progress > 0) progress.value = now.progress;
       fill(left, timeLeft(now));
@@ -170,16 +250,38 @@ const teachStyle = telling(async (underway, wanted) => {
 function translatorSection() {
   const models = () => hereFor("translate");
   const wanted = { strength: 1 };
-  const strength = percent(wanted.strength, (share) => (wanted.strength = share), () => {});
+  const strength = percent(
+    wanted.strength,
+    (share) => (wanted.strength = share),
+    () => {},
+  );
   const box = el("div", { class: "group" });
   let show = () => {};
   watch(["session", "job"], () => show());
   const follow = () => {
     const here = models();
-    if (!here.length) return fill(box, el("p", { class: "hint" }, t("style.translate.none")), el("button", { type: "button", class: "quiet", onclick: () => update({ area: "models" }) }, t("start.models")));
-    const model = select(here.map((one) => [one.name, one.name]), here[0].name, null, { "aria-label": t("style.translate") });
-    const go = el("button", { type: "button", onclick: telling(() => translate(model.value, wanted.strength)) }, t("style.translate.go"));
-    const out = iconButton("close", t("style.translate.out"), telling(() => translate(present("translate").model, 0)));
+    if (!here.length)
+      return fill(
+        box,
+        el("p", { class: "hint" }, t("style.translate.none")),
+        el("button", { type: "button", class: "quiet", onclick: () => update({ area: "models" }) }, t("start.models")),
+      );
+    const model = select(
+      here.map((one) => [one.name, one.name]),
+      here[0].name,
+      null,
+      { "aria-label": t("style.translate") },
+    );
+    const go = el(
+      "button",
+      { type: "button", onclick: telling(() => translate(model.value, wanted.strength)) },
+      t("style.translate.go"),
+    );
+    const out = iconButton(
+      "close",
+      t("style.translate.out"),
+      telling(() => translate(present("translate").model, 0)),
+    );
     show = () => {
       out.hidden = !present("translate");
       go.disabled = out.disabled = !canFinish() || Boolean(state.job);

@@ -4,15 +4,31 @@ import { el, fill, freshId, icon, iconButton, segments } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { state, watch } from "../state.js";
 import { addPair, clearPairs, pairs, removePair, running, startDrag, stopDrag } from "../tools/drag.js";
-import { brush, eraseRegion, featherDefault, invertRegion, region, resizeBrush, setFeather, showRegion, takePart } from "../tools/region.js";
+import {
+  brush,
+  eraseRegion,
+  featherDefault,
+  invertRegion,
+  region,
+  resizeBrush,
+  setFeather,
+  showRegion,
+  takePart,
+} from "../tools/region.js";
 
-const PARTS = ["hair", "skin", "face", "eyes", "brows", "lips", "mouth", "clothes", "background"]; // of the server's, those worth a button
+// Of the parts that the server knows, those worth a button.
+const PARTS = ["hair", "skin", "face", "eyes", "brows", "lips", "mouth", "clothes", "background"];
 
 // Drag.
 
 export function dragOptions() {
   const list = el("ol", { class: "pairs" });
-  const start = el("button", { type: "button", class: "primary", onclick: startDrag }, icon("play"), el("span", {}, t("drag.start")));
+  const start = el(
+    "button",
+    { type: "button", class: "primary", onclick: startDrag },
+    icon("play"),
+    el("span", {}, t("drag.start")),
+  );
   const stop = el("button", { type: "button", onclick: stopDrag }, icon("stop"), el("span", {}, t("drag.stop")));
   const clear = iconButton("trash", t("drag.clear"), clearPairs);
   const add = iconButton("plus", t("drag.add"), addPair);
@@ -31,7 +47,13 @@ export function dragOptions() {
   watch(["job", "session"], follow);
   follow();
   const limited = regionNote();
-  return section("drag", hint, list, limited, el("div", { class: "row" }, start, stop, el("span", { class: "spring" }), add, clear));
+  return section(
+    "drag",
+    hint,
+    list,
+    limited,
+    el("div", { class: "row" }, start, stop, el("span", { class: "spring" }), add, clear),
+  );
 }
 
 function pairRow(pair, index) {
@@ -62,8 +84,27 @@ function regionNote() {
 export function brushOptions() {
   const size = slider(t("brush.size"), { min: 4, max: 200, step: 1 }, (value) => resizeBrush(value / brush.size_px));
   const feather = slider(t("brush.feather"), { min: 0, max: 100, step: 1 }, setFeather, "change");
-  const mode = segments(t("tool.brush"), [["paint", t("brush.paint")], ["erase", t("brush.erase")], ["part", t("brush.part")]], "paint", (value) => Object.assign(brush, { erase: value === "erase", part: value === "part" }));
-  const quick = el("div", { class: "row chips", role: "group", "aria-label": t("region.quick") }, PARTS.map((part) => el("button", { type: "button", class: "small pill", "data-part": part, onclick: () => takePart({ parts: [part] }) }, t(`part.${part}`))));
+  const mode = segments(
+    t("tool.brush"),
+    [
+      ["paint", t("brush.paint")],
+      ["erase", t("brush.erase")],
+      ["part", t("brush.part")],
+    ],
+    "paint",
+    (value) => Object.assign(brush, { erase: value === "erase", part: value === "part" }),
+  );
+  const quick = el(
+    "div",
+    { class: "row chips", role: "group", "aria-label": t("region.quick") },
+    PARTS.map((part) =>
+      el(
+        "button",
+        { type: "button", class: "small pill", "data-part": part, onclick: () => takePart({ parts: [part] }) },
+        t(`part.${part}`),
+      ),
+    ),
+  );
   const eye = iconButton("eye", t("key.region"), () => showRegion(!region.shown));
   const row = el(
     "div",

@@ -27,7 +27,12 @@ export function trainingArea() {
     }
     if (state.area === "training") timer = setTimeout(load, ASK_MS);
   };
-  const node = el("div", { class: "two-columns" }, form.node, el("section", { "aria-label": t("training.runs") }, el("h2", {}, t("training.runs")), runs));
+  const node = el(
+    "div",
+    { class: "two-columns" },
+    form.node,
+    el("section", { "aria-label": t("training.runs") }, el("h2", {}, t("training.runs")), runs),
+  );
   return { node, enter: () => (form.enter(), load()) };
 }
 
@@ -35,11 +40,29 @@ export function trainingArea() {
 
 function trainForm(started) {
   const wanted = { data: null, preset: "", minutes: 30 };
-  const folder = el("button", { type: "button", class: "folder-button", id: "folder" }, icon("folder"), el("span", {}, t("training.choose")));
+  const folder = el(
+    "button",
+    { type: "button", class: "folder-button", id: "folder" },
+    icon("folder"),
+    el("span", {}, t("training.choose")),
+  );
   const preset = el("select", { id: "preset", onchange: () => ((wanted.preset = preset.value), about()) });
   const told = el("p", { class: "hint" });
-  const minutes = el("input", { type: "number", min: 1, max: 100_000, step: 1, value: wanted.minutes, id: "minutes", class: "short" });
-  const go = el("button", { type: "submit", class: "primary", disabled: true }, icon("play"), el("span", {}, t("training.start")));
+  const minutes = el("input", {
+    type: "number",
+    min: 1,
+    max: 100_000,
+    step: 1,
+    value: wanted.minutes,
+    id: "minutes",
+    class: "short",
+  });
+  const go = el(
+    "button",
+    { type: "submit", class: "primary", disabled: true },
+    icon("play"),
+    el("span", {}, t("training.start")),
+  );
   const more = el("div", { class: "settings" });
   let presets = [];
   let settings = null;
@@ -51,7 +74,12 @@ function trainForm(started) {
   folder.addEventListener("click", () =>
     chooseFolder((chosen, pictures) => {
       wanted.data = chosen;
-      fill(folder, icon("folder"), el("span", {}, chosen || t("training.root")), pictures === null ? null : el("small", { class: "number" }, t("training.pictures", { n: pictures })));
+      fill(
+        folder,
+        icon("folder"),
+        el("span", {}, chosen || t("training.root")),
+        pictures === null ? null : el("small", { class: "number" }, t("training.pictures", { n: pictures })),
+      );
       go.disabled = false;
     }),
   );
@@ -59,7 +87,12 @@ function trainForm(started) {
     event.preventDefault();
     go.disabled = true;
     try {
-      await post("/api/train", { data: wanted.data, preset: wanted.preset || null, minutes: Number(minutes.value) || null, settings: settings?.read() ?? {} });
+      await post("/api/train", {
+        data: wanted.data,
+        preset: wanted.preset || null,
+        minutes: Number(minutes.value) || null,
+        settings: settings?.read() ?? {},
+      });
       toast(t("training.started"));
       started();
     } finally {
@@ -70,16 +103,29 @@ function trainForm(started) {
     if (presets.length) return;
     const [answer, forms] = await Promise.all([get("/api/presets"), loadForms()]);
     presets = answer.presets ?? answer;
-    settings = controlsOf(forms.training.filter(({ name }) => !ASKED.has(name)), { blank: true });
+    settings = controlsOf(
+      forms.training.filter(({ name }) => !ASKED.has(name)),
+      { blank: true },
+    );
     fill(more, el("p", { class: "hint" }, t("training.settings.hint")), settings.nodes);
-    fill(preset, el("option", { value: "" }, t("training.auto")), presets.map(({ name }) => el("option", { value: name }, name)));
+    fill(
+      preset,
+      el("option", { value: "" }, t("training.auto")),
+      presets.map(({ name }) => el("option", { value: name }, name)),
+    );
     about();
   });
   const node = el(
     "form",
     { class: "card train-form", onsubmit: submit },
     el("h2", {}, t("training.new")),
-    el("div", { class: "field" }, el("span", { class: "label" }, t("training.folder")), folder, el("small", { class: "hint" }, t("training.folder.hint"))),
+    el(
+      "div",
+      { class: "field" },
+      el("span", { class: "label" }, t("training.folder")),
+      folder,
+      el("small", { class: "hint" }, t("training.folder.hint")),
+    ),
     field(t("training.preset"), preset),
     told,
     field(t("training.minutes"), minutes, t("training.minutes.hint")),
@@ -97,14 +143,36 @@ function chooseFolder(chosen) {
   const { close } = openDialog(t("training.folder"), [path, list], [use]);
   const walk = telling(async (under) => {
     const here = await get("/api/folders", { under });
-    fill(path, icon("folder"), el("span", {}, here.under || t("training.root")), el("span", { class: "spring" }), el("span", { class: "number" }, t("training.pictures", { n: here.pictures })));
+    fill(
+      path,
+      icon("folder"),
+      el("span", {}, here.under || t("training.root")),
+      el("span", { class: "spring" }),
+      el("span", { class: "number" }, t("training.pictures", { n: here.pictures })),
+    );
     const up = here.parent !== null && here.parent !== undefined ? [{ name: "..", path: here.parent }] : [];
     const pack = (one) => {
       close();
       chosen(one.path, null);
     };
-    const archives = (here.archives ?? []).map((one) => el("li", {}, folderButton(one, () => pack(one))));
-    fill(list, [...up, ...here.folders].map((one) => el("li", {}, folderButton(one, () => walk(one.path)))), archives);
+    const archives = (here.archives ?? []).map((one) =>
+      el(
+        "li",
+        {},
+        folderButton(one, () => pack(one)),
+      ),
+    );
+    fill(
+      list,
+      [...up, ...here.folders].map((one) =>
+        el(
+          "li",
+          {},
+          folderButton(one, () => walk(one.path)),
+        ),
+      ),
+      archives,
+    );
     use.disabled = !here.pictures;
     use.onclick = () => {
       close();
@@ -116,7 +184,14 @@ function chooseFolder(chosen) {
 
 function folderButton({ name, pictures }, onclick) {
   const label = name === ".." ? t("training.up") : name;
-  return el("button", { type: "button", onclick }, icon(name === ".." ? "back" : "folder"), el("span", {}, label), el("span", { class: "spring" }), pictures ? el("small", { class: "number" }, t("training.pictures", { n: pictures })) : null);
+  return el(
+    "button",
+    { type: "button", onclick },
+    icon(name === ".." ? "back" : "folder"),
+    el("span", {}, label),
+    el("span", { class: "spring" }),
+    pictures ? el("small", { class: "number" }, t("training.pictures", { n: pictures })) : null,
+  );
 }
 
 // Runs.
@@ -126,7 +201,10 @@ async function showRuns(node) {
   const runs = answer.runs ?? answer;
   if (!runs.length) return fill(node, el("div", { class: "empty" }, icon("training"), el("p", {}, t("training.none"))));
   const kept = new Map([...node.children].map((child) => [child.dataset.run, child]));
-  fill(node, runs.map((run) => kept.get(run.name) ?? el("article", { class: "card run", "data-run": run.name })));
+  fill(
+    node,
+    runs.map((run) => kept.get(run.name) ?? el("article", { class: "card run", "data-run": run.name })),
+  );
   for (const run of runs) {
     const card = [...node.children].find((child) => child.dataset.run === run.name);
     const wanted = JSON.stringify(run);
@@ -148,16 +226,38 @@ function showRun(card, run) {
   ].filter(Boolean);
   fill(
     card,
-    el("div", { class: "card-head" }, el("strong", {}, run.name), el("span", { class: `badge ${run.state}` }, t(`run.${run.state}`)), el("span", { class: "spring" }), el("span", { class: "hint number" }, figures.join(" · "))),
-    el("div", { class: "run-pictures" }, (run.pictures ?? []).map((kind) => runPicture(card, kind, address(FILES[kind]), t(`training.${kind}`, { name: run.name })))),
-    run.log?.length ? el("details", { open }, el("summary", {}, t("training.log")), el("pre", {}, [run.log].flat().slice(-12).join("\n"))) : null,
+    el(
+      "div",
+      { class: "card-head" },
+      el("strong", {}, run.name),
+      el("span", { class: `badge ${run.state}` }, t(`run.${run.state}`)),
+      el("span", { class: "spring" }),
+      el("span", { class: "hint number" }, figures.join(" · ")),
+    ),
+    el(
+      "div",
+      { class: "run-pictures" },
+      (run.pictures ?? []).map((kind) =>
+        runPicture(card, kind, address(FILES[kind]), t(`training.${kind}`, { name: run.name })),
+      ),
+    ),
+    run.log?.length
+      ? el(
+          "details",
+          { open },
+          el("summary", {}, t("training.log")),
+          el("pre", {}, [run.log].flat().slice(-12).join("\n")),
+        )
+      : null,
     el("div", { class: "row" }, run.state === "running" && stopButton(run), run.model && editButton(run)),
   );
 }
 
 /** The same <img> again with a new address, so that nothing flickers while it loads. */
 function runPicture(card, kind, src, alt) {
-  const img = card.querySelector(`img[data-kind=${kind}]`) ?? el("img", { "data-kind": kind, class: "run-picture", hidden: true });
+  const img =
+    card.querySelector(`img[data-kind=${kind}]`) ??
+    el("img", { "data-kind": kind, class: "run-picture", hidden: true });
   img.onload = () => (img.hidden = false);
   img.onerror = () => (img.hidden = true);
   img.alt = String(alt);
@@ -166,11 +266,21 @@ function runPicture(card, kind, src, alt) {
 }
 
 function stopButton(run) {
-  return el("button", { type: "button", onclick: telling(() => post(`/api/runs/${encodeURIComponent(run.name)}/stop`)) }, icon("stop"), t("training.stop"));
+  return el(
+    "button",
+    { type: "button", onclick: telling(() => post(`/api/runs/${encodeURIComponent(run.name)}/stop`)) },
+    icon("stop"),
+    t("training.stop"),
+  );
 }
 
 function editButton(run) {
-  return el("button", { type: "button", class: "primary", onclick: () => editWith(run.model) }, icon("photo"), t("training.edit"));
+  return el(
+    "button",
+    { type: "button", class: "primary", onclick: () => editWith(run.model) },
+    icon("photo"),
+    t("training.edit"),
+  );
 }
 
 /** Take a generator that was trained here to the photo. */

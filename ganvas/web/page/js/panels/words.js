@@ -8,7 +8,15 @@ import { directionName } from "./names.js";
 
 export function wordsLine() {
   const outcome = el("p", { class: "hint", id: freshId("understood"), role: "status" });
-  const input = el("input", { type: "text", maxlength: 500, autocomplete: "off", enterkeyhint: "go", placeholder: t("words.hint"), "aria-label": t("words.label"), "aria-describedby": outcome.id });
+  const input = el("input", {
+    type: "text",
+    maxlength: 500,
+    autocomplete: "off",
+    enterkeyhint: "go",
+    placeholder: t("words.hint"),
+    "aria-label": t("words.label"),
+    "aria-describedby": outcome.id,
+  });
   const go = iconButton("wand", t("words.go"), null, { type: "submit" });
   const line = el("form", { class: "words" }, el("div", { class: "words-line" }, input, go), outcome);
   const show = (message, bad = false) => {
@@ -41,17 +49,25 @@ export function wordsLine() {
 function told({ understood, searches }) {
   update({ keep: new Set([...state.keep, ...understood.keep]) });
   const missed = searches.filter((one) => !one.reached).map((one) => String(directionName(one.direction)));
-  return missed.length ? t("words.missed", { names: missed.join(", ") }) : t("words.understood", { words: inWords(understood) });
+  return missed.length
+    ? t("words.missed", { names: missed.join(", ") })
+    : t("words.understood", { words: inWords(understood) });
 }
 
 /** "Smile +0.5, Age −10 years; kept still: Glasses", in the reader's language. */
 function inWords({ changes, keep }) {
-  const moves = changes.map(({ direction, amount }) => `${directionName(direction)} ${amountInWords(amount)}`).join(", ");
-  const still = keep.length ? String(t("words.keep", { names: keep.map((name) => String(directionName(name))).join(", ") })) : "";
+  const moves = changes
+    .map(({ direction, amount }) => `${directionName(direction)} ${amountInWords(amount)}`)
+    .join(", ");
+  const still = keep.length
+    ? String(t("words.keep", { names: keep.map((name) => String(directionName(name))).join(", ") }))
+    : "";
   return [moves, still].filter(Boolean).join("; ");
 }
 
 function amountInWords(amount) {
   if (typeof amount === "number") return `${amount > 0 ? "+" : ""}${Math.round(amount * 100) / 100}`;
-  return amount.endsWith("y") ? String(t("words.years", { n: amount.slice(0, -1) })) : `${amount.startsWith("-") ? "−" : "+"}${t("adjust.auto.short")}`;
+  return amount.endsWith("y")
+    ? String(t("words.years", { n: amount.slice(0, -1) }))
+    : `${amount.startsWith("-") ? "−" : "+"}${t("adjust.auto.short")}`;
 }

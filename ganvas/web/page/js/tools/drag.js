@@ -77,7 +77,10 @@ export async function startDrag() {
   if (!whole.length) return;
   await regionSent();
   try {
-    await pull(whole.map((pair) => pair.handle), whole.map((pair) => pair.target));
+    await pull(
+      whole.map((pair) => pair.handle),
+      whole.map((pair) => pair.target),
+    );
     clearPairs();
   } catch (error) {
     complain(error);
@@ -89,7 +92,7 @@ export const stopDrag = stopJob;
 // The points are buttons: the pointer drags them, arrows move them, Delete takes the pair away.
 
 function rebuild() {
-  const focused = document.activeElement?.dataset?.point;
+  const focused = /** @type {HTMLElement} */ (document.activeElement)?.dataset.point;
   layer.replaceChildren();
   pairs.forEach((pair, index) => {
     layer.append(point(pair, "handle", index));
@@ -100,7 +103,16 @@ function rebuild() {
 }
 
 function point(pair, end, index) {
-  const button = el("button", { type: "button", class: `point ${end}`, "data-point": `${index}-${end}`, "aria-label": t(`drag.${end}`, { n: index + 1 }) }, el("span", {}, String(index + 1)));
+  const button = el(
+    "button",
+    {
+      type: "button",
+      class: `point ${end}`,
+      "data-point": `${index}-${end}`,
+      "aria-label": t(`drag.${end}`, { n: index + 1 }),
+    },
+    el("span", {}, String(index + 1)),
+  );
   button.addEventListener("pointerdown", (event) => {
     event.stopPropagation();
     if (running() || event.button !== 0) return;
@@ -155,12 +167,13 @@ function place() {
 function line(pair) {
   const node = document.createElementNS(SVG, "line");
   const [[x1, y1], [x2, y2]] = [toStage(...pair.handle), toStage(...pair.target)];
-  for (const [name, value] of Object.entries({ x1, y1, x2, y2 })) node.setAttribute(name, value);
+  for (const [name, value] of Object.entries({ x1, y1, x2, y2 })) node.setAttribute(name, String(value));
   return node;
 }
 
 /** While the server pulls: the handles are where it has them now. */
-document.addEventListener("pulled", ({ detail }) => {
+document.addEventListener("pulled", (event) => {
+  const { detail } = /** @type {CustomEvent} */ (event);
   pairs.filter((pair) => pair.target).forEach((pair, index) => (pair.handle = detail[index] ?? pair.handle));
   document.dispatchEvent(new Event("pairs"));
 });

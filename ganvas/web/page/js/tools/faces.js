@@ -7,6 +7,7 @@ import { state, watch } from "../state.js";
 
 const layer = el("div", { class: "faces", role: "group", "aria-label": t("faces.label") });
 document.getElementById("overlay").append(layer);
+/** @type {(face: number) => void} */
 let choose = () => {};
 
 /** Who is told which face was chosen (its number, from 0). */
@@ -26,7 +27,18 @@ function rebuild() {
   const kind = turning() ? "face-chip" : "face-frame";
   layer.replaceChildren(
     ...(shown() ? state.session.faces : []).map((_, index) =>
-      el("button", { type: "button", class: kind, "aria-pressed": String(index === state.session.face), disabled: Boolean(state.job), "aria-label": t("faces.choose", { n: index + 1 }), onclick: () => choose(index) }, el("span", {}, String(index + 1))),
+      el(
+        "button",
+        {
+          type: "button",
+          class: kind,
+          "aria-pressed": String(index === state.session.face),
+          disabled: Boolean(state.job),
+          "aria-label": t("faces.choose", { n: index + 1 }),
+          onclick: () => choose(index),
+        },
+        el("span", {}, String(index + 1)),
+      ),
     ),
   );
   place();
@@ -40,7 +52,11 @@ function place() {
     const [x, y, width, height] = face.box;
     const [left, top] = toStage(x, y);
     const [right, bottom] = toStage(x + width, y + height);
-    if (turning()) return frame.style.setProperty("transform", `translate(${(left + right) / 2}px, ${top}px) translate(-50%, -100%)`);
+    if (turning())
+      return frame.style.setProperty(
+        "transform",
+        `translate(${(left + right) / 2}px, ${top}px) translate(-50%, -100%)`,
+      );
     frame.style.setProperty("transform", `translate(${left}px, ${top}px)`);
     frame.style.setProperty("width", `${right - left}px`);
     frame.style.setProperty("height", `${bottom - top}px`);

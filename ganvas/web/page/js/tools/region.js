@@ -28,7 +28,8 @@ const changed = () => (repaint(), document.dispatchEvent(new Event("region")));
 /** Mask pixels a photo pixel. */
 export const maskScale = () => Math.min(1, LONGEST_PX / Math.max(state.session.width, state.session.height));
 
-export const featherDefault = () => Math.max(2, Math.round((state.session.crop?.side ?? Math.min(state.session.width, state.session.height)) / 32));
+export const featherDefault = () =>
+  Math.max(2, Math.round((state.session.crop?.side ?? Math.min(state.session.width, state.session.height)) / 32));
 
 function blank() {
   const scale = maskScale();
@@ -187,12 +188,12 @@ function asPng(mask) {
 }
 
 document.addEventListener("opened", telling(takeOver));
-export const brush = { size_px: 40, erase: false, part: false }; // diameter in stage pixels, so that zooming in paints finer
+// The diameter is in stage pixels, so that zooming in paints finer.
+export const brush = { size_px: 40, erase: false, part: false };
 
 /** [ and ]: a fifth smaller or larger. */
 export function resizeBrush(factor) {
   brush.size_px = Math.min(400, Math.max(4, Math.round(brush.size_px * factor)));
   document.dispatchEvent(new Event("region"));
   repaint();
-
 }
