@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
@@ -183,8 +184,12 @@ def test_a_photo_without_a_face_is_enlarged_and_saved(page, studio, faces_at):
 
 
 def test_a_reload_during_the_search_shows_the_search_and_the_queue_has_it(page, studio, monkeypatch):
-    monkeypatch.setattr(opening, "PREVIEW_EVERY", 1)
-    page.get_by_label("Effort").select_option("best")
+    def search(*_, on_step, **__):
+        while True:  # until it is stopped
+            time.sleep(0.05)
+            on_step(1, 100, torch.zeros(1, 3, 32, 32))
+
+    monkeypatch.setattr(opening, "open_session", search)
     drop(page, ("slow.png", png(64, 64), "image/png"))
     stop = page.get_by_role("button", name="Stop", exact=True)
     expect(stop).to_be_visible()
