@@ -113,6 +113,19 @@ def learn(
     ] = "",
     samples: Annotated[int, typer.Option(min=10, help="Number of samples for --scorer.")] = 2000,
     keep: Annotated[str, typer.Option(help="Columns or directions to keep unchanged, e.g. age,gender.")] = "",
+    confounders: Annotated[
+        str,
+        typer.Option(
+            help="Columns whose influence is removed from the scores before the fit (default: the columns of --keep)."
+        ),
+    ] = "",
+    metric: Annotated[
+        str,
+        typer.Option(
+            callback=one_of("natural", "plain"),
+            help="natural: the shortest move among natural latents; plain: the slope of the fit.",
+        ),
+    ] = "natural",
     space: Annotated[
         str,
         typer.Option(callback=one_of("w", "w+", "s"), help="w: one vector; w+: one a row of ws; s: style channels."),
@@ -162,6 +175,7 @@ def learn(
     if channels and space != "s":
         raise typer.BadParameter("--channels chooses style channels: add --space s")
     keep_names = [other for other in keep.replace(" ", "").split(",") if other]
+    out_names = [other for other in confounders.replace(" ", "").split(",") if other]
     _check_pictures(sheet, leakage)
     G = open_generator(model)
     trunc = (1.0 if scorer else 0.7) if trunc is None else trunc
@@ -170,14 +184,17 @@ def learn(
         scored = _read_scores(learner, scores, effort)
     elif scorer:
         with ProgressBar(f"scoring {samples} samples") as progress:
-            scored = learner.from_scorer(scorer, keep=keep_names, count=samples, on_step=progress.step)
+            scored = learner.from_scorer(scorer, keep=[*keep_names, *out_names], count=samples, on_step=progress.step)
     elif like or dislike:
         scored = learner.from_marks(*(learner.map_seeds(parse_numbers(t, what="seeds")) for t in (like, dislike)))
     else:
         scored = learner.from_marks(
             *(ws_of_files(files_in(folder), G, effort=effort) for folder in (positive, negative) if folder)
         )
-    direction = replace(learner.learn(scored, keep=keep_names, channels=channels), group=group)
+    direction = learner.learn(
+        scored, keep=keep_names, channels=channels, metric=metric, confounders=out_names if confounders else None
+    )
+    direction = replace(direction, group=group)
     if layers == "auto":
         with ProgressBar("measuring the rows") as progress:
             direction, effects = learner.choose_rows(direction, scorer, on_step=progress.step)
@@ -347,6 +364,8 @@ def _print_fit(direction: Direction) -> None:
         typer.echo(f"{direction.name}: {fit} {value:.3f} on held-out samples, {facts['samples']} in all")
         if value < (0.2 if "r2" in facts else 0.7):
             typer.echo("note: hardly better than chance; use more samples or a clearer attribute")
+    if "length" in facts:
+        typer.echo(f"length: {facts['length']:.1f} natural standard deviations a unit")
     if "range" in facts:
         typer.echo(f"range: {direction.low:+g} to {direction.high:+g}, {facts['range']}")
 

@@ -26,5 +26,5 @@ def acting_parts(steps: Iterable[Any], direction: Callable[[str], Direction]) ->
     for step in map(unwrap_step, steps):
         if isinstance(step, Stylise):
             return None
-        names += (direction(step.direction).parts or HEAD) if isinstance(step, Move) else ("person",)
+        names += (direction(step.wanted).parts or HEAD) if isinstance(step, Move) else ("person",)
     return tuple(dict.fromkeys(names))

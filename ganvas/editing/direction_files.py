@@ -12,6 +12,7 @@ from ganvas.errors import BadConfig
 from ganvas.weights.catalogue import store
 
 SHIPPED_DIRECTIONS = Path(__file__).parent / "shipped"
+OLDER_DIRECTIONS = SHIPPED_DIRECTIONS / "older"  # a file an edition and model, faces-1: what was learnt anew since
 
 
 def user_directions() -> Path:
@@ -32,14 +33,34 @@ def directions_of(generator_fingerprint: str) -> dict[str, Direction]:
     return {d.name: d for _, d in list_directions() if d.fingerprint == generator_fingerprint}
 
 
+def older_directions(generator_fingerprint: str, edition: int) -> dict[str, Direction]:
+    """What shipped for one generator in an edition, where that was replaced later; by name."""
+    files = sorted(OLDER_DIRECTIONS.glob("*.safetensors"))
+    found = [d for file in files if _edition_of(file) >= edition for d in load_directions(file).values()]
+    return {d.name: d for d in reversed(found) if d.fingerprint == generator_fingerprint}
+
+
+def _edition_of(file: Path) -> int:
+    return int(file.stem.rpartition("-")[2])
+
+
 def find_direction(name: str, directions: Mapping[str, Direction], *, model: str) -> Direction:
-    """A direction by its name.
+    """A direction by its name, or, for recipes from before it was learnt anew, by name and edition ("age@1").
 
     Raises:
         BadConfig: there is none of that name for this model; the message has the nearest, and those there are.
     """
     if name in directions:
         return directions[name]
+    plain, at, edition = name.partition("@")
+    if at and edition.isdigit() and directions:
+        older = older_directions(next(iter(directions.values())).fingerprint, int(edition))
+        now = directions.get(plain)
+        if plain in older and (now is None or now.facts.get("edition", 1) > int(edition)):
+            return older[plain]
+        name = plain
+        if now is not None:
+            return now
     near = difflib.get_close_matches(name, directions, n=1)
     known = ", ".join(sorted(directions)) or "none; learn one with 'ganvas directions learn'"
     hint = f" (did you mean {near[0]}?)" if near else ""

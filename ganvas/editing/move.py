@@ -12,6 +12,9 @@ from ganvas.editing.step import EditContext
 from ganvas.errors import BadConfig
 from ganvas.fields import check_settings, setting
 
+EDITION = 2  # of the sliders that ship: what a name means now; recipes keep what it meant when they were made
+FIRST_EDITION = 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
@@ -20,7 +23,8 @@ class Move:
     `amount` is in standard deviations of the attribute among natural samples; `layers` limits it to some rows of ws
     (None = those the direction itself was learnt for). `keep` names attributes to keep unchanged: their directions are
     projected out. `space` says in which space the direction lives (None = any): a recipe that names it refuses a
-    direction of the same name that was learnt anew in another.
+    direction of the same name that was learnt anew in another. `edition` says which of the shipped sliders of this name
+    is meant: those that were learnt anew since are kept for the recipes that were made with them.
     """
 
     name: ClassVar[str] = "move"
@@ -29,13 +33,23 @@ class Move:
     layers: tuple[int, ...] | None = setting(None, ge=0, help="rows of ws; none = those of the direction")
     keep: tuple[str, ...] = setting((), help="directions that stay where they are")
     space: str | None = setting(None, choices=SPACES, help="space of the direction; none = any")
+    edition: int = setting(EDITION, ge=FIRST_EDITION, le=EDITION, help="of the shipped sliders")
 
     def __post_init__(self) -> None:
         check_settings(self, who=self.name)
 
+    @property
+    def wanted(self) -> str:
+        """The name to look the direction up by, see `ganvas.editing.direction_files.find_direction`."""
+        return self._of_edition(self.direction)
+
+    def _of_edition(self, name: str) -> str:
+        return name if self.edition == EDITION else f"{name}@{self.edition}"
+
     def apply(self, ws: Tensor, context: EditContext) -> Tensor:
         """See `LatentStep`."""
-        direction = project_out(context.direction(self.direction), [context.direction(other) for other in self.keep])
+        others = [context.direction(self._of_edition(other)) for other in self.keep]
+        direction = project_out(context.direction(self.wanted), others)
         if self.space not in (None, direction.space):
             raise BadConfig(
                 f"this move is for space {self.space!r}, but direction {direction.name!r} is in {direction.space!r}"

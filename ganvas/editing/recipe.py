@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from ganvas.editing.drag import Drag
 from ganvas.editing.mix import Mix
-from ganvas.editing.move import Move
+from ganvas.editing.move import EDITION, FIRST_EDITION, Move
 from ganvas.editing.part_steps import PART_STEPS, PartStep
 from ganvas.editing.post_steps import PictureStep, PostStep, Translate, Upscale
 from ganvas.editing.regions import InRegion, Region, region_of, regions_of, unwrap_step
@@ -58,13 +58,19 @@ class Recipe:
         return replace(self, steps=(*self.steps, step))
 
     def with_move(
-        self, direction: str, amount: float, *, keep: tuple[str, ...] = (), region: Region | None = None
+        self,
+        direction: str,
+        amount: float,
+        *,
+        keep: tuple[str, ...] = (),
+        region: Region | None = None,
+        edition: int = EDITION,
     ) -> Recipe:
         """Set a slider: its move is replaced where it stands, added at the end, or taken out at amount 0.
 
         A slider that applies in a region is another one than the same everywhere, or in another region.
         """
-        move = None if amount == 0 else Move(direction=direction, amount=amount, keep=keep)
+        move = None if amount == 0 else Move(direction=direction, amount=amount, keep=keep, edition=edition)
         return self._with(move, lambda step: isinstance(step, Move) and step.direction == direction, region)
 
     def with_mix(self, mix: Mix, *, region: Region | None = None) -> Recipe:
@@ -88,7 +94,7 @@ class Recipe:
         """
         region, inner = region_of(step) or region, unwrap_step(step)
         if isinstance(inner, Move) and inner.layers is None and inner.space is None:
-            return self.with_move(inner.direction, inner.amount, keep=inner.keep, region=region)
+            return self.with_move(inner.direction, inner.amount, keep=inner.keep, region=region, edition=inner.edition)
         if isinstance(inner, Mix):
             return self.with_mix(inner, region=region)
         if isinstance(inner, Stylise):
@@ -142,7 +148,7 @@ class Recipe:
         for key in data:
             check_known(key, _PLAIN, what="field of a recipe")
         _check_types(data)
-        return cls(steps=tuple(map(step_from_data, steps[: MAX_RECIPE_STEPS + 1])), **data)
+        return cls(steps=tuple(_step_of_recipe(step) for step in steps[: MAX_RECIPE_STEPS + 1]), **data)
 
     def save(self, path: Path | str) -> Path:
         """Write the recipe as JSON; atomic."""
@@ -183,6 +189,13 @@ def step_from_data(data: Any) -> LatentStep:
         return step_from_dict(data, STEPS)
     inner = {key: value for key, value in data.items() if key != "within"}
     return InRegion(step_from_dict(inner, STEPS), Region.from_dict(data["within"]))
+
+
+def _step_of_recipe(data: Any) -> LatentStep:
+    """A step of a recipe; a move that does not say its edition is from before there were any."""
+    if isinstance(data, dict) and data.get("step") == Move.name:
+        data = {"edition": FIRST_EDITION, **data}
+    return step_from_data(data)
 
 
 _PLAIN = {field.name: field for field in dataclasses.fields(Recipe) if field.name != "steps"}

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.editing.directions import SPACES, Direction, orthonormalize
+from ganvas.editing.discovery.natural import LatentSpread, find_natural_move, regress_out
 from ganvas.errors import BadConfig, BadLatent
 from ganvas.fields import check_known
 
@@ -57,11 +58,13 @@ def learn_direction(
     ridge: float | None = None,
     folds: int = 5,
     space: str | None = None,
+    spread: LatentSpread | None = None,
+    confounders: Tensor | None = None,
 ) -> Direction:
     """A direction from scored samples, by regression on all of them.
 
-    Other attributes are held still by projecting their directions out: conditional manipulation, section 3.2 of the
-    paper above.
+    Other attributes are held still: with `spread` by the shortest natural move that leaves them alone (natural.py),
+    without by projecting their directions out (conditional manipulation, section 3.2 of the paper above).
 
     Args:
         w: [N, w_dim] latents of natural samples; or [N, num_ws, w_dim] for a direction with its own vector a row, which
@@ -72,6 +75,8 @@ def learn_direction(
         ridge: regularisation as a share of the mean variance of w; None = the best of STRENGTHS in cross-validation.
         folds: of the cross-validation.
         space: "w", "w+" or "s"; None = "w+" where w has three axes, else "w".
+        spread: of natural latents in this space (`measure_spread`); None = the plain slope is the direction.
+        confounders: [N, K], scores whose influence is taken out of continuous scores first; see `regress_out`.
 
     Returns:
         A Direction whose amount 1 moves the score by one standard deviation; `facts` has `r2` (continuous) or `auc`
@@ -88,11 +93,19 @@ def learn_direction(
             f"learn_direction expects w [N, w_dim] ([N, num_ws, w_dim] for w+) and scores [N], "
             f"got {list(w.shape)}, {list(scores.shape)}"
         )
+    if confounders is not None and len(scores.unique()) > 2:
+        scores = regress_out(scores, confounders)
     fit = fit_scores(w.flatten(1), scores, ridge=ridge, folds=folds)
-    slope = _project_out_kept(fit.slope, keep, name)
-    # Along the unit vector u the fitted score rises by slope·u a unit; one amount shall raise it by one std of y.
-    vector = (slope / slope.square().sum() * fit.spread).float()
-    return Direction(name, vector.view(-1, w.shape[-1]), facts=fit.facts, space=space)
+    facts = fit.facts
+    if spread is None:
+        slope = _project_out_kept(fit.slope, keep, name)
+        # Along the unit vector u the fitted score rises by slope·u a unit; one amount shall raise it by one std of y.
+        vector = (slope / slope.square().sum() * fit.spread).float()
+    else:
+        others = [vector.expand(fit.slope.numel() // vector.shape[-1], -1).flatten() for vector in keep]
+        vector = (find_natural_move(fit.slope, others, spread) * fit.spread).float()
+        facts |= {"metric": "natural", "length": spread.length(vector)}
+    return Direction(name, vector.view(-1, w.shape[-1]), facts=facts, space=space)
 
 
 def learn_from_sets(positive: Tensor, negative: Tensor, *, name: str, **options: Any) -> Direction:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from ganvas.editing.discovery.calibration import (
     preview_resolution,
     score_latents,
 )
+from ganvas.editing.discovery.natural import LatentSpread, measure_spread
 from ganvas.editing.discovery.regression import (
     RegressionFit,
     channel_direction,
@@ -37,11 +39,13 @@ from ganvas.editing.discovery.regression import (
 from ganvas.editing.style_space import styles_of
 from ganvas.errors import BadConfig
 from ganvas.features.face_scores import FACE_SCORES, FaceScorer, face_scorer
+from ganvas.fields import check_known
 from ganvas.models.seeds import map_seeds, map_z
 from ganvas.weights.checkpoint import fingerprint
 
 EFFECT_SEEDS = 12  # pictures on which rows, unit and range of a learnt direction are measured
 RANGE_AMOUNTS = tuple(float(a) for a in range(-5, 6))  # tried when a range is measured
+MOVE_METRICS = ("natural", "plain")
 SCORED_AT_ONCE = 10  # samples between two reports of progress
 NATURAL_SAMPLES = 2000  # that likes are compared with when single channels are ranked
 
@@ -63,6 +67,18 @@ class ScoredSamples:
             raise BadConfig(f"there is no column {column!r}; there are: {', '.join(self.scores)}")
         good = self.scores[column].isfinite()
         return self.x[good], self.scores[column][good]
+
+    def with_known(self, columns: Sequence[str]) -> ScoredSamples:
+        """Those samples of which all of these columns are known.
+
+        Raises:
+            BadConfig: there is no such column.
+        """
+        good = torch.ones(len(self.x), dtype=torch.bool)
+        for column in columns:
+            self.select(column)
+            good &= self.scores[column].isfinite()
+        return ScoredSamples(self.x[good], {name: y[good] for name, y in self.scores.items()})
 
     def fit(self, column: str) -> RegressionFit:
         """The linear score that fits a column best."""
@@ -122,13 +138,23 @@ class DirectionLearner:
         columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         return self.from_scores(ws, {self.name: columns.pop(scorer), **columns})
 
-    def learn(self, samples: ScoredSamples, *, keep: Sequence[str] = (), channels: int = 0) -> Direction:
+    def learn(
+        self,
+        samples: ScoredSamples,
+        *,
+        keep: Sequence[str] = (),
+        channels: int = 0,
+        metric: str = "natural",
+        confounders: Sequence[str] | None = None,
+    ) -> Direction:
         """The direction that samples show, by regression on all of them.
 
         Args:
             samples: with a column of the direction's name.
             keep: columns, or directions of this generator in the same space, along which nothing may move.
             channels: in space "s", take only so many channels, those that the samples that have it share; 0 = all.
+            metric: of MOVE_METRICS: "natural" = the shortest move by the spread of natural latents, "plain" = the slope.
+            confounders: columns whose influence is taken out of the scores first; None = those of `keep`.
 
         Raises:
             BadConfig: too few samples, an unknown name to keep, or channels outside space "s".
@@ -136,9 +162,19 @@ class DirectionLearner:
         if channels:
             direction = self._pick_channels(samples, channels)
         else:
-            x, y = samples.select(self.name)
-            fixed = [self._vector_of(samples, other) for other in keep]
-            direction = learn_direction(x, y, name=self.name, keep=fixed, space=self.space)
+            check_known(metric, MOVE_METRICS, what="metric")
+            if confounders is None:
+                confounders = [other for other in keep if other in samples.scores]
+            known = samples.with_known((self.name, *confounders))
+            direction = learn_direction(
+                known.x,
+                known.scores[self.name],
+                name=self.name,
+                keep=[self._vector_of(samples, other) for other in keep],
+                space=self.space,
+                spread=self.spread if metric == "natural" else None,
+                confounders=torch.stack([known.scores[name] for name in confounders], 1) if confounders else None,
+            )
         facts = {**direction.facts, "keep": list(keep)}
         return replace(direction, fingerprint=fingerprint(self.generator), facts=facts)
 
@@ -176,7 +212,17 @@ class DirectionLearner:
         response = measure_response(G, combine_scorers({scorer: score}), ws, direction, RANGE_AMOUNTS, resolution=px)
         low, high = find_valid_range(response, scorer)
         facts = {**direction.facts, "range": f"measured on {EFFECT_SEEDS} seeds by {scorer}"}
+        facts["length"] = self.spread.length(direction.vector)  # of the unit as it is now
         return replace(direction, low=low or -1.0, high=high or 1.0, facts=facts)
+
+    @cached_property
+    def spread(self) -> LatentSpread:
+        """How natural samples of the generator spread in this space."""
+        return measure_spread(
+            self._features(
+                self._mixed_samples(NATURAL_SAMPLES) if self.space == "w+" else self._samples(NATURAL_SAMPLES)
+            )
+        )
 
     @property
     def _resolution(self) -> int | None:
