@@ -36,8 +36,8 @@ def directions_of(generator_fingerprint: str) -> dict[str, Direction]:
 def older_directions(generator_fingerprint: str, edition: int) -> dict[str, Direction]:
     """What shipped for one generator in an edition, where that was replaced later; by name."""
     files = sorted(OLDER_DIRECTIONS.glob("*.safetensors"))
-    found = [d for file in files if _edition_of(file) >= edition for d in load_directions(file).values()]
-    return {d.name: d for d in reversed(found) if d.fingerprint == generator_fingerprint}
+    shipped = [d for file in files if _edition_of(file) >= edition for d in load_directions(file).values()]
+    return {d.name: d for d in reversed(shipped) if d.fingerprint == generator_fingerprint}
 
 
 def _edition_of(file: Path) -> int:
