@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +134,12 @@ class Editor:
         check_fits(target, *size_after(photo.size, post_steps_of(self.recipe)))
         target.parent.mkdir(parents=True, exist_ok=True)
         check_output(photo, target)
-        return write_image(self._replay(photo, on_step), target, disclose=self.settings.disclose)
+        with warnings.catch_warnings(record=True) as edit_warnings:
+            warnings.simplefilter("always")
+            result = self._replay(photo, on_step)
+        for warning in edit_warnings:  # of whom? there are many
+            warnings.warn(f"{task.source.name}: {warning.message}", warning.category, stacklevel=2)
+        return write_image(result, target, disclose=self.settings.disclose)
 
     def _replay(self, photo: Photo, on_step: Callable[..., Any] | None) -> Photo:
         from ganvas.session.chosen_faces import replay_on_faces

@@ -147,6 +147,8 @@ class PhotoEdits:
         if self._finished is not None and self._finished[0] == state:
             return self._finished[1]
         self._finished = None
+        for session in self.sessions.values():
+            session.warn_of_breakups()
         with torch.no_grad():
             painted = self.photo.with_img(self._add_up_full())
             steps = post_steps_of(self.active.recipe)

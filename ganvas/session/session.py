@@ -345,7 +345,11 @@ class Session(EditHistory):
     # -- pictures
 
     def render_crop(self) -> Photo:
-        """The edited square alone, at the generator's size, as the generator paints it: nothing is pasted back."""
+        """The edited square alone, at the generator's size, as the generator paints it: nothing is pasted back.
+
+        Warns as `render` does.
+        """
+        self.warn_of_breakups()
         return self.renderer.render_crop(self.recipe)
 
     def crop_picture(self) -> Tensor:
@@ -388,9 +392,13 @@ class Session(EditHistory):
 
     def render(self, *, on_step: OnFinishStep | None = None) -> Photo:
         """See `EditHistory.render`; warns (`EditWarning`) of sliders so far out that the picture breaks up."""
-        for breakup in self.find_breakups():
-            warnings.warn(breakup.words(), EditWarning, stacklevel=2)
+        self.warn_of_breakups()
         return super().render(on_step=on_step)
+
+    def warn_of_breakups(self) -> None:
+        """Warn (`EditWarning`) of each slider in `find_breakups`."""
+        for breakup in self.find_breakups():
+            warnings.warn(breakup.words(), EditWarning, stacklevel=3)
 
     @property
     def first_share(self) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
@@ -29,7 +29,10 @@ MAX_STRAIN_RATIO = 1.6
 # lay up to 2.4; beyond that faces of `faces` fall apart, to whatever side.
 MAX_LATENT_LENGTH = 2.6
 MAX_CACHED_IMAGES = 12  # pictures that were asked for last
+MAX_CACHED_SCORES = 64
 MAX_CACHED_GENERATORS = 6  # generators with a tuning and styles that were asked for last
+
+_SPACES: WeakKeyDictionary[Any, LatentSpace] = WeakKeyDictionary()  # generator → where its natural latents lie
 
 
 class TunedGenerator:
@@ -134,6 +137,8 @@ class TunedGenerator:
         if key not in self._naturalness_cache:
             # With the share that mostly holds: to find the right one takes as long again, and fog is fog with either.
             img = self._preview(edited, self.first_share, CRITIC_PX)
+            if len(self._naturalness_cache) >= MAX_CACHED_SCORES:
+                self._naturalness_cache.clear()
             self._naturalness_cache[key] = score_naturalness(self.extractor.features(img)).item()
         return self._naturalness_cache[key]
 
@@ -141,9 +146,11 @@ class TunedGenerator:
     def _sees_faces(self) -> bool:
         return self.extractor is not None and self.aligned and self.generator.img_resolution >= CRITIC_PX
 
-    @cached_property
+    @property
     def _space(self) -> LatentSpace:
-        return latent_space(self.generator)
+        if self.generator not in _SPACES:
+            _SPACES[self.generator] = latent_space(self.generator)
+        return _SPACES[self.generator]
 
     def strain_ratio(self, edited: EditedLatents, share: float) -> float:
         """How much a share of the tuning changes features of an edit, as a multiple of what it does unedited."""

@@ -15,9 +15,10 @@ from ganvas.cli.main import app
 from ganvas.editing.drag import Drag
 from ganvas.editing.mix import encode_latent
 from ganvas.editing.recipe import Recipe
-from ganvas.errors import BadConfig, GanvasError, MissingExtra
+from ganvas.errors import BadConfig, EditWarning, GanvasError, MissingExtra
 from ganvas.images.batch_paths import Task, list_tasks
 from ganvas.images.files import read_image
+from ganvas.session.breakup import Breakup
 from ganvas.session.chosen_faces import FaceChoice
 from ganvas.weights.checkpoint import fingerprint, save
 from tests.cli.test_edit import TINY
@@ -177,3 +178,11 @@ def test_an_editor_loads_its_model_once(photos, recipe, tmp_path, model, monkeyp
     monkeypatch.setattr("ganvas.weights.load.load", None)  # a second time would be an error
     for name in ("a.png", "b.jpg"):
         assert editor.edit(Task(photos / name, tmp_path / "out" / name)).is_file()
+
+
+def test_a_warning_says_which_photo_breaks_up(photos, recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("ganvas.session.session.find_breakups", lambda *_, **__: (Breakup("smile", 2.0, 0.9),))
+    made = Recipe.load(recipe)
+    editor = Editor(BatchSettings(made.model, made.to_json(), "fast", FaceChoice()))
+    with pytest.warns(EditWarning, match=r"a\.png: smile: at \+2\.00 the picture breaks up; it holds to \+0\.90"):
+        editor.edit(Task(photos / "a.png", tmp_path / "a.png"))
