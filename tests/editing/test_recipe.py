@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
-from ganvas.editing.directions import Direction
+from ganvas.editing.direction_files import OLDER_DIRECTIONS, SHIPPED_DIRECTIONS, find_direction
+from ganvas.editing.directions import Direction, load_directions
 from ganvas.editing.drag import Drag
 from ganvas.editing.mix import Mix, encode_latent
 from ganvas.editing.move import Move
@@ -153,3 +155,24 @@ def test_keep_takes_the_other_direction_out():
     assert torch.allclose((moved[0, 0] @ smile[0]), (smile @ smile.T)[0, 0])
     with pytest.raises(BadConfig, match="vanishes when orthogonalised"):
         Move(direction="age", keep=("age",)).apply(ws, bench)
+
+
+def test_a_recipe_from_before_keeps_what_its_sliders_meant():
+    """Shipped sliders that were learnt anew are found by recipes that name them, those that do not say an edition get
+    the first."""
+    now = {d.name: d for d in load_directions(SHIPPED_DIRECTIONS / "faces.safetensors").values()}
+    older = load_directions(OLDER_DIRECTIONS / "faces-1.safetensors")
+    before = Recipe.from_json('{"format": "ganvas-recipe-1", "steps": [{"step": "move", "direction": "age"}]}')
+    after = Recipe.from_json(Recipe().with_move("age", 1).to_json())
+    for recipe, wanted in ((before, older["age"]), (after, now["age"])):
+        (move,) = recipe.steps
+        found = find_direction(move.wanted, now, model="faces")
+        assert found.vector.equal(wanted.vector)
+    assert before.with_step(replace(before.steps[0], amount=2.0)).steps[0].edition == 1
+    assert not older["age"].vector.equal(now["age"].vector)
+    assert find_direction("smile@1", now, model="faces") is now["smile"]  # it was not learnt anew
+    assert find_direction("fringe@1", now, model="faces") is now["fringe"]  # there was none
+    mine = {"age": Direction("age", older["age"].vector * 2, fingerprint=older["age"].fingerprint)}
+    assert find_direction("age@1", mine, model="faces") is mine["age"]  # the user's own goes before those that ship
+    with pytest.raises(BadConfig, match=r"unknown direction 'agee'.*did you mean age"):
+        find_direction("agee@1", now, model="faces")

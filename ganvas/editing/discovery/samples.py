@@ -153,7 +153,7 @@ class DirectionLearner:
             samples: with a column of the direction's name.
             keep: columns, or directions of this generator in the same space, along which nothing may move.
             channels: in space "s", take only so many channels, those that the samples that have it share; 0 = all.
-            metric: of MOVE_METRICS: "natural" = the shortest move by the spread of natural latents, "plain" = the slope.
+            metric: of MOVE_METRICS: "natural" = the shortest move among natural latents, "plain" = the slope.
             confounders: columns whose influence is taken out of the scores first; None = those of `keep`.
 
         Raises:
