@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,6 +54,9 @@ def train(
     metrics: Annotated[
         str | None, typer.Option(callback=one_of("none", "fd"), help="fd = Fréchet distance at each snapshot, or none.")
     ] = None,
+    fallback: Annotated[
+        str | None, typer.Option(help="If the watchdog gives the run up: start this preset instead, in its own folder.")
+    ] = None,
     labels: Annotated[
         str | None, typer.Option(help="auto (from the dataset), folders, or FILE.csv:COLUMN (default: none).")
     ] = None,
@@ -90,12 +94,23 @@ def train(
         minutes=minutes,
     )
     changed = {"total_kimg": kimg, "minutes": minutes, "metrics": metrics, "labels": labels}
-    chosen = request.resolve({**changed, "resolution": resolution, "channels": channels, "seed": seed}, settings)
+    changed |= {"resolution": resolution, "channels": channels, "seed": seed}
+    chosen = request.resolve(changed, settings)
+    second = None if fallback is None else replace(request, preset=fallback, config=None, name=None, why=[], notes=[])
+    second_config = None if second is None else second.resolve(changed, None)
     if dry_run:
         for line in request.why:
             print(f"auto: {line}")
         return print_settings(request.preset, request.folder(request.preset), chosen)
-    _run(request, chosen)
+    from ganvas.training.engine.loop import FailedTraining
+
+    try:
+        _run(request, chosen)
+    except FailedTraining as error:
+        if second is None or second_config is None:
+            raise
+        print(f"{error}\nfallback: {second.preset}", flush=True)
+        _run(second, second_config)
 
 
 def _run(request: TrainArguments, config: TrainConfig) -> None:

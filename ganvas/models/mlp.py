@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.errors import BadConfig
+from ganvas.fields import check_known
 from ganvas.models.z_latent import PlainDiscriminator, PlainGenerator, check_at_least
 
 _SLOPE = 0.2  # of every leaky ReLU
+MLP_ACTIVATIONS = ("leaky_relu", "relu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +32,11 @@ class MLPConfig:
     c_dim: int = 0  # 0 = unconditional
     c_embed_dim: int = 64  # numbers that a label becomes, behind z
     widths: tuple[int, ...] = (256, 512, 1024)  # hidden layers, from z to picture
+    activation: str = "leaky_relu"  # of the hidden layers; "relu" as in the first paper
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
+        check_known(self.activation, MLP_ACTIVATIONS, what="activation of MLPConfig")
         check_at_least(self, 1, "img_resolution", "img_channels", "z_dim", "c_embed_dim", "widths")
         check_at_least(self, 0, "c_dim")
 
@@ -69,8 +73,9 @@ class MLPGenerator(PlainGenerator):
     def synthesize(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
         """ws [N, 1, w_dim] → img [N, img_channels, R, R] in (-1, 1)."""
         x = ws[:, 0]  # [N, w_dim]
+        slope = _SLOPE if self.config.activation == "leaky_relu" else 0.0
         for layer in self.layers[:-1]:
-            x = nn.functional.leaky_relu(layer(x), _SLOPE)
+            x = nn.functional.leaky_relu(layer(x), slope)
         x = self.layers[-1](x).tanh()
         return x.unflatten(1, (self.img_channels, self.img_resolution, self.img_resolution))
 

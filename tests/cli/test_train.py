@@ -151,3 +151,28 @@ def test_tune_ends_in_a_preset_that_train_takes(photos, tmp_path, monkeypatch):
     assert "trial 2: FD-EffNet 5.0" in result.output and "--preset" in result.output
     preset = tmp_path / "blobs-tune-style-32-cpu" / "tuned.json"
     assert run("train", *words, "--preset", preset, "--dry-run").exit_code == 0
+
+
+def test_a_run_that_collapses_before_it_learns_is_stopped_and_another_preset_takes_its_place(
+    photos, tmp_path, monkeypatch
+):
+    from ganvas.training.engine import watchdog
+    from ganvas.training.generator.trainer import GeneratorTrainer
+
+    for name, value in {"DULLER_KIMG": 0.4, "DULLER_STEPS": 2, "DULLER_SPAN_KIMG": 0.2}.items():
+        monkeypatch.setattr(watchdog, name, value)
+
+    def dull_with_relu(self):
+        dull = self.config.generator.get("activation") == "relu"
+        return {"p": 0.0, "diversity": 0.1 / (1 + 0.05 * self.nimg) if dull else 0.8}
+
+    monkeypatch.setattr(GeneratorTrainer, "metrics_now", dull_with_relu)
+    words = ["train", "--data", photos, "--outdir", tmp_path / "runs", "--device", "cpu", "--preset", "seed-64"]
+    words += ["--resolution", 16, "--kimg", 1.2, "--set", "tick_kimg=0.128", "--set", "generator.widths=[8]"]
+    result = run(*words, "--fallback", "mlp-64")
+    assert result.exit_code == 0, result.output
+    assert "stopped at 0.768 kimg: the generator has collapsed (mode collapse) before it learnt" in result.output
+    assert "fallback: mlp-64" in result.output
+    assert read_run_state(tmp_path / "runs" / "blobs-seed-64").status == "failed"
+    assert read_run_state(tmp_path / "runs" / "blobs-mlp-64").status == "finished"
+    assert "another preset does (--fallback mlp-64" in result.output

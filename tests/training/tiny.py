@@ -43,7 +43,7 @@ def narrowed(name, **changes):
     few = {"z_dim": 8, "w_dim": 8}
     size = 32 if preset.family == "stylegan3" else min(preset.resolution, 64)
     generator, discriminator = {
-        "mlp": ({"widths": [8], "z_dim": 8}, {"widths": [8]}),
+        "mlp": ({**preset.generator, "widths": [8], "z_dim": 8}, {"widths": [8]}),
         "dcgan": ({"ngf": 4, "z_dim": 8}, {"ndf": 4}),
         "fastgan": ({"ngf": 4, "z_dim": 8}, {"ndf": 8}),
         "stylegan2": ({"channel_base": size, "channel_max": 8, **few}, {"channel_base": size, "channel_max": 8}),
@@ -61,5 +61,5 @@ def narrowed(name, **changes):
         micro_batch=None,
         total_kimg=0.006,
         tick_kimg=0.002,
-        **changes,
+        **{"channels": None, **changes},
     )

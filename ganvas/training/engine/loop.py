@@ -25,6 +25,10 @@ ETA_AFTER_STEPS = 20
 STEPS_BACK_ALLOWED = 1
 
 
+class FailedTraining(GanvasError):
+    """The watchdog has given up; the message says why, and what to try."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainStatus:
     """Progress of a run; passed to `on_step` after every step."""
@@ -212,6 +216,8 @@ class Loop:
 
     def _respond(self, finding: Finding, line: dict[str, Any]) -> dict[str, Any]:
         """What the watchdog has found: go back, change course, or give up. Returns the line for the log."""
+        if finding.ends_the_run:
+            raise self._give_up(finding, self.trainer.nimg / 1000, again=False)
         if finding.steps_back:
             return self._step_back(finding)
         words = finding.words
@@ -260,11 +266,13 @@ class Loop:
             self.run_folder.record["remedies"] = remedies
         return remedy.words()
 
-    def _give_up(self, finding: Finding, at_kimg: float) -> GanvasError:
-        words = f"stopped at {at_kimg:g} kimg: {finding.words}, again after a remedy. {self.trainer.advice(finding)}"
-        where = f" The last good state is {self.run_folder.folder}/good.safetensors." if self.run_folder.folder else ""
+    def _give_up(self, finding: Finding, at_kimg: float, *, again: bool = True) -> FailedTraining:
+        said = f"{finding.words}, again after a remedy" if again else finding.words
+        words = f"stopped at {at_kimg:g} kimg: {said}. {self.trainer.advice(finding)}"
+        keeps = again and self.run_folder.folder  # one that never learnt has no good state
+        where = f" The last good state is {self.run_folder.folder}/good.safetensors." if keeps else ""
         self._write(self._line(kimg=at_kimg, event=words))
-        return GanvasError(words + where)
+        return FailedTraining(words + where)
 
     # -- the end
 

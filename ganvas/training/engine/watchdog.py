@@ -14,16 +14,19 @@ from collections import deque
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-Trouble = Literal["nan", "exploding", "collapse", "d_wins", "overfitting", "leaking"]
+Trouble = Literal["nan", "exploding", "no_start", "collapse", "d_wins", "overfitting", "leaking"]
 
-TICKS_IN_A_ROW = {"nan": 1, "exploding": 2, "collapse": 3, "d_wins": 5, "overfitting": 8, "leaking": 3}
+TICKS_IN_A_ROW = {"nan": 1, "exploding": 2, "no_start": 3, "collapse": 3, "d_wins": 5, "overfitting": 8, "leaking": 3}
+RUN_ENDING = frozenset({"no_start"})  # there is nothing to go back to, and no remedy that was tried helped
 STEPS_BACK = frozenset({"nan", "exploding", "collapse", "d_wins"})  # the others only need another course from here
 MAX_BAD_SHARE = 0.25  # of a tick's steps with a gradient that is not finite; a rare one is cleaned and forgotten
 EXPLODING_NORM_RATIO = 1000.0  # times the median gradient norm of the ticks before
 COLLAPSE_DIVERSITY = 0.12  # of the real pictures' diversity; of a generator that has done better
 COLLAPSE_SHARE_OF_BEST = 0.35  # of the best diversity so far
 MIN_BEST_DIVERSITY = 0.3  # a generator that was never as diverse as this has nothing to lose yet
-NO_START_DIVERSITY, NO_START_STEPS = 0.05, 5000  # so little variety after so many steps will not grow any more
+NO_START_DIVERSITY, NO_START_STEPS = 0.05, 5000  # so little variety after so many steps will not grow any more …
+DULLER_KIMG, DULLER_STEPS = 20.0, 150  # … nor when it is less, after so long, than it was in the first minutes:
+DULLER_SHARE, DULLER_SPAN_KIMG = 0.7, 5.0  # the mean of the last so many kimg as a share of that of the first
 MIN_D_LOSS_SHARE = 0.02  # D's loss as a share of what it would have without a clue
 OVERFIT_SIGN_REAL = 0.95  # mean sign of D on real pictures, from -1 to 1
 WARM_UP_KIMG, WARM_UP_STEPS = 5.0, 500  # a young generator's pictures are all alike, and easily told
@@ -95,8 +98,13 @@ class Finding:
 
     def remedy(self, *, penalised: bool) -> Remedy:
         """What may help; where there is no gradient penalty to strengthen, a slower discriminator instead."""
-        usual = REMEDIES[self.trouble]
+        usual = REMEDIES.get(self.trouble, Remedy())
         return usual if penalised or usual.gamma == 1 else replace(usual, gamma=1, d_lr=usual.d_lr / 2)
+
+    @property
+    def ends_the_run(self) -> bool:
+        """Is there nothing that could be saved?"""
+        return self.trouble in RUN_ENDING
 
     @property
     def steps_back(self) -> bool:
@@ -114,6 +122,8 @@ class Watchdog:
         default_factory=lambda: {"D": deque(maxlen=NORM_HISTORY_TICKS), "G": deque(maxlen=NORM_HISTORY_TICKS)}
     )
     warned: list[str] = field(default_factory=list)
+    first_diversities: list[float] = field(default_factory=list)  # of the first DULLER_SPAN_KIMG
+    last_diversities: list[tuple[float, float]] = field(default_factory=list)  # (kimg, diversity), of the last
 
     @property
     def is_healthy(self) -> bool:
@@ -122,6 +132,7 @@ class Watchdog:
 
     def check(self, metrics: HealthMetrics) -> Finding | None:
         """One tick. The first trouble that has lasted long enough, or None."""
+        self._remember_diversity(metrics)
         suspected = dict(self._suspicions(metrics))
         self.streaks = {name: self.streaks.get(name, 0) + 1 for name in suspected}
         self._remember(metrics)
@@ -139,16 +150,38 @@ class Watchdog:
             if math.isfinite(norm) and norm > 0 and "exploding" not in self.streaks:
                 self.norms[name].append(norm)
 
+    def _remember_diversity(self, v: HealthMetrics) -> None:
+        if not math.isfinite(v.diversity):
+            return
+        if v.kimg <= DULLER_SPAN_KIMG:
+            self.first_diversities.append(v.diversity)
+        recent = [*self.last_diversities, (v.kimg, v.diversity)]
+        self.last_diversities = [each for each in recent if each[0] > v.kimg - DULLER_SPAN_KIMG]
+
+    def _check_start(self, v: HealthMetrics) -> str:
+        """Has a generator that never had variety less of it now than in its first minutes?"""
+        if v.kimg < DULLER_KIMG or v.steps < DULLER_STEPS or not self.first_diversities:
+            return ""
+        last = statistics.fmean(diversity for _, diversity in self.last_diversities)
+        first = statistics.fmean(self.first_diversities)
+        if v.diversity >= NO_START_DIVERSITY or last >= min(NO_START_DIVERSITY, DULLER_SHARE * first):
+            return ""
+        return (
+            f"the generator has collapsed (mode collapse) before it learnt anything: its images differ "
+            f"{100 * v.diversity:.1f} % as much as real ones do, less than at the start"
+        )
+
     def _suspicions(self, v: HealthMetrics) -> list[tuple[str, str]]:
         checks = (
             _not_finite(v),
             self._check_exploding(v),
+            self._check_start(v),
             self._check_collapse(v),
             _d_wins(v),
             _overfits(v),
             _leaks(v),
         )
-        names = ("nan", "exploding", "collapse", "d_wins", "overfitting", "leaking")
+        names = ("nan", "exploding", "no_start", "collapse", "d_wins", "overfitting", "leaking")
         return [(name, words) for name, words in zip(names, checks, strict=True) if words]
 
     def _check_exploding(self, v: HealthMetrics) -> str:
@@ -184,6 +217,8 @@ class Watchdog:
             "best_diversity": self.best_diversity,
             "norms": {name: list(values) for name, values in self.norms.items()},
             "warned": list(self.warned),
+            "first_diversities": list(self.first_diversities),
+            "last_diversities": [list(each) for each in self.last_diversities],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -191,6 +226,8 @@ class Watchdog:
         self.streaks, self.best_diversity = dict(state["streaks"]), state["best_diversity"]
         self.norms = {name: deque(values, maxlen=NORM_HISTORY_TICKS) for name, values in state["norms"].items()}
         self.warned = list(state["warned"])
+        self.first_diversities = list(state.get("first_diversities", ()))  # not in states of older versions
+        self.last_diversities = [(kimg, diversity) for kimg, diversity in state.get("last_diversities", ())]
 
 
 def _not_finite(v: HealthMetrics) -> str:

@@ -302,6 +302,7 @@ class GeneratorTrainer(Trainer):
 _ADVICE = {
     "nan": "Try a lower learning rate (g_lr, d_lr), precision=exact, or without path_length.",
     "exploding": "Try a lower learning rate (g_lr, d_lr) or a stronger r1_gamma.",
+    "no_start": "No remedy that was tried halfway helped; another preset does (--fallback mlp-64 starts it by itself).",
     "collapse": "Try more images, a stronger r1_gamma, a larger batch_size, or another preset.",
     "d_wins": "Try a stronger r1_gamma, a lower d_lr, augment=ada, or more images.",
 }

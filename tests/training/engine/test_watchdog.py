@@ -76,6 +76,51 @@ def test_a_young_generator_may_be_dull_and_an_old_one_that_never_rose_may_not():
     assert look(watchdog, 20, kimg=300, steps=5000, diversity=0.01)[0].trouble == "collapse"
 
 
+# Diversity at each thousand pictures of 3,003 faces in grey: what `seed-64` does, and what `mlp-64` does.
+DULL_START = (30, 79, 59, 25, 9, 5, 4, 6, 14, 20, 14, 8, 5, 5, 9, 16, 23, 23, 20, 10, 5, 10, 21, 21)
+SLOW_START = (
+    42,
+    23,
+    21,
+    17,
+    18,
+    24,
+    42,
+    42,
+    88,
+    170,
+    150,
+    116,
+    150,
+    200,
+    250,
+    300,
+    330,
+    362,
+    400,
+    450,
+    550,
+    560,
+    560,
+    560,
+)
+
+
+def test_a_generator_that_grows_duller_from_the_start_is_named_and_one_that_is_slow_is_not():
+    found = {}
+    for name, batch, series in (("seed", 128, DULL_START), ("mlp", 64, SLOW_START), ("slow", 16, [10] * 60)):
+        watchdog = Watchdog()
+        for kimg, diversity in enumerate(series, start=1):
+            steps = 1000 * kimg // batch
+            healthy = dataclasses.replace(HEALTHY, kimg=kimg, steps=steps, diversity=diversity / 1000)
+            finding = watchdog.check(healthy)
+            if finding is not None:
+                found[name] = (finding.trouble, kimg)
+                assert "before it learnt anything" in finding.words and finding.ends_the_run
+                break
+    assert found == {"seed": ("no_start", 22)}
+
+
 def test_a_wild_start_is_no_measure_of_variety():
     watchdog = Watchdog()
     look(watchdog, 4, kimg=1, diversity=1.8)
