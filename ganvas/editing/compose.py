@@ -23,10 +23,19 @@ from torch import Tensor
 from ganvas.checks import check_img
 from ganvas.editing.blend import Change
 from ganvas.editing.grain import GRAIN_GRID_PX, missing_grain
-from ganvas.editing.ground import Ground
+from ganvas.editing.ground import WORN, Ground
 from ganvas.editing.outline import background_drift, bend_body, end_in_strands
 from ganvas.editing.part_maps import PartMaps
-from ganvas.editing.residual import LEVEL, carry_low, find_agreement, find_reshaped, from_ycc, limit_cast, to_ycc
+from ganvas.editing.residual import (
+    LEVEL,
+    carry_low,
+    find_agreement,
+    find_reshaped,
+    from_ycc,
+    limit_cast,
+    limit_fringe,
+    to_ycc,
+)
 from ganvas.errors import BadImage
 from ganvas.images.flow import Flow, estimate_flow, flow_length, warp_by_flow
 from ganvas.images.masks import border_distance, grow_mask
@@ -153,8 +162,8 @@ class _Scene:
     def _find_ends(self) -> Tensor:
         """How much of the person is visible, where hair that the photo does not have goes on below the lower edge."""
         old, before = self.ground.maps
-        added = (1 - grow_mask(torch.maximum(old.person, before.person), 24 * self.scale)) * self.maps.person
-        if not (added * self.maps.hair > 0.5).any():
+        added = (1 - grow_mask(torch.maximum(old.person, before.person), 24 * self.scale)) * self.maps.hair
+        if not (added > 0.5).any():
             return torch.ones_like(added)
         return end_in_strands(added.shape[-1], smoothstep(added, 0.2, 0.8))
 
@@ -164,7 +173,7 @@ class _Scene:
         has none."""
         if self.ground.is_one_layer:
             return torch.zeros_like(self.person)
-        near, wide = self.ground.fill
+        near, wide, _ = self.ground.fill
         return torch.maximum(near, wide * self.is_move) * self.ends
 
     @cached_property
@@ -190,9 +199,11 @@ class _Scene:
 
     @property
     def kept_clothes(self) -> Tensor:
-        """Clothes that do not move and are not covered by hair stay the photo's, wherever the generator has them."""
-        clothes = smoothstep(self.ground.maps[0].worn, 0.3, 0.7) * (1 - self.maps.hair)
-        return gaussian_blur(clothes * (1 - smoothstep(self.wide_move, 3, 8)), 2 * self.scale)
+        """Clothes stay the photo's, since below the picture they do, but where hair comes to lie over them; and none
+        of the generator's come to lie on the background."""
+        clothes = self.ground.dress * (1 - self.maps.hair)
+        astray = smoothstep(self.maps.worn, *WORN) * (1 - self.ground.maps[0].person)
+        return gaussian_blur(torch.maximum(clothes, astray), 2 * self.scale)
 
     @property
     def acting(self) -> Tensor:
@@ -261,12 +272,13 @@ def _assemble(scene: _Scene, mask: Tensor) -> Change:
     large, cut = window.enlarge, window.cut
     field, keep = large(scene.flow.field) * (size / ground.work), large(scene.keep)
     p, a = cut(ground.ycc), to_ycc(cut(scene.large))
-    detail = warp_by_flow(ground.residual, field, at=window.corner)
+    carried = warp_by_flow(torch.cat([ground.residual, ground.ycc[:, :1]], dim=1), field, at=window.corner)
+    detail, light = carried.split([3, 1], dim=1)
     if ground.is_one_layer:
         matte: Tensor | float = 1.0
         visible = a + large(scene.share) * (large(scene.low) + keep * (detail - large(scene.low)))
     else:
-        matte, visible = _join_layers(scene, window, p, a, detail, keep)
+        matte, visible = _join_layers(scene, window, p, a, detail, light, keep)
         if size >= GRAIN_PX:
             skin, wall = ground.grain
             light, uncovered = visible[:, :1], large(scene.uncovered)
@@ -283,20 +295,25 @@ def _assemble(scene: _Scene, mask: Tensor) -> Change:
 
 
 def _join_layers(
-    scene: _Scene, window: _Window, p: Tensor, a: Tensor, detail: Tensor, keep: Tensor
+    scene: _Scene, window: _Window, p: Tensor, a: Tensor, detail: Tensor, light: Tensor, keep: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The person's matte, and the picture: a person before a background, each of which has its own colours."""
     ground, large = scene.ground, window.enlarge
     drift = large(background_drift(ground.small_ycc, scene.after, ground.wall, scene.person))
     low, share = large(scene.low), large(scene.share)
+    mirrored = window.cut(ground.backdrop)
+    filled = mirrored + large(ground.fill[2]) * (a + drift - mirrored)
+    behind = p + large(scene.uncovered) * (filled - p)
     solid = large(gaussian_blur(scene.person, 2 * scene.scale))
-    person = a + solid * share * low + (1 - solid) * drift + keep * share * (detail - low)
+    coarse = a + solid * share * low + (1 - solid) * drift
+    person = coarse + keep * share * (detail - low)
     person = limit_cast(person, large(ground.near_colours), large(scene.maps.person * (1 - scene.maps.eyes)))
+    soft = large(gaussian_blur(scene.person, 6 * scene.scale))
+    person = limit_fringe(person, [coarse, behind, light], 4 * soft * (1 - soft))
     edge = ground.edge_move * scene.is_move
     person = person + large(edge) * (p - person)
     matte = scene.person + edge * (ground.maps[0].person - scene.person)
     matte = large(smoothstep(gaussian_blur(matte, 1.5 * scene.scale), *MATTE))
-    behind = p + large(scene.uncovered) * (a + drift - p)
     return matte, behind + matte * (person - behind)
 
 

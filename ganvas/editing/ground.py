@@ -5,19 +5,26 @@ Found once, when it is first asked for, and kept while a slider moves.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from ganvas.editing.grain import measure_grain
-from ganvas.editing.outline import find_fill, meet_edge
+from ganvas.editing.outline import find_fill, meet_edge, reflect_at_outline
 from ganvas.editing.part_maps import PartMaps
 from ganvas.editing.residual import LOW_PX, to_ycc
+from ganvas.images.flow import warp_by_flow
 from ganvas.images.masks import grow_mask
 from ganvas.ops.blur import gaussian_blur
 from ganvas.ops.planes import resize_bilinear
 from ganvas.ops.resample import downscale
+from ganvas.ops.smoothstep import smoothstep
 
+STRAY_PX = 24.0  # farther from the generator's person there is none; lengths for a 1024-px crop
+WORN = (0.3, 0.55)  # of the map of clothes: not worn, and worn
+COLLAR_PX = 16.0  # beside clothes: the neck's end
 EDGE_MOVE, EDGE_FADE = 0.08, 0.15  # of the side: so near to the crop's edge the photo's own comes in
 
 
@@ -35,11 +42,28 @@ class Ground:
         self.photo, self.size, self.work = photo, photo.shape[3], min(photo.shape[3], work_px)
         self.scale = self.work / 1024
         self.is_one_layer = maps is None
-        self.maps = tuple(each.resize(self.work) for each in maps or (PartMaps.of_one_layer(self.work),) * 2)
+        self.maps = self._prepare_maps(maps)
         self.ycc = to_ycc(photo)
         self.residual = self.ycc - to_ycc(before)
         self.small_before = downscale(before, self.work)
         self.small_ycc, self.before_ycc = to_ycc(downscale(photo, self.work)), to_ycc(self.small_before)
+
+    def _prepare_maps(self, maps: tuple[PartMaps, PartMaps] | None) -> tuple[PartMaps, PartMaps]:
+        """At the work size. Parts were learnt on the generator's pictures, so what its picture has no person near is
+        no person in the photo either, and clothes that are found there are clothes in both."""
+        if maps is None:
+            return (PartMaps.of_one_layer(self.work),) * 2
+        photo, before = (each.resize(self.work) for each in maps)
+        near = smoothstep(gaussian_blur(grow_mask(before.person, STRAY_PX * self.scale), 8 * self.scale), 0.05, 0.7)
+        return replace(photo, person=photo.person * near, worn=torch.maximum(photo.worn, before.worn)), before
+
+    @cached_property
+    def dress(self) -> Tensor:
+        """Clothes of the photo, and the skin beside them: what goes on below the picture's lower edge, and stays."""
+        photo = self.maps[0]
+        worn = smoothstep(photo.worn, *WORN)
+        collar = smoothstep(gaussian_blur(grow_mask(worn, COLLAR_PX * self.scale), 12 * self.scale), 0.1, 0.9)
+        return torch.maximum(worn, collar * photo.body)
 
     @cached_property
     def near_colours(self) -> Tensor:
@@ -47,9 +71,16 @@ class Ground:
         return gaussian_blur(self.small_ycc[:, 1:], LOW_PX * self.scale)
 
     @cached_property
-    def fill(self) -> tuple[Tensor, Tensor]:
+    def fill(self) -> tuple[Tensor, Tensor, Tensor]:
         """Around the photo's person; see `find_fill`."""
         return find_fill(self.maps[0].person, self.small_ycc[:, :1])
+
+    @cached_property
+    def backdrop(self) -> Tensor:
+        """[1, 3, S, S] of the photo's size, in YCC: the photo, with what is beside the person in the person's place."""
+        hole = self.fill[0]
+        field = resize_bilinear(reflect_at_outline(hole), (self.size, self.size)) * (self.size / self.work)
+        return warp_by_flow(self.ycc, field, sharp=False)
 
     @cached_property
     def edge_move(self) -> Tensor:

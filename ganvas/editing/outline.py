@@ -1,12 +1,14 @@
 """The person's outline in an edited photo: what was uncovered, and how a moved head meets the body that stays.
 
-A head that turns uncovers background, and its neck no longer fits the shoulders beyond the picture's lower edge. The
-background is filled from the photo's own and the generator's; the neck is bent, row by row, so that its outline meets
-the photo's; long hair that would go on below the edge ends in strands.
+A head that turns uncovers background, and its neck no longer fits the shoulders beyond the picture's lower edge. A calm
+background is filled by the generator's in the photo's colours, a busy one by the photo's own beside it, mirrored; the
+neck is bent, row by row, so that its outline meets the photo's; long hair that would go on below the edge ends in
+strands.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +16,7 @@ from ganvas.editing.part_maps import PartMaps
 from ganvas.editing.residual import LEVEL
 from ganvas.images.masks import border_distance, grow_mask
 from ganvas.ops.blur import gaussian_blur, masked_blur
+from ganvas.ops.planes import load_opencv
 from ganvas.ops.smoothstep import smoothstep
 
 BEND_ZONE = 0.22  # of the side, above the lower edge
@@ -21,6 +24,7 @@ BEND_REACH = 0.08  # of the side: beside the body, so far the background gives w
 BENT_WIDTHS = (0.7, 1.35)  # a body that became so much narrower or wider is another one: nothing is bent
 FILL_PX, FILL_WIDE_PX = 12.0, 50.0  # around the old outline, lengths for a 1024-px crop; wide where all is calm
 CALM = (1.0, 3.0)  # levels of fine structure in the background
+MIRROR_PX = 6.0  # of a 1024-px crop: so smooth is the mirror
 STRANDS_ZONE = 0.16  # of the side, above the lower edge
 
 
@@ -72,7 +76,7 @@ def _row_ends(body: Tensor) -> tuple[Tensor, Tensor] | None:
     return smooth[0], smooth[1]
 
 
-def find_fill(photo_person: Tensor, photo: Tensor) -> tuple[Tensor, Tensor]:
+def find_fill(photo_person: Tensor, photo: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Where the photo's pixels are not background, so that background has to be filled in once the person is gone.
 
     Around the old outline there are hairs that no map has; where the background is calm they are looked for far out.
@@ -82,7 +86,7 @@ def find_fill(photo_person: Tensor, photo: Tensor) -> tuple[Tensor, Tensor]:
         photo: [1, 1, S, S], the photo's lightness.
 
     Returns:
-        Near the person, and farther out, for a person that moved: [1, 1, S, S] each, 0 to 1.
+        Near the person, farther out (for a person that moved), and how calm the background is: [1, 1, S, S] each.
     """
     scale = photo.shape[-1] / 1024
     near = smoothstep(gaussian_blur(grow_mask(photo_person, FILL_PX * scale), 6 * scale), 0.05, 0.5)
@@ -90,7 +94,27 @@ def find_fill(photo_person: Tensor, photo: Tensor) -> tuple[Tensor, Tensor]:
     far_off = (1 - grow_mask(photo_person, 60 * scale)).square() + 1e-5
     calm = 1 - smoothstep(masked_blur(fine, far_off, 40 * scale), *CALM)
     wide = smoothstep(gaussian_blur(grow_mask(photo_person, FILL_WIDE_PX * scale), 12 * scale), 0.05, 0.7)
-    return near, wide * calm
+    return near, wide * calm, calm
+
+
+def reflect_at_outline(hole: Tensor) -> Tensor:
+    """A flow [1, 2, S, S] that fills a hole with its surroundings, seen in a mirror along its outline.
+
+    Each place of the hole points as far beyond the nearest place outside as it lies inside; the others point nowhere.
+
+    Args:
+        hole: [1, 1, S, S], 1 inside.
+    """
+    inside = (hole[0, 0] > 0.5).numpy()
+    if inside.all() or not inside.any():
+        return torch.zeros(1, 2, *hole.shape[2:])
+    cv2 = load_opencv()
+    _, labels = cv2.distanceTransformWithLabels(inside.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    places = np.stack(np.indices(inside.shape)[::-1]).astype(np.float32)  # (x, y)
+    nearest = np.zeros((2, labels.max() + 1), np.float32)
+    nearest[:, labels[~inside]] = places[:, ~inside]
+    field = torch.from_numpy(2 * (nearest[:, labels] - places))[None]
+    return gaussian_blur(field, MIRROR_PX * hole.shape[-1] / 1024)
 
 
 def background_drift(photo: Tensor, after: Tensor, wall: Tensor, person: Tensor) -> Tensor:

@@ -119,5 +119,18 @@ def limit_cast(img: Tensor, near: Tensor, person: Tensor) -> Tensor:
     return img + person * (limited - img)
 
 
+def limit_fringe(img: Tensor, layers: list[Tensor], rim: Tensor) -> Tensor:
+    """No bright or dark fringe along the outline, where photo and generator differ in where it is.
+
+    Args:
+        img: [1, 3, S, S] in YCC.
+        layers: what may be seen there, [1, 1 or more, S, S] each, lightness first: no lighter than all, and no darker.
+        rim: [1, 1, S, S], where this holds.
+    """
+    light = torch.cat([layer[:, :1] for layer in layers], dim=1)
+    limited = img[:, :1].clamp(light.amin(dim=1, keepdim=True), light.amax(dim=1, keepdim=True))
+    return torch.cat([img[:, :1] + rim * (limited - img[:, :1]), img[:, 1:]], dim=1)
+
+
 def _structure(light: Tensor, scale: float) -> Tensor:
     return light - gaussian_blur(light, LOW_PX * scale)

@@ -9,10 +9,12 @@ from ganvas.editing.direction_files import list_directions
 from ganvas.editing.directions import Direction
 from ganvas.editing.mix import Mix
 from ganvas.editing.move import Move
+from ganvas.editing.outline import reflect_at_outline
 from ganvas.editing.part_maps import PartMaps
-from ganvas.editing.residual import from_ycc, to_ycc
+from ganvas.editing.residual import from_ycc, limit_fringe, to_ycc
 from ganvas.editing.stylise import Stylise
 from ganvas.errors import BadConfig, BadImage
+from ganvas.images.flow import warp_by_flow
 from ganvas.ops.blur import gaussian_blur
 
 SIZE = 256
@@ -170,3 +172,36 @@ def test_every_slider_that_ships_says_where_it_acts():
     sliders = {direction.name: direction for _, direction in list_directions()}
     assert sliders["hair_light"].parts == ("hair",)
     assert all(direction.parts for direction in sliders.values())
+
+
+def test_clothes_stay_the_photos_under_a_head_that_moves(pictures):
+    photo, before = pictures
+    clothes = torch.zeros(1, 1, SIZE, SIZE)
+    clothes[..., 190:, :] = 1
+    head = [disc(x, 60, y=110) for x in (128, 148)]
+    after = torch.roll(before, 20, dims=3)  # the whole person moves, clothes and all
+    named = [maps_of(torch.maximum(each, clothes), body=each * (1 - clothes), worn=clothes) for each in head]
+    result = lay_over(photo, compose_change(photo, before, after, EVERYWHERE, maps=(named[0], named[0], named[1])))
+    assert torch.equal(result[..., 196:, :], photo[..., 196:, :])
+    assert (result - photo)[..., 70:150, 90:170].abs().mean() > 0.03
+
+
+def test_a_hole_is_filled_with_what_is_beside_it():
+    stripes = (torch.arange(SIZE) // 8 % 2).float().expand(1, 1, SIZE, SIZE)
+    hole = disc(128, 40)
+    field = reflect_at_outline(hole)
+    assert field[0, :, disc(128, 60)[0, 0] < 0.01].abs().max() < 0.01  # outside nothing moves
+    filled = warp_by_flow(stripes.contiguous(), field, sharp=False)
+    source = torch.stack(torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="xy"))[None] + field
+    ring = (disc(128, 36) > 0.99) & (disc(128, 12) < 0.01)
+    assert (source - 127.5).norm(dim=1)[ring[0]].min() > 38  # but for the middle, all is fetched from outside
+    assert 0.3 < filled[hole > 0.99].mean() < 0.7 and filled[hole > 0.99].std() > 0.25
+    assert reflect_at_outline(torch.ones_like(hole)).abs().max() == 0
+
+
+def test_a_fringe_is_no_lighter_than_what_meets_there():
+    img = torch.zeros(1, 3, 2, 2)
+    img[:, 0] = 0.9
+    layers = [torch.full((1, 1, 2, 2), level) for level in (-0.5, 0.2)]
+    rim = torch.tensor([[1.0, 0.0], [0.5, 1.0]])[None, None]
+    assert torch.allclose(limit_fringe(img, layers, rim)[0, 0], torch.tensor([[0.2, 0.9], [0.55, 0.2]]))
