@@ -6,7 +6,8 @@ PHOTOS has NAME.jpg, INVERSIONS NAME.npz of `ganvas invert`. Each dial is set to
 pasted-back crop at 512 px by scorers that ganvas does not ship (tools/dial_scores.py, dlib's descriptor). A person and
 a dial cost about 2.5 processor seconds; what was measured is kept in OUT and not measured again. Prints the table of
 docs/editing.md: own score in standard deviations of natural samples, the score that moves most beside it a unit, dlib's
-distance to the photo (mean and worst), and on how many people the critic (ganvas.features.naturalness) finds the picture broken.
+distance to the photo (mean and worst), and on how many people the critic finds the picture broken
+(ganvas.features.naturalness).
 """
 
 from __future__ import annotations
@@ -123,9 +124,7 @@ def main() -> None:
         write_image(
             make_captioned_grid(torch.cat(strip), captions, columns=2), arguments.out / f"{name}.jpg", quality=85
         )
-    print(
-        "| dial | low end: own | others a unit | identity | broken | high end: own | others a unit | identity | broken |"
-    )
+    print("| dial | low end: own | others | identity | broken | high end: own | others | identity | broken |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name, rows in kept.items():
         print(row_of(name, rows))
