@@ -6,6 +6,7 @@
     │   ├── BadLatent           z, w or ws
     │   ├── BadMask             a mask, a stroke, a region
     │   ├── BadConfig           a setting, a name, an option
+    │   │   └── UnwritableFile  a file cannot be written, or the disk is full
     │   └── NoFace              no usable face where one is needed
     ├── WeightsError            a weights file is refused; nothing in it was run
     │   ├── UnsafeWeights       it contains code, or requests too much memory
@@ -43,6 +44,10 @@ class BadMask(BadInput):
 
 class BadConfig(BadInput):
     """An invalid setting, name or option."""
+
+
+class UnwritableFile(BadConfig, OSError):
+    """A file cannot be written: no folder, no permission, a full disk. `errno` is the system's, where it gave one."""
 
 
 class NoFace(BadInput):

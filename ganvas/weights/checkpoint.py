@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ganvas import __version__
-from ganvas.errors import BadConfig, BrokenWeights, UnknownWeights
+from ganvas.errors import BadConfig, BrokenWeights, UnknownWeights, UnwritableFile
 from ganvas.models import FAMILIES
 from ganvas.models.protocol import Network
 from ganvas.weights.contents import FileContents
@@ -206,12 +207,20 @@ def write_atomically(path: Path, write: Any) -> None:
     """Let `write(temporary path)` make a file, force it to the disk, then give it its name: whole, or not there.
 
     Raises:
-        BadConfig: the folder is not there or cannot be written.
+        UnwritableFile: the folder is not there or cannot be written, the disk is full; nothing is left behind.
     """
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise BadConfig(f"cannot write {path}: {error.strerror or error}") from error
+        _write_atomically(path, write)
+    except UnwritableFile:
+        raise
+    except (OSError, SafetensorError) as error:  # the latter is what safetensors makes of a full disk
+        unwritable = UnwritableFile(f"cannot write {path}: {getattr(error, 'strerror', None) or error}")
+        unwritable.errno = getattr(error, "errno", None)
+        raise unwritable from error
+
+
+def _write_atomically(path: Path, write: Any) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     try:
         write(temporary)

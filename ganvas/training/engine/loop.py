@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ganvas.errors import BadConfig, BrokenWeights, GanvasError, Stopped
+from ganvas.errors import BadConfig, BadImage, BrokenWeights, GanvasError, Stopped
 from ganvas.training.engine.distributed import LostProcess, any_process, shutdown_distributed
 from ganvas.training.engine.process import catch_stop_signals, isolated_rng
 from ganvas.training.engine.run_folder import MemoryRun, eta_sec
@@ -148,7 +148,7 @@ class Loop:
         try:
             self.run_folder.log(line)
             self.snapshot_writer.write(line)
-        except OSError as error:
+        except (OSError, BadConfig, BadImage) as error:
             self._events.append(f"the log cannot be written ({error}); training continues")
 
     def _write_snapshot(self) -> None:
@@ -156,7 +156,7 @@ class Loop:
             return
         try:
             facts = self.snapshot_writer.snapshot()
-        except OSError as error:
+        except (OSError, BadConfig, BadImage) as error:
             self._events.append(f"the snapshot cannot be written ({error}); training continues")
             return
         if facts:

@@ -21,6 +21,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,8 @@ from ganvas.weights.checkpoint import write_atomically
 
 _C = TypeVar("_C", bound=BaseTrainConfig)
 _FORMAT = 1
+# How the names of files begin and end while they are written: `.state.safetensors.x7f3`, `.fakes-000020.jpg.0a1b.part`.
+_PART = re.compile(r"\.[\w-]+\.(?:json|jsonl|safetensors|jpg|png|html)\..+|\.[\w-]+\.part\.gif")
 RunStatus = Literal["running", "stopped", "finished", "failed"]
 
 
@@ -116,8 +119,9 @@ class Run:
                 f"{self.folder} is being trained by another process ({self.record.get('pid', '?')}). Wait for it, stop "
                 "it, or give this run another --name."
             )
-        for half in self.folder.glob(".*.safetensors.*"):  # of a process that was killed while it wrote
-            half.unlink(missing_ok=True)
+        for part in self.folder.rglob(".*.*"):  # of a process that was killed while it wrote
+            if _PART.fullmatch(part.name):
+                part.unlink(missing_ok=True)
 
     def unlock(self) -> None:
         """Let others."""

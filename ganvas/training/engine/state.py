@@ -28,8 +28,7 @@ def write_state(tree: Mapping[str, Any], path: Path) -> None:
 
     Raises:
         BrokenWeights: a tensor has values that are not finite; nothing is written.
-        OSError: the disk is full, or fails; nothing is left behind.
-        BadConfig: the folder is not there or cannot be written.
+        UnwritableFile: the disk is full or fails, the folder is not there; nothing is left behind.
     """
     tensors: dict[str, Tensor] = {}
     skeleton = _pack(tree, tensors)
@@ -39,14 +38,7 @@ def write_state(tree: Mapping[str, Any], path: Path) -> None:
                 f"the state is not saved: {skeleton_path(skeleton, name)} has values that are not finite"
             )
     header = {"format": "pt", _KEY: json.dumps({"format": _FORMAT, "tree": skeleton})}
-    write_atomically(path, lambda temporary: _save(tensors, temporary, header))
-
-
-def _save(tensors: dict[str, Tensor], path: str, header: dict[str, str]) -> None:
-    try:
-        save_file(tensors or {"none": torch.zeros(1)}, path, header)
-    except SafetensorError as error:  # what safetensors makes of a full disk
-        raise OSError(str(error)) from error
+    write_atomically(path, lambda temporary: save_file(tensors or {"none": torch.zeros(1)}, temporary, header))
 
 
 def read_state(path: Path) -> dict[str, Any]:
