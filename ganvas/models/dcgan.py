@@ -13,7 +13,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from ganvas.errors import BadConfig
 from ganvas.fields import check_known
+from ganvas.models.self_attention import SelfAttention
 from ganvas.models.z_latent import (
     PlainDiscriminator,
     PlainGenerator,
@@ -39,11 +41,13 @@ class DCGANConfig:
     c_embed_dim: int = 64  # numbers that a label becomes, behind z
     ngf: int = 64  # channels of the widest-picture stage, at half the resolution
     channel_max: int = 1024  # no stage is wider
+    attention_px: int = 0  # self-attention over the map of this size; 0 = none. SAGAN: 32 of 128 px
 
     def __post_init__(self) -> None:
         check_power_of_two(self, "img_resolution", smallest=8, largest=512)
         check_at_least(self, 1, "img_channels", "z_dim", "c_embed_dim", "ngf", "channel_max")
         check_at_least(self, 0, "c_dim")
+        _check_attention(self.attention_px, self.img_resolution)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +59,24 @@ class DCGANDiscriminatorConfig:
     c_dim: int = 0
     ndf: int = 64  # channels of the first stage, at half the resolution
     channel_max: int = 1024
+    attention_px: int = 0  # self-attention over the map of this size; 0 = none
     norm: str = "batch"  # the paper's; "spectral" for the hinge loss, "none" or "spectral" for wgan-gp and R1 alone
 
     def __post_init__(self) -> None:
         check_power_of_two(self, "img_resolution", smallest=8, largest=512)
         check_at_least(self, 1, "img_channels", "ndf", "channel_max")
         check_at_least(self, 0, "c_dim")
+        _check_attention(self.attention_px, self.img_resolution)
         check_known(self.norm, NORMS, what="norm of DCGANDiscriminatorConfig")
+
+
+def _check_attention(attention_px: int, img_resolution: int) -> None:
+    sizes = [4 << k for k in range(img_resolution.bit_length() - 3)]
+    if attention_px and attention_px not in sizes:
+        raise BadConfig(
+            f"attention_px must be 0 (none) or the size of a feature map, {', '.join(map(str, sizes))}; "
+            f"got {attention_px}"
+        )
 
 
 def stage_widths(img_resolution: int, base: int, channel_max: int) -> list[int]:
@@ -80,6 +95,8 @@ class DCGANGenerator(PlainGenerator):
         widths = stage_widths(config.img_resolution, config.ngf, config.channel_max)[::-1]
         self.start = _Up(self.w_dim, widths[0], stride=1, padding=0)
         self.stages = nn.ModuleList(_Up(a, b) for a, b in pairwise(widths))
+        at = config.attention_px
+        self.attention = SelfAttention(widths[at.bit_length() - 3]) if at else None
         self.to_img = nn.ConvTranspose2d(widths[-1], config.img_channels, 4, 2, 1, bias=False)
         self.apply(init_dcgan_weights)
 
@@ -88,7 +105,7 @@ class DCGANGenerator(PlainGenerator):
         part, _, rest = name.partition(".")
         if part == "stages":
             return 8 << int(rest.partition(".")[0])
-        return {"start": 4, "to_img": self.img_resolution}.get(part)
+        return {"start": 4, "attention": self.config.attention_px, "to_img": self.img_resolution}.get(part)
 
     def synthesize(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
         """ws [N, 1, w_dim] → img [N, img_channels, R, R] in (-1, 1).
@@ -105,10 +122,13 @@ class DCGANGenerator(PlainGenerator):
 
     def maps(self, ws: Tensor, *, noise_mode: str, px: int) -> Tensor:
         """ws [N, 1, w_dim] → [N, C, px, px]."""
-        x = cpu_channels_last(self.start(ws[:, 0, :, None, None]))  # [N, widths[0], 4, 4]
+        x = self._attend(cpu_channels_last(self.start(ws[:, 0, :, None, None])))  # [N, widths[0], 4, 4]
         for stage in self.stages[: px.bit_length() - 3]:
-            x = stage(x)  # [N, C/2, 2H, 2W]
+            x = self._attend(stage(x))  # [N, C/2, 2H, 2W]
         return x
+
+    def _attend(self, x: Tensor) -> Tensor:
+        return x if self.attention is None or x.shape[2] != self.config.attention_px else self.attention(x)
 
 
 class DCGANDiscriminator(PlainDiscriminator):
@@ -127,6 +147,9 @@ class DCGANDiscriminator(PlainDiscriminator):
         self.from_img = conv(config.img_channels, widths[0], 4, 2, 1, bias=bias)
         self.stages = nn.ModuleList(conv(a, b, 4, 2, 1, bias=bias) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm2d(b) if config.norm == "batch" else nn.Identity() for b in widths[1:])
+        at = config.attention_px
+        place = (config.img_resolution // at).bit_length() - 2 if at else 0
+        self.attention = SelfAttention(widths[place], conv=conv) if at else None
         self.to_logit = conv(widths[-1], 1, 4, 1, 0, bias=bias)
         self.embed = linear(config.c_dim, widths[-1], bias=False) if config.c_dim else None
         self.apply(init_dcgan_weights)
@@ -141,14 +164,17 @@ class DCGANDiscriminator(PlainDiscriminator):
             BadImage: another size or number of channels. BadLatent: labels that do not fit.
         """
         self.check_input(img, c)
-        x = nn.functional.leaky_relu(self.from_img(cpu_channels_last(img)), _SLOPE)
+        x = self._attend(nn.functional.leaky_relu(self.from_img(cpu_channels_last(img)), _SLOPE))
         for conv, norm in zip(self.stages, self.norms, strict=True):
-            x = nn.functional.leaky_relu(norm(conv(x)), _SLOPE)  # [N, 2C, H/2, W/2]
+            x = self._attend(nn.functional.leaky_relu(norm(conv(x)), _SLOPE))  # [N, 2C, H/2, W/2]
         logits = self.to_logit(x).flatten()  # [N]
         if self.embed is not None and c is not None:
             features = x.sum(dim=(2, 3))  # [N, C]
             logits = logits + (self.embed(c.to(x.dtype)) * features).sum(dim=1)  # eq. 4
         return logits
+
+    def _attend(self, x: Tensor) -> Tensor:
+        return x if self.attention is None or x.shape[2] != self.config.attention_px else self.attention(x)
 
 
 class _Up(nn.Module):

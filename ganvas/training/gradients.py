@@ -37,6 +37,17 @@ def gradient_norm(params: Iterable[nn.Parameter]) -> float:
     return float(_norms(gradients).cpu().double().norm()) if gradients else 0.0
 
 
+@torch.no_grad()
+def clip_weights(params: Iterable[nn.Parameter], largest: float) -> None:
+    """After a critic's step: every weight to [-largest, largest], so that its slopes are bounded.
+
+    Source: Arjovsky et al. 2017, "Wasserstein GAN", algorithm 1 (0.01 there).
+    """
+    weights: list[Tensor] = list(params)
+    torch._foreach_clamp_min_(weights, -largest)
+    torch._foreach_clamp_max_(weights, largest)
+
+
 def _norms(gradients: list[Tensor]) -> Tensor:
     """The norm of each gradient, in float32 at least: [len(gradients)]."""
     return torch.stack([norm.float() for norm in torch._foreach_norm(gradients)])

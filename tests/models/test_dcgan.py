@@ -6,6 +6,7 @@ from torch import nn
 
 from ganvas.errors import BadConfig
 from ganvas.models import build
+from ganvas.models.self_attention import SelfAttention
 
 
 def count(net):
@@ -115,3 +116,39 @@ def test_label_is_projected_onto_the_features():
     a, b = D(img, eye[:1]), D(img, eye[1:])
     assert torch.allclose(D(img, torch.ones(1, 2)), a + b - unlabelled, atol=1e-5)
     assert not torch.allclose(a, b)
+
+
+@torch.no_grad()
+def test_attention_is_its_equations_and_begins_as_the_identity():
+    """Zhang et al. 2019, eq. 1 to 3, place by place; keys and values are maxima of 2 x 2 places."""
+    torch.manual_seed(0)
+    block, x = SelfAttention(8), torch.randn(2, 8, 4, 4)
+    assert torch.equal(block(x), x)
+    block.gamma.fill_(0.7)
+    for n in range(2):
+        query, key, value = (
+            conv.weight[:, :, 0, 0] @ x[n].flatten(1) for conv in (block.query, block.key, block.value)
+        )
+        key, value = (m.view(-1, 2, 2, 2, 2).amax(dim=(2, 4)).flatten(1) for m in (key, value))
+        for place in range(16):
+            share = torch.tensor([float(query[:, place] @ key[:, i]) for i in range(4)]).softmax(dim=0)
+            seen = sum(share[i] * value[:, i] for i in range(4))
+            out = x[n].flatten(1)[:, place] + 0.7 * block.out.weight[:, :, 0, 0] @ seen
+            torch.testing.assert_close(block(x)[n].flatten(1)[:, place], out, rtol=1e-4, atol=1e-5)
+
+
+def test_a_dcgan_attends_at_the_size_that_is_asked_for_in_both_networks():
+    torch.manual_seed(0)
+    G = build("dcgan", img_resolution=32, ngf=4, z_dim=8, attention_px=16)
+    D = build("dcgan", network="D", img_resolution=32, ndf=4, attention_px=8, norm="spectral")
+    for net in (G, D):
+        torch.nn.init.ones_(net.attention.gamma)
+    sizes = []
+    for net in (G, D):
+        net.attention.register_forward_hook(lambda module, inputs, out: sizes.append(out.shape[2]))
+    D(G(torch.randn(2, 8))).sum().backward()
+    assert sizes == [16, 8]
+    assert all(float(p.grad.abs().sum()) > 0 for net in (G, D) for p in net.attention.parameters())
+    assert type(D.attention.key).__name__ == "SpectralConv2d" and G.place_px("attention.key") == 16
+    with pytest.raises(BadConfig, match="4, 8, 16; got 64"):
+        build("dcgan", img_resolution=32, attention_px=64)

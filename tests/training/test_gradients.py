@@ -1,5 +1,7 @@
 """Clean gradients, portions, frozen layers of every discriminator in the house, mixed styles."""
 
+import dataclasses
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,9 +10,11 @@ from torch import nn
 from ganvas.errors import BadConfig, BadInput
 from ganvas.models import FAMILIES, build
 from ganvas.training.freeze_d import freeze_discriminator, layers_in_order
+from ganvas.training.generator.train import train
 from ganvas.training.gradients import clean_gradients, gradient_norm, split_batch
 from ganvas.training.style_mixing import apply_style_mixing
 from tests.contracts import TINY
+from tests.training import tiny
 
 STYLE = {"img_resolution": 16, "channel_base": 64, "channel_max": 8}
 
@@ -193,3 +197,14 @@ class TestMixing:
     def test_a_share_above_one_is_refused(self):
         with pytest.raises(BadConfig, match="0 to 1"):
             self.mixed(1.5)
+
+
+def test_a_clipped_critic_keeps_its_weights_within_the_bound():
+    config = tiny.config(family="dcgan", generator={"ngf": 4, "z_dim": 8}, discriminator={"ndf": 4, "norm": "none"})
+    wgan = dataclasses.replace(
+        config, loss="wgan", clip_weights=0.01, r1_gamma=0.0, augment="none", d_steps=2, total_kimg=0.016
+    )
+    D = train(tiny.pictures(), config=wgan, device="cpu").discriminator
+    assert max(float(p.detach().abs().max()) for p in D.parameters()) == pytest.approx(0.01)
+    with pytest.raises(BadConfig, match=r"clip_weights=0\.01"):
+        dataclasses.replace(wgan, clip_weights=0.0)

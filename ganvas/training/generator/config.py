@@ -75,6 +75,7 @@ class TrainConfig(BaseTrainConfig):
     r2_gamma: float = setting(0.0, ge=0, help="weight of the gradient penalty on generated pictures; 0 = off")
     gamma_end: float | None = setting(None, gt=0, help="both gammas go there along the schedule; none = they stay")
     gradient_penalty: float = setting(0.0, ge=0, help="weight λ of WGAN-GP; 0 = off")
+    clip_weights: float = setting(0.0, ge=0, help="D's weights stay within ± this (the first WGAN: 0.01); 0 = off")
     penalty_every: int = setting(16, gt=0, help="gradient penalties at each n-th step, n times as strong")
     path_length: float = setting(0.0, ge=0, help="weight of path length regularization; StyleGAN2 only")
     path_every: int = setting(4, gt=0, help="path length at each n-th step, n times as strong")
@@ -167,8 +168,14 @@ def _misfits(config: TrainConfig) -> list[tuple[bool, str]]:
             + _WITHOUT_BATCH_NORM.get(config.family, ""),
         ),
         (
-            config.loss == "wgan" and config.gradient_penalty == 0 and not _is_spectral(config),
-            ("loss='wgan' needs a Lipschitz discriminator, or its logits diverge: set gradient_penalty=10 (WGAN-GP)")
+            config.loss == "wgan"
+            and config.gradient_penalty == 0
+            and config.clip_weights == 0
+            and not _is_spectral(config),
+            (
+                "loss='wgan' needs a Lipschitz discriminator, or its logits diverge: set gradient_penalty=10 (WGAN-GP) "
+                "or clip_weights=0.01 (WGAN)"
+            )
             + (" or discriminator.norm=spectral." if config.family == "dcgan" else "."),
         ),
         (

@@ -27,6 +27,7 @@ from ganvas.training.generator.fixed_latents import FixedLatents
 from ganvas.training.generator.gradient_penalties import GradientPenalties, is_penalised
 from ganvas.training.generator.networks import GANPair, Images, perceptual_distance
 from ganvas.training.generator.schedules import along_schedule, scheduled_betas
+from ganvas.training.gradients import clip_weights
 from ganvas.training.losses import build_adversarial_loss
 from ganvas.training.penalties import PathLength
 
@@ -132,6 +133,8 @@ class GeneratorTrainer(Trainer):
             (each.sum() / self.feed.local).backward()
             self.augmenter.observe(above)
         self.apply_gradients(self.opt_D, self.params_D, "D")
+        if config.clip_weights > 0:
+            clip_weights(self.params_D, config.clip_weights)
 
     def penalty_step(self, batch: ImageBatch) -> None:
         """Keep the discriminator smooth, in a step of its own, `penalty_every` times as strong."""
