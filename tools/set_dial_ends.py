@@ -31,6 +31,7 @@ from ganvas.editing.directions import Direction, apply_direction, load_direction
 from ganvas.editing.step import EditedLatents
 from ganvas.features.efficientnet import load_efficientnet
 from ganvas.features.identity import SIMILAR_PERSON, identity_distance
+from ganvas.images.contact_sheet import grid
 from ganvas.inversion.result import Inversion
 from ganvas.session.tuned_generator import CROP_PREVIEW_PX, TunedGenerator
 
@@ -82,44 +83,54 @@ def read_people(folder: Path, generator: Any, count: int) -> list[Person]:
     ]
 
 
-def find_end(direction: Direction, end: float, people: Sequence[Person]) -> tuple[float, dict[str, Any]]:
-    """The largest amount toward an end that holds, with what was seen there; the smallest step where none does."""
+def find_end(
+    direction: Direction, end: float, people: Sequence[Person]
+) -> tuple[float, dict[str, Any], Sequence[Tensor]]:
+    """The largest amount toward an end that holds, with what was seen there, and the pictures.
+
+    It is the smallest step where none holds.
+    """
     same = direction.group not in CHANGES_PERSON and direction.name not in CHANGES_PERSON_NAMES
     tried: dict[int, dict[str, Any]] = {}
+    pictures: dict[int, list[Tensor]] = {}
     allowed = len(people) - round(HELD * len(people))
 
     def holds(step: int) -> bool:
         seen, broken = {}, []
+        pictures[step] = []
         for person in people:
-            well, seen[person.name] = person.judge(person.edit([(direction, end * step / STEPS)]), same=same)
+            edited = person.edit([(direction, end * step / STEPS)])
+            well, seen[person.name] = person.judge(edited, same=same)
+            pictures[step].append(person.paint(edited))
             broken += [] if well else [person.name]
             if len(broken) > allowed:  # enough is known
                 break
         tried[step] = {"broken": broken, "seen": seen}
         return len(broken) <= allowed
 
-    best = 1
-    if holds(STEPS):
-        best = STEPS
-    else:
-        low, high = 0, STEPS
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if holds(middle) else (low, middle)
-        best = max(1, low)
-    return round(end * best / STEPS, 2), tried.get(best, {}) | {"of": end, "first": tried[STEPS]}
+    low, high = (STEPS, STEPS) if holds(STEPS) else (0, STEPS)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    best = max(1, low)
+    return round(end * best / STEPS, 2), tried[best] | {"of": end, "first": tried[STEPS]}, pictures[best]
 
 
 @torch.no_grad()
-def find_ends(directions: Sequence[Direction], people: Sequence[Person]) -> Iterator[tuple[Direction, dict[str, Any]]]:
-    """Each direction with narrowed ends, and what was seen at them."""
+def find_ends(
+    directions: Sequence[Direction], people: Sequence[Person], sheets: Path | None
+) -> Iterator[tuple[Direction, dict[str, Any]]]:
+    """Each direction with narrowed ends, and what was seen at them; `sheets` is a folder for the pictures there."""
     for direction in directions:
-        sides = {}
+        sides, rows = {}, []
         for side in ("low", "high"):
             end = getattr(direction, side)
             if end:
-                end, sides[side] = find_end(direction, end, people)
+                end, sides[side], row = find_end(direction, end, people)
                 sides[side]["end"] = end
+                rows.append(row)
+        if sheets is not None:
+            write_sheet(rows, sheets / f"{direction.name}.png")
         narrowed = {side: seen["end"] for side, seen in sides.items()}
         print(
             direction.name,
@@ -148,17 +159,14 @@ def count_pairs(directions: Sequence[Direction], people: Sequence[Person], setti
     return {"settings": len(drawn), "of": len(every), "broken": broken}
 
 
-@torch.no_grad()
-def write_sheets(directions: Sequence[Direction], people: Sequence[Person], folder: Path) -> None:
-    """One picture a direction: everybody unedited, at the low end, at the high end."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for direction in directions:
-        rows = [person.unedited for person in people]
-        for end in (direction.low, direction.high):
-            rows += [person.paint(person.edit([(direction, end)])) for person in people]
-        lines = [torch.cat(rows[i : i + len(people)], dim=3) for i in range(0, len(rows), len(people))]
-        pixels = ((torch.cat(lines, dim=2)[0].permute(1, 2, 0) + 1) * 127.5).round().byte().numpy()
-        Image.fromarray(pixels).save(folder / f"{direction.name}.png")
+def write_sheet(pictures: Sequence[Sequence[Tensor]], file: Path) -> None:
+    """A row for each end, everybody beside one another."""
+    columns = max(map(len, pictures))
+    blank = torch.ones_like(pictures[0][0])
+    rows = [torch.cat([*row, *[blank] * (columns - len(row))]) for row in pictures]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = ((grid(torch.cat(rows), columns=columns)[0].permute(1, 2, 0) + 1) * 127.5).round().byte().numpy()
+    Image.fromarray(pixels).save(file)
 
 
 def main() -> None:
@@ -185,12 +193,10 @@ def main() -> None:
             a.table.write_text(json.dumps(counted, indent=1), "utf-8")
         return
     people, table = read_people(a.people, generator, a.count or 12), {}
-    for direction, sides in find_ends(directions, people):
+    for direction, sides in find_ends(directions, people, a.sheets):
         every[direction.name], table[direction.name] = direction, sides
         if a.table:
             a.table.write_text(json.dumps(table, indent=1), "utf-8")
-    if a.sheets:
-        write_sheets([every[d.name] for d in directions], people, a.sheets)
     if a.write:
         facts = directions[0].facts
         save_directions(list(every.values()), a.file, licence=facts["licence"], origin=facts["origin"])
