@@ -68,7 +68,7 @@ _MOOD = "brow_height brow_tilt lips mouth_width eyes_open lower_lids happy mouth
 _SOFT: dict[str, Any] = {"power": 1.0, "slack": 0.1}
 DIALS = {
     "mouth_open": Dial("mouth_open", "chin cheeks happy jaw", SHAPE, (-1.5, 3), upward=True),
-    "eyes_open": Dial("eyes_open", "lower_lids", SHAPE, (-2, 2)),
+    "eyes_open": Dial("eyes_open", "lower_lids", SHAPE, (-2.9, 2.4)),
     "anger": Dial("angry", _MOOD, SHAPE, (-2, 2.5), upward=True, **_SOFT),
     "sadness": Dial("sad", _MOOD, SHAPE, (-2, 2.5), **_SOFT),
     "surprise": Dial(
@@ -79,19 +79,19 @@ DIALS = {
     "brow_tilt": Dial("brow_tilt", "", SHAPE, (-2, 2)),
     "frown": Dial("frown", "brow_height brow_tilt", SHAPE, (-2, 2)),
     "gaze_x": Dial("gaze_x", "", SHAPE, (-4, 4), **_SOFT),
-    "age": Dial("age", "hair_light hair_yellow hair_low chin_dark", None, (-2, 2.5), "age", HEAD),
+    "age": Dial("age", "hair_light hair_yellow hair_low chin_dark", None, (-3, 3.8), "age", HEAD),
     "gender": Dial("gender", "chin_dark hair_long brow_height jaw lips hair_low", HAIR, (-2, 1.2), "age", HEAD),
     "yaw": Dial("yaw", "gaze_x light_x", POSE, (-1.5, 1.5), "pose", HEAD),
     "pitch": Dial("pitch", "nose_length chin gaze_y cheeks", POSE, (-2, 2), "pose", HEAD),
     "jaw": Dial("jaw", "cheeks", SHAPE, (-2, 1.5), "age"),
     "cheeks": Dial("cheeks", "jaw chin", SHAPE, (-2, 2), "age", HEAD),
-    "hair_light": Dial("hair_light", "hair_yellow", COLOUR, (-2, 2), "hair", ("hair",)),
+    "hair_light": Dial("hair_light", "hair_yellow", COLOUR, (-2.6, 2.6), "hair", ("hair",)),
     "hair_long": Dial("hair_long", "", tuple(range(10)), (-2, 1.6), "hair", HEAD, upward=True, **_SOFT),
     "fringe": Dial("fringe", "hair_low", SHAPE, (-1.5, 2), "hair", HEAD, upward=True),
     "beard": Dial("beard", "chin_dark hair_low", HAIR, (-2.5, 2.5), "hair", **_SOFT),
     "skin_light": Dial("skin_light", "", COLOUR, (-1.8, 1.8), "skin"),
     "make_up": Dial("make_up", "", tuple(range(23)), (-0.5, 1.8), "skin"),
-    "light_x": Dial("light_x", "", None, (-1.5, 1.5), "skin", HEAD),
+    "light_x": Dial("light_x", "", None, (-2, 2), "skin", HEAD),
     "glasses": Dial("glasses", "", SHAPE, (-0.7, 2.3), "accessories", upward=True, **_SOFT),
 }
 _ALSO_HELD = {"beard": ("lids_dark", "cheek_texture")}
