@@ -28,10 +28,13 @@ SAMPLE = Path(__file__).parents[1] / "ganvas" / "samples" / "astronaut.jpg"
 
 
 class Studio:
-    """A studio in a process of its own."""
+    """A studio in a process of its own; with further words of the command line."""
+
+    def __init__(self, *words: str):
+        self.words = words
 
     def __enter__(self) -> Studio:
-        words = [sys.executable, "-u", "-m", "ganvas", "studio", "--no-browser", "--port", "0"]
+        words = [sys.executable, "-u", "-m", "ganvas", "studio", "--no-browser", "--port", "0", *self.words]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         found = re.search(r"http://\S+?:(\d+)", self.process.stdout.readline())

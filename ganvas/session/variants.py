@@ -17,9 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor
+
 from ganvas.editing.mix import Mix
 from ganvas.editing.move import Move
-from ganvas.editing.post_steps import Upscale
+from ganvas.editing.post_steps import Translate, Upscale
 from ganvas.editing.recipe import Recipe
 from ganvas.editing.step import LatentStep
 from ganvas.errors import BadConfig
@@ -139,6 +141,29 @@ def try_step(edits: PhotoEdits, step: LatentStep) -> dict[int | str | None, Reci
         edits.plain.renderer.check(recipe)
         recipes[_PLAIN] = recipe
     return recipes
+
+
+def preview_step(edits: PhotoEdits, step: LatentStep, *, longest_px: int) -> Tensor:
+    """How one step more would look, small; nothing is changed.
+
+    Args:
+        edits: of the photo.
+        step: any; it takes the place of one of its kind, as when it is done.
+        longest_px: of the picture, at most.
+
+    Returns:
+        [1, 3, H, W]: for a step of the face its square, for one of the finish the whole photo.
+
+    Raises:
+        BadConfig, BadLatent: it does not fit.
+    """
+    recipes = try_step(edits, step)
+    session = edits.session
+    if session is not None and not isinstance(step, (Upscale, Translate)):
+        size = min(longest_px, session.generator.img_resolution)
+        return edits.preview(resolution=size, recipe=recipes[edits.face])
+    tried = PhotoVariant(id="", name="", face=edits.face, recipes=recipes)
+    return show_variant(edits, tried).preview_photo(longest_px=longest_px)
 
 
 def show_variant(edits: PhotoEdits, variant: PhotoVariant) -> PhotoEdits:

@@ -29,7 +29,11 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     "5XX": {"model": ErrorAnswer, "description": "Failed, or too busy"},
 }
 _STEP, _RECIPE = "Step", "Recipe"
-_BODIES = {"do_step": _STEP, "replay": _RECIPE}  # operations whose JSON body is checked by the classes of the steps
+_BODIES = {
+    "do_step": _STEP,
+    "replay": _RECIPE,
+    "try_one_step": _STEP,
+}  # operations whose JSON body is checked by the classes of the steps
 _KINDS = {"number": "number", "integer": "integer", "bool": "boolean", "text": "string", "choice": "string"}
 
 

@@ -258,6 +258,13 @@ def test_a_narrow_page_holds_everything(open_page, studio):
         page.locator("nav").get_by_role("button").nth(["Directions", "Training", "Models"].index(name) + 1).click()
         expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
         assert page.evaluate("document.querySelector('#workshop').scrollWidth") <= 390
+    page.set_viewport_size({"width": 720, "height": 450})  # 1440 x 900 at 200 %: the panel stands beside the photo
+    page.locator("nav").get_by_role("button").first.click()
+    stage = page.locator("#stage")
+    assert stage.bounding_box()["height"] > 390 and page.evaluate("document.documentElement.scrollWidth") <= 720
+    page.get_by_role("button", name="Fold the panel").click()
+    expect(page.get_by_role("tabpanel")).to_have_count(0)
+    assert stage.bounding_box()["width"] > 600
 
 
 def test_whatever_can_be_used_has_a_name(ready, studio):
@@ -320,6 +327,8 @@ def test_a_region_outlives_a_reload(ready, studio):
 def test_colours_of_another_picture_at_any_strength(ready, studio):
     before = seen(ready)
     ready.get_by_role("tab", name="Style").click()
+    looks = ready.locator("[data-section=mix] .try img")
+    until(ready, lambda: all(looks.nth(at).evaluate("img => img.naturalWidth") == 32 for at in range(4)))
     after(ready, studio, ready.get_by_role("button", name="From this seed").click)
     assert far(before, seen(ready)) > 0.5
     strength = ready.locator("[data-section=mix]").get_by_role("slider", name="Strength")

@@ -81,6 +81,25 @@ def test_mixing_with_a_seed_replaces_the_mix_before(studio, id):
     assert "colour" in studio.post(f"{id}/do", 422, step="mix", seed=6, part="color")["error"]["message"]
 
 
+def test_a_step_is_tried_before_it_is_done(studio, id):
+    before = studio.http.get(f"/api/sessions/{id}").json()
+
+    def tried(size=32, status=200, **step):
+        answer = studio.http.post(f"/api/sessions/{id}/try.jpg", params={"size": size}, json=step)
+        assert answer.status_code == status, answer.text
+        return answer.content
+
+    first, second = (tried(step="mix", seed=seed, part="all", strength=1) for seed in (1, 2))
+    assert pixels_of(first).shape == (32, 32, 3) and first != second
+    assert max(pixels_of(tried(step="upscale", model="lanczos", scale=2)).shape) == 32  # the whole photo, small
+    assert b"seed" in tried(status=422, step="mix", seed=-1) and tried(status=422, step="mix", size=9)
+    assert studio.http.get(f"/api/sessions/{id}").json() == before
+    studio.post(f"{id}/do", step="mix", seed=1, part="all", strength=1)
+    square = studio.http.get(f"/api/sessions/{id}/preview.jpg", params={"size": 32}).content
+    assert np.abs(pixels_of(square).astype(int) - pixels_of(first)).mean() < 2
+    studio.post(f"{id}/undo")
+
+
 def test_mixing_with_another_photo_is_a_job_and_one_step(studio, id):
     files = {"photo": ("other.png", png(seed=9), "image/png")}
     answer = studio.http.post(f"/api/sessions/{id}/mix-photo", files=files, data={"part": "shape", "strength": "0.8"})

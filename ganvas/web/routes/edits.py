@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -18,9 +18,11 @@ from ganvas.errors import BadConfig, Stopped
 from ganvas.images.encode import encode_image
 from ganvas.session.auto_amount import AutoAmount
 from ganvas.session.project_file import embed_in_png
+from ganvas.session.variants import preview_step
 from ganvas.web.answers import BreakupsAnswer, JobAnswer, RecipeAnswer, SaidAnswer, SessionAnswer
 from ganvas.web.jobs import Job
 from ganvas.web.openapi import FILE, answer_file
+from ganvas.web.pictures import encode_jpeg
 from ganvas.web.routes.common import (
     OpenPhotoDep,
     StudioDep,
@@ -128,6 +130,18 @@ async def do_step(body: dict[str, Any], open_photo: OpenPhotoDep, studio: Studio
     finish = isinstance(step, (Upscale, Translate))
     editing = require_idle_editing(studio, open_photo) if finish else require_idle_session(studio, open_photo)
     return await apply_change(studio, open_photo, lambda: editing.put(step))
+
+
+@router.post("/try.jpg", **answer_file("image/jpeg"))
+async def try_one_step(
+    body: dict[str, Any], open_photo: OpenPhotoDep, studio: StudioDep, size: Annotated[int, Query(ge=32, le=512)] = 128
+) -> Response:
+    """How a step would look, small, without doing it: of a face's step its square, of a finishing one the photo."""
+    step, edits = step_from_data(body), open_photo.require_edits()
+    open_photo.require_editing()
+    show = lambda: encode_jpeg(preview_step(edits, step, longest_px=size))  # noqa: E731
+    data = await run_on_device(studio, show)
+    return Response(data, media_type="image/jpeg", headers={"cache-control": "private, no-store"})
 
 
 @router.post("/undo", response_model=SessionAnswer)

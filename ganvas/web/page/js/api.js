@@ -139,6 +139,11 @@ export async function picture(path, query, signal) {
   return createImageBitmap(await answer.blob());
 }
 
+/** The address of a picture that is asked for with data; whoever shows it revokes it afterwards. */
+export async function postForPicture(path, json, query) {
+  return URL.createObjectURL(await (await call("POST", path, { json, query })).blob());
+}
+
 function append(form, key, one) {
   if (one instanceof File) form.append(key, one, one.name);
   else if (one instanceof Blob) form.append(key, one, "mask.png");

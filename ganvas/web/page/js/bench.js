@@ -1,6 +1,19 @@
 // What the page does with the photo on the bench: open, bring in, change, go back, render. One call of the API each.
 
-import { ApiError, download, get, patch, picture, post, put, remove, send, upload, url } from "./api.js";
+import {
+  ApiError,
+  download,
+  get,
+  patch,
+  picture,
+  post,
+  postForPicture,
+  put,
+  remove,
+  send,
+  upload,
+  url,
+} from "./api.js";
 import { t } from "./i18n/index.js";
 import { cancel, follow, isFollowed, tell } from "./jobs.js";
 import { deleteProject, projectFor, refreshProject } from "./projects.js";
@@ -333,6 +346,9 @@ export const doStep = async (step, fields) => {
   if (answer.kind) await work(answer);
   else take(answer);
 };
+
+/** How a step would look, small: the address of a picture. */
+export const tryStep = (step, size) => postForPicture(here("/try.jpg"), step, { size });
 
 /** Find a face (by number, from 0; null = the model wants none) in the generator. */
 export async function bringIn(face, effort, more = {}) {

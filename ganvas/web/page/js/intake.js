@@ -1,7 +1,7 @@
 // Photos come in: dropped, pasted, or chosen. One is opened; several are offered together.
 
 import { bringIn, chooseFace, lookForFaces, openPhoto, replay, resumeEditing } from "./bench.js";
-import { fitSquare } from "./canvas/view.js";
+import { frameFace } from "./canvas/stage.js";
 import { ask } from "./dialog.js";
 import { el } from "./dom.js";
 import { t } from "./i18n/index.js";
@@ -12,7 +12,6 @@ import { complain, telling, toast } from "./toast.js";
 import { onFace } from "./tools/faces.js";
 
 const PICTURES = "image/*,.heic,.heif,.avif,.tif,.tiff,.ganvas";
-const SMALL_FACE = 0.6; // of the photo's shorter side: smaller ones are zoomed to
 export const EFFORTS = ["fast", "standard", "best"]; // of a search
 export const choice = { model: null, effort: "fast" }; // what the start card says
 
@@ -97,8 +96,7 @@ async function takeUp(session) {
 export const bring = telling(async (face, effort = choice.effort) => {
   await bringIn(face, effort);
   announce(t("fidelity.ready"));
-  const { crop, width, height } = state.session ?? {};
-  if (crop && crop.side < SMALL_FACE * Math.min(width, height)) fitSquare(crop);
+  frameFace();
 });
 
 /** Go over to a face: back to its own steps if it was brought in before, else it is searched for. */

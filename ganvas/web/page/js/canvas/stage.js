@@ -4,10 +4,11 @@ import { brushTool } from "../tools/brush.js";
 import { dragTool } from "../tools/drag.js";
 import { nearest } from "../dom.js";
 import { state, watch } from "../state.js";
-import { fit, pan, resize, view, zoomAt, zoomTo } from "./view.js";
+import { fit, fitSquare, pan, resize, view, zoomAt, zoomTo } from "./view.js";
 
 const stage = document.getElementById("stage");
 const WHEEL = 0.0016;
+const SMALL_FACE = 0.6; // of the photo's shorter side: smaller ones are zoomed to
 const tools = { brush: brushTool, drag: dragTool, hand: null };
 const fingers = new Map(); // pointerId → [x, y]
 let panning = null; // [x, y] where the hand is
@@ -114,6 +115,14 @@ export function stageKey(event) {
   return true;
 }
 
+/** Zoom to the face that is edited, where it is small in the photo; whether it is. */
+export function frameFace() {
+  const { crop, width, height, state: now } = state.session ?? {};
+  if (now !== "ready" || !crop || crop.side >= SMALL_FACE * Math.min(width, height)) return false;
+  fitSquare(crop);
+  return true;
+}
+
 function mark() {
   const hand = space || panning || !tool();
   stage.dataset.cursor = panning ? "grabbing" : hand ? "grab" : state.tool;
@@ -130,4 +139,4 @@ watch(["session"], () => {
   mark();
 });
 watch(["tool"], mark);
-document.addEventListener("opened", fit);
+document.addEventListener("opened", () => (frameFace() ? null : fit()));

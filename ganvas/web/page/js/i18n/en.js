@@ -20,6 +20,7 @@ export const EN = {
   "effort.fast": "Fast",
   "effort.standard": "Standard",
   "effort.best": "Best likeness",
+  "effort.hint": "How long the model looks for a face like yours: a longer search is nearer to the photo.",
   help: "Help and keys",
   "help.api": "The studio's API",
   language: "Language",
@@ -72,6 +73,7 @@ export const EN = {
   "start.seed": "Seed",
   "start.roll": "Another seed",
   "start.seed.go": "Create",
+  "seed.hint": "A seed is a number from which a model makes a picture; the same one gives the same picture again.",
   "start.models": "All models",
   "start.offer": "The face model is not here yet",
   "start.offer.text":
@@ -98,7 +100,10 @@ export const EN = {
   "fidelity.psnr": "How near the model's picture is to the photo: peak signal-to-noise ratio; higher is nearer",
   "fidelity.again": "Search again with this effort",
   "fidelity.start": "Bring it into the model",
-  "fidelity.waiting": "The photo is open. To edit it, the model has to find it first.",
+  "fidelity.waiting":
+    "The photo is open. Before it can be changed, the model looks for its own picture that is most like it " +
+    "(inversion).",
+  "fidelity.db": "dB says how near the model’s picture is to the photo: from 24 on it is close, below 20 weak.",
   "fidelity.ready": "The photo is ready to be edited",
 
   "group.expression": "Expression",
@@ -205,6 +210,8 @@ export const EN = {
 
   "style.mix": "Mix",
   "style.mix.hint": "Take the shape or the colours from another picture.",
+  "style.mix.of": "Seed {seed}",
+  "style.mix.others": "Other seeds",
   "style.mix.photo": "From a photo…",
   "style.mix.seed": "From this seed",
   "style.what": "What to take",

@@ -20,6 +20,7 @@ export const KO = {
   "effort.fast": "빠르게",
   "effort.standard": "보통",
   "effort.best": "가장 닮게",
+  "effort.hint": "모델이 비슷한 얼굴을 얼마나 오래 찾을지 정합니다. 오래 찾을수록 사진에 가깝습니다.",
   help: "도움말과 단축키",
   "help.api": "스튜디오 API 문서",
   language: "언어",
@@ -74,6 +75,7 @@ export const KO = {
   "start.seed": "시드",
   "start.roll": "다른 시드",
   "start.seed.go": "만들기",
+  "seed.hint": "시드는 모델이 그림을 만드는 데 쓰는 숫자입니다. 같은 숫자는 같은 그림을 만듭니다.",
   "start.models": "모든 모델 보기",
   "start.offer": "얼굴 모델이 아직 없습니다",
   "start.offer.text":
@@ -99,7 +101,9 @@ export const KO = {
   "fidelity.psnr": "모델의 그림이 사진과 얼마나 가까운지 나타내는 값(PSNR)입니다. 높을수록 가깝습니다.",
   "fidelity.again": "이 정밀도로 다시 찾기",
   "fidelity.start": "모델에서 찾기",
-  "fidelity.waiting": "사진을 열었습니다. 편집하려면 먼저 모델에서 이 사진을 찾아야 합니다.",
+  "fidelity.waiting":
+    "사진을 열었습니다. 편집하려면 먼저 모델이 이 사진과 가장 닮은 자기 그림을 찾아야 합니다(인버전).",
+  "fidelity.db": "dB는 모델의 그림이 사진에 얼마나 가까운지 나타냅니다. 24 이상이면 가깝고 20 아래면 멉니다.",
   "fidelity.ready": "이제 사진을 편집할 수 있습니다",
 
   "group.expression": "표정",
@@ -205,6 +209,8 @@ export const KO = {
 
   "style.mix": "섞기",
   "style.mix.hint": "다른 그림에서 모양이나 색을 가져옵니다.",
+  "style.mix.of": "시드 {seed}",
+  "style.mix.others": "다른 시드",
   "style.mix.photo": "사진에서…",
   "style.mix.seed": "이 시드에서",
   "style.what": "가져올 것",

@@ -44,6 +44,7 @@ function figures({ fidelity, latent }) {
       el("span", { class: "number", title: t("fidelity.psnr") }, `${fidelity.psnr_db.toFixed(1)} dB`),
     ),
     el("p", { class: "hint" }, t(`fidelity.${grade}.hint`)),
+    el("p", { class: "hint" }, t("fidelity.db")),
     latent && el("p", { class: "hint latent" }, t(`latent.${latent}`)),
   ];
 }
@@ -55,7 +56,7 @@ function again(session) {
     EFFORTS.map((one) => [one, t(`effort.${one}`)]),
     now,
     (value) => (choice.effort = value),
-    { "aria-label": t("effort") },
+    { "aria-label": t("effort"), title: t("effort.hint") },
   );
   const more = iconButton("wand", t("fidelity.again"), () => bring(session.face, effort.value));
   return [el("div", { class: "row" }, effort, more), faceRow(session)].flat();

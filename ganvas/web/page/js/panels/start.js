@@ -97,7 +97,7 @@ function options() {
       (value) => (choice.effort = value),
     ),
   );
-  return el("div", { class: "start-options" }, model, effort);
+  return [el("div", { class: "start-options" }, model, effort), el("small", { class: "hint" }, t("effort.hint"))];
 }
 
 async function openSample() {
@@ -114,7 +114,8 @@ function seedCard() {
     event.preventDefault();
     begin();
   };
-  return el("form", { class: "seed-card", onsubmit: submit }, el("span", {}, t("start.or")), seed, roll, go);
+  const hint = el("small", { class: "hint" }, t("seed.hint"));
+  return el("form", { class: "seed-card", onsubmit: submit }, el("span", {}, t("start.or")), seed, roll, go, hint);
 }
 
 /** Without the face model: what it is, under which licence, and the button that fetches it. */

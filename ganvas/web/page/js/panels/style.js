@@ -13,6 +13,7 @@ import { telling, toast } from "../toast.js";
 import { hereFor } from "./models.js";
 import { moreSteps } from "./more-steps.js";
 import { slider } from "./tool-options.js";
+import { tries } from "./tries.js";
 
 export function styleTab() {
   return [mixSection(), taughtSection(), translatorSection(), moreSteps()];
@@ -81,6 +82,8 @@ function strengthOf(find, wanted) {
 
 // Mix.
 
+const SEEDS_OFFERED = 4;
+
 function mixSection() {
   const wanted = { part: "colour", strength: 0.7 };
   const strength = strengthOf(() => present("mix", (one) => one.part === wanted.part), wanted);
@@ -108,6 +111,19 @@ function mixSection() {
     t("style.mix.photo"),
   );
   whenReady(fromSeed, fromPhoto);
+  let first = 1; // seed of the pictures that are offered
+  const offered = () =>
+    Array.from({ length: SEEDS_OFFERED }, (_, at) => ({
+      step: { step: "mix", seed: first + at, ...wanted },
+      label: t("style.mix.of", { seed: first + at }),
+      act: telling(() => doStep("mix", { seed: first + at, ...wanted })),
+    }));
+  const looks = tries(offered, () => state.session?.state === "ready");
+  const others = () => {
+    first = Math.floor(Math.random() * 100_000);
+    looks.refresh();
+  };
+  const more = iconButton("seed", t("style.mix.others"), others, { class: "small" });
   const parts = segments(
     t("style.what"),
     [
@@ -119,6 +135,7 @@ function mixSection() {
     (value) => {
       wanted.part = value;
       strength.follow();
+      looks.refresh();
     },
   );
   return section(
@@ -126,7 +143,9 @@ function mixSection() {
     el("p", { class: "hint" }, t("style.mix.hint")),
     parts,
     strength.node,
+    el("div", { class: "row" }, looks.node, more),
     el("div", { class: "row" }, seed, roll, fromSeed),
+    el("small", { class: "hint" }, t("seed.hint")),
     el("div", { class: "row" }, fromPhoto),
   );
 }
@@ -258,6 +277,13 @@ function translatorSection() {
   const box = el("div", { class: "group" });
   let show = () => {};
   watch(["session", "job"], () => show());
+  const looks = tries(() =>
+    models().map(({ name }) => ({
+      step: { step: "translate", model: name },
+      label: name,
+      act: telling(() => translate(name, wanted.strength)),
+    })),
+  );
   const follow = () => {
     const here = models();
     if (!here.length)
@@ -287,7 +313,8 @@ function translatorSection() {
       go.disabled = out.disabled = !canFinish() || Boolean(state.job);
     };
     show();
-    fill(box, el("div", { class: "row" }, model, go, out), strength.node);
+    looks.refresh();
+    fill(box, looks.node, el("div", { class: "row" }, model, go, out), strength.node);
   };
   watch(["models"], follow);
   follow();

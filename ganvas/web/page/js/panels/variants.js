@@ -18,7 +18,12 @@ const FARTHEST_ZOOM = 8;
 const chosen = new Set(); // ids that are to be compared
 
 export function variantsTab() {
-  const name = el("input", { type: "text", maxlength: 60, "aria-label": t("variants.name") });
+  const name = el("input", {
+    type: "text",
+    maxlength: 60,
+    "aria-label": t("variants.name"),
+    placeholder: t("variants.name"),
+  });
   const keep = el("button", { type: "submit", class: "primary" }, icon("plus"), t("variants.keep"));
   const form = el(
     "form",
