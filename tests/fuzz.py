@@ -19,6 +19,7 @@ import tempfile
 import time
 import traceback
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,10 +70,11 @@ def check_labels(data: bytes) -> None:
 
 
 def check_projects(data: bytes) -> None:
-    """Any file is a project, or a BadImage."""
-    from ganvas.session.project_file import parse_project_file
+    """Any archive, and any card in one that is whole, is a project, or a BadImage."""
+    from ganvas.session.project_file import CARD, parse_project_file
 
-    parse_project_file(io.BytesIO(data), upload_bytes=1 << 20)
+    file = data if data[:2] == b"PK" else _zip({CARD: data, "original-0": b"x"})
+    parse_project_file(io.BytesIO(file), upload_bytes=1 << 20)
 
 
 TARGETS: dict[str, Target] = {
@@ -102,7 +104,7 @@ def honest_inputs(name: str) -> list[bytes]:
     if name == "recipes":
         return [text.encode() for text in _recipes()]
     if name == "projects":
-        return [_zip({"session.json": json.dumps({"format": "ganvas-session-1", "photos": []}), "photo.png": "x"})]
+        return _projects()
     listing = json.dumps({"labels": [["a/1.png", 0], ["b/2.png", [1.0]]], "class_names": ["x", "y"]})
     tables = ["name,kind\na/1.png,cat\nb\\2.png,dog\n", '"ü.jpg";1\n', '{"file_name": "a/1.png", "kind": "x"}\n']
     return [bytes((kind,)) + text.encode() for kind, text in enumerate([*tables[:1], tables[2], tables[1], listing])]
@@ -116,6 +118,19 @@ def _recipes() -> list[str]:
     return [json.dumps({**empty, "steps": [step]}) for step in one_each] + [json.dumps({**empty, "steps": one_each})]
 
 
+def _projects() -> list[bytes]:
+    from ganvas.editing.recipe import Recipe
+    from ganvas.session.project_file import build_project_file, parse_project_file
+    from ganvas.session.records import LayerRecord, PhotoRecord
+
+    layer = LayerRecord(face=None, history=(Recipe(seed=1), Recipe(seed=2)), at=1, inversion=None)
+    photo = PhotoRecord(name="a", original=b"x", model="faces", layers=(layer,), needs_face=False)
+    whole = build_project_file([photo], name="holiday")
+    assert parse_project_file(io.BytesIO(whole), upload_bytes=9).name == "holiday"
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        return [whole, archive.read("card.json")]
+
+
 def _has_defaults(step: type) -> bool:
     try:
         step()
@@ -124,13 +139,11 @@ def _has_defaults(step: type) -> bool:
     return True
 
 
-def _zip(members: dict[str, str]) -> bytes:
-    import zipfile
-
+def _zip(members: dict[str, bytes]) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        for name, text in members.items():
-            archive.writestr(name, text)
+        for name, content in members.items():
+            archive.writestr(name, content)
     return file.getvalue()
 
 

@@ -85,7 +85,7 @@ def test_killed_at_any_moment_of_writing_the_old_file_or_the_new_one_is_there(ta
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("target", [way for way in WAYS if way != "an animation"], indirect=True)
+@pytest.mark.parametrize("target", WAYS, indirect=True)
 def test_a_full_disk_is_told_in_words_and_the_old_file_stays(target, monkeypatch):
     path, write, read = target
 

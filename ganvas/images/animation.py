@@ -42,6 +42,8 @@ def write_animation(
             _write_mp4(_pixels(frames), part, frames_per_sec)
         else:
             _write_looping(_pixels(frames), part, frames_per_sec, digital_source)
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
         raise BadImage(f"{path} could not be written: {error.strerror or error}") from error
