@@ -90,12 +90,14 @@ class ClauseReader:
     def _read_quality(self, reading: Reading, token: Token, used: set[str], *, firm: bool) -> None:
         """A quality and a noun of its clause make a dial; "wide" in "eyes wide open" is how far."""
         word: AdjectiveWord = token.readings["adjective"]
-        matching = self.matching(things_in(reading.clause), word)
+        firm_nouns = self.matching(
+            reading.clause.values("noun"), word
+        )  # "turn" is the head, but not in "turn the gaze"
+        matching = firm_nouns or self.matching(reading.clause.values("weak_noun"), word)
         named = [dial for head in reading.clause.values("head") for dial, _ in head.options]
         degree = _first(self.lexicon.degree_combinations, named, word.quality)
         part = _first(self.lexicon.absorbed, named, word.quality)
-        strong = any(noun in reading.clause.values("noun") for noun in matching)
-        if matching and (_only_quality(token) or not firm) and (strong or degree is None):
+        if matching and (_only_quality(token) or not firm) and (firm_nouns or degree is None):
             reading.heads += self.combine(matching, word)
             used.update(matching)
         elif part is not None:
