@@ -79,7 +79,7 @@ DIALS = {
     "brow_tilt": Dial("brow_tilt", "", SHAPE, (-2, 2)),
     "frown": Dial("frown", "brow_height brow_tilt", SHAPE, (-2, 2)),
     "gaze_x": Dial("gaze_x", "", SHAPE, (-4, 4), **_SOFT),
-    "age": Dial("age", "hair_light hair_yellow hair_low chin_dark", None, (-3, 3.8), "age", HEAD),
+    "age": Dial("age", "hair_light hair_yellow hair_low chin_dark", None, (-3, 3.1), "age", HEAD),
     "gender": Dial("gender", "chin_dark hair_long brow_height jaw lips hair_low", HAIR, (-2, 1.2), "age", HEAD),
     "yaw": Dial("yaw", "gaze_x light_x", POSE, (-1.5, 1.5), "pose", HEAD),
     "pitch": Dial("pitch", "nose_length chin gaze_y cheeks", POSE, (-2, 2), "pose", HEAD),
