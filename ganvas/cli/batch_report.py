@@ -10,7 +10,7 @@ import typer
 
 from ganvas.cli.console import ProgressBar, print_error
 from ganvas.errors import GanvasError
-from ganvas.images.batch_paths import Task, find_clashes
+from ganvas.images.batch_paths import Task, find_clashes, sweep_parts
 
 ProcessTask = Callable[[Task, Callable[..., None]], Path]
 
@@ -35,6 +35,8 @@ class BatchRunner:
 
     def run(self) -> None:
         """All of them; exit status 1 if one has failed."""
+        for folder in {task.target.parent for task in self.todo}:
+            sweep_parts(folder)
         for task in self.todo:
             self._run_task(task)
         self._report_end()

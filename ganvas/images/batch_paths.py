@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from ganvas.images.photo import Photo
 from ganvas.images.walk import IMAGE_SUFFIXES, describe_kinds, is_image_name, walk_files
 
 EXTENSIONS = ("auto", "png", "jpg", "webp", "tif")
+PART_SEC = 3600.0  # a file that is written takes less
+_PART = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # as `write_image` and its like name them
 MAX_SIDE_PX = {"JPEG": 65_500, "WEBP": 16_383}  # what these formats, and Pillow, can hold
 
 
@@ -70,6 +75,21 @@ def output_name(source: Path, suffix: str, ext: str) -> str:
     own = source.suffix.lower()
     ending = f".{ext}" if ext != "auto" else own if own in IMAGE_SUFFIXES and own != ".gif" else ".png"
     return f"{source.stem}_{suffix}{ending}" if suffix else f"{source.stem}{ending}"
+
+
+def sweep_parts(folder: Path) -> int:
+    """Delete what commands that were killed had begun to write here, once nobody can be writing it any more.
+
+    Returns:
+        How many files were deleted.
+    """
+    swept = 0
+    for part in folder.glob(".*.part"):
+        with suppress(OSError):
+            if _PART.fullmatch(part.name) and time.time() - part.stat().st_mtime > PART_SEC:
+                part.unlink()
+                swept += 1
+    return swept
 
 
 def find_clashes(todo: Iterable[Task]) -> dict[Path, Path]:

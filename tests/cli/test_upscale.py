@@ -1,5 +1,6 @@
 """ganvas upscale: files, folders, what is kept, what is refused, and one bad file that stops nothing."""
 
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -273,3 +274,16 @@ def test_faces_in_a_grey_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("side", "expected"), [(5, 8), (63.9, 32), (64, 64), (900, 512)])
 def test_powers_of_two(side, expected):
     assert power_of_two(side, most=512) == expected
+
+
+def test_what_a_killed_batch_had_begun_is_swept_by_the_next_one(model, tmp_path):
+    picture(tmp_path / "in" / "a.png")
+    out = tmp_path / "out"
+    out.mkdir()
+    old, young, other = out / ".a_out.png.0123abcd.part", out / ".b.png.0123abcd.part", out / ".mine.part"
+    for path in (old, young, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    assert run("-i", tmp_path / "in", "-o", out, "-n", model).code == 0
+    assert sorted(path.name for path in out.iterdir()) == [young.name, other.name, "a_out.png"]
