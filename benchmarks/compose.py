@@ -2,6 +2,7 @@
 
     python benchmarks/compose.py planted --seeds 6
     python benchmarks/compose.py sliders PHOTO … --inversions FOLDER --out results/
+    python benchmarks/compose.py time PHOTO --inversions FOLDER
 
 Planted: a seed's picture is the photo, the same seed edited is the truth. What the inversion finds is played by a
 latent a little nearer to the mean: another picture of nearly the same person. Reported per edit: PSNR and SSIM of the
@@ -10,13 +11,18 @@ composed picture against the truth, and of the truth's features (EfficientNet-Li
 Sliders: each photo at both ends of each slider. Reported: the share of the background farther than 30 pixels from the
 person (of the photo and of the generator's edited picture) that changed by more than 5 levels; and how much steeper
 the picture is across the crop's edge than the photo is there, in levels (0 = no edge to be found). FOLDER keeps the
-inversions (`ganvas invert --effort fast -o`); missing ones are made. OUT gets one sheet a photo.
+inversions (`ganvas invert --effort fast -o`); missing ones are made. OUT gets a sheet a slider: a column a photo, with
+the slider's low end, the photo, and its high end.
+
+Time: what parts and composition take of a preview and of a render, as a share of what the generator takes in the same
+run (processor time, one thread), and how far the preview is from the render made smaller, in levels.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
 from pathlib import Path
 
 import torch
@@ -53,7 +59,8 @@ EDITS = {
 }
 NEARER = 0.9  # to the mean latent: the part of the inversion
 FAR_PX, LEVELS = 30, 5  # of a 1024-px crop
-SHEET_PX = 400
+MOVED, MOVES = ("smile", "yaw", "hair_light"), 5  # sliders that are timed, and amounts of each
+SHEET_PX = 520  # 400 of them the face crop
 
 
 def part_maps(img: Tensor, acting: tuple[str, ...]) -> PartMaps:
@@ -96,21 +103,16 @@ def measure(img: Tensor, truth: Tensor, extractor: object) -> tuple[float, float
 
 
 @torch.no_grad()
-def sliders(photos: list[Path], inversions: Path, out: Path) -> None:
-    """Print a line a photo and slider end, and the medians; write a sheet a photo."""
+def sliders(photos: list[Path], inversions: Path, out: Path, only: list[str]) -> None:
+    """Print a line a photo and slider end, and the medians; write a sheet a slider."""
     generator, extractor = load("faces"), load_efficientnet()
-    inversions.mkdir(parents=True, exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows, columns = [], {}  # of a slider: the photos' tiles
     for file in photos:
-        stored = inversions / f"{file.stem}.npz"
-        known = stored if stored.is_file() else None
-        session = open_session(file, model=generator, extractor=extractor, effort="fast", inversion=known)
-        if known is None:
-            session.inversion.save(stored)
-        tiles = []
-        for name, direction in session.directions.items():
-            for amount in (direction.low, direction.high):
+        session = open_with_inversion(file, inversions, generator, extractor)
+        for name in only or list(session.directions):
+            ends, tiles = (session.directions[name].low, session.directions[name].high), []
+            for amount in ends:
                 session.set(name, amount)
                 edited, crop = session.render(), session.render_crop()
                 session.undo()
@@ -119,10 +121,9 @@ def sliders(photos: list[Path], inversions: Path, out: Path) -> None:
                 )
                 print(json.dumps(rows[-1]), flush=True)
                 tiles.append(tile(edited.img, session.crop))
-        columns = 6
-        tiles += [torch.ones_like(tiles[0])] * (-len(tiles) % columns)
-        lines = [torch.cat(tiles[i : i + columns], dim=3) for i in range(0, len(tiles), columns)]
-        write_image(Photo(img=torch.cat(lines, dim=2)), out / f"{file.stem}.jpg")
+            column = torch.cat([tiles[0], tile(session.photo.img, session.crop), tiles[1]], dim=2)
+            columns.setdefault(name, []).append(column)
+            write_image(Photo(img=torch.cat(columns[name], dim=3)), out / f"{name}.jpg")
     for name in dict.fromkeys(row["slider"] for row in rows):
         these = [row for row in rows if row["slider"] == name]
         far, edge = (torch.tensor([row[key] for row in these]) for key in ("background_share", "edge_levels"))
@@ -165,6 +166,60 @@ def tile(img: Tensor, crop: Crop) -> Tensor:
     return wide.cut(img, resolution=SHEET_PX)
 
 
+@torch.no_grad()
+def measure_time(photo: Path, inversions: Path) -> None:
+    """Print a line for the preview, one for the render, and one for their difference."""
+    session = open_with_inversion(photo, inversions)
+    tuned, spent = session.renderer.tuned, []
+    paint = tuned.picture
+
+    def timed(*args: object, **kwargs: object) -> Tensor:
+        start = time.process_time()
+        img = paint(*args, **kwargs)
+        spent.append(time.process_time() - start)
+        return img
+
+    tuned.picture = timed
+    for label, show in (
+        ("preview at 256 px", lambda: session.preview(share=session.first_share)),
+        ("render", session.render),
+    ):
+        rows = []
+        for name in MOVED:
+            direction = session.directions[name]
+            for move in range(1, MOVES + 2):
+                session.set(name, direction.high * move / (MOVES + 1))
+                if show == session.render:  # the guard is neither's
+                    session.share_of(session.recipe)
+                spent.clear()
+                start = time.process_time()
+                show()
+                rows += (
+                    [(sum(spent), time.process_time() - start - sum(spent))] if move > 1 else []
+                )  # after a first one
+                session.undo()
+        generator, rest = torch.tensor(rows).median(dim=0).values.tolist()
+        print(f"{label}: generator {generator:.3f} s, parts and composition {rest:.3f} s: {rest / generator:.2f} of it")
+    for name in MOVED:
+        session.set(name, session.directions[name].high)
+        small = F.interpolate(session.crop.cut(session.render().img, resolution=1024), (256, 256), mode="area")
+        apart = (session.preview(share=session.share_of(session.recipe)) - small).abs() * 127.5
+        print(f"{name}: preview and render {apart.mean():.2f} levels apart, 99 % at most {apart.quantile(0.99):.1f}")
+        session.undo()
+
+
+def open_with_inversion(photo: Path, inversions: Path, generator: object = None, extractor: object = None) -> object:
+    """A session; the inversion is kept in the folder, and taken from there."""
+    stored = inversions / f"{photo.stem}.npz"
+    known = stored if stored.is_file() else None
+    networks = {"model": generator or load("faces"), "extractor": extractor or load_efficientnet()}
+    session = open_session(photo, **networks, effort="fast", inversion=known)
+    if known is None:
+        inversions.mkdir(parents=True, exist_ok=True)
+        session.inversion.save(stored)
+    return session
+
+
 def main() -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -175,12 +230,19 @@ def main() -> None:
     real.add_argument("photos", type=Path, nargs="+")
     real.add_argument("--inversions", type=Path, required=True)
     real.add_argument("--out", type=Path, required=True)
+    real.add_argument("--only", nargs="+", default=[], metavar="SLIDER")
+    clock = modes.add_parser("time")
+    clock.add_argument("photo", type=Path)
+    clock.add_argument("--inversions", type=Path, required=True)
     options = parser.parse_args()
     keep_freed_memory()
     if options.mode == "planted":
         planted(options.seeds)
+    elif options.mode == "time":
+        torch.set_num_threads(1)
+        measure_time(options.photo, options.inversions)
     else:
-        sliders(options.photos, options.inversions, options.out)
+        sliders(options.photos, options.inversions, options.out, options.only)
 
 
 if __name__ == "__main__":

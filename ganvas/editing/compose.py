@@ -45,6 +45,7 @@ from ganvas.ops.resample import downscale
 from ganvas.ops.smoothstep import smoothstep
 
 MATTE = (0.1, 0.6)  # of the person's map: behind and before
+STRANGE = (10.0, 30.0)  # levels between what the generator fills in and what is beside it
 RIM = 0.04  # of the side, over which a change ends at the crop's edge
 GRAIN_PX = 512  # smaller pictures show no grain
 WORK_PX, PREVIEW_WORK_PX = 512, 128  # all but the last step is done at this size at most
@@ -302,7 +303,9 @@ def _join_layers(
     drift = large(background_drift(ground.small_ycc, scene.after, ground.wall, scene.person))
     low, share = large(scene.low), large(scene.share)
     mirrored = window.cut(ground.backdrop)
-    filled = mirrored + large(ground.fill[2]) * (a + drift - mirrored)
+    painted = a + drift - mirrored  # by the generator; where it has something else than such a background, not that
+    strange = gaussian_blur(painted.abs().sum(dim=1, keepdim=True), 10 * ground.size / 1024) / LEVEL
+    filled = mirrored + large(ground.fill[2]) * (1 - smoothstep(strange, *STRANGE)) * painted
     behind = p + large(scene.uncovered) * (filled - p)
     solid = large(gaussian_blur(scene.person, 2 * scene.scale))
     coarse = a + solid * share * low + (1 - solid) * drift

@@ -22,7 +22,7 @@ from ganvas.ops.planes import resize_bilinear
 from ganvas.ops.resample import downscale
 from ganvas.ops.smoothstep import smoothstep
 
-STRAY_PX = 24.0  # farther from the generator's person there is none; lengths for a 1024-px crop
+STRAY_PX = 40.0  # farther from the generator's person there is none; lengths for a 1024-px crop
 WORN = (0.3, 0.55)  # of the map of clothes: not worn, and worn
 COLLAR_PX = 16.0  # beside clothes: the neck's end
 EDGE_MOVE, EDGE_FADE = 0.08, 0.15  # of the side: so near to the crop's edge the photo's own comes in
