@@ -101,6 +101,22 @@ def test_columns_to_keep_are_kept(tmp_path):
     assert read_image(tmp_path / "sheet.png").width > 5 * 16
 
 
+def test_the_metric_and_the_confounders_are_the_users_choice(tmp_path, tiny):
+    G, model = tiny
+    w = of_seeds(G, range(300))[:, 0]
+    turn, width = ((w - w.mean(dim=0)) / w.std(dim=0)).T[:2]
+    rows = [{"seed": i, "wide": float(width[i] - 2 * turn[i] ** 2), "turn": float(turn[i])} for i in range(300)]
+    scores = table(tmp_path / "s.csv", rows)
+    said = run("learn", "wide", "--model", model, "--scores", scores).output
+    plain = run("learn", "wide", "--model", model, "--scores", scores, "--metric", "plain").output
+    clean = run("learn", "wide", "--model", model, "--scores", scores, "--confounders", "turn").output
+    assert "natural standard deviations a unit" in said and "natural standard deviations" not in plain
+    before, after = (float(text.split("R² ")[1].split()[0]) for text in (said, clean))
+    assert after > 0.9 > before + 0.1  # what a turn to either side does is out of the score
+    with pytest.raises(BadConfig, match="no column 'age'"):
+        run("learn", "wide", "--model", model, "--scores", scores, "--confounders", "age")
+
+
 def test_likes_and_folders_and_tables_of_files_agree(tmp_path, tiny):
     G, model = tiny
     slope = torch.randn(16, generator=torch.Generator().manual_seed(2))
