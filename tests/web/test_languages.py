@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from ganvas.editing.recipe import STEPS
+from ganvas.fields import fields_of
+from ganvas.training.generator.config import TrainConfig
 from ganvas.web.error_codes import CODES, code_of
 from ganvas.weights.catalogue import entries
 
@@ -57,6 +60,19 @@ def test_every_model_of_the_catalogue_is_described_in_korean():
     words = joined((PAGE / "i18n" / "models.js").read_text("utf-8"))
     described = {name for name, text in re.findall(r'^  "(.+?)": "(.+)",$', words, re.M) if HANGUL.search(text)}
     assert entries.ENTRIES.keys() <= described
+
+
+def test_forms_of_the_server_are_worded_in_korean():
+    words = joined((PAGE / "i18n" / "forms.js").read_text("utf-8"))
+    worded = {name for name, text in re.findall(r'^  "(.+?)": "(.+)",$', words, re.M) if HANGUL.search(text)}
+    panels = (PAGE / "panels" / "more-steps.js").read_text("utf-8")
+    own = re.findall(r'"(\w+)"', re.search(r"OWN_PANEL = new Set\(\[(.*?)\]", panels, re.S)[1])
+    others = {name: step for name, step in STEPS.items() if name not in own}
+    assert set(others) <= worded and set(own) <= set(STEPS)
+    for of, form in [*others.items(), ("training", TrainConfig)]:
+        assert {f"{of}.{name}" for name in fields_of(form)} <= worded
+        choices = {word for one in fields_of(form).values() for word in one.choices}
+        assert of == "training" or {*fields_of(form), *choices} <= worded
 
 
 def test_nothing_in_the_page_is_worded_outside_the_tables():
@@ -126,10 +142,12 @@ def test_no_panel_says_an_english_sentence_in_korean(open_page, studio):
     texts = []
     for tab in ("adjust", "style", "enlarge", "variants", "history"):
         page.locator(f"#tabbutton-{tab}").click()
+        page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
         texts.append(page.locator("body").inner_text())
     for area in ("directions", "training", "models"):
         page.locator(f"[data-area={area}]").click()
         page.wait_for_timeout(300)
+        page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
         texts.append(page.locator("#workshop").inner_text())
     lines = {line for text in texts for line in text.splitlines() if not HANGUL.search(line)}
     assert [line for line in lines if re.search(r"[A-Za-z]{2,} [a-z]{2,} [a-z]{2,}", line)] == []

@@ -134,7 +134,7 @@ def test_steps_of_parts_have_their_forms(page, studio):
     seed(page, studio, 2)
     page.get_by_role("tab", name="Style").click()
     card = page.locator("[data-step=colour]")
-    card.get_by_text("colour", exact=True).first.click()
+    card.get_by_text("Colour", exact=True).first.click()
     assert card.locator("input[type=color]").input_value() == "#7a3b1e"
     shown = page.locator("[data-section=more] [data-step]").evaluate_all("all => all.map(one => one.dataset.step)")
     assert shown == ["colour", "teeth", "smooth_skin", "bright_eyes", "blush", "background"]

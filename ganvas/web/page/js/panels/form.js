@@ -2,6 +2,7 @@
 
 import { get } from "../api.js";
 import { el, field, fill, select } from "../dom.js";
+import { choiceOf as wordOf, helpOf, labelOf } from "../i18n/forms.js";
 import { t } from "../i18n/index.js";
 import { slider } from "./tool-options.js";
 
@@ -13,12 +14,14 @@ let asked = null;
 export const loadForms = () => (asked ??= get("/api/forms").catch((error) => ((asked = null), Promise.reject(error))));
 
 /**
- * Controls for some fields: {nodes, read, showDefaults}. `read` gives {name: value} of what is filled in.
+ * Controls for some fields `of` a step or of "training": {nodes, read, showDefaults}. `read` gives {name: value} of what
+ * is filled in.
  *
  * With `blank` nothing is filled in at first, and `showDefaults({name: value})` shows what holds where nothing is.
  */
-export function controlsOf(fields, { blank = false } = {}) {
-  const controls = fields.map((one) => ({ name: one.name, ...controlOf(one, blank) }));
+export function controlsOf(of, fields, { blank = false } = {}) {
+  const told = fields.map((one) => ({ ...one, label: labelOf(of, one), hint: helpOf(of, one) }));
+  const controls = told.map((one) => ({ name: one.name, ...controlOf(one, blank) }));
   const read = () =>
     Object.fromEntries(controls.map(({ name, read }) => [name, read()]).filter(([, value]) => value !== undefined));
   const showDefaults = (values) =>
@@ -34,9 +37,6 @@ const asText = (value) =>
       : typeof value === "object"
         ? JSON.stringify(value)
         : String(value);
-const labelOf = ({ name }) => name.replaceAll("_", " ");
-const hintOf = ({ help, unit }) => [help, unit && `(${unit})`].filter(Boolean).join(" ");
-
 function controlOf(one, blank) {
   const number = one.kind === "number" || one.kind === "integer";
   if (one.kind === "choice" || (one.kind === "bool" && blank)) return choiceOf(one, blank);
@@ -53,7 +53,7 @@ function choiceOf(one, blank) {
           ["true", t("form.yes")],
           ["false", t("form.no")],
         ]
-      : one.choices.map((word) => [word, word]);
+      : one.choices.map((word) => [word, wordOf(word)]);
   const open = blank || one.optional;
   const control = select(
     [...(open ? [["", t(blank ? "form.preset" : "form.none")]] : []), ...words],
@@ -63,13 +63,13 @@ function choiceOf(one, blank) {
     control.value === "" ? undefined : one.kind === "bool" ? control.value === "true" : control.value;
   const showDefault = (value) =>
     blank && fill(control.options[0], value ? t("form.preset.value", { value }) : t("form.preset"));
-  return { node: field(labelOf(one), control, hintOf(one)), read, showDefault };
+  return { node: field(one.label, control, one.hint), read, showDefault };
 }
 
 function checkOf(one) {
   const control = el("input", { type: "checkbox", checked: one.default });
   return {
-    node: el("label", { class: "check" }, control, el("span", {}, labelOf(one), el("small", {}, hintOf(one)))),
+    node: el("label", { class: "check" }, control, el("span", {}, one.label, el("small", {}, one.hint))),
     read: () => control.checked,
   };
 }
@@ -78,14 +78,14 @@ function sliderOf(one) {
   const step = one.kind === "integer" ? 1 : (one.high - one.low) / 100;
   const unit = one.unit ? ` ${one.unit}` : "";
   const made = slider(
-    labelOf(one),
+    one.label,
     { min: one.low, max: one.high, step },
     (value) => (made.output.value = `${value}${unit}`),
   );
   made.input.value = one.default ?? one.low;
   made.output.value = `${made.input.value}${unit}`;
   return {
-    node: el("div", { class: "field" }, made.node, el("small", { class: "hint" }, one.help)),
+    node: el("div", { class: "field" }, made.node, el("small", { class: "hint" }, one.hint)),
     read: () => Number(made.input.value),
   };
 }
@@ -102,7 +102,7 @@ function inputOf(one, blank, number) {
   const control = el("input", { ...limits, value: filled, required: one.required && !blank });
   const read = () => (control.value.trim() === "" ? undefined : valueOf(one, control.value.trim()));
   return {
-    node: field(labelOf(one), control, hintOf(one)),
+    node: field(one.label, control, one.hint),
     read,
     showDefault: (value) => (control.placeholder = value),
   };

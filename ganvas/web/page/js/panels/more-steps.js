@@ -2,7 +2,8 @@
 
 import { doStep } from "../bench.js";
 import { el, fill, freshId } from "../dom.js";
-import { t } from "../i18n/index.js";
+import { aboutStep } from "../i18n/forms.js";
+import { known, t } from "../i18n/index.js";
 import { state, watch } from "../state.js";
 import { telling } from "../toast.js";
 import { controlsOf, loadForms } from "./form.js";
@@ -40,7 +41,7 @@ export function moreSteps() {
 }
 
 function stepForm(name, { help, fields }) {
-  const { nodes, read } = controlsOf(fields);
+  const { nodes, read } = controlsOf(name, fields);
   const act = telling((event) => {
     event.preventDefault();
     return doStep(name, read());
@@ -48,9 +49,14 @@ function stepForm(name, { help, fields }) {
   const form = el(
     "form",
     { class: "step-form", onsubmit: act },
-    el("p", { class: "hint" }, help.split("\n")[0]),
+    el("p", { class: "hint" }, aboutStep(name, help)),
     nodes,
     el("button", { type: "submit" }, t("more.apply")),
   );
-  return el("details", { class: "card", "data-step": name }, el("summary", {}, name.replaceAll("_", " ")), form);
+  return el(
+    "details",
+    { class: "card", "data-step": name },
+    el("summary", {}, known(`step.${name}`) ? t(`step.${name}`) : name.replaceAll("_", " ")),
+    form,
+  );
 }

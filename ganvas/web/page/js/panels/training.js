@@ -104,6 +104,7 @@ function trainForm(started) {
     const [answer, forms] = await Promise.all([get("/api/presets"), loadForms()]);
     presets = answer.presets ?? answer;
     settings = controlsOf(
+      "training",
       forms.training.filter(({ name }) => !ASKED.has(name)),
       { blank: true },
     );
