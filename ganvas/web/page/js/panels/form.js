@@ -14,8 +14,8 @@ let asked = null;
 export const loadForms = () => (asked ??= get("/api/forms").catch((error) => ((asked = null), Promise.reject(error))));
 
 /**
- * Controls for some fields `of` a step or of "training": {nodes, read, showDefaults}. `read` gives {name: value} of what
- * is filled in.
+ * Controls for some fields `of` a step or of "training": {nodes, read, showDefaults}. `read` gives {name: value} of
+ * what is filled in.
  *
  * With `blank` nothing is filled in at first, and `showDefaults({name: value})` shows what holds where nothing is.
  */
