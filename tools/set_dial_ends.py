@@ -37,7 +37,7 @@ from ganvas.session.tuned_generator import CROP_PREVIEW_PX, TunedGenerator
 
 HELD = 11 / 12  # of the people
 STEPS = 10  # to which a range is narrowed
-CHANGES_PERSON = ("age",)  # groups, and names, of sliders that are meant to
+CHANGES_PERSON = ("age", "accessories")  # groups, and names, of sliders that are meant to; glasses hide eyes
 CHANGES_PERSON_NAMES = ("gender", "feminine", "masculine")
 
 
