@@ -18,6 +18,7 @@ from ganvas.editing.direction_files import find_direction
 from ganvas.editing.directions import Direction
 from ganvas.editing.drag import latent_spread
 from ganvas.editing.ground import Ground
+from ganvas.editing.opened_mouth import paint_opened_mouth
 from ganvas.editing.part_maps import PartMaps
 from ganvas.editing.post_steps import RESAMPLE_ONLY, PostStep, Translate, Upscale
 from ganvas.editing.recipe import Recipe, latent_steps_of, part_steps_of, post_steps_of
@@ -25,7 +26,7 @@ from ganvas.editing.regions import RegionCell, blend_cells, partition_steps, reg
 from ganvas.editing.step import EditContext, EditedLatents, LatentStep, run_steps
 from ganvas.editing.style import Style, find_style
 from ganvas.features.efficientnet import EfficientNetLite0
-from ganvas.features.parts import PARTS_PX, parse_parts
+from ganvas.features.parts import PARTS_PX, parse_parts, select_parts
 from ganvas.images.crop import Crop
 from ganvas.images.digital_source import EDITED, GENERATED
 from ganvas.images.masks import superellipse
@@ -254,6 +255,9 @@ class Renderer:
             return compose_on(ground, after, mask, None)
         quick = precision == "fast"
         parsed = parse_parts(_resize_to(after, PARTS_PX), refine=not quick, mirror=not quick)
+        if not quick or size <= CROP_PREVIEW_PX:  # larger previews would take half as long again
+            now, then = (select_parts(p, ("mouth",)) for p in (parsed, self._parts_cache[None]))
+            after = paint_opened_mouth(after, lambda: self._collage(parts, 0.0, size, precision=precision), now, then)
         return compose_on(ground, after, mask, PartMaps.of_parts(parsed, acting))
 
     def _ground(self, before: Tensor, share: float, acting: tuple[str, ...] | None, *, precision: str) -> Ground:
