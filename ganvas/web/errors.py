@@ -73,10 +73,10 @@ def error_as_data(error: BaseException) -> dict[str, Any]:
     """`{"kind", "message", "hint", "code", "values"}`; unexpected errors are logged, their details stay here."""
     if isinstance(error, HTTPException):
         return _data(KIND_OF_STATUS.get(error.status_code, "Error"), str(error.detail))
-    if isinstance(error, GanvasError):
-        return _data(type(error).__name__, page_message(error))
     if status_of(error) == 507:
         return _data("NoRoom", f"the disk of the studio cannot be written: {os.strerror(error.errno)}")  # type: ignore[attr-defined]
+    if isinstance(error, GanvasError):
+        return _data(type(error).__name__, page_message(error))
     if status_of(error) == 422:
         return _data("BadInput", "the text has characters that are no valid Unicode (half of a pair)")
     log.error("a call failed", exc_info=error)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ganvas.errors import BadConfig
+from ganvas.errors import BadConfig, UnwritableFile
 from ganvas.web import http_protocol
 from ganvas.web.config import StudioConfig
 from ganvas.web.errors import error_as_data, status_of
@@ -153,9 +153,11 @@ def test_where_nothing_can_be_kept_photos_can_be_edited_until_the_studio_closes(
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
 def test_a_full_disk_says_so(number):
-    error = OSError(number, "No space left on device", "/somewhere/private")
-    assert status_of(error) == 507
-    assert error_as_data(error)["kind"] == "NoRoom" and "private" not in error_as_data(error)["message"]
+    unwritable = UnwritableFile("cannot write /somewhere/private")
+    unwritable.errno = number
+    for error in (OSError(number, "No space left on device", "/somewhere/private"), unwritable):
+        assert status_of(error) == 507
+        assert error_as_data(error)["kind"] == "NoRoom" and "private" not in error_as_data(error)["message"]
 
 
 def test_a_photo_on_a_full_disk_is_refused_and_the_next_one_taken(studio, monkeypatch):
