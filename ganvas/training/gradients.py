@@ -31,6 +31,22 @@ def clean_gradients(params: Iterable[nn.Parameter]) -> int:
 
 
 @torch.no_grad()
+def queue_clean_gradients(params: Iterable[nn.Parameter]) -> tuple[Tensor, Tensor]:
+    """`clean_gradients` and `gradient_norm` without waiting for a GPU: every gradient is rewritten, none is looked at.
+
+    Returns:
+        Two scalars on the device: 1 where there was anything to clean, else 0; and the norm of what was cleaned.
+    """
+    gradients = [p.grad for p in params if p.grad is not None]
+    if not gradients:
+        return torch.zeros(()), torch.zeros(())
+    bad = _norms(gradients).isfinite().all().logical_not().float()
+    for gradient in gradients:
+        torch.nan_to_num(gradient, nan=0.0, posinf=MAX_GRADIENT, neginf=-MAX_GRADIENT, out=gradient)
+    return bad, _norms(gradients).norm()
+
+
+@torch.no_grad()
 def gradient_norm(params: Iterable[nn.Parameter]) -> float:
     """The Euclidean norm of all gradients together; 0 where there are none."""
     gradients = [p.grad for p in params if p.grad is not None]

@@ -21,7 +21,7 @@ from ganvas.ops.precision import fast_dtype
 from ganvas.training.engine.distributed import World, average_gradients
 from ganvas.training.engine.run_folder import MemoryRun, Run
 from ganvas.training.engine.watchdog import Finding, HealthMetrics, Remedy, Watchdog
-from ganvas.training.gradients import clean_gradients, gradient_norm
+from ganvas.training.gradients import clean_gradients, gradient_norm, queue_clean_gradients
 from ganvas.training.losses import AdversarialLoss
 from ganvas.training.schedule import lazy_adam, set_adam
 
@@ -65,6 +65,8 @@ class Trainer(ABC):
         self.D: Any = D
         self.config, self.loss, self.averaged, self.world, self.run = config, loss, averaged, world, run
         self.dtype = compute_dtype(config.precision, world.device)
+        # On a CPU a look at a number is free, and saves rewriting gradients; a GPU would stand still for it.
+        self.waits_for_device = world.device.type == "cpu"
         self.watchdog, self.remedy = Watchdog(), Remedy()
         self.steps = self.nimg = self.attempt = 0
         self.running_means = RunningMeans()
@@ -121,10 +123,16 @@ class Trainer(ABC):
     ) -> None:
         """Let the optimiser follow the gradients, cleaned and noted."""
         average_gradients(params, self.world)
-        bad = clean_gradients(params)
-        self.running_means.add_number("bad", float(bad > 0))
-        if norm:
-            self.running_means.add_number(f"grad_norm_{name}", gradient_norm(params))
+        if self.waits_for_device:
+            bad = clean_gradients(params)
+            self.running_means.add_number("bad", float(bad > 0))
+            if norm:
+                self.running_means.add_number(f"grad_norm_{name}", gradient_norm(params))
+        else:
+            any_bad, length = queue_clean_gradients(params)
+            self.running_means.add(bad=any_bad)
+            if norm:
+                self.running_means.add(**{f"grad_norm_{name}": length})
         opt.step()
 
     def finish_step(self) -> None:

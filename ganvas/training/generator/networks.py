@@ -122,8 +122,9 @@ class GANPair:
     @torch.no_grad()
     def follow_mean_w(self, mean_w: Tensor, beta: float) -> None:
         """Let `w_avg` follow the mean w [w_dim] of a batch, where the family has one; never to something not finite."""
-        if hasattr(self.G, "update_w_avg") and bool(mean_w.isfinite().all()):
-            self.G.update_w_avg(mean_w[None, None], beta=beta)
+        if hasattr(self.G, "update_w_avg"):
+            safe = torch.where(mean_w.isfinite().all(), mean_w, self.G.w_avg.to(mean_w))  # type: ignore[arg-type]
+            self.G.update_w_avg(safe[None, None], beta=beta)
 
 
 def _synthesis_fn(G: nn.Module, compiled: bool) -> Any:
