@@ -132,7 +132,7 @@ def edit(
     from ganvas.editing.direction_files import directions_of
     from ganvas.editing.recipe import post_steps_of
     from ganvas.fields import check_known
-    from ganvas.images.batch_paths import check_fits
+    from ganvas.images.batch_paths import check_fits, sweep_parts
     from ganvas.images.files import check_target, read_image, write_image
     from ganvas.images.output_check import check_output
     from ganvas.images.photo import Photo
@@ -144,6 +144,7 @@ def edit(
     # Whatever would end the work is said before it.
     before = read_image(photo)
     check_output(before if paste_back else Photo(img=before.img), output, background=background)
+    sweep_parts(output.parent)
     if save_recipe is not None:
         check_target(save_recipe)
     plan = replace(plan, recipe=None if recipe is None else read_recipe(recipe))
