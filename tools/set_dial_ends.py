@@ -5,9 +5,9 @@
 
 FILE has the directions of `faces`, INVERSIONS the .npz of `ganvas invert`. An amount holds where the guard of the
 session finds nothing in the generator's picture (`TunedGenerator.is_broken`: the critic of faces, the length of the
-latents) and where it is still the same person as unedited, for at least HELD of the people; sliders of age and gender
-may change the person. Each side is narrowed from the card's own end in steps of a tenth, never widened. `--write` puts
-the ends into FILE.
+latents) and where it is still the same person as unedited, for at least HELD of the people; sliders of age and gender,
+and those that hide the eyes, may show somebody else. Each side is narrowed from the card's own end in steps of a
+tenth, never widened. `--write` puts the ends into FILE.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ from ganvas.session.tuned_generator import CROP_PREVIEW_PX, TunedGenerator
 
 HELD = 11 / 12  # of the people
 STEPS = 10  # to which a range is narrowed
-CHANGES_PERSON = ("age", "accessories")  # groups, and names, of sliders that are meant to; glasses hide eyes
-CHANGES_PERSON_NAMES = ("gender", "feminine", "masculine")
+# Groups and names of sliders that may show somebody else: they are meant to, or hide the eyes, and with them who it is.
+CHANGES_PERSON = ("age", "accessories")
+CHANGES_PERSON_NAMES = ("gender", "eyes_open")
 
 
 @dataclass(frozen=True)
