@@ -38,6 +38,7 @@ from tests.training import tiny
 
 TINY = {"img_resolution": 32, "channel_base": 512, "channel_max": 16, "z_dim": 16, "w_dim": 16, "num_mapping_layers": 2}
 RUN = {"total_kimg": 0.048, "save_minutes": 1e-6, "snapshot_kimg": 0.024, "tick_kimg": 0.012}
+LONGEST_SEC = 600  # of one command
 ENDS_WELL, SAYS_WHY, HALF_KILLED = 0, 1, -signal.SIGKILL
 
 
@@ -111,6 +112,7 @@ def _work_and_exit(work: Callable[[], int], moments: Moments, own: Path) -> None
     said = os.open(own / "said", os.O_CREAT | os.O_WRONLY)
     os.dup2(said, 1)
     os.dup2(said, 2)
+    signal.alarm(LONGEST_SEC)
     try:
         torch.set_num_threads(1)  # a forked process has none of its parent's threads
         moments.watch()
