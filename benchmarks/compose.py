@@ -50,12 +50,12 @@ from ganvas.weights.load import load
 EDITS = {
     "smile": 1.0,
     "mouth_open": 2.0,
-    "age": 1.5,
-    "hair_light": 1.2,
+    "age": 0.9,
+    "hair_light": 0.9,
     "skin_light": 1.0,
     "yaw": 1.0,
-    "pitch": -1.5,
-    "hair_long": 2.0,
+    "pitch": -1.0,
+    "hair_long": 1.5,
 }
 NEARER = 0.9  # to the mean latent: the part of the inversion
 FAR_PX, LEVELS = 30, 5  # of a 1024-px crop

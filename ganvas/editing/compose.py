@@ -204,6 +204,7 @@ class _Scene:
         of the generator's come to lie on the background."""
         clothes = self.ground.dress * (1 - self.maps.hair)
         astray = smoothstep(self.maps.worn, *WORN) * (1 - self.ground.maps[0].person)
+        astray = torch.maximum(astray, self.ground.above_shoulders * (1 - self.maps.hair))
         return gaussian_blur(torch.maximum(clothes, astray), 2 * self.scale)
 
     @property

@@ -25,6 +25,8 @@ from ganvas.ops.smoothstep import smoothstep
 STRAY_PX = 40.0  # farther from the generator's person there is none; lengths for a 1024-px crop
 WORN = (0.3, 0.55)  # of the map of clothes: not worn, and worn
 COLLAR_PX = 16.0  # beside clothes: the neck's end
+HEAD_REACH_PX = 64.0  # so far a neck moves
+LOW_ROWS = (0.93, 0.97)  # of the side: from here on the picture is shoulders
 EDGE_MOVE, EDGE_FADE = 0.08, 0.15  # of the side: so near to the crop's edge the photo's own comes in
 
 
@@ -64,6 +66,20 @@ class Ground:
         worn = smoothstep(photo.worn, *WORN)
         collar = smoothstep(gaussian_blur(grow_mask(worn, COLLAR_PX * self.scale), 12 * self.scale), 0.1, 0.9)
         return torch.maximum(worn, collar * photo.body)
+
+    @cached_property
+    def above_shoulders(self) -> Tensor:
+        """Background over clothes and low in the picture, too far from the head for it to come there."""
+        photo = self.maps[0]
+        worn = smoothstep(photo.worn, *WORN)
+        head = (photo.person - worn).clamp(min=0)
+        over, beside = (
+            smoothstep(gaussian_blur(grow_mask(x, HEAD_REACH_PX * self.scale), 8 * self.scale), 0.1, 0.9)
+            for x in (worn, head)
+        )
+        rows = (torch.arange(self.work) + 0.5) / self.work
+        low = smoothstep(rows, *LOW_ROWS)[None, None, :, None].expand_as(over)
+        return torch.maximum(over, low) * (1 - beside) * (1 - photo.person)
 
     @cached_property
     def near_colours(self) -> Tensor:

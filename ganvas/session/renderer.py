@@ -88,7 +88,7 @@ class Renderer:
         self._screen_cache: dict[float, Photo] = {}  # share of the size → the photo made smaller
         self._crop_cache: dict[int, Tensor] = {}  # size → the photo's own crop
         self._ground_cache: dict[tuple[Any, ...], Ground] = {}  # size, share, where the edit acts, precision → ground
-        self._parts_cache: dict[float | None, Tensor] = {}  # share → parts of the unedited picture; None: the photo's
+        self._parts_cache: dict[float, Tensor] = {}  # share → parts of the unedited picture
         self._styles: dict[str, Style] = {}  # those that were asked for, by name
 
     # -- what steps come to
@@ -276,11 +276,11 @@ class Renderer:
 
     def _unedited_maps(self, before: Tensor, share: float, acting: tuple[str, ...]) -> tuple[PartMaps, PartMaps]:
         """Of the photo and of the generator's picture of it."""
-        if None not in self._parts_cache:
-            self._parts_cache[None] = parse_parts(self._target(PARTS_PX))
         if share not in self._parts_cache:
             self._parts_cache[share] = parse_parts(_resize_to(before, PARTS_PX))
-        photo, old = (PartMaps.of_parts(self._parts_cache[key], acting) for key in (None, share))
+        photo, old = (
+            PartMaps.of_parts(parts, acting) for parts in (self.parts.probabilities, self._parts_cache[share])
+        )
         return photo, old
 
     def _collage(self, parts: Sequence[Part], share: float, size: int, *, precision: str) -> Tensor:
