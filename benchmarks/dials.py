@@ -35,7 +35,7 @@ from scorers import Identity
 
 LOOK_PX, SHEET_PX = 512, 256
 NATURAL = Path(__file__).parents[1] / "tools" / "dial_spread.json"  # score → mean and deviation of natural samples
-SCORE_OF = {name: dial.score for name, dial in DIALS.items()} | {"smile": "happy"}
+SCORE_OF = {name: dial.score for name, dial in DIALS.items()} | {"smile": "happy", "glasses": "glasses"}
 
 
 def measure(session: Any, name: str, look: Any, identity: Identity, before: dict[str, float]) -> dict[str, Any]:

@@ -68,8 +68,8 @@ _MOOD = "brow_height brow_tilt lips mouth_width eyes_open lower_lids happy mouth
 _SOFT: dict[str, Any] = {"power": 1.0, "slack": 0.1}
 DIALS = {
     "mouth_open": Dial("mouth_open", "chin cheeks happy jaw", SHAPE, (-1.5, 3), upward=True),
-    "eyes_open": Dial("eyes_open", "lower_lids", SHAPE, (-2.9, 2.4)),
-    "anger": Dial("angry", _MOOD, SHAPE, (-2, 2.5), upward=True, **_SOFT),
+    "eyes_open": Dial("eyes_open", "lower_lids", SHAPE, (-2.4, 2.4)),
+    "anger": Dial("angry", _MOOD, SHAPE, (-1.6, 2.5), upward=True, **_SOFT),
     "sadness": Dial("sad", _MOOD, SHAPE, (-2, 2.5), **_SOFT),
     "surprise": Dial(
         "surprised", "brow_height mouth_open eyes_open chin cheeks mouth_width lips brow_tilt", SHAPE, (-2, 3)
@@ -92,7 +92,6 @@ DIALS = {
     "skin_light": Dial("skin_light", "", COLOUR, (-1.8, 1.8), "skin"),
     "make_up": Dial("make_up", "", tuple(range(23)), (-0.5, 1.8), "skin"),
     "light_x": Dial("light_x", "", None, (-2, 2), "skin", HEAD),
-    "glasses": Dial("glasses", "", SHAPE, (-0.7, 2.3), "accessories", upward=True, **_SOFT),
 }
 _ALSO_HELD = {"beard": ("lids_dark", "cheek_texture")}
 
@@ -171,7 +170,7 @@ class Fits:
 
 
 def learn(arguments: argparse.Namespace) -> None:
-    """All dials, measured; the smile and what else is in the file at --out stays."""
+    """All dials, measured; smile, glasses and what else is in the file at --out stay."""
     table = dict(np.load(arguments.scores))
     fits, G = Fits(table), load(arguments.model)
     learnt = {name: fits.learn(name, dial) for name, dial in DIALS.items()}
