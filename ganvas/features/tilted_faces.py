@@ -29,7 +29,7 @@ MAX_TILT_DEG = 25.0  # of a face in the turned photo: further, another turn sees
 MAX_LEFT_DEG = 12.0  # of a face in its own crop
 MIN_IN_PLACE = 0.4  # share of what is seen of eyes and of lips that lies where an aligned face has them
 MIN_LIPS, MIN_EYES = 0.15, 0.08  # areas, in squares of a tenth of the crop's side; below the latter eyes may be shut
-SURE = 0.2  # an area of eyes, and a quarter of one of lips, that only a face upright has in place
+SURE = 0.2  # an area of eyes, and a third of one of lips, of a face upright; a quarter missed one
 MAX_APART = 0.5  # between the two looks' landmarks, on average, in distances between the eyes
 
 FindUpright = Callable[[Tensor], list[Face]]  # img [1, 3, H, W] → faces
@@ -70,7 +70,7 @@ def has_parts_in_place(img: Tensor, points: Tensor) -> bool:
     in_place = lips_inside > MIN_IN_PLACE * lips and (eyes_inside > MIN_IN_PLACE * eyes or eyes < MIN_EYES)
     if lips < MIN_LIPS or not in_place:
         return False
-    if min(eyes_inside, lips_inside / 4) > SURE:
+    if min(eyes_inside, lips_inside / 3) > SURE:
         return True
     others = (_measure_parts(torch.rot90(upright, turns, (2, 3))) for turns in (1, 2, 3))
     return eyes_inside + lips_inside > max(sum(inside for _, inside in parts) for parts in others)
