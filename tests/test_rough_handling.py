@@ -6,6 +6,7 @@ Whole commands, and trainings that go on: `python -m tests.rough_handling`.
 import errno
 import os
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -98,6 +99,17 @@ def test_a_full_disk_is_told_in_words_and_the_old_file_stays(target, monkeypatch
         write(NEW, path)
     assert path.name in str(caught.value)
     assert float(read(path)) == -1 and sorted(path.parent.iterdir()) == before
+
+
+def test_a_device_keeps_its_place_and_a_link_stays_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(GanvasError, match="it is no file"):
+        write_atomically(tmp_path / "pipe", lambda part: Path(part).write_text("new"))
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_atomically(tmp_path / "link", lambda part: Path(part).write_text("new"))
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe", "real"]
 
 
 def test_what_safetensors_says_of_a_full_disk_is_one_of_our_errors(tmp_path):

@@ -169,10 +169,12 @@ def check_target(path: Path) -> None:
     """Is there a folder that a file of this name can be written to?
 
     Raises:
-        BadImage: no such folder, one that cannot be written, or a folder of this name.
+        BadImage: no such folder, one that cannot be written, or a folder, a device or a pipe of this name.
     """
     if path.is_dir():
         raise BadImage(f"{path} is a folder; expected a file name")
+    if path.exists() and not path.is_file():
+        raise BadImage(f"{path} is a device or a pipe; expected a file name")  # renaming would put a file in its place
     if not path.parent.is_dir():
         raise BadImage(f"{path} cannot be written: the folder {path.parent} does not exist")
     if not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK | os.X_OK):

@@ -206,11 +206,17 @@ def rebuild(contents: FileContents, *, network: str = "G_ema") -> Network:
 def write_atomically(path: Path, write: Any) -> None:
     """Let `write(temporary path)` make a file, force it to the disk, then give it its name: whole, or not there.
 
+    A link stays one: the file that it leads to is replaced.
+
     Raises:
-        UnwritableFile: the folder is not there or cannot be written, the disk is full; nothing is left behind.
+        UnwritableFile: the folder is not there or cannot be written, the disk is full, or the name is that of a device
+            or a pipe, in whose place a file would be put; nothing is left behind.
     """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise UnwritableFile(f"cannot write {path}: it is no file; expected a file name")
     try:
-        _write_atomically(path, write)
+        _write_atomically(target, write)
     except UnwritableFile:
         raise
     except (OSError, SafetensorError) as error:  # the latter is what safetensors makes of a full disk

@@ -413,6 +413,16 @@ def test_a_missing_folder_and_a_folder_are_named(tmp_path):
         write_image(torch.zeros(1, 3, 4, 4), tmp_path / "b.png")
 
 
+def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path):
+    """Renaming over /dev/null, as root, would."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "pipe.png")
+    for name in ("pipe.png", "link.png"):
+        with pytest.raises(BadImage, match="a device or a pipe"):
+            write_image(torch.zeros(1, 3, 4, 4), tmp_path / name)
+    assert (tmp_path / "pipe.png").is_fifo()
+
+
 def test_a_link_keeps_pointing_to_the_file_that_is_replaced(tmp_path):
     (tmp_path / "real.png").write_bytes(b"old")
     (tmp_path / "link.png").symlink_to(tmp_path / "real.png")
