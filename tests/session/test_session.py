@@ -17,6 +17,7 @@ from ganvas.editing.regions import InRegion, Stroke
 from ganvas.editing.step import EditedLatents
 from ganvas.errors import BadConfig, BadLatent, BadMask, NoFace, Stopped
 from ganvas.features.faces import Face
+from ganvas.features.parts import PARTS, PARTS_PX
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
@@ -33,6 +34,8 @@ from ganvas.session.open import open_session
 from ganvas.session.tuned_generator import MAX_CACHED_IMAGES, TunedGenerator
 from ganvas.weights.catalogue import store
 from ganvas.weights.checkpoint import fingerprint
+
+FACE_POINTS = torch.tensor([[35.0, 25.0], [55.0, 25.0], [45.0, 35.0], [38.0, 45.0], [52.0, 45.0]])
 
 
 @pytest.fixture(scope="module")
@@ -210,10 +213,9 @@ def test_a_photo_without_a_face_says_so(generator, photo):
 
 
 def test_a_face_that_was_found_before_is_not_looked_for(generator, photo, found):
-    points = torch.tensor([[35.0, 25.0], [55.0, 25.0], [45.0, 35.0], [38.0, 45.0], [52.0, 45.0]])
-    face = Face(box=(25.0, 10.0, 65.0, 55.0), points=points, score=1.0, number=2)
+    face = Face(box=(25.0, 10.0, 65.0, 55.0), points=FACE_POINTS, score=1.0, number=2)
     session = open_session(photo, model=generator, align="faces", face=face, inversion=found, finder=None)
-    assert session.crop == Crop.from_landmarks(points)
+    assert session.crop == Crop.from_landmarks(FACE_POINTS)
     assert session.face is face and session.aligned
     assert session.recipe.face == 2
 
@@ -544,3 +546,30 @@ def test_a_number_for_age_that_must_be_years_is_refused():
     check_number("age", 2.5, slider)
     check_number("smile", 30, slider)
     check_number("age", 30, SimpleNamespace(low=-40.0, high=40.0))  # a direction of the user's that is in years
+
+
+def test_a_mouth_that_opens_on_a_face_is_painted_without_the_tuning(session, generator, photo, found, monkeypatch):
+    """The whole way of an aligned face, with parts as the network would find them: lips that are shut, then open."""
+    shut = torch.zeros(1, len(PARTS), PARTS_PX, PARTS_PX)
+    shut[:, PARTS.index("skin")] = 1
+    gaping = shut.clone()
+    gaping[:, :, 96:224, 64:192] = 0
+    gaping[:, PARTS.index("mouth"), 96:224, 64:192] = 1
+    face = Face(box=(25.0, 10.0, 65.0, 55.0), points=FACE_POINTS, score=1.0)
+    monkeypatch.setattr("ganvas.session.photo_parts.parse_parts", lambda img, **_: shut)
+    shares, picture = [], TunedGenerator.picture
+    monkeypatch.setattr(TunedGenerator, "picture", lambda self, *a, **k: shares.append(a[1]) or picture(self, *a, **k))
+
+    def edit(mouth):
+        """With such a mouth in the edited picture, which is parsed after the unedited one."""
+        found_parts = iter([shut, mouth])
+        monkeypatch.setattr("ganvas.session.renderer.parse_parts", lambda img, **_: next(found_parts))
+        on_face = open_session(photo, model=generator, align="faces", face=face, inversion=found, finder=None)
+        on_face.set("smile", 1.5)
+        shares.clear()
+        return on_face.render().img, list(shares)
+
+    as_before, painted = edit(shut)
+    assert 0.0 not in painted
+    opened, painted = edit(gaping)
+    assert 0.0 in painted and not torch.equal(opened, as_before)
