@@ -103,7 +103,7 @@ def test_moves_in_both_spaces_add_up_in_a_recipe():
 
 def test_recipes_from_before_there_were_spaces_load():
     old = '{"format": "ganvas-recipe-1", "steps": [{"step": "move", "direction": "smile", "amount": 1.5}]}'
-    assert Recipe.from_json(old).steps == (Move(direction="smile", amount=1.5),)
+    assert Recipe.from_json(old).steps == (Move(direction="smile", amount=1.5, edition=1),)
 
 
 def test_what_does_not_fit_is_said():

@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "images.md"
 def test_the_pages_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
-    assert len(examples) == 2
+    assert len(examples) == 3
     exec(compile("\n".join(examples), str(PAGE), "exec"), {})
     assert (tmp_path / "pasted.png").exists()
     assert all((PAGE.parent / link).exists() for link in re.findall(r"\]\((images/[^)]+)\)", PAGE.read_text("utf-8")))

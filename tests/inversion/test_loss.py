@@ -120,4 +120,4 @@ def test_figures():
 
 def test_figures_are_of_the_full_picture_averaged_down_to_256():
     img = torch.rand(1, 3, 512, 512) * 2 - 1
-    assert reconstruction_metrics(img, F.avg_pool2d(img, 2))["psnr_db"] == float("inf")
+    assert reconstruction_metrics(img, F.avg_pool2d(img, 2))["psnr_db"] > 140

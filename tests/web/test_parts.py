@@ -74,7 +74,7 @@ def test_a_click_in_the_photo_takes_its_part(chromium, people):
     until(page, lambda: state_of(page, people)["region"] is None)
     page.get_by_role("tab", name="Style").click()
     card = page.locator("[data-step=colour]")
-    card.get_by_text("colour", exact=True).first.click()
+    card.get_by_text("Colour", exact=True).first.click()
     card.locator("input[type=color]").fill("#3050a0")
     after(page, people, card.get_by_role("button", name="Apply").click)
     step = state_of(page, people)["steps"][-1]

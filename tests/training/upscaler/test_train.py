@@ -279,7 +279,7 @@ def test_too_little_memory_is_answered_with_the_settings_that_help(monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(benches.UpscalerTrainer, "pixel_step", fail)
-    with pytest.raises(GanvasError, match="batch_size=1 or --set low_px=8"):
+    with pytest.raises(GanvasError, match="--set batch_size=1; or --set low_px=8 under another --name"):
         train_upscaler(photos(), config=config(), device="cpu")
 
 
