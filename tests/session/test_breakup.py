@@ -113,7 +113,8 @@ def test_a_photo_that_lies_far_out_itself_may_be_edited(generator):
 
 
 @pytest.mark.parametrize(
-    ("unedited", "edited", "broken"), [(4, 1, False), (4, -0.1, True), (-3, -2, False), (-3, -9, True)]
+    ("unedited", "edited", "broken"),
+    [(4, 1, False), (7, 1, False), (4, -1, True), (0.5, -4, False), (-3, -7, False), (-3, -9, True)],
 )
 def test_the_critic_is_asked_about_faces(tuned, monkeypatch, unedited, edited, broken):
     other = EditedLatents(tuned.inversion.ws * 0.999)
