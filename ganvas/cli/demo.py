@@ -27,7 +27,7 @@ FACE_PX = 512  # at most, before
 EDITS: tuple[tuple[str, str, float], ...] = (
     ("smile", "smile", 0.5),
     ("serious", "smile", -0.8),
-    ("older", "age", 1.3),
+    ("older", "age", 0.9),
 )
 
 
@@ -67,7 +67,7 @@ def demo(
         write_image(_upscale_face(smiling, session.crop, progress.step), outdir / "upscaled.png")
     typer.echo(f"pictures: {', '.join(sorted(file.name for file in outdir.glob('*.png')))} in {outdir}")
     typer.echo("next, with your own photo:")
-    typer.echo("  ganvas edit me.jpg -o me-smiling.png --set smile=1.5 --set age=-1")
+    typer.echo("  ganvas edit me.jpg -o me-smiling.png --set smile=1 --set age=-1")
     typer.echo("  ganvas edit other.jpg -o other-smiling.png --recipe me-smiling.png")
     typer.echo("  ganvas generate --seeds 0-7 --grid people.png")
 

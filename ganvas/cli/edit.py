@@ -37,7 +37,7 @@ def edit(
         list[str] | None,
         typer.Option(
             "--set",
-            help="smile=1.5, age=-1, smile=auto (until it smiles), smile=-auto, age=40y, age=-10y; may be repeated.",
+            help="smile=1, age=-1, smile=auto (until it smiles), smile=-auto, age=40y, age=-10y; may be repeated.",
         ),
     ] = None,
     sentence: Annotated[
@@ -105,7 +105,7 @@ def edit(
 ) -> None:
     """Edit a face, or another subject the model was trained on, in a photo; all other pixels stay unchanged.
 
-    Example: [bold]ganvas edit me.jpg -o me-smiling.png --set smile=1.5 --set age=-1[/bold]
+    Example: [bold]ganvas edit me.jpg -o me-smiling.png --set smile=1 --set age=-1[/bold]
     """
     plan = EditPlan(
         sliders=[parse_change(text) for text in changes or []],
@@ -120,7 +120,7 @@ def edit(
     )
     if not (sentence or plan.sliders or plan.drags or plan.mixes or plan.styles or plan.steps or recipe or variants):
         raise typer.BadParameter(
-            "nothing to do: add --set smile=1.5, --say 'smile a little', --drag 120,80:135,80, --mix colour=you.jpg, "
+            "nothing to do: add --set smile=1, --say 'smile a little', --drag 120,80:135,80, --mix colour=you.jpg, "
             "--style NAME, --colour hair=#7a3b1e, --step or --recipe"
         )
     amounts = None if variants is None else parse_amounts(variants)

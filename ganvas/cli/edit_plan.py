@@ -177,7 +177,7 @@ def drag_points(session: Session, drag_pairs: Sequence[tuple[list[float], list[f
 
 
 def parse_change(text: str) -> tuple[str, float | str]:
-    """`smile=1.5` → ("smile", 1.5); `smile=auto` → ("smile", "auto"); `age=40y` → ("age", "40y").
+    """`smile=1` → ("smile", 1); `smile=auto` → ("smile", "auto"); `age=40y` → ("age", "40y").
 
     Raises:
         typer.BadParameter: anything else; exit status 2.
@@ -186,7 +186,7 @@ def parse_change(text: str) -> tuple[str, float | str]:
     match = re.fullmatch(rf"([\w-]+)=(?:({searched})|([+-]?\d+(?:\.\d*)?|[+-]?\.\d+))", text.strip())
     if not match:
         raise typer.BadParameter(
-            f"a change is written as smile=1.5, smile=auto, smile=-auto, age=40y or age=-10y; cannot read {text!r}"
+            f"a change is written as smile=1, smile=auto, smile=-auto, age=40y or age=-10y; cannot read {text!r}"
         )
     return match[1], match[2] or float(match[3])
 

@@ -3,7 +3,7 @@
     edits = PhotoEdits(photo, faces=order_faces(find_faces(photo.img)))
     edits.add(0, open_session(photo, face=edits.faces[0]))
     edits.add(1, open_session(photo, face=edits.faces[1]))
-    edits.activate(0).set("smile", 1.5)
+    edits.activate(0).set("smile", 1)
     edits.activate(1).set("age", -1)
     result = edits.render()            # both, in one photo
 

@@ -1,7 +1,7 @@
 """Edit one photo: open it, change it, go back, and get the photo again.
 
     session = open_session("me.jpg", model="faces")
-    session.set("smile", 1.5)
+    session.set("smile", 1)
     result = session.render()          # the whole photo, everything but the change as it was
 
 A session adds steps to a history of recipes; its renderer turns each recipe into a picture.
