@@ -28,8 +28,8 @@ MAX_STRAIN_RATIO = 1.6
 # How far latents may lie from natural ones (see `latent_length`). Whole pictures at the ends of 15 sliders of 12 people
 # lay up to 2.4; beyond that faces of `faces` fall apart, to whatever side.
 MAX_LATENT_LENGTH = 2.6
-# How far the critic's score may fall from the unedited picture's: on 12 people, 71 of 72 whole edits lost up to 4.4, and
-# fog lost 5.2 or more. A photo that scores low itself, of a face that is rare among those taught, keeps its sliders so.
+# How far the critic's score may fall from the unedited picture's: on 12 people, 71 of 72 whole edits lost up to 4.4,
+# and fog lost 5.2 or more. A photo that scores low itself, of a face rare among those taught, keeps its sliders so.
 MAX_NATURALNESS_LOSS = 4.8
 MAX_CACHED_IMAGES = 12  # pictures that were asked for last
 MAX_CACHED_SCORES = 64
