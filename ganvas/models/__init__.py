@@ -85,7 +85,9 @@ def build(family: str, *, network: str = "G", **fields: Any) -> Any:
     cls, config = (row.network, row.config) if network == "G" else (row.discriminator, row.discriminator_config)
     if cls is None or config is None:
         raise BadConfig(f"family {family!r} has no discriminator of its own")
-    known = [field.name for field in dataclasses.fields(config)]
-    for name in fields:
-        check_known(name, known, what=f"field of {config.__name__}")
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    for name, value in fields.items():
+        check_known(name, list(defaults), what=f"field of {config.__name__}")
+        if isinstance(defaults[name], tuple) and not isinstance(value, (tuple, list)):
+            raise BadConfig(f"{config.__name__}.{name} is a list of numbers, got {value!r}")
     return cls(config(**fields))

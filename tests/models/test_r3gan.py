@@ -158,3 +158,8 @@ def test_projection_width_is_the_channels_at_4_px_unless_said():
     assert D.embed.weight.shape == (32, 3)
     D = build("r3gan", network="D", img_resolution=8, widths=(32, 16), c_dim=3, c_embed_dim=8)
     assert D.stages[-1].leave.linear.weight.shape == (8, 32)
+
+
+def test_one_number_where_a_list_is_meant_is_named():
+    with pytest.raises(BadConfig, match=r"R3GANConfig\.widths is a list of numbers, got 8"):
+        build("r3gan", img_resolution=32, widths=8)

@@ -147,7 +147,8 @@ async function begin(session, name, newest) {
   document.dispatchEvent(new Event("opened"));
   repaint();
   if (isEdited()) await sharpen();
-  if (old && old !== session.id) remove(`/api/sessions/${old}`).catch(() => {});
+  // Waited for: who deletes the old photo next would else close its session first, and this would find none.
+  if (old && old !== session.id) await remove(`/api/sessions/${old}`).catch(() => {});
   return newest();
 }
 
