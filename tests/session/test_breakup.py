@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-import ganvas
 from ganvas.editing.directions import Direction
 from ganvas.editing.move import Move
 from ganvas.editing.recipe import Recipe
@@ -74,13 +73,6 @@ def test_moves_are_eased_where_they_stand_with_all_they_carry():
     eased = ease_moves(recipe, {1: 0.5}).steps
     assert eased == (steps[0], InRegion(Move(direction="smile", amount=-1, layers=(0, 1)), region))
     assert ease_moves(recipe, {0: 0.0}).steps == steps[1:]
-
-
-@pytest.fixture(scope="module")
-def generator():
-    torch.manual_seed(0)
-    tiny = {"img_resolution": 32, "channel_base": 512, "channel_max": 16, "z_dim": 16, "w_dim": 16}
-    return ganvas.build("stylegan2", num_mapping_layers=2, **tiny).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")

@@ -26,13 +26,6 @@ HAIR, CHEEK, BEHIND = (200.0, 60.0), (205.0, 125.0), (150.0, 60.0)  # places of 
 
 
 @pytest.fixture(scope="module")
-def generator():
-    torch.manual_seed(0)
-    tiny = {"img_resolution": 32, "channel_base": 512, "channel_max": 16, "z_dim": 16, "w_dim": 16}
-    return ganvas.build("stylegan2", num_mapping_layers=2, **tiny).eval().requires_grad_(False)
-
-
-@pytest.fixture(scope="module")
 def photo():
     return read_image(ASTRONAUT)
 

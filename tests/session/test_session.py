@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import ganvas
 from ganvas.editing.directions import Direction, save_directions
 from ganvas.editing.drag import Drag, DragConfig
 from ganvas.editing.move import Move
@@ -36,13 +35,6 @@ from ganvas.weights.catalogue import store
 from ganvas.weights.checkpoint import fingerprint
 
 FACE_POINTS = torch.tensor([[35.0, 25.0], [55.0, 25.0], [45.0, 35.0], [38.0, 45.0], [52.0, 45.0]])
-
-
-@pytest.fixture(scope="module")
-def generator():
-    torch.manual_seed(0)
-    tiny = {"img_resolution": 32, "channel_base": 512, "channel_max": 16, "z_dim": 16, "w_dim": 16}
-    return ganvas.build("stylegan2", num_mapping_layers=2, **tiny).eval().requires_grad_(False)
 
 
 @pytest.fixture

@@ -139,32 +139,22 @@ class Row {
 
   automatic() {
     const name = directionName(this.name);
-    const go = (amount) => telling(async () => tellAuto(name, await setAmount(this.name, amount)));
+    const button = (amount, label, sign) =>
+      el(
+        "button",
+        {
+          type: "button",
+          class: "small pill",
+          onclick: telling(async () => tellAuto(name, await setAmount(this.name, amount))),
+          title: label,
+          "aria-label": label,
+        },
+        t("adjust.auto.short"),
+        sign,
+      );
     return [
-      el(
-        "button",
-        {
-          type: "button",
-          class: "small pill",
-          onclick: go("-auto"),
-          title: t("adjust.auto.less", { name }),
-          "aria-label": t("adjust.auto.less", { name }),
-        },
-        t("adjust.auto.short"),
-        " −",
-      ),
-      el(
-        "button",
-        {
-          type: "button",
-          class: "small pill",
-          onclick: go("auto"),
-          title: t("adjust.auto", { name }),
-          "aria-label": t("adjust.auto", { name }),
-        },
-        t("adjust.auto.short"),
-        " +",
-      ),
+      button("-auto", t("adjust.auto.less", { name }), " −"),
+      button("auto", t("adjust.auto", { name }), " +"),
     ];
   }
 
