@@ -5,7 +5,8 @@ import torch
 from ganvas.editing.directions import Direction
 from ganvas.editing.drag import DragConfig
 from ganvas.editing.style_space import style_slices, styles_of
-from tests.session.test_session import found, generator, photo, session  # noqa: F401
+
+from .test_session import found, photo, session  # noqa: F401
 
 
 def test_a_direction_of_style_channels_paints_what_its_twin_in_w_paints(session, generator):  # noqa: F811
