@@ -1,4 +1,5 @@
-"""Steps that change a part of the finished photo: its colour, teeth, skin, eyes, what is behind the person.
+"""Steps that change a part of the finished photo: its colour, teeth, skin, eyes, what is behind the person, the lean of
+the head.
 
 They come after painting and work on the photo itself, at its full size and depth. As data they are steps like others;
 what they do to pixels is in ganvas/editing/part_effects.py, where the parts are is found anew in every photo.
@@ -96,4 +97,20 @@ class Backdrop(PartStep):
     colour: str = setting("#e8e4dc", pattern=_COLOUR, expected=_COLOUR_RULE, help="of a plain background")
 
 
-PART_STEPS: tuple[type[PartStep], ...] = (Colour, TeethWhitening, SkinSmoothing, EyeBrightening, Blush, Backdrop)
+@dataclass(frozen=True, kw_only=True)
+class HeadRoll(PartStep):
+    """Lean the head to a side: it turns about the neck, and what is behind it gives way."""
+
+    name: ClassVar[str] = "roll"
+    amount: float = setting(5.0, ge=-15, le=15, unit="degrees", help="clockwise as one sees it; - the other way")
+
+
+PART_STEPS: tuple[type[PartStep], ...] = (
+    Colour,
+    TeethWhitening,
+    SkinSmoothing,
+    EyeBrightening,
+    Blush,
+    Backdrop,
+    HeadRoll,
+)

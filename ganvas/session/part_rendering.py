@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ganvas.editing.head_roll import ROLL_REACH, roll_field
 from ganvas.editing.part_effects import (
     brighten_eyes,
     parse_colour,
@@ -17,11 +18,21 @@ from ganvas.editing.part_effects import (
     smooth_skin,
     whiten_teeth,
 )
-from ganvas.editing.part_steps import Backdrop, Blush, Colour, EyeBrightening, PartStep, SkinSmoothing, TeethWhitening
+from ganvas.editing.part_steps import (
+    Backdrop,
+    Blush,
+    Colour,
+    EyeBrightening,
+    HeadRoll,
+    PartStep,
+    SkinSmoothing,
+    TeethWhitening,
+)
 from ganvas.editing.regions import BITMAP_PX, InRegion, Region, region_of, unwrap_step
 from ganvas.errors import BadConfig
 from ganvas.features.parts import EDGE_EPS, EDGE_RADIUS, PARTS_PX, expand_parts, parse_parts, select_parts
 from ganvas.images.crop import Crop, Window, composite
+from ganvas.images.flow import flow_length, warp_by_flow
 from ganvas.images.masks import superellipse
 from ganvas.images.photo import Photo
 from ganvas.images.transparency import fill_transparent_colours
@@ -142,6 +153,8 @@ def apply_part_step(photo: Photo, step: PartStep, crop: Crop, *, region: Region 
     """
     if photo.grey and isinstance(step, (Colour, Blush, Backdrop)):
         photo = photo.with_img(photo.img, grey=False)
+    if isinstance(step, HeadRoll):
+        return _lean_head(photo, step, crop, region)
     parts = PartsInPhoto(photo.img, crop)
     if isinstance(step, Backdrop):
         return _change_background(photo, step, parts, region)
@@ -182,6 +195,20 @@ def _change_part(img: Tensor, step: PartStep, masks: dict[str, Tensor], side: fl
         return put_blush(img, masks, parse_colour(step.colour), step.amount, side=side)
     effect = {TeethWhitening: whiten_teeth, EyeBrightening: brighten_eyes, SkinSmoothing: smooth_skin}[type(step)]
     return effect(img, masks, step.amount, side=side)
+
+
+def _lean_head(photo: Photo, step: HeadRoll, crop: Crop, region: Region | None) -> Photo:
+    window = replace(crop, side=crop.side * ROLL_REACH).window(width=photo.width, height=photo.height)
+    field = roll_field(crop, window, step.amount)
+    if region is not None:
+        field = field * _region_mask(region, crop, window)
+    moved = (flow_length(field) > 0).to(photo.img)
+    done = composite(photo, window, warp_by_flow(window.crop(photo.img), field).clamp(-1, 1), moved)
+    if photo.alpha is None:
+        return done
+    alpha = photo.alpha.clone()
+    window.crop(alpha).copy_(warp_by_flow(window.crop(photo.alpha), field, sharp=False))
+    return done.with_img(done.img, alpha=alpha)
 
 
 def _region_mask(region: Region, crop: Crop, window: Window) -> Tensor:

@@ -9,7 +9,15 @@ from ganvas.editing.directions import Direction, load_directions
 from ganvas.editing.drag import Drag
 from ganvas.editing.mix import Mix, encode_latent
 from ganvas.editing.move import Move
-from ganvas.editing.part_steps import Backdrop, Blush, Colour, EyeBrightening, SkinSmoothing, TeethWhitening
+from ganvas.editing.part_steps import (
+    Backdrop,
+    Blush,
+    Colour,
+    EyeBrightening,
+    HeadRoll,
+    SkinSmoothing,
+    TeethWhitening,
+)
 from ganvas.editing.post_steps import Translate, Upscale
 from ganvas.editing.recipe import STEPS, Recipe
 from ganvas.editing.step import EditContext
@@ -20,6 +28,7 @@ EXAMPLES = {
     "background": Backdrop(kind="plain", colour="#ffffff"),
     "blush": Blush(amount=0.25),
     "bright_eyes": EyeBrightening(amount=0.75),
+    "roll": HeadRoll(amount=-7.5),
     "colour": Colour(part="hair+brows", colour="#112233", amount=0.5),
     "drag": Drag(points=((0.4, 0.5),), targets=((0.45, 0.5),), rows=2, offset=encode_latent(torch.randn(1, 2, 8))),
     "mix": Mix(

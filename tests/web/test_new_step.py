@@ -137,4 +137,4 @@ def test_steps_of_parts_have_their_forms(page, studio):
     card.get_by_text("Colour", exact=True).first.click()
     assert card.locator("input[type=color]").input_value() == "#7a3b1e"
     shown = page.locator("[data-section=more] [data-step]").evaluate_all("all => all.map(one => one.dataset.step)")
-    assert shown == ["colour", "teeth", "smooth_skin", "bright_eyes", "blush", "background"]
+    assert shown == ["colour", "teeth", "smooth_skin", "bright_eyes", "blush", "background", "roll"]

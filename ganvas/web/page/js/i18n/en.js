@@ -258,6 +258,7 @@ export const EN = {
   "step.bright_eyes": "Eyes brighter",
   "step.blush": "Blush",
   "step.background": "Background",
+  "step.roll": "Head leaned",
   "step.recipe": "Recipe",
   more: "More steps",
   "more.apply": "Apply",

@@ -9,6 +9,7 @@ const STEPS_KO = {
   "bright_eyes": "눈을 더 밝게: 흰자위는 밝고 덜 붉게, 홍채는 또렷하게 합니다.",
   "blush": "볼에 색을 더합니다.",
   "background": "사람 뒤를 바꿉니다: 흐리게, 한 가지 색으로, 또는 투명하게.",
+  "roll": "고개를 옆으로 기울입니다: 목을 축으로 돌고, 뒤의 배경은 자연스럽게 밀려납니다.",
 };
 
 const LABELS_KO = {
@@ -34,6 +35,7 @@ const HELP_KO = {
   "blush.amount": "0 = 그대로, 1 = 자연스러워 보이는 만큼",
   "blush.colour": "볼에 더할 색",
   "background.amount": "0 = 그대로. 흐릴 때는 얼마나 넓게",
+  "roll.amount": "보이는 대로 시계 방향, - 는 반대 방향",
   "background.kind": "배경을 무엇으로 바꿀지",
   "background.colour": "한 가지 색일 때의 색",
   "training.family": "모델의 종류. own은 ganvas.train에 직접 넘긴 생성기와 판별기",

@@ -257,6 +257,7 @@ export const KO = {
   "step.bright_eyes": "밝은 눈",
   "step.blush": "볼터치",
   "step.background": "배경",
+  "step.roll": "고개 기울이기",
   "step.recipe": "레시피",
   more: "다른 편집 단계",
   "more.apply": "적용",

@@ -25,6 +25,7 @@ const DRAWINGS = {
   bright_eyes: "sliders",
   blush: "style",
   background: "photo",
+  roll: "sliders",
   recipe: "copy",
 };
 
