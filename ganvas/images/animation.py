@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from ganvas.errors import BadConfig, BadImage, MissingExtra
+from ganvas.errors import BadConfig, MissingExtra
 from ganvas.images.digital_source import add_digital_source
+from ganvas.images.files import write_image_file
 from ganvas.images.tensors import to_pixels
 
 ANIMATION_SUFFIXES = (".gif", ".mp4", ".webp")
@@ -36,19 +36,11 @@ def write_animation(
     """
     path = Path(path)
     check_animation(path)
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
+    with write_image_file(path, path.suffix) as part:
         if path.suffix.lower() == ".mp4":
             _write_mp4(_pixels(frames), part, frames_per_sec)
         else:
             _write_looping(_pixels(frames), part, frames_per_sec, digital_source)
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        raise BadImage(f"{path} could not be written: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -6,9 +6,10 @@ Read: JPEG, PNG, WebP, TIFF, BMP, GIF (the first frame), AVIF and HEIC where the
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -20,6 +21,7 @@ from ganvas.images.decode import HAS_AVIF, decode_image
 from ganvas.images.encode import encode_image
 from ganvas.images.photo import Photo
 from ganvas.images.walk import IMAGE_SUFFIXES
+from ganvas.ops.new_file import write_new_file
 
 MAX_FILE_BYTES = 2**31
 _ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
@@ -99,7 +101,8 @@ def write_image(
     data = encode_image(
         photo, format, quality=quality, lossless=lossless, bits=bits, background=background, disclose=disclose
     )
-    _write(path, data)
+    with write_image_file(path) as part:
+        part.write_bytes(data)
     return path
 
 
@@ -181,17 +184,15 @@ def check_target(path: Path) -> None:
         raise BadImage(f"{path} cannot be written: the folder {path.parent} may not be written to")
 
 
-def _write(path: Path, data: bytes) -> None:
-    """All or nothing: under another name first, then renamed over the old file."""
-    target = Path(os.path.realpath(path))
-    part = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
+@contextmanager
+def write_image_file(path: Path, suffix: str = "") -> Iterator[Path]:
+    """`write_new_file`, refused as an image is.
+
+    Raises:
+        BadImage: the file cannot be written; an old one is still there.
+    """
     try:
-        with open(part, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
+        with write_new_file(path, suffix) as part:
+            yield part
     except OSError as error:
         raise BadImage(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)

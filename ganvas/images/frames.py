@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from ganvas.images import tiff_tags
 from ganvas.images.decode import decode_image
 from ganvas.images.digital_source import add_digital_source
 from ganvas.images.encode import encode_image
-from ganvas.images.files import check_target, format_of
+from ganvas.images.files import check_target, format_of, write_image_file
 from ganvas.images.photo import Photo
 from ganvas.images.tiff_pages import join_pages, page_offsets, with_first_page
 from ganvas.images.walk import IMAGE_SUFFIXES
@@ -158,20 +157,11 @@ def change_frames(
     check_target(path)
     changed = _change_each(frames, change, on_step)
     format = format_of(path)
-    part = Path(os.path.realpath(path)).with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
-    try:
-        with open(part, "xb") as file:
-            if format == "TIFF":
-                file.write(_encode_pages(changed, disclose))
-            else:
-                _save_animation(changed, frames, file, format, quality=quality, disclose=disclose)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, os.path.realpath(path))
-    except OSError as error:
-        raise BadImage(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with write_image_file(path) as part, open(part, "wb") as file:
+        if format == "TIFF":
+            file.write(_encode_pages(changed, disclose))
+        else:
+            _save_animation(changed, frames, file, format, quality=quality, disclose=disclose)
     return path
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import struct
 import zlib
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from ganvas.errors import BadImage
 from ganvas.images.colour import OneWayProfile, bands
+from ganvas.images.files import write_image_file
 from ganvas.images.metadata import insert_png_metadata
 from ganvas.images.photo import Photo
 from ganvas.images.png16 import COLOUR_TYPES, PACK_LEVEL, PNG_SIGNATURE, filter_rows, png_chunk
@@ -39,19 +39,20 @@ class PngStripWriter:
         self._packer: Any = zlib.compressobj(PACK_LEVEL)
         self._row = 0
         self._above: np.ndarray | None = None
-        self._part = self.path.with_name(f".{self.path.name[:100]}.{secrets.token_hex(4)}.part")
 
     def __enter__(self) -> PngStripWriter:
-        try:
-            self._file = open(self._part, "xb")
-        except OSError as error:
-            raise BadImage(f"{self.path} cannot be written: {error.strerror or error}") from error
+        with ExitStack() as stack:
+            self._file = stack.enter_context(open(stack.enter_context(write_image_file(self.path)), "wb"))
+            self._write_head()
+            self._open = stack.pop_all()
+        return self
+
+    def _write_head(self) -> None:
         channels = (1 if self.template.grey else 3) + (self.template.alpha is not None)
         width, height = self.template.size
         head = struct.pack(">IIBBBBB", width, height, self.template.bits, COLOUR_TYPES[channels], 0, 0, 0)
         profile = self.template.icc_profile if self._own_colours else None
         self._write(insert_png_metadata(PNG_SIGNATURE + png_chunk(b"IHDR", head), self.template, profile))
-        return self
 
     def write_rows(self, img: Tensor, alpha: Tensor | None = None) -> None:
         """The next rows: img [1, 3, rows, W] in [-1, 1], alpha [1, 1, rows, W] in [0, 1] where the template has it.
@@ -69,22 +70,14 @@ class PngStripWriter:
             self._above = lines[-1]
         self._row += pixels.shape[0]
 
-    def __exit__(self, *error: object) -> None:
-        try:
-            if error[0] is None:
-                assert self._row == self.template.height, "as many rows as in the template"
-                self._data(self._packer.flush())
-                self._write(png_chunk(b"IEND", b""))
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            self._file.close()
-            if error[0] is None:
-                os.replace(self._part, os.path.realpath(self.path))
-        except OSError as wrong:
-            raise BadImage(f"{self.path} cannot be written: {wrong.strerror or wrong}") from wrong
-        finally:
-            self._file.close()
-            self._part.unlink(missing_ok=True)
+    def __exit__(self, *error: Any) -> None:
+        if error[0] is not None:
+            self._open.__exit__(*error)
+            return
+        with self._open:
+            assert self._row == self.template.height, "as many rows as in the template"
+            self._data(self._packer.flush())
+            self._write(png_chunk(b"IEND", b""))
 
     def _pixels(self, img: Tensor, alpha: Tensor | None) -> np.ndarray:
         """[rows, W, C] as the file has them."""

@@ -11,8 +11,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from ganvas import __version__
 from ganvas.errors import BadConfig, BrokenWeights, UnknownWeights, UnwritableFile
 from ganvas.models import FAMILIES
 from ganvas.models.protocol import Network
+from ganvas.ops.new_file import write_new_file
 from ganvas.weights.contents import FileContents
 from ganvas.weights.open_file import open_file
 from ganvas.weights.readers.state_dict import check_finite, load_state_dict_checked
@@ -212,38 +211,13 @@ def write_atomically(path: Path, write: Any) -> None:
         UnwritableFile: the folder is not there or cannot be written, the disk is full, or the name is that of a device
             or a pipe, in whose place a file would be put; nothing is left behind.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise UnwritableFile(f"cannot write {path}: it is no file; expected a file name")
     try:
-        _write_atomically(target, write)
-    except UnwritableFile:
-        raise
+        with write_new_file(path) as part:
+            write(str(part))
     except (OSError, SafetensorError) as error:  # the latter is what safetensors makes of a full disk
         unwritable = UnwritableFile(f"cannot write {path}: {getattr(error, 'strerror', None) or error}")
         unwritable.errno = getattr(error, "errno", None)
         raise unwritable from error
-
-
-def _write_atomically(path: Path, write: Any) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    """The process's umask can only be read by setting it."""
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def _prepare_tensor(tensor: Tensor, half: bool) -> Tensor:

@@ -60,6 +60,6 @@ def test_nothing_half_written_is_left(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["walk.gif"]
     with pytest.raises(BadConfig, match="got none"):
         write_animation([], tmp_path / "walk.gif")
-    with pytest.raises(BadImage, match="could not be written"):
+    with pytest.raises(BadImage, match="cannot be written"):
         write_animation(shades(2), tmp_path / "no-such-folder" / "walk.gif")
     assert animation.ANIMATION_SUFFIXES == (".gif", ".mp4", ".webp")

@@ -42,7 +42,7 @@ from ganvas.weights.checkpoint import write_atomically
 _C = TypeVar("_C", bound=BaseTrainConfig)
 _FORMAT = 1
 # How the names of files begin and end while they are written: `.state.safetensors.x7f3`, `.fakes-000020.jpg.0a1b.part`.
-_PART = re.compile(r"\.[\w-]+\.(?:json|jsonl|safetensors|jpg|png|html)\..+|\.[\w-]+\.part\.gif")
+_PART = re.compile(r"\.[\w-]+\.(?:json|jsonl|safetensors|jpg|png|html|gif)\..+")
 RunStatus = Literal["running", "stopped", "finished", "failed"]
 
 
