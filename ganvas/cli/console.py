@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
+
+from ganvas.errors import EditWarning, ImageWarning
 
 _T = TypeVar("_T")
 
@@ -13,6 +16,14 @@ _T = TypeVar("_T")
 def print_error(error: BaseException | str) -> None:
     """`error: …` on stderr; the message itself says what to do."""
     print(f"error: {error}", file=sys.stderr)
+
+
+def show_warning(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+    """Ours are a line for people; those of libraries are shown as Python does."""
+    if issubclass(category, (ImageWarning, EditWarning)):
+        print(f"{'note' if issubclass(category, ImageWarning) else 'warning'}: {message}", file=sys.stderr)
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, *place[:2]))
 
 
 def track(items: Iterable[_T], *, what: str, total: int | None = None) -> Iterator[_T]:

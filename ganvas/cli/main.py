@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ganvas import __version__
 from ganvas.cli.batch import batch
-from ganvas.cli.console import print_error
+from ganvas.cli.console import print_error, show_warning
 from ganvas.cli.dataset import dataset
 from ganvas.cli.demo import demo
 from ganvas.cli.directions import directions
@@ -38,7 +38,7 @@ from ganvas.cli.train_upscaler import train_upscaler
 from ganvas.cli.translate import translate
 from ganvas.cli.tune import tune
 from ganvas.cli.upscale import upscale
-from ganvas.errors import EditWarning, GanvasError, ImageWarning
+from ganvas.errors import GanvasError
 
 app = typer.Typer(
     name="ganvas",
@@ -93,7 +93,7 @@ app.add_typer(parts)
 
 def main() -> None:
     """Run the command line; our own errors become one clear line and exit status 1."""
-    warnings.showwarning = _show_warning
+    warnings.showwarning = show_warning
     usual = sys.stdout, sys.stderr
     streams = protect_streams()
     try:
@@ -105,14 +105,6 @@ def main() -> None:
         sys.exit(status or int(bool(problem)))
     finally:
         sys.stdout, sys.stderr = usual
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
-    """Ours are a line for people; those of libraries are shown as Python does."""
-    if issubclass(category, (ImageWarning, EditWarning)):
-        print(f"{'note' if issubclass(category, ImageWarning) else 'warning'}: {message}", file=sys.stderr)
-    else:
-        sys.stderr.write(warnings.formatwarning(message, category, *place[:2]))
 
 
 def _run() -> int | str | None:

@@ -62,7 +62,7 @@ def translate(
 
     A folder: [bold]ganvas translate -i photos -o drawings -n runs/faces-drawing --direction AtoB --recursive[/bold]
     """
-    from ganvas.cli.batch_report import BatchRunner
+    from ganvas.cli.batch_report import BatchRunner, one_by_one
     from ganvas.images.batch_paths import list_tasks
     from ganvas.translation import TranslateConfig, translate_file, translator
 
@@ -75,4 +75,4 @@ def translate(
     def make(task: Task, on_step: Callable[..., None]) -> Path:
         return translate_file(task, net, config, on_step=on_step, disclose=disclose)
 
-    BatchRunner(todo, make, skip_existing=skip_existing).run()
+    BatchRunner(todo, one_by_one(make), skip_existing=skip_existing).run()

@@ -75,7 +75,7 @@ def upscale(
 
     A folder: [bold]ganvas upscale -i photos -o larger -s 2 --recursive --skip-existing[/bold]
     """
-    from ganvas.cli.batch_report import BatchRunner
+    from ganvas.cli.batch_report import BatchRunner, one_by_one
     from ganvas.images.batch_paths import list_tasks
     from ganvas.upscaling.folders import upscale_file
     from ganvas.upscaling.upscale import UpscaleConfig, upscaler
@@ -102,7 +102,7 @@ def upscale(
         written: Path = how(task, net, config, on_step=on_step)
         return written
 
-    BatchRunner(todo, make, skip_existing=skip_existing).run()
+    BatchRunner(todo, one_by_one(make), skip_existing=skip_existing).run()
 
 
 def _choose_model(model: str | None, denoise: float | None) -> tuple[str, float | None]:

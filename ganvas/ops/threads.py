@@ -32,6 +32,12 @@ def calibrate_threads() -> int:
     return chosen
 
 
+def share_threads(workers: int) -> None:
+    """Set torch's thread count to this process's share, where so many work beside one another."""
+    if not os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+
+
 def best_thread_count(seconds: dict[int, float]) -> int:
     """The smallest count that no larger one beats by a tenth. `seconds` maps counts to times."""
     best = min(seconds)

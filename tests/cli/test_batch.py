@@ -1,5 +1,6 @@
 """ganvas batch on a tiny generator: every photo gets the editing, what fails is named, what is there can be left."""
 
+import dataclasses
 import sys
 from types import SimpleNamespace
 
@@ -10,7 +11,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import ganvas
-from ganvas.cli.batch import BatchSettings, Editor, RayEditor
+import ganvas.session.batch_editor
+from ganvas.cli import batch_engines
+from ganvas.cli.batch_engines import edit_on_ray
 from ganvas.cli.main import app
 from ganvas.editing.drag import Drag
 from ganvas.editing.mix import encode_latent
@@ -18,15 +21,17 @@ from ganvas.editing.recipe import Recipe
 from ganvas.errors import BadConfig, EditWarning, GanvasError, MissingExtra
 from ganvas.images.batch_paths import Task, list_tasks
 from ganvas.images.files import read_image
+from ganvas.inversion.optimise import EFFORT_STAGES
+from ganvas.ops.worker_pool import share_out
+from ganvas.session.batch_editor import BatchEditor, BatchSettings
 from ganvas.session.breakup import Breakup
-from ganvas.session.chosen_faces import FaceChoice
 from ganvas.weights.checkpoint import fingerprint, save
 from tests.cli.test_edit import TINY
 
 pytestmark = pytest.mark.usefixtures("short_searches")
 # The weights that the tests' machine may have make faces slow and nothing else.
 NO_EYES = {
-    "ganvas.features.efficientnet.load_efficientnet_if_available": lambda: None,
+    "ganvas.session.batch_editor.load_efficientnet_if_available": lambda: None,
     "ganvas.cli.batch.ensure_models": lambda names: None,
 }
 
@@ -67,7 +72,7 @@ def run(*words):
 def test_every_photo_gets_the_editing(photos, recipe, tmp_path):
     result = run(photos, tmp_path / "out", "--recipe", recipe)
     assert result.code == 0 and "2 saved, 0 failed" in result.text
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.jpg"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.jpg", "batch.jsonl"]
     done = read_image(tmp_path / "out" / "a.png")
     assert Recipe.from_json(done.recipe).steps == Recipe.load(recipe).steps
     assert Recipe.from_json(done.recipe).model == Recipe.load(recipe).model
@@ -125,57 +130,93 @@ def test_a_ray_that_does_not_start_is_said_in_a_line(photos, recipe, tmp_path, m
         run(photos, tmp_path / "out", "--recipe", recipe, "--engine", "ray")
 
 
-class FakeRay:
-    """Ray's few calls that are used, in this process: what the two sides say to each other is real."""
-
-    class exceptions:
-        RayError = RuntimeError
-
-    def init(self, **options):
-        self.options = options
-
-    def remote(self, cls):
-        def start(*args):
-            actor = cls(*args)
-            return SimpleNamespace(try_edit=SimpleNamespace(remote=lambda task: (actor, task)))
-
-        return SimpleNamespace(remote=start)
-
-    def get(self, answer):
-        actor, task = answer
-        if task.source.name == "b.jpg":
-            raise RuntimeError("first line\nthe node went away")
-        return actor.try_edit(task)
+def hashes(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".jsonl"}
 
 
-def test_ray_does_the_same_and_names_what_fails(photos, recipe, tmp_path, monkeypatch):
-    run(photos, tmp_path / "local", "--recipe", recipe)
+def start_short_editor(*settings):
+    """What `short_searches` and `model` replace is replaced in another process, too."""
+    for effort, stages in EFFORT_STAGES.items():
+        EFFORT_STAGES[effort] = tuple(dataclasses.replace(stage, steps=3) for stage in stages)
+    ganvas.session.batch_editor.load_efficientnet_if_available = lambda: None
+    return batch_engines.start_editor(*settings)
+
+
+def test_other_processes_write_the_same_bytes(photos, recipe, tmp_path, monkeypatch):
+    """One is enough here; how several share the work is tested with the pool."""
+
+    def share_with_one(todo, start, *, workers, tries):
+        assert workers == 2
+        return share_out(todo, start, workers=1, tries=tries)
+
     (photos / "aa.png").write_text("not a picture")
-    monkeypatch.setitem(sys.modules, "ray", FakeRay())
-    result = run(photos, tmp_path / "out", "--recipe", recipe, "--engine", "ray")
-    assert result.code == 1 and "1 saved, 2 failed" in result.text
-    assert "the node went away" in result.text and "aa.png" in result.text
-    assert (tmp_path / "out" / "a.png").read_bytes() == (tmp_path / "local" / "a.png").read_bytes()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    run(photos, tmp_path / "one", "--recipe", recipe)
+    monkeypatch.setattr(batch_engines, "start_editor", start_short_editor)
+    monkeypatch.setattr(batch_engines, "share_out", share_with_one)
+    result = run(photos, tmp_path / "two", "--recipe", recipe, "--workers", "2")
+    assert result.code == 1 and "2 saved, 1 failed" in result.text and "aa.png" in result.text.split("1 failed")[1]
+    assert hashes(tmp_path / "two") == hashes(tmp_path / "one")
+
+
+def test_the_same_command_again_does_what_is_missing_or_has_changed(photos, recipe, tmp_path):
+    out = tmp_path / "out"
+    run(photos, out, "--recipe", recipe)
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    result = run(photos, out, "--recipe", recipe)
+    assert result.code == 0 and "0 saved, 2 skipped" in result.text
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    (photos / "a.png").write_bytes((photos / "deeper" / "c.png").read_bytes())
+    (out / "b.jpg").unlink()
+    assert "2 saved, 0 failed" in run(photos, out, "--recipe", recipe).text
+    assert "2 saved, 0 failed" in run(photos, out, "--recipe", recipe, "--no-disclose").text
+
+
+def test_shards_are_all_photos_once(photos, recipe, tmp_path):
+    for shard in ("1/2", "2/2"):
+        result = run(photos, tmp_path / "out", "--recipe", recipe, "--recursive", "--shard", shard)
+        assert result.code == 0
+    names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")}
+    assert names == {"a.png", "b.jpg", "deeper/c.png", "batch-1-of-2.jsonl", "batch-2-of-2.jsonl"}
+    assert "1 saved" not in result.text  # of one photo there is nothing to count
+    assert run(photos, tmp_path / "out", "--recipe", recipe, "--shard", "3/2").code == 2
 
 
 def test_on_a_real_ray(photos, recipe, tmp_path, model):
-    """Two workers, one broken file. Needs the extra [ray]."""
-    pytest.importorskip("ray")
+    """Two actors, one broken file, and Ray Data's map_batches."""
+    ray = pytest.importorskip("ray", reason="the extra [ray] is not installed")
     (photos / "aa.png").write_text("not a picture")
-    made = Recipe.load(recipe)
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)  # two actors and who reads for them
+    editing = BatchSettings.of(Recipe.load(recipe))
     todo = list_tasks(photos, tmp_path / "out", suffix="")
-    engine = RayEditor(BatchSettings(str(model), made.to_json(), "fast", FaceChoice()), todo, workers=2)
     try:
-        assert engine.wait_for(todo[0]) == tmp_path / "out" / "a.png"
-        with pytest.raises(GanvasError, match=r"aa\.png"):
-            engine.wait_for(todo[1])
+        outcomes = dict(edit_on_ray(editing, 2, todo))
+        assert isinstance(outcomes.pop(todo[1]), GanvasError)
+        assert sorted(outcomes.values()) == [tmp_path / "out" / "a.png", tmp_path / "out" / "b.jpg"]
+        data = ray.data.read_binary_files([str(task.source) for task in todo], include_paths=True)
+        rows = data.map_batches(BatchEditor, fn_constructor_args=(editing,), batch_size=1, concurrency=2).take_all()
+        assert {row["name"]: row["bytes"] for row in rows if not row["error"]} == hashes(tmp_path / "out")
     finally:
-        engine.ray.shutdown()
+        ray.shutdown()
+
+
+def test_an_editor_takes_the_batches_of_ray_data(photos, recipe, tmp_path):
+    run(photos, tmp_path / "out", "--recipe", recipe)
+    (photos / "aa.png").write_text("not a picture")
+    paths = sorted(photos.glob("*.*"))
+    data = np.empty(3, dtype=object)
+    data[:] = [path.read_bytes() for path in paths]
+    editor = BatchEditor(BatchSettings.of(Recipe.load(recipe)))
+    result = editor({"path": np.array([str(path) for path in paths]), "bytes": data})
+    assert list(result["name"]) == ["a.png", "", "b.jpg"] and "aa.png: " in result["error"][1]
+    assert dict(zip(result["name"][::2], result["bytes"][::2], strict=True)) == hashes(tmp_path / "out")
+    with pytest.raises(BadConfig, match=r"include_paths=True"):
+        editor({"bytes": data})
 
 
 def test_an_editor_loads_its_model_once(photos, recipe, tmp_path, model, monkeypatch):
-    editor = Editor(BatchSettings(str(model), Recipe.load(recipe).to_json(), "fast", FaceChoice()))
-    monkeypatch.setattr("ganvas.weights.load.load", None)  # a second time would be an error
+    editor = BatchEditor(BatchSettings.of(Recipe.load(recipe)))
+    monkeypatch.setattr("ganvas.session.batch_editor.load", None)  # a second time would be an error
     for name in ("a.png", "b.jpg"):
         assert editor.edit(Task(photos / name, tmp_path / "out" / name)).is_file()
 
@@ -183,6 +224,6 @@ def test_an_editor_loads_its_model_once(photos, recipe, tmp_path, model, monkeyp
 def test_a_warning_says_which_photo_breaks_up(photos, recipe, tmp_path, monkeypatch):
     monkeypatch.setattr("ganvas.session.session.find_breakups", lambda *_, **__: (Breakup("smile", 2.0, 0.9),))
     made = Recipe.load(recipe)
-    editor = Editor(BatchSettings(made.model, made.to_json(), "fast", FaceChoice()))
+    editor = BatchEditor(BatchSettings.of(made))
     with pytest.warns(EditWarning, match=r"a\.png: smile: at \+2\.00 the picture breaks up; it holds to \+0\.90"):
         editor.edit(Task(photos / "a.png", tmp_path / "a.png"))
