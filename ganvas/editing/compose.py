@@ -24,6 +24,7 @@ from ganvas.checks import check_img
 from ganvas.editing.blend import Change
 from ganvas.editing.grain import GRAIN_GRID_PX, missing_grain
 from ganvas.editing.ground import WORN, Ground
+from ganvas.editing.lip_colour import match_lips
 from ganvas.editing.outline import background_drift, bend_body, end_in_strands
 from ganvas.editing.part_maps import PartMaps
 from ganvas.editing.residual import (
@@ -158,7 +159,9 @@ class _Scene:
         added, both = warp_by_flow(outlines, field, sharp=False).split(1, dim=1)
         self.person = (self.maps.person + added).clamp(0, 1) * self.ends  # with what the generator's outline lacked
         layer = both * self.maps.person * (1 - self.reshaped)
-        self.low, self.share = carry_low(ground.small_ycc, ground.before_ycc, self.after, field, layer)
+        pictures = ground.small_ycc, ground.before_ycc, self.after
+        carried = carry_low(*pictures, field, layer)
+        self.low, self.share = match_lips(*carried, pictures, (old, before, self.maps), self.reshaped)
 
     def _find_ends(self) -> Tensor:
         """How much of the person is visible, where hair that the photo does not have goes on below the lower edge."""

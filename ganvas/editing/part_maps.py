@@ -22,13 +22,15 @@ class PartMaps:
     """Maps of one picture, [1, 1, S, S] each, 0 to 1.
 
     `person` is all that stands before the background; where nobody can tell (any other generator) it is 1 everywhere,
-    and the picture is one layer. `body` is what goes on below the picture's lower edge: neck and clothes. `mouth` and
-    `eyes` are with their lips and lids; `hair` is hair, `worn` are clothes and hats. `acting` is where the edit acts.
+    and the picture is one layer. `body` is what goes on below the picture's lower edge: neck and clothes. `mouth` is
+    with its lips, which are `lips` alone too, and `eyes` with their lids; `hair` is hair, `worn` are clothes and hats.
+    `acting` is where the edit acts.
     """
 
     person: Tensor
     body: Tensor
     mouth: Tensor
+    lips: Tensor
     eyes: Tensor
     hair: Tensor
     worn: Tensor
@@ -51,6 +53,7 @@ class PartMaps:
                 ("person", ("person",)),
                 ("body", ("skin",)),
                 ("mouth", ("lips", "mouth")),
+                ("lips", ("lips",)),
                 ("eyes", ("eyes",)),
                 ("hair", ("hair",)),
                 ("worn", ("clothes",)),
@@ -63,7 +66,7 @@ class PartMaps:
     def of_one_layer(cls, resolution: int) -> PartMaps:
         """For pictures whose parts nobody knows: one layer, acting everywhere."""
         one, none = torch.ones(1, 1, resolution, resolution), torch.zeros(1, 1, resolution, resolution)
-        return cls(person=one, body=none, mouth=none, eyes=none, hair=none, worn=none, acting=one)
+        return cls(person=one, body=none, mouth=none, lips=none, eyes=none, hair=none, worn=none, acting=one)
 
     def warp(self, field: Tensor) -> PartMaps:
         """The maps of the picture seen through a flow, see `warp_by_flow`."""

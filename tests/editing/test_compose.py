@@ -43,7 +43,7 @@ def disc(x, radius, *, y=SIZE / 2):
 
 def maps_of(person, acting=None, **parts):
     none = torch.zeros_like(person)
-    named = {name: parts.get(name, none) for name in ("body", "mouth", "eyes", "hair", "worn")}
+    named = {name: parts.get(name, none) for name in ("body", "mouth", "lips", "eyes", "hair", "worn")}
     return PartMaps(person=person, acting=person if acting is None else acting, **named)
 
 
