@@ -36,6 +36,9 @@ def studio(
     projects: Annotated[
         Path | None, typer.Option(help="Folder of projects; default: ganvas' folder in your user data.")
     ] = None,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Answer GET /metrics with figures for Prometheus.")
+    ] = False,
     sessions: Annotated[int, typer.Option(min=1, help="Maximum number of open photos.")] = 8,
     upload_mb: Annotated[int, typer.Option(min=1, help="Largest upload in MiB.")] = 256,
     megapixels: Annotated[
@@ -63,6 +66,7 @@ def studio(
         data_root=data_root,
         runs=runs,
         projects=projects,
+        metrics=metrics,
         sessions=sessions,
         upload_bytes=upload_mb * MEBI,
         upload_pixels=megapixels * 1_000_000,

@@ -22,6 +22,13 @@ class OpenAnswer(Answer):
     model_config = ConfigDict(extra="allow")
 
 
+class HealthAnswer(Answer):
+    """The studio can work."""
+
+    status: Literal["ok"]
+    version: str
+
+
 # -- errors and jobs
 
 

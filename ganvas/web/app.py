@@ -20,9 +20,22 @@ from ganvas.web.batch import sweep_batches
 from ganvas.web.config import StudioConfig
 from ganvas.web.errors import error_answer, invalid_answer
 from ganvas.web.http_protocol import LoadMiddleware
+from ganvas.web.meter import MeterMiddleware
 from ganvas.web.openapi import ERRORS, StudioApp
 from ganvas.web.proxy import ProxyMiddleware
-from ganvas.web.routes import batch, directions, edits, events, info, projects, sessions, tools, training, variants
+from ganvas.web.routes import (
+    batch,
+    directions,
+    edits,
+    events,
+    health,
+    info,
+    projects,
+    sessions,
+    tools,
+    training,
+    variants,
+)
 from ganvas.web.security import SecurityMiddleware
 from ganvas.web.studio import Studio
 
@@ -51,11 +64,12 @@ def make_app(config: StudioConfig | None = None) -> FastAPI:
     app.state.config = config
     app.add_middleware(SecurityMiddleware, config=config)
     app.add_middleware(LoadMiddleware)
+    app.add_middleware(MeterMiddleware)
     app.add_middleware(ProxyMiddleware, config=config)  # added last, asked first
     for kind in (GanvasError, HTTPException, UnicodeError, OSError, Exception):
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(RequestValidationError, _invalid)
-    for module in (directions, training, batch, info, projects, sessions, edits, tools, variants, events):
+    for module in (directions, training, batch, health, info, projects, sessions, edits, tools, variants, events):
         app.include_router(module.router)
     if PAGE.is_dir():
         app.mount("/static", StaticFiles(directory=PAGE), name="static")

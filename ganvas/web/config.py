@@ -14,7 +14,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 MEBI = 2**20
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?")
 _ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
-_OWN_PATHS = ("api", "static", "docs", "openapi.json")
+_OWN_PATHS = ("api", "static", "docs", "openapi.json", "healthz", "metrics")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class StudioConfig:
     data_root: Path = setting(Path(), help="training pictures are taken from here and below, nowhere else")
     runs: Path = setting(Path("runs"), help="where training runs are")
 
+    metrics: bool = setting(False, help="answer GET /metrics with figures for Prometheus")
     projects: Path | None = setting(None, help="where projects are kept; none = the user's data folder")
 
     upload_bytes: int = setting(256 * MEBI, unit="bytes", help="of one file")

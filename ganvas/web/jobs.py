@@ -32,6 +32,10 @@ OPEN_STATES = ("queued", "running")
 Work = Callable[["Job"], Any]
 
 
+def _noop(*_: object) -> None:
+    return None
+
+
 class Job:
     """A long job: `work(job)` returns its result as plain data. `title` says what it is about: a photo, a model."""
 
@@ -55,6 +59,8 @@ class Job:
         self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self.run_quick_calls: Callable[[], None] = _noop
         self._on_update = on_update
+        self.on_end: Callable[[Job], Any] = _noop
+        self.run_sec = 0.0  # once it has ended
         self._started_sec = self._reported_sec = 0.0
 
     def step(self, done: float, total: float | None, *_: object) -> None:
@@ -126,6 +132,8 @@ class Job:
     def _end(self, state: str) -> None:
         self.state, self.eta_sec = state, None
         self.work = _noop  # it holds on to photos
+        self.run_sec = time.monotonic() - self._started_sec if self._started_sec else 0.0
+        self.on_end(self)
         self.ended.set()
         for loop, ended in list(self._waiters):
             with contextlib.suppress(RuntimeError):  # its loop has closed
@@ -142,10 +150,11 @@ class Jobs:
 
     Args:
         waiting: jobs that may wait; more are refused.
+        on_end: called with each job that has ended, by whatever thread it ended in.
     """
 
-    def __init__(self, *, waiting: int = 16):
-        self.waiting = waiting
+    def __init__(self, *, waiting: int = 16, on_end: Callable[[Job], Any] = _noop):
+        self.waiting, self.on_end = waiting, on_end
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._quick: deque[tuple[Callable[[], Any], Future]] = deque()
         self._long: deque[Job] = deque()
@@ -196,6 +205,11 @@ class Jobs:
             self._remember(job)
         threading.Thread(target=job.run, name=f"ganvas-{job.kind}", daemon=True).start()
         return job
+
+    @property
+    def is_alive(self) -> bool:
+        """Does the device's thread run?"""
+        return self._thread.is_alive()
 
     def all(self) -> list[Job]:
         """What waits, runs and ended of late; the oldest first."""
@@ -248,6 +262,7 @@ class Jobs:
         self._thread.join(timeout=10)
 
     def _remember(self, job: Job) -> None:
+        job.on_end = self.on_end
         self._jobs[job.id] = job
         for id in [i for i, one in self._jobs.items() if one.state not in OPEN_STATES][
             : max(0, len(self._jobs) - MAX_REMEMBERED_JOBS)
@@ -298,7 +313,3 @@ def _run_into_future(work: Callable[[], Any], future: Future) -> None:
         future.set_exception(error)
     else:
         future.set_result(result)
-
-
-def _noop(*_: object) -> None:
-    return None

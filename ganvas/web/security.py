@@ -95,7 +95,7 @@ class SecurityMiddleware:
             return HTTPException(403, "cross-site request refused")
         if ours and _is_preflight(scope):  # it comes without a token, and gets nothing
             return None
-        private = path.startswith(("/api", "/docs", "/openapi.json"))
+        private = path.startswith(("/api", "/docs", "/openapi.json", "/metrics"))
         if self.config.token is not None and private and not self._has_token(scope, headers):
             return HTTPException(401, "a token is required: Authorization: Bearer TOKEN, or ?token=TOKEN")
         return self._too_long(scope, headers) if scope["type"] == "http" else None

@@ -23,6 +23,7 @@ from ganvas.errors import BadConfig
 from ganvas.session.projects import Projects, projects_folder
 from ganvas.web.config import StudioConfig
 from ganvas.web.jobs import Jobs
+from ganvas.web.meter import Meter
 from ganvas.web.model_registry import ModelRegistry
 from ganvas.web.open_photo import OpenPhoto
 from ganvas.web.temp_folder import TempFolder, sweep_temp_folders
@@ -38,7 +39,8 @@ class Studio:
 
     def __init__(self, config: StudioConfig):
         self.config = config
-        self.jobs = Jobs(waiting=config.waiting_jobs)
+        self.meter = Meter()
+        self.jobs = Jobs(waiting=config.waiting_jobs, on_end=self.meter.count_job)
         self.registry = ModelRegistry(runs=config.runs, own=config.model)
         self.training_runs = TrainingRuns(data_root=config.data_root, runs=config.runs)
         self.open_photos: dict[str, OpenPhoto] = {}
