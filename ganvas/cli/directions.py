@@ -59,7 +59,10 @@ def find(
     model: ModelOption,
     method: Annotated[
         str,
-        typer.Option(callback=one_of("sefa", "pca"), help="sefa: from the weights; pca: from samples of the latents."),
+        typer.Option(
+            callback=one_of("sefa", "pca", "codes"),
+            help="sefa: from the weights; pca: from samples of the latents; codes: those learnt in training.",
+        ),
     ] = "sefa",
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
     layers: LayersOption = "",
@@ -75,16 +78,14 @@ def find(
 
     Example: [bold]ganvas directions find --model my.safetensors --method sefa --sheet sheet.png --name 0=pose[/bold]
     """
-    from ganvas.editing.discovery.pca import pca
-    from ganvas.editing.discovery.sefa import sefa
+    from ganvas.editing.discovery.methods import DISCOVERY_METHODS
     from ganvas.models.seeds import map_seeds
 
     selections = [_parse_name(text, count) for text in names or []]
     rows = _rows(layers)
     _check_pictures(sheet)
     G = open_generator(model)
-    discover = sefa if method == "sefa" else pca
-    candidates = discover(G, count=count, layers=rows, fingerprint=_fingerprint(G))
+    candidates = DISCOVERY_METHODS[method](G, count=count, layers=rows, fingerprint=_fingerprint(G))
     for direction in candidates:
         facts = ", ".join(f"{k} {v:.3g}" for k, v in direction.facts.items() if isinstance(v, float))
         typer.echo(f"{direction.name}: {facts}")

@@ -278,12 +278,30 @@ def latents_and_labels(
         BadConfig: a conditional generator and data without labels.
     """
     device = next(G.parameters()).device
+    if G.c_dim and getattr(G, "facts", {}).get("categories") == G.c_dim:
+        pictures = _Categories(G.c_dim)
     z = torch.randn(num, per_item, G.z_dim, generator=torch.Generator().manual_seed(seed))
     rows = np.random.default_rng(seed).integers(len(pictures), size=num) if G.c_dim and pictures is not None else None
     for start in range(0, num, BATCH):
         batch = z[start : start + BATCH].transpose(0, 1).flatten(0, 1).to(device)
         c = None if G.c_dim == 0 else _labels(pictures, rows, slice(start, start + BATCH)).to(device)
         yield min(start + BATCH, num), batch, c
+
+
+class _Categories:
+    """Labels of a generator whose classes are not in the data (InfoGAN): each as often as any other."""
+
+    fingerprint = "categories"
+
+    def __init__(self, count: int):
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """No pictures, and a label for each index."""
+        return torch.empty(0), torch.eye(self.count)[torch.from_numpy(indices)]
 
 
 def _labels(pictures: DatasetLike | None, rows: np.ndarray | None, part: slice) -> Tensor:

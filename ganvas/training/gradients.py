@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ganvas.errors import BadConfig
 
+_TINY = 1e-12  # a gradient shorter than this has no direction to follow
 MAX_GRADIENT = 1e5  # what an infinite gradient becomes
 
 
@@ -62,6 +63,34 @@ def clip_weights(params: Iterable[nn.Parameter], largest: float) -> None:
     weights: list[Tensor] = list(params)
     torch._foreach_clamp_min_(weights, -largest)
     torch._foreach_clamp_max_(weights, largest)
+
+
+def backward_by_ratio(main: Tensor, adversarial: Tensor, params: Iterable[nn.Parameter], *, ratio: float) -> Tensor:
+    """Backward through two losses of a generator, the adversarial one weighted by how strongly both pull now.
+
+    Args:
+        main: the loss that compares with something, such as L1.
+        adversarial: the discriminator's part.
+        params: get the gradients of main + weight · adversarial.
+        ratio: that ‖∇main‖ shall be to ‖weight · ∇adversarial‖.
+
+    Returns:
+        The weight, ‖∇main‖ / (ratio · ‖∇adversarial‖), a scalar.
+
+    Source: the rule of TF-GAN's `combine_adversarial_loss`; Esser et al. 2021, "Taming Transformers for High-Resolution
+    Image Synthesis", eq. 7, has it with ratio 1 and the last layer only.
+    """
+    learning = list(params)
+    of_main, of_adversarial = (
+        torch.autograd.grad(loss, learning, retain_graph=loss is main, allow_unused=True)
+        for loss in (main, adversarial)
+    )
+    norms = [_norms([g for g in each if g is not None]).norm() for each in (of_main, of_adversarial)]
+    weight = norms[0] / (ratio * norms[1]).clamp(min=_TINY)
+    for p, a, b in zip(learning, of_main, of_adversarial, strict=True):
+        b = None if b is None else weight * b
+        p.grad = b if a is None else a if b is None else a + b
+    return weight
 
 
 def _norms(gradients: list[Tensor]) -> Tensor:

@@ -62,6 +62,22 @@ def test_a_class_makes_a_difference_and_its_file_says_which(conditional, tmp_pat
     assert (pixels(tmp_path / "seed0001-class0.png") != pixels(tmp_path / "seed0001-class2.png")).any()
 
 
+def test_a_learnt_code_is_found_named_and_moved(tmp_path):
+    torch.manual_seed(0)
+    G = ganvas.build("dcgan", img_resolution=16, ngf=4, z_dim=8).eval()
+    model = save(G, tmp_path / "infogan.safetensors", codes=2)
+    done = run("directions", "find", "--model", model, "--method", "codes", "--name", "1=tilt")
+    assert done.output.startswith("code-0: \ncode-1: ") and "saved: tilt" in done.output
+    run("generate", "--model", model, "--seeds", 5, "--trunc", 1, "--set", "tilt=1.5", "--outdir", tmp_path)
+    z = latents_from_seeds([5], 8)
+    z[:, -1] += 1.5
+    with torch.no_grad():
+        img = G(z)[0].permute(1, 2, 0).numpy()
+    assert np.abs(pixels(tmp_path / "seed0005.png") - (img.clip(-1, 1) + 1) * 127.5).max() <= 1
+    with pytest.raises(BadConfig, match="takes a number"):
+        run("generate", "--model", model, "--set", "tilt=auto", "--outdir", tmp_path)
+
+
 def test_a_mixing_sheet_has_its_sources_on_the_edges(model, tmp_path):
     run("mix", "--model", model, "--rows", "0,1", "--cols", "2", "--layers", "3-5", "-o", tmp_path / "mix.png")
     run("generate", "--model", model, "--seeds", "0-2", "--outdir", tmp_path)

@@ -83,9 +83,11 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(tmp_path, steps, fields)
 
 
 @pytest.mark.parametrize("family", ["mlp", "dcgan"])
-def test_dropout_and_batch_norm_resume_exactly_too(tmp_path, family):
+def test_dropout_batch_norm_heads_and_pool_resume_exactly_too(tmp_path, family):
     fields = {"mlp": ({"widths": [8], "z_dim": 8}, {"widths": [8]}), "dcgan": ({"ngf": 4}, {"ndf": 4})}[family]
+    more = {"codes": 1, "categories": 3, "pool": 6, "virtual_norm": 2, "blur_px": 2.0, "blur_kimg": 0.03}
     config = tiny.config(family=family, generator=fields[0], discriminator=fields[1], r1_gamma=0.0)
+    config = dataclasses.replace(config, **(more if family == "dcgan" else {}))
     train(tiny.pictures(), config=config, folder=tmp_path / "whole", device="cpu")
     with pytest.raises(Stopped):
         train(tiny.pictures(), config=config, folder=tmp_path / "cut", on_step=stop_after(4), device="cpu")

@@ -40,6 +40,7 @@ class Trainer(ABC):
         loss: between the two; None without a discriminator.
         averaged: of G's weights: has `net`, `update`, `state_dict` and `load_state_dict`.
         every: how often G and D make a step of their own for a regulariser; None = never.
+        beside_D: what else learns whenever D does.
         world: of processes.
         run: where states and metrics are kept.
 
@@ -58,6 +59,7 @@ class Trainer(ABC):
         loss: AdversarialLoss | None,
         averaged: Any,
         every: tuple[int | None, int | None] = (None, None),
+        beside_D: nn.Module | None = None,
         world: World,
         run: Run | MemoryRun,
     ):
@@ -72,7 +74,8 @@ class Trainer(ABC):
         self.running_means = RunningMeans()
         self.clock = Clock()
         self.params_G = [p for p in G.parameters() if p.requires_grad]
-        self.params_D = [] if D is None else [p for p in D.parameters() if p.requires_grad]
+        learning = [net for net in (D, beside_D) if net is not None]
+        self.params_D = [p for net in learning for p in net.parameters() if p.requires_grad]
         self.every_G, self.every_D = every
         self.opt_G = self._adam(self.params_G, self.g_lr, self.every_G)
         self.opt_D: Any = None if D is None else self._adam(self.params_D, config.d_lr, self.every_D)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganvas.ops.blur import gaussian_blur
 from ganvas.training import augment
 from ganvas.training.engine.distributed import World, sum_over_processes
 from ganvas.training.generator.config import TrainConfig
@@ -23,7 +24,10 @@ class Augmenter:
 
     Attributes:
         ada: the controller that sets the strength by what the discriminator says; None where nothing does.
+        blur_px: deviation of the Gaussian that all the discriminator sees is blurred by now; 0 = none.
     """
+
+    blur_px = 0.0
 
     def __init__(self, config: TrainConfig):
         self.config = config
@@ -35,7 +39,8 @@ class Augmenter:
     def __call__(self, images: Images, p: float, rng: torch.Generator) -> Images:
         """What is shown, augmented with probability p; a FastGAN's small picture by draws of its own."""
         small = images.small if images.small is None else self._augment(images.small, p, rng)
-        return Images(self._augment(images.img, p, rng), small)
+        img = gaussian_blur(images.img, self.blur_px) if self.blur_px > 0 else images.img
+        return Images(self._augment(img, p, rng), small)
 
     def p(self, nimg: int, factor: float) -> float:
         """The probability of augmentation after so many pictures; `factor` of a remedy is on what the config says."""
@@ -103,14 +108,22 @@ class AugmentedDiscriminator:
         return self.pair.discriminate(self.augmenter(images, p, rng), c)
 
     def both(
-        self, real: Tensor, fake: Images, c: Tensor | None, p: float, rng: torch.Generator, *, apart: bool
+        self,
+        real: Tensor,
+        fake: Images,
+        c: Tensor | None,
+        fake_c: Tensor | None,
+        p: float,
+        rng: torch.Generator,
+        *,
+        apart: bool,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Logits of reals and of fakes, and how well the reals were rebuilt; `apart`, each can be differentiated."""
         if apart or not self.pair.judges_apart:
             real_logits, reconstruction_loss = self._reals(real, c, p, rng)
-            return real_logits, self(fake, c, p, rng), reconstruction_loss
+            return real_logits, self(fake, fake_c, p, rng), reconstruction_loss
         augmented_real, augmented_fake = self.augmenter(Images(real), p, rng).img, self.augmenter(fake, p, rng).img
-        return *self.pair.discriminate_together(augmented_real, augmented_fake, c), None
+        return *self.pair.discriminate_together(augmented_real, augmented_fake, c, fake_c), None
 
     def _reals(self, real: Tensor, c: Tensor | None, p: float, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
         images = self.augmenter(Images(real), p, rng)

@@ -45,7 +45,7 @@ class ImageFeed:
     Args:
         pictures: `ganvas.datasets.image_dataset.ImageDataset`, or whatever has its length and its `batch`.
         config: resolved.
-        c_dim: of the labels that are used; 0 = none.
+        c_dim: of the labels that are used, or the number of categories that are not in the data; 0 = none.
         world: of processes; each gets its share of every batch.
     """
 
@@ -86,6 +86,9 @@ class ImageFeed:
         indices, mirrored = sampler.take(nimg, self.config.batch_size)
         mine = slice(self.world.rank * self.local, (self.world.rank + 1) * self.local)
         img, c = self.load(indices[mine])
+        if self.config.categories:
+            drawn = np.random.default_rng([self.config.seed, nimg]).integers(self.c_dim, size=self.config.batch_size)
+            c = self._one_hot(drawn[mine])
         flipped = torch.from_numpy(mirrored[mine]).to(img.device)
         return torch.where(flipped[:, None, None, None], img.flip(3), img), c
 
@@ -93,7 +96,11 @@ class ImageFeed:
         """These pictures of the set, and their labels where labels are used."""
         pixels, c = self.pictures.batch(indices)
         img = pixels.to(self.world.device).float().div_(127.5).sub_(1)
-        return img, c.to(self.world.device) if c is not None and self.c_dim else None
+        in_use = self.c_dim > 0 and not self.config.categories
+        return img, c.to(self.world.device) if c is not None and in_use else None
+
+    def _one_hot(self, classes: np.ndarray) -> Tensor:
+        return torch.eye(self.c_dim)[torch.from_numpy(classes)].to(self.world.device)
 
     def spread_indices(self, count: int) -> np.ndarray:
         """So many pictures of the set, at equal distances."""
@@ -103,4 +110,6 @@ class ImageFeed:
         """Labels as the data have them, always the same; None where none are used."""
         if not self.c_dim:
             return None
+        if self.config.categories:
+            return self._one_hot(np.arange(count) % self.c_dim)
         return self.load(Sampler(len(self.pictures), seed=self.config.seed).take(0, count)[0])[1]

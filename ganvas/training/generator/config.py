@@ -69,6 +69,15 @@ class TrainConfig(BaseTrainConfig):
     )
     d_steps: int = setting(1, gt=0, help="steps of the discriminator for each of the generator")
     reconstruction: float = setting(1.0, ge=0, help="weight of the rebuilt pictures (family fastgan only)")
+    pool: int = setting(0, ge=0, help="D sees earlier fakes half of the time, out of so many; 0 = always the latest")
+    blur_px: float = setting(0.0, ge=0, unit="px", help="all that D sees is blurred at first, by so much; 0 = never")
+    blur_kimg: float = setting(200.0, gt=0, unit="kimg", help="over so many pictures the blur fades to nothing")
+
+    # What the discriminator reads off a picture besides real or fake: labels (AC-GAN) or codes (InfoGAN).
+    class_weight: float = setting(0.0, ge=0, help="AC-GAN: D names the label, so weighted; 0 = D is told it instead")
+    categories: int = setting(0, ge=0, help="InfoGAN: so many classes for G that are not in the data; 0 = none")
+    codes: int = setting(0, ge=0, help="InfoGAN: the last so many numbers of z can be read off the picture")
+    information: float = setting(1.0, gt=0, help="InfoGAN: weight of what D reads off")
 
     # Penalties: 0 = off. `*_every` = lazily, each n-th step, n times as strong.
     r1_gamma: float = setting(0.0, ge=0, help="weight of the gradient penalty on real pictures; 0 = off")
@@ -119,6 +128,9 @@ class TrainConfig(BaseTrainConfig):
     )
 
     # Machine.
+    virtual_norm: int = setting(
+        0, ge=0, help="virtual batch normalisation of G: by a fixed batch of so many latents; 0 = by each batch itself"
+    )
     sync_norm: bool = setting(False, help="batch normalisation over all processes, not each portion by itself")
     precision: TrainPrecision = setting("fast", help='"fast" = bfloat16 where this machine was measured to gain')
     compile: bool = setting(False, help="torch.compile for the generator; worth it on long runs on a GPU")
@@ -204,6 +216,26 @@ def _misfits(config: TrainConfig) -> list[tuple[bool, str]]:
                 f"loss={config.loss!r}, where only differences count: use augment='ramp', 'diffaug', 'fixed' "
                 "or 'none'."
             ),
+        ),
+        *_misfits_of_heads(config),
+    ]
+
+
+def _misfits_of_heads(config: TrainConfig) -> list[tuple[bool, str]]:
+    heads = config.class_weight > 0 or config.categories > 0 or config.codes > 0
+    return [
+        (
+            config.class_weight > 0 and config.labels == "none",
+            "class_weight (AC-GAN) lets the discriminator name the labels of the data: set labels, such as folders.",
+        ),
+        (
+            config.categories > 0 and config.labels != "none",
+            "categories (InfoGAN) are classes that are not in the data: set labels=none, or categories=0.",
+        ),
+        (config.categories == 1, "categories: one is none; set 2 or more."),
+        (
+            heads and config.family == "fastgan",
+            "class_weight, categories and codes need a discriminator with one last layer; FastGAN's has two.",
         ),
     ]
 

@@ -38,22 +38,35 @@ class GANPair:
         G, D: of one family of ours, or any modules: G(z) or G(z, c) → img, with an attribute `z_dim`; D(img) or
             D(img, c) → logits [N], [N, 1] or patches.
         c_dim: length of a label; 0 = none.
+        tells_D: the discriminator is told the label of what it judges.
         dtype: in which networks compute where that is allowed; float32 = everywhere.
         compiled: run the generator through torch.compile.
+        fixed: latents and labels of the fixed batch of virtual batch normalisation (`use_virtual_batch_norm`).
 
     Raises:
         BadInput: no z_dim, or a module that does not take labels where there are some.
     """
 
-    def __init__(self, G: nn.Module, D: nn.Module, *, c_dim: int, dtype: torch.dtype, compiled: bool = False):
+    def __init__(
+        self,
+        G: nn.Module,
+        D: nn.Module,
+        *,
+        c_dim: int,
+        tells_D: bool = True,
+        dtype: torch.dtype,
+        compiled: bool = False,
+        fixed: tuple[Tensor, Tensor | None] | None = None,
+    ):
         self.G, self.D, self.c_dim, self.dtype = G, D, c_dim, dtype
+        self.tells_D, self.fixed = tells_D and c_dim > 0, fixed
         self.ours = isinstance(G, Generator)
         if not isinstance(getattr(G, "z_dim", None), int):
             raise BadInput(f"{type(G).__name__} needs an integer attribute z_dim, the length of its noise.")
         self.z_dim: int = G.z_dim  # type: ignore[assignment]
         self.rebuilds = isinstance(G, FastGANGenerator) and isinstance(D, FastGANDiscriminator)
         self.judges_apart = isinstance(D, StyleGAN2Discriminator)  # see `discriminate_together`
-        _check_labels(G, D, c_dim)
+        _check_labels(G, D, c_dim, c_dim if tells_D else 0)
         self._synthesis = _synthesis_fn(G, compiled)
 
     def cast(self) -> AbstractContextManager[Any]:
@@ -66,6 +79,15 @@ class GANPair:
 
     def synthesize(self, z: Tensor, c: Tensor | None, ws: Tensor | None) -> Images:
         """The pictures of these latents, in float32."""
+        if self.fixed is None:
+            return self._synthesize(z, c, ws)
+        fixed_z, fixed_c = self.fixed
+        z, c = torch.cat([fixed_z, z]), None if c is None or fixed_c is None else torch.cat([fixed_c, c])
+        ws = None if ws is None else torch.cat([self.G.mapping(fixed_z, fixed_c), ws])
+        img, small = self._synthesize(z, c, ws)
+        return Images(img[len(fixed_z) :], None if small is None else small[len(fixed_z) :])
+
+    def _synthesize(self, z: Tensor, c: Tensor | None, ws: Tensor | None) -> Images:
         if ws is None:
             with self.cast():
                 img = self.G(z, c) if self.c_dim else self.G(z)
@@ -85,21 +107,25 @@ class GANPair:
 
     def discriminate(self, images: Images, c: Tensor | None) -> Tensor:
         """Logits in float32: [N], or [N, P] of patches."""
+        c = c if self.tells_D else None
         with self.cast():
             if self.rebuilds:
                 logits = self.D(images.img, c, small=images.small)
             else:
-                logits = self.D(images.img, c) if self.c_dim else self.D(images.img)
+                logits = self.D(images.img, c) if self.tells_D else self.D(images.img)
         return _rows(logits.float(), len(images.img))
 
-    def discriminate_together(self, real: Tensor, fake: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+    def discriminate_together(
+        self, real: Tensor, fake: Tensor, c: Tensor | None, fake_c: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """The logits [N] of reals and of fakes from one pass, the same as from two; for D that `judges_apart`.
 
         One pass of 2N pictures is cheaper than two of N. It is open to a discriminator in which no picture sees
         another, or only those of its own batch, and whose buffers do not move: no batch or spectral normalisation.
         """
         with self.cast():
-            logits = self.D(torch.cat([real, fake]), None if c is None else torch.cat([c, c]), batches=2)
+            labels = torch.cat([c, fake_c]) if self.tells_D and c is not None and fake_c is not None else None
+            logits = self.D(torch.cat([real, fake]), labels, batches=2)
         of_real, of_fake = logits.float().chunk(2)
         return of_real, of_fake
 
@@ -142,12 +168,12 @@ def _rows(logits: Tensor, batch: int) -> Tensor:
     return logits[:, 0] if logits.ndim == 2 and logits.shape[1] == 1 else logits
 
 
-def _check_labels(G: nn.Module, D: nn.Module, c_dim: int) -> None:
-    for name, net in (("generator", G), ("discriminator", D)):
+def _check_labels(G: nn.Module, D: nn.Module, of_G: int, of_D: int) -> None:
+    for name, net, c_dim in (("generator", G, of_G), ("discriminator", D, of_D)):
         has = getattr(net, "c_dim", c_dim)
         if has != c_dim:
             raise BadInput(
-                f"the {name} expects labels of size {has}, the images have {c_dim or 'none in use'}. Set "
+                f"the {name} expects labels of size {has}, and is given {c_dim or 'none'}. Set "
                 "labels ('none', 'auto', 'folders', a CSV), or build it with another c_dim."
             )
 
@@ -164,10 +190,19 @@ def build_pair(config: TrainConfig, *, resolution: int, channels: int, c_dim: in
     """
     if config.family == "own":
         raise BadConfig("family='own' is for your own modules: pass them to ganvas.train(generator=…, discriminator=…)")
-    common = {"img_resolution": resolution, "img_channels": channels, "c_dim": c_dim}
-    G = build(config.family, **{**config.generator, **common})
-    D = build(config.family, network="D", **{**config.discriminator, **common})
+    common = {"img_resolution": resolution, "img_channels": channels}
+    G = build(config.family, **{**config.generator, **common, "c_dim": c_dim})
+    D = build(
+        config.family, network="D", **{**config.discriminator, **common, "c_dim": c_dim if tells_D(config) else 0}
+    )
+    if config.codes or config.categories:
+        G.facts |= {"codes": config.codes, "categories": config.categories}
     return G, D
+
+
+def tells_D(config: TrainConfig) -> bool:
+    """Is the discriminator told the label of a picture? Else it is to name it, or there is none in the data."""
+    return config.class_weight == 0 and config.categories == 0
 
 
 def perceptual_distance(device: torch.device) -> Distance:

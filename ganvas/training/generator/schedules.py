@@ -27,3 +27,12 @@ def scheduled_augment_p(config: TrainConfig, nimg: int) -> float:
     """The probability of augment="ramp"."""
     share = min(nimg / (1000 * schedule_length_kimg(config)), 1.0)
     return cosine(0, config.augment_p, share, 1)
+
+
+def scheduled_blur_px(config: TrainConfig, nimg: int) -> float:
+    """How much all that the discriminator sees is blurred: a line from `blur_px` to 0 over `blur_kimg`.
+
+    Source: Karras et al. 2021, "Alias-Free Generative Adversarial Networks", appendix G: 10 px over 200 k pictures keep
+    the discriminator of StyleGAN3-R from looking at high frequencies before there is anything to see.
+    """
+    return config.blur_px * max(1 - nimg / (1000 * config.blur_kimg), 0.0)

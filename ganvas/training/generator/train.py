@@ -71,7 +71,7 @@ def train(
     # The pictures.
     pictures = in_turns(lambda: as_image_dataset(data, config), world)
     pictures, data_change = order_as_before(pictures, folder)
-    c_dim = pictures.c_dim if config.labels != "none" else 0
+    c_dim = pictures.c_dim if config.labels != "none" else config.categories
 
     # The networks, the same in every process.
     with isolated_rng(config.seed, world):
@@ -153,6 +153,8 @@ def _resolve_schedule(config: TrainConfig, folder: str | Path | None) -> TrainCo
 
 
 def _check_share(config: TrainConfig, world: World) -> None:
+    if config.pool and world.size > 1:
+        raise BadConfig("pool keeps earlier fakes in one process; train with one, or set pool=0")
     if config.batch_size % world.size:
         raise BadConfig(
             "batch_size is the total over all processes and must be a multiple of their number: "

@@ -6,6 +6,8 @@ came before, and the sampler is a pure function: hence a run that was stopped, o
 
 from __future__ import annotations
 
+import contextlib
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -25,11 +27,14 @@ from ganvas.training.generator.batches import ImageBatch, ImageFeed, MicroBatch
 from ganvas.training.generator.config import TrainConfig
 from ganvas.training.generator.fixed_latents import FixedLatents
 from ganvas.training.generator.gradient_penalties import GradientPenalties, is_penalised
-from ganvas.training.generator.networks import GANPair, Images, perceptual_distance
-from ganvas.training.generator.schedules import along_schedule, scheduled_betas
+from ganvas.training.generator.heads import build_heads, check_codes
+from ganvas.training.generator.networks import GANPair, Images, perceptual_distance, tells_D
+from ganvas.training.generator.schedules import along_schedule, scheduled_betas, scheduled_blur_px
 from ganvas.training.gradients import clip_weights
+from ganvas.training.image_pool import ImagePool
 from ganvas.training.losses import build_adversarial_loss
 from ganvas.training.penalties import PathLength
+from ganvas.training.virtual_norm import use_virtual_batch_norm
 
 PATH_BATCH_SHRINK = 2  # path length looks at half of the batch (Karras et al. 2020, appendix B)
 
@@ -71,9 +76,22 @@ class GeneratorTrainer(Trainer):
         loss, averaged = build_adversarial_loss(config.loss, real_target=config.real_target), _build_average(config, G)
         lazy = is_penalised(config) and config.penalty_every > 1
         every = config.path_every if config.path_length > 0 else None, config.penalty_every if lazy else None
-        super().__init__(G, D, config, loss=loss, averaged=averaged, every=every, world=world, run=run)
-        self.pair = GANPair(G, D, c_dim=c_dim, dtype=self.dtype, compiled=config.compile)
         self.feed = ImageFeed(pictures, config, c_dim=c_dim, world=world)
+        self.heads = build_heads(D, config, self.feed)
+        super().__init__(
+            G, D, config, loss=loss, averaged=averaged, every=every, beside_D=self.heads, world=world, run=run
+        )
+        self.pair = GANPair(
+            G,
+            D,
+            c_dim=c_dim,
+            tells_D=tells_D(config),
+            dtype=self.dtype,
+            compiled=config.compile,
+            fixed=self._fixed_batch(G) if config.virtual_norm else None,
+        )
+        check_codes(config, self.pair.z_dim)
+        self.pool = ImagePool(config.pool)
         self.buffers = BufferKeeper([G, D])
         self.spectral_layers = take_over_power_iterations(D)
         self.fixed = FixedLatents(self.feed, z_dim=self.pair.z_dim)
@@ -83,12 +101,20 @@ class GeneratorTrainer(Trainer):
         self.penalties = GradientPenalties(config, self.discriminator)
         self.path = PathLength(weight=config.path_length)
 
+    def _fixed_batch(self, G: Any) -> tuple[Tensor, Tensor | None]:
+        """Latents and labels that stay the same along the run, for virtual batch normalisation."""
+        count, device = self.config.virtual_norm, self.world.device
+        use_virtual_batch_norm(G, count)
+        z = torch.randn(count, G.z_dim, generator=torch.Generator().manual_seed(self.config.seed)).to(device)
+        return z, self.feed.labels(count)
+
     def draw(self) -> ImageBatch:
         """See `Trainer`."""
         return self.feed.take(self.nimg, with_fresh=self.loss.pairs and self.generator_is_due())
 
     def step(self, batch: ImageBatch) -> None:
         """Both networks learn from one batch."""
+        self.augmenter.blur_px = scheduled_blur_px(self.config, self.nimg)
         self.discriminator_step(batch)
         if self.every_D is not None and self.steps % self.every_D == 0:
             self.penalty_step(batch)
@@ -117,24 +143,46 @@ class GeneratorTrainer(Trainer):
             z = self.noise(_LATENTS_D, piece)
             rng = self.random(_STEP_D, piece.place)
             fake = self.pair.fakes(z, c, mixing=config.mixing, rng=rng)
+            fake, z, fake_c = self._exchange(fake, z, c, rng)
             real.requires_grad_(penalise_now and config.r1_gamma > 0)
             fake.img.requires_grad_(penalise_now and config.r2_gamma > 0)
-            real_logits, fake_logits, reconstruction_loss = self.discriminator.both(
-                real, fake, c, self.p, rng, apart=penalise_now
-            )
+            with self._watch() as features:
+                real_logits, fake_logits, reconstruction_loss = self.discriminator.both(
+                    real, fake, c, fake_c, self.p, rng, apart=penalise_now
+                )
             each = self.loss.discriminator(real_logits, fake_logits, rng=rng)
             above = real_logits - (self.loss.neutral or 0.0)  # of the logit at which D cannot tell
             self.running_means.add(loss_D=each, logit_real=real_logits, logit_fake=fake_logits, sign_real=above.sign())
             if reconstruction_loss is not None:
                 each = each + config.reconstruction * reconstruction_loss
                 self.running_means.add(rebuilding=reconstruction_loss)
+            if self.heads is not None:
+                of_reals, of_fakes = torch.cat(features).chunk(2)
+                reading = self.heads.loss_of_reals(of_reals, c) + self.heads.loss_of_fakes(of_fakes, z, fake_c)
+                each = each + reading
+                self.running_means.add(reading_D=reading)
             if penalise_now:
                 each = each + self._penalty(real, fake, c, real_logits, fake_logits, rng=rng)
             (each.sum() / self.feed.local).backward()
             self.augmenter.observe(above)
         self.apply_gradients(self.opt_D, self.params_D, "D")
         if config.clip_weights > 0:
-            clip_weights(self.params_D, config.clip_weights)
+            clip_weights([p for p in self.D.parameters() if p.requires_grad], config.clip_weights)
+
+    def _watch(self) -> AbstractContextManager[list[Tensor]]:
+        """Inside, the discriminator's last features are noted for the heads; without heads, nothing."""
+        return contextlib.nullcontext([]) if self.heads is None else self.heads.watch()
+
+    def _exchange(
+        self, fake: Images, z: Tensor, c: Tensor | None, rng: torch.Generator
+    ) -> tuple[Images, Tensor, Tensor | None]:
+        """Some of the fakes, with their latents and labels, for earlier ones out of the pool."""
+        if self.config.pool == 0:
+            return fake, z, c
+        optional = [part for part in (c, fake.small) if part is not None]
+        img, z, *rest = self.pool.exchange(rng, fake.img, z, *optional)
+        c = None if c is None else rest.pop(0)
+        return Images(img, *rest), z, c
 
     def penalty_step(self, batch: ImageBatch) -> None:
         """Keep the discriminator smooth, in a step of its own, `penalty_every` times as strong."""
@@ -180,12 +228,17 @@ class GeneratorTrainer(Trainer):
                 z = self.noise(_LATENTS_G, piece)
                 rng = self.random(_STEP_G, piece.place)
                 ws = self.pair.latents(z, c, mixing=self.config.mixing, rng=rng)
-                fake_logits = self.discriminator(self.pair.synthesize(z, c, ws), c, self.p, rng)
+                with self._watch() as features:
+                    fake_logits = self.discriminator(self.pair.synthesize(z, c, ws), c, self.p, rng)
                 real_logits = None
                 if fresh is not None:
                     with torch.no_grad():
                         real_logits = self.discriminator(Images(fresh), c, self.p, rng)
                 each = self.loss.generator(fake_logits, real_logits)
+                if self.heads is not None:
+                    reading = self.heads.loss_of_fakes(features[0], z, c)
+                    each = each + reading
+                    self.running_means.add(reading_G=reading)
                 (each.sum() / self.feed.local).backward()
                 self.running_means.add(loss_G=each)
                 if ws is not None:
@@ -289,12 +342,21 @@ class GeneratorTrainer(Trainer):
 
     def own_state(self) -> dict[str, Any]:
         """See `Trainer`."""
-        return {"path": self.path.state_dict(), "ada": self.augmenter.state(), "images": self.feed.state()}
+        return {
+            "path": self.path.state_dict(),
+            "ada": self.augmenter.state(),
+            "images": self.feed.state(),
+            "pool": self.pool.state(),
+            "heads": None if self.heads is None else self.heads.state_dict(),
+        }
 
     def load_own_state(self, state: dict[str, Any]) -> None:
         """See `Trainer`."""
         self.path.load_state_dict(state["path"])
         self.augmenter.load(state["ada"])
+        self.pool.load(state.get("pool", []), self.world.device)  # not in states of earlier versions
+        if self.heads is not None:
+            self.heads.load_state_dict(state["heads"])
         if "images" in state:  # not in states of earlier versions
             self.feed.load_state([(start, count) for start, count in state["images"]], state["counters"]["nimg"])
         if isinstance(self.averaged, Ema) and self.config.schedule == "constant":

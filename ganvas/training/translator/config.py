@@ -63,6 +63,11 @@ class TranslatorConfig(BaseTrainConfig):
     cycle: float = setting(10.0, ge=0, help='of "unpaired": A → B → A is A, in L1')
     identity: float = setting(0.5, ge=0, help='of "unpaired": times `cycle`; B → B stays B')
     l1: float = setting(100.0, ge=0, help='of "paired": the answer is the example, in L1')
+    gradient_ratio: float = setting(
+        0.0,
+        ge=0,
+        help="the other losses pull so many times as strongly as the adversarial one; 0 = by the weights alone",
+    )
     pool: int = setting(50, ge=0, help="D sees earlier results half of the time, out of so many; 0 = always the latest")
 
     # Average of the weights.

@@ -21,6 +21,8 @@ from ganvas.training.engine.distributed import World
 from ganvas.training.engine.run_folder import MemoryRun, Run
 from ganvas.training.engine.trainer import Trainer, mean_pairwise_distance
 from ganvas.training.engine.watchdog import Finding
+from ganvas.training.gradients import backward_by_ratio
+from ganvas.training.image_pool import ImagePool
 from ganvas.training.losses import build_adversarial_loss
 from ganvas.training.translator.config import TranslatorConfig
 
@@ -45,42 +47,6 @@ class TranslatorBatch(NamedTuple):
     def target(self, way: str) -> Tensor:
         """What is at its end."""
         return self.b if way == "AtoB" else self.a
-
-
-class ImagePool:
-    """Earlier results for the discriminator, so that it forgets no old trick: half of what it sees is from here.
-
-    Source: Shrivastava et al. 2017, "Learning from Simulated and Unsupervised Images through Adversarial Training",
-    section 2.3, in the form of CycleGAN: once full, each new picture is exchanged for an old one at even odds.
-    """
-
-    def __init__(self, size: int):
-        self.size = size
-        self.kept: list[Tensor] = []
-
-    def exchange(self, img: Tensor, rng: torch.Generator) -> Tensor:
-        """[N, C, H, W] → as many, some of them older."""
-        if self.size == 0:
-            return img
-        mixed = []
-        for one in img.detach():
-            if len(self.kept) < self.size:
-                self.kept.append(one.clone())
-                mixed.append(one)
-                continue
-            place, old = int(torch.randint(self.size, (), generator=rng)), bool(torch.rand((), generator=rng) < 0.5)
-            mixed.append(self.kept[place] if old else one)
-            if old:
-                self.kept[place] = one.clone()
-        return torch.stack(mixed)
-
-    def state(self) -> Tensor:
-        """All of them."""
-        return torch.stack(self.kept) if self.kept else torch.zeros(0)
-
-    def load(self, state: Tensor, device: torch.device) -> None:
-        """The inverse of `state`."""
-        self.kept = [one.clone() for one in state.to(device)] if state.ndim == 4 else []
 
 
 class TranslatorTrainer(Trainer):
@@ -151,19 +117,20 @@ class TranslatorTrainer(Trainer):
             adversarial = sum(self._adversarial_loss(self.D[way](fakes[way])) for way in config.ways)
             # Both losses are means of two terms where the paper has their sum.
             cycle_loss = losses.cycle(a, back_a, b, back_b)
-            each = adversarial + 2 * config.cycle * cycle_loss
+            others = 2 * config.cycle * cycle_loss
             if config.identity > 0:
                 identity_loss = losses.identity(a, self.G["BtoA"](a), b, self.G["AtoB"](b))
-                each = each + 2 * config.cycle * config.identity * identity_loss
+                others = others + 2 * config.cycle * config.identity * identity_loss
                 self.running_means.add(identity=identity_loss)
-            each.mean().backward()
+            self._backward(others, adversarial)  # type: ignore[arg-type]
         self.running_means.add(cycle=cycle_loss, loss_G=adversarial)  # type: ignore[arg-type]
         self.apply_gradients(self.opt_G, self.params_G, "G")
         # The discriminators.
         rng = self.random(_POOL)
         self.opt_D.zero_grad(set_to_none=True)
         for way in config.ways:
-            self._judge(way, batch.target(way), self.pools[way].exchange(fakes[way].detach().float(), rng))
+            (exchanged,) = self.pools[way].exchange(rng, fakes[way].detach().float())
+            self._judge(way, batch.target(way), exchanged)
         self.apply_gradients(self.opt_D, self.params_D, "D")
 
     def paired_step(self, batch: TranslatorBatch) -> None:
@@ -175,7 +142,7 @@ class TranslatorTrainer(Trainer):
         # The discriminator.
         rng = self.random(_POOL)
         self.opt_D.zero_grad(set_to_none=True)
-        fake_pair = self.pools[way].exchange(torch.cat([source, fake.detach().float()], dim=1), rng)
+        (fake_pair,) = self.pools[way].exchange(rng, torch.cat([source, fake.detach().float()], dim=1))
         self._judge(way, torch.cat([source, target], dim=1), fake_pair)
         self.apply_gradients(self.opt_D, self.params_D, "D")
         # The translator.
@@ -183,9 +150,17 @@ class TranslatorTrainer(Trainer):
         with self.only_generator_learns(), self.cast():
             adversarial = self._adversarial_loss(self.D[way](torch.cat([source, fake.float()], dim=1)))
             l1_loss = losses.l1(fake, target)
-            (adversarial + config.l1 * l1_loss).mean().backward()
+            self._backward(config.l1 * l1_loss, adversarial)
         self.running_means.add(l1=l1_loss, loss_G=adversarial)
         self.apply_gradients(self.opt_G, self.params_G, "G")
+
+    def _backward(self, others: Tensor, adversarial: Tensor) -> None:
+        """Gradients of the translators for both parts of their loss, [N] each."""
+        ratio = self.config.gradient_ratio
+        if ratio == 0:
+            return (others + adversarial).mean().backward()
+        weight = backward_by_ratio(others.mean(), adversarial.mean(), self.params_G, ratio=ratio)
+        self.running_means.add(adversarial_weight=weight)
 
     def _adversarial_loss(self, logits: Tensor) -> Tensor:
         """The adversarial part of the translator's loss, [N]; LSGAN without the ½, as both papers' code weighs it."""

@@ -19,9 +19,8 @@ from ganvas.editing.direction_files import directions_of, keep_directions
 from ganvas.editing.directions import SPACES, Direction
 from ganvas.editing.discovery.calibration import direction_sheet
 from ganvas.editing.discovery.leakage import measure_leakage
-from ganvas.editing.discovery.pca import pca
+from ganvas.editing.discovery.methods import DISCOVERY_METHODS
 from ganvas.editing.discovery.samples import DirectionLearner
-from ganvas.editing.discovery.sefa import sefa
 from ganvas.errors import BadConfig, FetchError
 from ganvas.features.face_scores import DEFAULT_FACE_SCORES, FACE_SCORES, FaceScorer
 from ganvas.fields import check_known
@@ -88,16 +87,15 @@ async def view_samples(name: str, studio: StudioDep, seeds: str = "0-15", size: 
 
 @router.post("/directions/find", response_model=JobAnswer)
 async def find_directions(body: FindDirectionsRequest, studio: StudioDep) -> dict[str, Any]:
-    """Directions without labels: `sefa` from the weights, `pca` from samples. A job; its sheet has a row for each."""
-    if body.method not in ("sefa", "pca"):
-        raise HTTPException(422, f"method is sefa or pca, got {body.method[:20]!r}")
+    """Directions without labels: `sefa` from the weights, `pca` from samples, the `codes` of InfoGAN. A job."""
+    if body.method not in DISCOVERY_METHODS:
+        raise HTTPException(422, f"method is {', '.join(DISCOVERY_METHODS)}, got {body.method[:20]!r}")
     layers = _parse_numbers(body.layers, most=100, what="layers") if body.layers else None
     studio.registry.find(body.model, task="generate")
 
     def work(job: Job) -> dict[str, Any]:
         G = studio.registry.get(body.model, task="generate")
-        discover = sefa if body.method == "sefa" else pca
-        candidates = discover(G, count=body.count, layers=layers, fingerprint=fingerprint(G))
+        candidates = DISCOVERY_METHODS[body.method](G, count=body.count, layers=layers, fingerprint=fingerprint(G))
         _remember_search(studio, job.id, (body.model, candidates))
         _write_sheet(studio, job, G, candidates, seed=body.seed)
         rows = [{"index": i, "share": d.facts.get("share"), "name": d.name} for i, d in enumerate(candidates, start=1)]

@@ -15,6 +15,7 @@ from ganvas.training.engine.config_base import apply_settings
 from ganvas.training.engine.run_folder import read_log
 from ganvas.training.engine.run_list import list_runs, read_run_state
 from ganvas.training.engine.state import read_state
+from ganvas.training.image_pool import ImagePool
 from ganvas.training.translator.config import TranslatorConfig
 from ganvas.training.translator.presets import (
     TRANSLATOR_PRESETS,
@@ -23,7 +24,7 @@ from ganvas.training.translator.presets import (
     resize_config,
 )
 from ganvas.training.translator.train import train_translator
-from ganvas.training.translator.trainer import ImagePool, TranslatorBatch, TranslatorTrainer, build_networks
+from ganvas.training.translator.trainer import TranslatorBatch, TranslatorTrainer, build_networks
 from tests.training import tiny
 from tests.training.test_resume import same, stop_after
 
@@ -144,6 +145,23 @@ def test_the_unpaired_loss_is_the_papers():
         assert all(torch.allclose(x, y, rtol=1e-3, atol=1e-6) for x, y in zip(wanted, got, strict=True))
 
 
+@pytest.mark.parametrize("l1", [1.0, 100.0])
+def test_a_gradient_ratio_holds_in_every_step_whatever_the_weights(l1):
+    networks = {"generator": {"ngf": 4, "num_downs": 3, "dropout": False, "norm": "none"}}
+    networks |= {"discriminator": {"ndf": 4, "n_layers": 1, "norm": "none"}}
+    bench = bench_of(paired(l1=l1, gradient_ratio=3.0, **networks), domains())
+    batch = bench.draw()
+    made = bench.G["AtoB"](batch.a)
+    main = torch.autograd.grad(l1 * (made - batch.b).abs().mean(), bench.params_G)
+    seen = {}
+    bench.apply_gradients = lambda opt, params, name: seen.setdefault(name, [p.grad.clone() for p in params])
+    bench.paired_step(batch)
+    added = [together - a for together, a in zip(seen["G"], main, strict=True)]  # by the adversarial part
+    norm = torch.nn.utils.get_total_norm
+    assert torch.allclose(norm(main) / norm(added), torch.tensor(3.0), rtol=1e-3)
+    assert bench.take_means()["adversarial_weight"] > 0
+
+
 def test_the_paired_loss_is_the_papers():
     """BCE and 100 |G(a) − b|; D sees question and answer, its loss halved."""
     plain = {"norm": "none"}  # a second forward pass would move the statistics of batch norm
@@ -171,12 +189,12 @@ def test_the_paired_loss_is_the_papers():
 def test_a_pool_gives_old_pictures_half_of_the_time():
     pool, rng = ImagePool(50), torch.Generator().manual_seed(0)
     numbers = torch.arange(2000.0).view(-1, 1, 1, 1)
-    given = torch.cat([pool.exchange(part, rng) for part in numbers.split(4)]).flatten()
+    given = torch.cat([pool.exchange(rng, part)[0] for part in numbers.split(4)]).flatten()
     assert torch.equal(given[:50], numbers[:50].flatten())  # it fills first
     late = given[1000:] < numbers[1000:].flatten()
     assert 0.4 < late.float().mean() < 0.6 and len(pool.kept) == 50
     assert len(set(given[50:].tolist())) == len(given) - 50  # what was given from the pool has left it
-    assert torch.equal(ImagePool(0).exchange(numbers, rng), numbers)
+    assert torch.equal(ImagePool(0).exchange(rng, numbers)[0], numbers)
 
 
 def test_rates_stay_and_then_go_down_in_a_line():

@@ -113,6 +113,7 @@ function findPart(chosen) {
       [
         ["sefa", "SeFa"],
         ["pca", "PCA"],
+        ["codes", "InfoGAN"],
       ],
       "sefa",
       (value) => (wanted.method = value),
