@@ -123,5 +123,5 @@ def _refuse_from_scratch(preset: str) -> None:
 
     raise BadConfig(
         f"{preset} takes many days on many GPUs from scratch, so this preset is for fine-tuning only: add "
-        "--init-from FILE, or choose another preset (ganvas train --list)"
+        "--init-from FILE, or choose another preset, such as sg3-scratch-r-256 (ganvas train --list)"
     )

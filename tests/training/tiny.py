@@ -4,8 +4,12 @@ import dataclasses
 
 import torch
 
+from ganvas.training.engine.distributed import init_distributed
+from ganvas.training.engine.run_folder import MemoryRun
 from ganvas.training.generator.config import TrainConfig
+from ganvas.training.generator.networks import build_pair
 from ganvas.training.generator.presets import GENERATOR_PRESETS
+from ganvas.training.generator.trainer import GeneratorTrainer
 
 STYLE = {"channel_base": 64, "channel_max": 8, "num_mapping_layers": 2}
 
@@ -35,6 +39,13 @@ def config(**changes):
         save_minutes=100,
     )
     return dataclasses.replace(start, **changes)
+
+
+def trainer(config, dataset, c_dim=0):
+    """What `train` would loop over, for a single step."""
+    torch.manual_seed(0)
+    G, D = build_pair(config, resolution=16, channels=3, c_dim=c_dim)
+    return GeneratorTrainer(G, D, config, dataset, c_dim=c_dim, world=init_distributed("cpu"), run=MemoryRun())
 
 
 def narrowed(name, **changes):

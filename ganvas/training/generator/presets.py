@@ -197,6 +197,11 @@ def _sg3(variant: str, resolution: int, gamma: float) -> TrainConfig:
     )
 
 
+def _sg3_from_scratch(variant: str, gamma: float, **changes: Any) -> TrainConfig:
+    """StyleGAN3 as the paper trains it at 256 px; R sees blurred pictures at first, and has wider layers."""
+    return replace(_sg3(variant, 256, gamma), total_kimg=25_000, ada_kimg=500, ema_ramp=0.05, freeze_d=0, **changes)
+
+
 GENERATOR_PRESETS: dict[str, GeneratorPreset] = {
     "mlp-64": GeneratorPreset(
         config=_classic("mlp", ema="none"),
@@ -281,6 +286,14 @@ GENERATOR_PRESETS: dict[str, GeneratorPreset] = {
         for variant in ("t", "r")
         for resolution, gamma in ((256, 2.0), (512, 8.0), (1024, 32.0))
     },
+    "sg3-scratch-t-256": GeneratorPreset(
+        config=_sg3_from_scratch("t", 2.0), about="StyleGAN3-T of the paper from scratch, 256 px", result=_LITERATURE
+    ),
+    "sg3-scratch-r-256": GeneratorPreset(
+        config=_sg3_from_scratch("r", 2.0, blur_px=10.0, blur_kimg=200.0),
+        about="StyleGAN3-R of the paper from scratch, 256 px: blurred for the discriminator at first",
+        result=_LITERATURE,
+    ),
 }
 
 

@@ -12,11 +12,7 @@ from ganvas.editing.directions import move_along_direction
 from ganvas.editing.discovery.codes import find_codes
 from ganvas.errors import BadConfig
 from ganvas.metrics.feature_extractor import latents_and_labels
-from ganvas.training.engine.distributed import init_distributed
-from ganvas.training.engine.run_folder import MemoryRun
-from ganvas.training.generator.networks import build_pair
 from ganvas.training.generator.train import train
-from ganvas.training.generator.trainer import GeneratorTrainer
 from tests.training import tiny
 
 PLAIN = {"generator": {"ngf": 4, "z_dim": 8}, "discriminator": {"ndf": 4}, "family": "dcgan", "r1_gamma": 0.0}
@@ -27,23 +23,12 @@ def labelled():
     return ImageDataset.from_pixels(tiny.pictures(), torch.arange(40) % CLASSES)
 
 
-def trainer(config, pictures, c_dim):
-    torch.manual_seed(0)
-    G, D = build_pair(config, resolution=16, channels=3, c_dim=c_dim)
-    world = init_distributed("cpu")
-    return GeneratorTrainer(G, D, config, pictures, c_dim=c_dim, world=world, run=MemoryRun())
-
-
-def gradients_of(net):
-    return [p.grad.clone() for p in net.parameters() if p.grad is not None]
-
-
 @pytest.mark.parametrize("family", ["dcgan", "stylegan2"])
 def test_both_steps_follow_the_papers_losses(family):
     """Written out from eq. 3 of AC-GAN and eq. 5 of InfoGAN; the trainer's own steps must give the same gradients."""
     fields = PLAIN if family == "dcgan" else {"r1_gamma": 0.0}
     config = tiny.config(**fields, labels="auto", class_weight=0.7, codes=2, information=0.3, augment="none")
-    bench = trainer(config, labelled(), CLASSES)
+    bench = tiny.trainer(config, labelled(), CLASSES)
     batch, loss, heads, D = bench.draw(), nn.functional.softplus, bench.heads, bench.D
     bench.apply_gradients = lambda opt, params, name: seen.setdefault(name, [p.grad.clone() for p in params])
     seen = {}
@@ -151,4 +136,4 @@ def test_what_does_not_fit_is_refused_in_words(fields, words):
 
 def test_more_codes_than_noise_are_refused():
     with pytest.raises(BadConfig, match="fewer than its 8"):
-        trainer(tiny.config(**PLAIN, codes=8), labelled(), 0)
+        tiny.trainer(tiny.config(**PLAIN, codes=8), labelled(), 0)
