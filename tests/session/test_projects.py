@@ -1,11 +1,9 @@
 """Projects on the disk: what was saved is there, whole, whenever the process that wrote it is killed."""
 
 import io
-import multiprocessing
 import os
 import signal
 import sqlite3
-import sys
 import time
 
 import numpy as np
@@ -30,6 +28,7 @@ from ganvas.session.projects import Projects
 from ganvas.session.records import record_edits, restore_edits
 from ganvas.weights.catalogue import store
 from ganvas.weights.checkpoint import fingerprint
+from tests.training.children import CHILDREN, needs_children
 
 TINY = {"img_resolution": 32, "channel_base": 512, "channel_max": 16, "z_dim": 16, "w_dim": 16}
 
@@ -259,16 +258,14 @@ def edit_for_ever(home, project, photo, saved):
         saved.send((count, {face: session.recipe for face, session in edits.sessions.items()}))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork server")
+@needs_children
 def test_killed_at_any_moment_nothing_that_was_saved_is_lost(kept, generator):
     _, project, stored, _ = kept
-    children = multiprocessing.get_context("forkserver")
-    children.set_forkserver_preload(["ganvas.training.generator.train", "tests.training.tiny", __name__])
     rng = np.random.default_rng(5)
     for _ in range(int(os.environ.get("GANVAS_TEST_KILLS", "5"))):
-        ours, theirs = children.Pipe(duplex=False)
+        ours, theirs = CHILDREN.Pipe(duplex=False)
         words = (os.environ["GANVAS_HOME"], project.id, stored.id, theirs)
-        child = children.Process(target=edit_for_ever, args=words, daemon=True)
+        child = CHILDREN.Process(target=edit_for_ever, args=words, daemon=True)
         child.start()
         theirs.close()
         assert ours.poll(60)

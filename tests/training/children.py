@@ -1,4 +1,8 @@
-"""Processes beside the tests' own, which have torch and the trainings imported when they begin."""
+"""Processes beside the tests' own, which have imported when they begin what tests want of them.
+
+There is one fork server a process, and its list counts when it starts: so it has trainings (with the compiler that
+torch's optimisers import) and the studio.
+"""
 
 import multiprocessing
 import sys
@@ -9,4 +13,6 @@ needs_children = pytest.mark.skipif(sys.platform == "win32", reason="there is no
 
 if sys.platform != "win32":
     CHILDREN = multiprocessing.get_context("forkserver")
-    CHILDREN.set_forkserver_preload(["ganvas.training.generator.train", "tests.training.tiny"])
+    CHILDREN.set_forkserver_preload(
+        ["torch._dynamo", "ganvas.training.generator.train", "tests.training.tiny", "ganvas.web.app"]
+    )

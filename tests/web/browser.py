@@ -59,7 +59,12 @@ def settled(page, studio):
     """No job is shown, and the sharp picture of what the server has is on the stage."""
     expect(page.locator("#foot .job")).to_be_hidden()
     until(page, lambda: page.locator("#stage").get_attribute("data-version") == str(state_of(page, studio)["version"]))
-    page.wait_for_timeout(100)
+    painted(page)
+
+
+def painted(page):
+    """What the page has asked to be drawn so far is drawn."""
+    page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
 
 
 def until(page, condition):
@@ -79,6 +84,7 @@ def after(page, studio, act):
 
 def seen(page):
     """What is on the canvas, as pixels."""
+    painted(page)
     drawn = page.evaluate("document.getElementById('canvas').toDataURL()")
     return pixels_of(base64.b64decode(drawn.partition(",")[2])).astype(float)
 

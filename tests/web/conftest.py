@@ -93,13 +93,13 @@ def chromium():
 
 @pytest.fixture
 def open_page(chromium, studio):
-    """open_page(**context) → a page of the studio; what the browser complains about fails the test."""
+    """open_page(**context) → a page of the studio, without fades; what the browser complains about fails the test."""
     from .browser import LONG_MS
 
     contexts, complaints = [], []
 
     def start(**how):
-        how = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", "accept_downloads": True} | how
+        how = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", "reduced_motion": "reduce"} | how
         contexts.append(chromium.new_context(**how))
         page = contexts[-1].new_page()
         page.set_default_timeout(LONG_MS)

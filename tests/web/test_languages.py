@@ -11,10 +11,11 @@ from ganvas.training.generator.config import TrainConfig
 from ganvas.web.error_codes import CODES, code_of
 from ganvas.weights.catalogue import entries
 
-from .browser import drop, expect, needs_chromium
+from .browser import drop, expect, needs_chromium, painted
 
 PAGE = Path(__file__).parents[2] / "ganvas" / "web" / "page" / "js"
 HANGUL = re.compile("[가-힣]")
+ASKS = {"directions": "/api/directions/scorers", "training": "/api/presets", "models": "/api/models"}  # when entered
 
 
 def joined(text):
@@ -144,9 +145,10 @@ def test_no_panel_says_an_english_sentence_in_korean(open_page, studio):
         page.locator(f"#tabbutton-{tab}").click()
         page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
         texts.append(page.locator("body").inner_text())
-    for area in ("directions", "training", "models"):
-        page.locator(f"[data-area={area}]").click()
-        page.wait_for_timeout(300)
+    for area in ASKS:
+        with page.expect_response(re.compile(ASKS[area])):
+            page.locator(f"[data-area={area}]").click()
+        painted(page)
         page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
         texts.append(page.locator("#workshop").inner_text())
     lines = {line for text in texts for line in text.splitlines() if not HANGUL.search(line)}

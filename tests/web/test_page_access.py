@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from .browser import after, drop, expect, needs_chromium, seed, set_amount, settled, stage_place
+from .browser import after, drop, expect, needs_chromium, painted, seed, set_amount, settled, stage_place
 from .conftest import png
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python (extra [dev])")
@@ -22,11 +22,10 @@ def check(open_page):
     found = []
 
     def look(page, name):
-        page.wait_for_timeout(200)  # dialogs rise, colours change softly: half-way they are paler
         for scheme, width, height, rules in LOOKS:
             page.set_viewport_size({"width": width, "height": height})
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            page.wait_for_timeout(100)
+            page.emulate_media(color_scheme=scheme)
+            painted(page)
             for one in violations(page, rules):
                 if one["impact"] in GRAVE:
                     where = [node["target"] for node in one["nodes"]][:4]

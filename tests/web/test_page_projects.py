@@ -17,6 +17,7 @@ from .browser import (
     expect,
     far,
     needs_chromium,
+    painted,
     save,
     seed,
     seen,
@@ -73,8 +74,10 @@ def go_faster_than_the_studio(page):
 
     def answer():
         until(page, lambda: held)
-        held.pop(0).continue_()
-        page.wait_for_timeout(300)
+        with page.expect_response("**/open") as waiting:
+            held.pop(0).continue_()
+        waiting.value.finished()
+        painted(page)
 
     page.go_forward()
     page.go_back()

@@ -5,7 +5,20 @@ import json
 import numpy as np
 import pytest
 
-from .browser import after, expect, far, needs_chromium, seed, seen, settled, slider, stage_place, state_of, until
+from .browser import (
+    after,
+    expect,
+    far,
+    needs_chromium,
+    painted,
+    seed,
+    seen,
+    settled,
+    slider,
+    stage_place,
+    state_of,
+    until,
+)
 
 pytestmark = needs_chromium
 
@@ -28,7 +41,7 @@ class Fingers:
         points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
         self.cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
         self.down = len(places)
-        self.page.wait_for_timeout(30)
+        painted(self.page)
 
 
 @pytest.fixture
@@ -75,8 +88,7 @@ def test_what_is_in_the_middle_stays_there_when_the_phone_is_turned(phone, finge
     pinch(phone, fingers, wider=1.3)
     before = middle()
     phone.set_viewport_size({"width": 844, "height": 390})
-    phone.wait_for_timeout(300)
-    assert middle() == pytest.approx(before, abs=0.2)
+    until(phone, lambda: middle() == pytest.approx(before, abs=0.2))
 
 
 def test_one_finger_moves_the_view(phone, fingers):
@@ -94,7 +106,7 @@ def test_one_finger_moves_the_view(phone, fingers):
 def test_a_finger_paints_and_two_fingers_do_not(phone, studio, fingers):
     phone.get_by_role("button", name="Paint a region").click()
     pinch(phone, fingers, wider=1.5)
-    phone.wait_for_timeout(700)  # longer than the page waits before it sends what was painted
+    phone.evaluate("async () => (await import('/static/js/tools/region.js')).regionSent()")  # what waits to be sent
     assert state_of(phone, studio)["region"] is None
     still = view_of(phone)
     fingers(stage_place(phone, 0.4, 0.4))

@@ -10,7 +10,7 @@ from PIL import Image
 from ganvas.errors import BadImage
 from ganvas.web.errors import error_as_data
 
-from .browser import drop, expect, needs_chromium
+from .browser import drop, expect, needs_chromium, until
 from .conftest import pixels_of, png
 
 
@@ -68,11 +68,15 @@ def test_what_is_refused_says_so_without_python(studio):
 
 @needs_chromium
 def test_a_photo_on_its_way_in_is_shown_at_once(page, studio, open_page):
-    page.route(re.compile("/api/sessions$"), lambda route: (page.wait_for_timeout(400), route.continue_()))
+    held = []
+    page.route(re.compile("/api/sessions$"), lambda route: held.append(route))
     drop(page, ("slow.png", png(64, 64), "image/png"))
     incoming = page.locator("#incoming")
     expect(incoming.get_by_text("slow.png")).to_be_visible()
     expect(incoming.locator("img")).to_be_visible()
+    until(page, lambda: held)
+    held.pop().continue_()
+    page.unroute(re.compile("/api/sessions$"))
     expect(page.get_by_role("slider", name="Smile", exact=True)).to_be_visible()
     expect(incoming).to_be_hidden()
     drop(page, ("bad.png", b"no picture", "image/png"))

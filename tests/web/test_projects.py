@@ -1,10 +1,8 @@
 """Projects over REST: what the page does with them; and a server that is killed while photos are edited."""
 
 import io
-import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -21,6 +19,7 @@ from ganvas.web import opening, temp_folder
 from ganvas.web.jobs import Job
 from ganvas.web.serve import server_config
 from ganvas.web.temp_folder import TempFolder, sweep_temp_folders
+from tests.training.children import CHILDREN, needs_children
 
 from .conftest import Served, pixels_of, png
 
@@ -240,12 +239,9 @@ class Killable(Served):
     """A client of such a server."""
 
     def __init__(self, config):
-        children = multiprocessing.get_context("forkserver")
-        preload = ["ganvas.training.generator.train", "tests.training.tiny", "ganvas.web.app", __name__]
-        children.set_forkserver_preload(preload)
-        ours, theirs = children.Pipe(duplex=False)
+        ours, theirs = CHILDREN.Pipe(duplex=False)
         words = (os.environ["GANVAS_HOME"], config, theirs)
-        self.child = children.Process(target=serve_for_ever, args=words, daemon=True)
+        self.child = CHILDREN.Process(target=serve_for_ever, args=words, daemon=True)
         self.child.start()
         assert ours.poll(60)
         self.port = ours.recv()
@@ -258,7 +254,7 @@ class Killable(Served):
         self.http.close()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork server")
+@needs_children
 def test_a_killed_server_loses_nothing_that_it_had_answered(config):
     opened, told = None, []
     for kill_after in (0, 2, 5):

@@ -151,11 +151,11 @@ class Loop:
         except (OSError, BadConfig, BadImage) as error:
             self._events.append(f"the log cannot be written ({error}); training continues")
 
-    def _write_snapshot(self) -> None:
+    def _write_snapshot(self, *, last: bool = False) -> None:
         if not self.world.is_main:
             return
         try:
-            facts = self.snapshot_writer.snapshot()
+            facts = self.snapshot_writer.snapshot(report=not last)
         except (OSError, BadConfig, BadImage) as error:
             self._events.append(f"the snapshot cannot be written ({error}); training continues")
             return
@@ -296,7 +296,7 @@ class Loop:
         stopped = bool(stop_signals) or self._stop_requested
         self._note("stopped" if stopped and not self._is_done() else "finished", "by request" if stopped else "")
         if self.trainer.is_finite():
-            self._write_snapshot()
+            self._write_snapshot(last=True)
         if self.world.is_main:
             self.snapshot_writer.close()
 

@@ -33,8 +33,11 @@ class SnapshotWriter:
         if self._tensorboard is not None:
             self._tensorboard.write(line)
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self, *, report: bool = True) -> dict[str, Any]:
         """Measure, and show how far the run is. Returns what belongs into the log.
+
+        Args:
+            report: draw curves and report as well; the last snapshot leaves them to `close`.
 
         Raises:
             OSError, BadConfig: the folder cannot be written.
@@ -43,7 +46,8 @@ class SnapshotWriter:
         if self.folder is not None:
             (self.folder / "snapshots").mkdir(exist_ok=True)
             self.show(f"{round(self.trainer.nimg / 1000):06d}")
-            self._report()
+            if report:
+                self._report()
         return metrics
 
     def close(self) -> None:
