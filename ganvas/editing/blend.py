@@ -6,11 +6,13 @@ along the same way as all other detail. Pixels that the change does not reach ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ganvas.editing.colour_shift import ColourShift
 from ganvas.images.crop import Crop, Window, composite
 from ganvas.images.flow import warp_by_flow
 from ganvas.images.photo import Photo
@@ -22,7 +24,9 @@ class Change:
 
     All are in the crop's own space: `visible` [1, 3, S, S] and its opacity `gate` [1, 1, S, S]; `keep` [1, 1, S, S]
     says how much of detail finer than the crop goes along, from where `flow` [1, 2, S, S] (pixels of the crop) points;
-    `source` [1, 3, S, S] is the photo's crop, by which that detail is told.
+    `source` [1, 3, S, S] is the photo's crop, by which that detail is told. `outside` [1, 1, s, s], of any size, says
+    where the photo itself is visible only because the crop ends there; `shifts` how the colours of parts that may go on
+    beyond it have moved, see `ganvas.editing.colour_shift`.
     """
 
     visible: Tensor
@@ -30,6 +34,8 @@ class Change:
     keep: Tensor
     flow: Tensor
     source: Tensor
+    outside: Tensor
+    shifts: Mapping[str, ColourShift]
 
 
 def lay_over(photo: Tensor, change: Change) -> Tensor:

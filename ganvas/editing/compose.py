@@ -22,8 +22,9 @@ from torch import Tensor
 
 from ganvas.checks import check_img
 from ganvas.editing.blend import Change
+from ganvas.editing.colour_shift import ColourShift, measure_shift
 from ganvas.editing.grain import GRAIN_GRID_PX, missing_grain
-from ganvas.editing.ground import WORN, Ground
+from ganvas.editing.ground import HAIRY, WORN, Ground
 from ganvas.editing.lip_colour import match_lips
 from ganvas.editing.outline import background_drift, bend_body, end_in_strands
 from ganvas.editing.part_maps import PartMaps
@@ -95,15 +96,24 @@ def compose_change(
 
 
 def compose_on(
-    ground: Ground, after: Tensor, mask: Tensor, maps: PartMaps | None, *, config: ComposeConfig | None = None
+    ground: Ground,
+    after: Tensor,
+    mask: Tensor,
+    maps: PartMaps | None,
+    *,
+    keeps_outline: bool = False,
+    config: ComposeConfig | None = None,
 ) -> Change:
     """`compose_change` for one of several edits of the same photo, whose ground is kept.
+
+    With `keeps_outline` the edit is one of colour: hair stays where the photo has it, also where the generator has
+    none.
 
     Raises:
         BadImage: `after` is of another size than the photo.
     """
     _check_size(after, ground.photo, "after")
-    scene = _Scene(ground, after, maps, config or ComposeConfig())
+    scene = _Scene(ground, after, maps, config or ComposeConfig(), keeps_outline=keeps_outline)
     return _assemble(scene, mask)
 
 
@@ -116,8 +126,10 @@ def _check_size(img: Tensor, photo: Tensor, name: str) -> None:
 class _Scene:
     """What is found out at the work size: flow, agreement, outlines, and where the change shows."""
 
-    def __init__(self, ground: Ground, after: Tensor, maps: PartMaps | None, config: ComposeConfig):
-        self.ground, self.config, self.scale = ground, config, ground.scale
+    def __init__(
+        self, ground: Ground, after: Tensor, maps: PartMaps | None, config: ComposeConfig, *, keeps_outline: bool
+    ):
+        self.ground, self.config, self.scale, self.keeps_outline = ground, config, ground.scale, keeps_outline
         self.large, self.maps = after, ground.maps[1] if maps is None else maps.resize(ground.work)
         small = downscale(after, ground.work)
         flow = estimate_flow(small, ground.small_before)
@@ -194,14 +206,46 @@ class _Scene:
         if self.ground.is_one_layer:
             return gate
         # A change of colour fades out before the edge at which the person is cut.
-        return gate * (1 - self.ground.edge_fade * (1 - self.is_move))
+        return gate * (1 - self.ground.edge_fade * (1 - self.is_move)) * (1 - self.bare)
+
+    @cached_property
+    def bare(self) -> Tensor:
+        """Where the photo has hair and the generator none, and the edit is one of colour."""
+        old, before = self.ground.maps
+        if not self.keeps_outline:
+            return torch.zeros_like(self.person)
+        painted = smoothstep(torch.minimum(before.hair, self.maps.hair), *HAIRY)
+        return smoothstep(gaussian_blur(smoothstep(old.hair, *HAIRY) * (1 - painted), 4 * self.scale), 0.1, 0.6)
+
+    @cached_property
+    def outside(self) -> Tensor:
+        """Where the photo itself is visible only because the crop, or the generator's hair, ends there."""
+        ground = self.ground
+        if ground.is_one_layer:
+            return torch.zeros_like(self.person)
+        faded = ground.edge_fade + self.is_move * (ground.edge_move - ground.edge_fade)
+        collar = self.kept_clothes * ground.maps[0].body * (1 - self.is_move)
+        return 1 - (1 - faded) * (1 - self.bare) * (1 - collar) * fade_to_edge(ground.work)
+
+    def shifts(self, visible: Tensor) -> dict[str, ColourShift]:
+        """How colours of hair and skin moved, from what is to be visible."""
+        old, now = self.ground.maps[0], self.maps
+        if self.ground.is_one_layer:
+            return {}
+        ycc = to_ycc(downscale(visible, self.ground.work))
+        places = {
+            "hair": (old.hair * old.acting * (1 - self.bare), now.hair * now.acting),
+            "skin": (old.body * old.acting, now.body * now.acting),
+        }
+        measured = {name: measure_shift(self.ground.small_ycc, ycc, *place) for name, place in places.items()}
+        return {name: shift for name, shift in measured.items() if shift is not None}
 
     @cached_property
     def wide_move(self) -> Tensor:
         """How far the person around a place has moved, in pixels."""
         return masked_blur(self.moved, self.maps.person.square() + 1e-5, 24 * self.scale)
 
-    @property
+    @cached_property
     def kept_clothes(self) -> Tensor:
         """Clothes stay the photo's, since below the picture they do, but where hair comes to lie over them; and none
         of the generator's come to lie on the background."""
@@ -290,12 +334,15 @@ def _assemble(scene: _Scene, mask: Tensor) -> Change:
             light += missing_grain(light, skin, seed=0) * matte * (1 - keep)
             light += missing_grain(light, wall, seed=1) * (1 - matte) * uncovered
     none = torch.zeros_like(ground.photo)
+    picture = window.put_back(from_ycc(visible).clamp(-1, 1), ground.photo.clone())
     return Change(
-        window.put_back(from_ycc(visible).clamp(-1, 1), ground.photo.clone()),
+        picture,
         window.put_back(large(scene.gate) * cut(mask), none[:, :1].clone()),
         window.put_back(keep * matte, none[:, :1].clone()),
         window.put_back(field, none[:, :2].clone()),
         ground.photo,
+        scene.outside,
+        scene.shifts(picture),
     )
 
 

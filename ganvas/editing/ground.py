@@ -22,7 +22,8 @@ from ganvas.ops.planes import resize_bilinear
 from ganvas.ops.resample import downscale
 from ganvas.ops.smoothstep import smoothstep
 
-STRAY_PX = 40.0  # farther from the generator's person there is none; lengths for a 1024-px crop
+STRAY_PX, STRAY_HAIR_PX = 40.0, 110.0  # farther from the generator's person there is none; lengths for a 1024-px crop
+HAIRY = (0.3, 0.7)  # of the map of hair: none, and nothing else
 WORN = (0.3, 0.55)  # of the map of clothes: not worn, and worn
 COLLAR_PX = 16.0  # beside clothes: the neck's end
 HEAD_REACH_PX = 64.0  # so far a neck moves
@@ -52,11 +53,16 @@ class Ground:
 
     def _prepare_maps(self, maps: tuple[PartMaps, PartMaps] | None) -> tuple[PartMaps, PartMaps]:
         """At the work size. Parts were learnt on the generator's pictures, so what its picture has no person near is
-        no person in the photo either, and clothes that are found there are clothes in both."""
+        no person in the photo either, and clothes that are found there are clothes in both. Hair may be much larger
+        than the generator's."""
         if maps is None:
             return (PartMaps.of_one_layer(self.work),) * 2
         photo, before = (each.resize(self.work) for each in maps)
-        near = smoothstep(gaussian_blur(grow_mask(before.person, STRAY_PX * self.scale), 8 * self.scale), 0.05, 0.7)
+        near, hairy = (
+            smoothstep(gaussian_blur(grow_mask(before.person, reach * self.scale), 8 * self.scale), 0.05, 0.7)
+            for reach in (STRAY_PX, STRAY_HAIR_PX)
+        )
+        near = torch.maximum(near, hairy * smoothstep(photo.hair, *HAIRY))
         return replace(photo, person=photo.person * near, worn=torch.maximum(photo.worn, before.worn)), before
 
     @cached_property

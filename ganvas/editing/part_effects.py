@@ -19,8 +19,10 @@ from ganvas.ops.smoothstep import smoothstep
 MASK_ENDS = 0.1, 0.9  # of what a network says: below is certainly not of the part, above certainly is
 SHADE, SHADE_EPS = 0.03, 4e-3  # how coarse light and shade are, against strands and pores
 COLOUR_VARIETY = 0.7  # of the part's own play of colours that stays
-COLOUR_ROUNDS = 5  # until the mean colour is the wanted one
+COLOUR_ROUNDS = 10  # until the mean colour is the wanted one
 FIT_COLOUR_PX = 200  # of the copy on which the aim is corrected
+STRAND_PX = 2.0  # of the same copy
+CONTRAST_RANGE = 0.8, 4.0  # of what is finer than shade
 DARKEST = 0.25  # share of the aim's lightness from which on strands take no less colour
 MASK_RIM = 0.98, 1.0  # of a mask: below, a place has to have the part's colours
 STRANGE, LEAST_SPREAD = (1.4, 2.6), 3.0  # in standard deviations of the part's colours; and the least of those
@@ -42,7 +44,8 @@ def recolour_part(img: Tensor, mask: Tensor, colour: Tensor, amount: float, *, s
 
     What is finer than shade (strands, pores) keeps its lightness, so its contrast stays. Dark strands take less colour,
     as pigments do, and gloss, which has the light's. The aim is corrected on a small copy until the mean inside the
-    mask is the picked colour, as far as sRGB has it.
+    mask is the picked colour, as far as sRGB has it; contrast too, since gloss on hair that was dark would be lighter
+    than white on fair hair.
 
     Args:
         img: [1, 3, H, W] in [-1, 1]; mask: [1, 1, H, W]; colour: [1, 3, 1, 1].
@@ -55,11 +58,19 @@ def recolour_part(img: Tensor, mask: Tensor, colour: Tensor, amount: float, *, s
     means = _mean(lab, core), _mean(base, core)
     step = max(1, round(max(img.shape[2:]) / FIT_COLOUR_PX))
     some_lab, some_base, some_core = (x[:, :, ::step, ::step] for x in (lab, base, core))
-    aim = goal.clone()
+    aim, contrast = goal.clone(), 1.0
     for _ in range(COLOUR_ROUNDS):
-        new = to_lab(_paint_colour(some_lab, some_base, means, aim))
+        new = to_lab(_paint_colour(some_lab, some_base, means, aim, contrast))
         aim = aim + (goal - _mean(new, some_core))
-    return img.lerp(_paint_colour(lab, base, means, aim), _without_strangers(mask, lab, core) * amount)
+        lost = _local_contrast(some_lab, some_core) / _local_contrast(new, some_core)
+        contrast = min(max(contrast * lost, CONTRAST_RANGE[0]), CONTRAST_RANGE[1])
+    return img.lerp(_paint_colour(lab, base, means, aim, contrast), _without_strangers(mask, lab, core) * amount)
+
+
+def _local_contrast(lab: Tensor, mask: Tensor) -> float:
+    """Of lightness against its surroundings, inside a mask: 1 or more."""
+    fine = lab[:, :1] - gaussian_blur(lab[:, :1], STRAND_PX)
+    return max(1.0, _mean(fine.square(), mask).sqrt().item())
 
 
 def _without_strangers(mask: Tensor, lab: Tensor, core: Tensor) -> Tensor:
@@ -70,10 +81,12 @@ def _without_strangers(mask: Tensor, lab: Tensor, core: Tensor) -> Tensor:
     return mask * torch.maximum(1 - smoothstep(far, *STRANGE), smoothstep(mask, *MASK_RIM))
 
 
-def _paint_colour(lab: Tensor, base: Tensor, means: tuple[Tensor, Tensor], aim: Tensor) -> Tensor:
+def _paint_colour(
+    lab: Tensor, base: Tensor, means: tuple[Tensor, Tensor], aim: Tensor, contrast: float = 1.0
+) -> Tensor:
     """img with its colours moved from the means, of all of lab and of the lightness of shade, to an aim."""
     fine = lab[:, :1] - base
-    light = _move_lightness(base, means[1], aim[:, :1]) + fine
+    light = _move_lightness(base, means[1], aim[:, :1]) + contrast * fine
     pigment = (light / aim[:, :1].clamp(min=1)).clamp(DARKEST, 1) ** 0.5
     play = (lab[:, 1:] - means[0][:, 1:]) * COLOUR_VARIETY
     gloss = 1 - 0.7 * smoothstep(fine, *HIGHLIGHT)

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from ganvas.editing.acting import acting_parts
 from ganvas.editing.blend import Change, lay_over, paste_change
+from ganvas.editing.colour_shift import carry_colours
 from ganvas.editing.compose import PREVIEW_WORK_PX, WORK_PX, compose_on, fade_to_edge
 from ganvas.editing.direction_files import find_direction
 from ganvas.editing.directions import Direction
 from ganvas.editing.drag import latent_spread
 from ganvas.editing.ground import Ground
 from ganvas.editing.opened_mouth import paint_opened_mouth
+from ganvas.editing.part_effects import sharpen_mask
 from ganvas.editing.part_maps import PartMaps
 from ganvas.editing.post_steps import RESAMPLE_ONLY, PostStep, Translate, Upscale
 from ganvas.editing.recipe import Recipe, latent_steps_of, part_steps_of, post_steps_of
@@ -37,9 +39,11 @@ from ganvas.ops.resample import downscale
 from ganvas.session.finishing import NetworkLoader, OnFinishStep, apply_post_steps, size_after, translate_preview
 from ganvas.session.part_rendering import apply_part_steps, check_part_steps, preview_part_steps
 from ganvas.session.photo_parts import PhotoParts, find_photo_parts
+from ganvas.session.surroundings import Surroundings
 from ganvas.session.tuned_generator import CROP_PREVIEW_PX, TunedGenerator
 from ganvas.weights.load import load
 
+RECOLOURED_ONLY = ("hair",)  # edits that act there alone change its colour, and move nothing
 MAX_CACHED_CROPS = 3  # sizes at which the photo's own crop is kept
 MAX_CACHED_GROUNDS = 3  # sizes and kinds of edits whose ground is kept: 40 MB each at 1,024 pixels
 
@@ -85,7 +89,7 @@ class Renderer:
         self.directions, self.model, self.network, self.aligned = directions, model, network, aligned
         self.tuned = TunedGenerator(generator, inversion, extractor, aligned=aligned)
         self._finished: Photo | None = None  # what was rendered last, where finishing took long
-        self._screen_cache: dict[float, Photo] = {}  # share of the size → the photo made smaller
+        self._screen_cache: dict[float, Surroundings] = {}  # share of the size → the photo made smaller
         self._crop_cache: dict[int, Tensor] = {}  # size → the photo's own crop
         self._ground_cache: dict[tuple[Any, ...], Ground] = {}  # size, share, where the edit acts, precision → ground
         self._parts_cache: dict[float, Tensor] = {}  # share → parts of the unedited picture
@@ -175,7 +179,12 @@ class Renderer:
         if not latent_steps_of(recipe):
             return self.photo.with_img(self.photo.img)
         change = self._change(self._parts(recipe), self.generator.img_resolution, precision="exact")
-        return replace(paste_change(self.photo, self.crop, change), digital_source=self.digital_source)
+        painted = self._surroundings.carry_on(paste_change(self.photo, self.crop, change), change)
+        return replace(painted, digital_source=self.digital_source)
+
+    @cached_property
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(self.photo.img, self.crop)
 
     @torch.no_grad()
     def render_crop(self, recipe: Recipe) -> Photo:
@@ -229,16 +238,22 @@ class Renderer:
         share = min(1.0, longest_px / max(self.photo.size))
         if share not in self._screen_cache:
             self._screen_cache.clear()
-            self._screen_cache[share] = Photo(img=resize_by_area(self.photo.img, share))
-        small, crop = self._screen_cache[share], self.crop.rescale(share)
+            self._screen_cache[share] = Surroundings(resize_by_area(self.photo.img, share), self.crop.rescale(share))
+        around = self._screen_cache[share]
         if not latent_steps_of(recipe):
-            return small.img
+            return around.img
         whole = self.generator.img_resolution
-        size = max(1, whole // max(1, int(whole / crop.side)))
-        return paste_change(small, crop, self._change(self._parts(recipe), size, precision="fast")).img
+        size = max(1, whole // max(1, int(whole / around.crop.side)))
+        change = self._change(self._parts(recipe), size, precision="fast")
+        return around.carry_on(paste_change(Photo(img=around.img), around.crop, change), change).img
 
     def _preview_pasted_back(self, parts: Sequence[Part], resolution: int, share: float | None) -> Tensor:
-        return lay_over(self._target(resolution), self._change(parts, resolution, precision="fast", share=share))
+        photo, change = self._target(resolution), self._change(parts, resolution, precision="fast", share=share)
+        img = lay_over(photo, change)
+        if not change.shifts:
+            return img
+        masks = {name: _resize_to(sharpen_mask(self.parts.mask((name,))), resolution) for name in change.shifts}
+        return carry_colours(img, photo, _resize_to(change.outside, resolution), masks, change.shifts)
 
     # -- the change that goes back into the photo
 
@@ -258,7 +273,16 @@ class Renderer:
         if not quick or size <= CROP_PREVIEW_PX:  # larger previews would take half as long again
             now, then = (select_parts(p, ("mouth",)) for p in (parsed, self.parts.probabilities))
             after = paint_opened_mouth(after, lambda: self._collage(parts, 0.0, size, precision=precision), now, then)
-        return compose_on(ground, after, mask, PartMaps.of_parts(parsed, acting))
+        maps = PartMaps.of_parts(parsed, acting)
+        change = compose_on(ground, after, mask, maps, keeps_outline=acting == RECOLOURED_ONLY)
+        return change if len(parts) == 1 else self._limit_to_regions(change, parts)
+
+    def _limit_to_regions(self, change: Change, parts: Sequence[Part]) -> Change:
+        """Around the crop only what is whole parts, not a painted region, goes on."""
+        if not all(region.parts for part in parts for region in part.cell.regions):
+            return replace(change, shifts={})
+        size = change.outside.shape[3]
+        return replace(change, outside=change.outside * self._reach(parts, size))
 
     def _ground(self, before: Tensor, share: float, acting: tuple[str, ...] | None, *, precision: str) -> Ground:
         """What edits of the photo are composed with; the last few are kept."""

@@ -16,7 +16,7 @@ def change_of(source, *, gate, visible=None, keep=0.0, flow=(0.0, 0.0)):
     size = source.shape[3]
     field = torch.tensor(flow).view(1, 2, 1, 1).expand(1, 2, size, size).clone()
     keep = torch.full((1, 1, size, size), keep)
-    return Change(source if visible is None else visible, gate, keep, field, source)
+    return Change(source if visible is None else visible, gate, keep, field, source, torch.zeros_like(gate), {})
 
 
 def test_pixels_behind_a_closed_gate_stay_bit_for_bit():
