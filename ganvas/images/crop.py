@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -278,11 +278,26 @@ class _Grid:
     def compute_coverage(self, height: int, width: int) -> Tensor:
         """The share of each target pixel's samples that fall into the unit square of the source."""
         target = torch.empty(1, 1, height, width)
-        for row, count in self._bands(height, width):
-            places = self._places(row, count, width)
-            inside = ((places >= 0) & (places <= 1)).all(dim=2).float()[None, None]
-            target[:, :, row : row + count] = F.avg_pool2d(inside, self.samples)
+        reach = torch.tensor([(abs(self.right[axis]) + abs(self.down[axis])) / 2 for axis in (0, 1)])
+        middles = replace(self, samples=1)
+        for row, count in middles._bands(height, width):
+            places = middles._places(row, count, width)
+            sure = ((places > reach) & (places < 1 - reach)).all(dim=2)
+            edge = ((places > -reach) & (places < 1 + reach)).all(dim=2) & ~sure
+            part = target[0, 0, row : row + count]
+            part.copy_(sure)
+            part[edge] = self._count_inside(edge.nonzero() + torch.tensor([row, 0]))
         return target
+
+    def _count_inside(self, pixels: Tensor) -> Tensor:
+        """The same of single pixels [P, 2], (row, column): few, those that the square's edge may cross."""
+        steps = (torch.arange(self.samples, dtype=torch.float64) + 0.5) / self.samples
+        rows, columns = (pixels[:, axis, None] + steps for axis in (0, 1))
+        inside = torch.ones(len(pixels), self.samples, self.samples, dtype=torch.bool)
+        for axis in (0, 1):
+            place = self.origin[axis] + rows[:, :, None] * self.down[axis] + columns[:, None, :] * self.right[axis]
+            inside &= (place >= 0) & (place <= 1)
+        return inside.float().mean(dim=(1, 2))
 
     def _bands(self, height: int, width: int) -> list[tuple[int, int]]:
         step = max(1, _BAND_SAMPLES // (width * self.samples**2))
