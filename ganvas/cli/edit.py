@@ -87,7 +87,10 @@ def edit(
     keep: Annotated[str, typer.Option(help="Attributes to keep unchanged, e.g. gender,age.")] = "",
     recipe: Annotated[Path | None, typer.Option(help="Apply this recipe: JSON, or an image saved by ganvas.")] = None,
     save_recipe: Annotated[Path | None, typer.Option(help="Save the recipe as JSON.")] = None,
-    face: Annotated[int | None, typer.Option(min=1, help="Which face: 1 = the largest, 2 = the next, …")] = None,
+    face: Annotated[
+        str | None,
+        typer.Option(help="Which face: 1 = the largest, 2 = the next, …, or like:me.jpg (most like an example)."),
+    ] = None,
     inversion: Annotated[
         Path | None, typer.Option(help="Use this inversion of the photo, written by 'ganvas invert'.")
     ] = None,
@@ -136,12 +139,16 @@ def edit(
     from ganvas.images.files import check_target, read_image, write_image
     from ganvas.images.output_check import check_output
     from ganvas.images.photo import Photo
+    from ganvas.session.chosen_faces import FacePicker, parse_face_choice
     from ganvas.session.finishing import size_after
     from ganvas.session.open import open_session
     from ganvas.weights.checkpoint import fingerprint
     from ganvas.weights.load import load
 
     # Whatever would end the work is said before it.
+    choice = parse_face_choice(face)
+    if choice.every:
+        raise typer.BadParameter("one face is edited at a time; every face gets the same with: ganvas batch --face all")
     before = read_image(photo)
     check_output(before if paste_back else Photo(img=before.img), output, background=background)
     sweep_parts(output.parent)
@@ -161,7 +168,7 @@ def edit(
             model=generator,
             name=model,
             effort=effort,
-            face=face,
+            face=choice.number if choice.is_plain else FacePicker(choice, generator).pick(before)[0],
             inversion=inversion,
             on_crop=lambda whole, crop: plan.check_places(whole, crop, generator),
             on_step=progress.step,

@@ -6,16 +6,21 @@ along the same way as all other detail. Pixels that the change does not reach ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ganvas.editing.colour_shift import ColourShift
-from ganvas.images.crop import Crop, Window, composite
+from ganvas.images.crop import Crop, Window
 from ganvas.images.flow import warp_by_flow
 from ganvas.images.photo import Photo
+from ganvas.images.tensors import bands
+
+BAND_PIXELS = 2**21  # laid over at a time: a change of a whole photo of 48 megapixels would take 5 GB at once
+CUBIC_PX = 2  # rows beside a place that its bicubic sample takes in
 
 
 @dataclass(frozen=True)
@@ -58,14 +63,30 @@ def paste_change(photo: Photo, crop: Crop, change: Change) -> Photo:
     window = _touched_window(crop, change, photo)
     if window is None:
         return photo.with_img(photo.img)
-    stacked = torch.cat([change.visible, change.source, change.gate, change.keep, change.flow], dim=1)
-    visible, source, gate, keep, flow = crop.warp_back(stacked, window).split([3, 3, 1, 1, 2], dim=1)
-    here = window.crop(photo.img)
-    gate = gate * crop.coverage(window)
-    detail = (here - source).to(here)
-    visible = visible + keep * warp_by_flow(detail, crop.turn_back(flow, resolution=change.gate.shape[3]))
-    laid = torch.where(gate > 0, (here + gate * (visible - here)).clamp(-1, 1), here)
-    return composite(photo, window, laid, (gate > 0).to(laid))
+    img = photo.img.clone()
+    for rows in bands(window.height, window.width, pixels=BAND_PIXELS):
+        band = replace(window, top=window.top + rows.start, height=rows.stop - rows.start)
+        band.crop(img).copy_(_lay_band(photo.img, crop, change, window, band))
+    return photo.with_img(img)
+
+
+def _lay_band(img: Tensor, crop: Crop, change: Change, window: Window, band: Window) -> Tensor:
+    """What some rows of the window come to: [1, 3, band.height, band.width]."""
+    stacked = torch.cat([change.visible, change.gate, change.keep, change.flow], dim=1)
+    visible, gate, keep, flow = crop.warp_back(stacked, band).split([3, 1, 1, 2], dim=1)
+    here = band.crop(img)
+    gate = gate * crop.coverage(band)
+    flow = crop.turn_back(flow, resolution=change.gate.shape[3])
+    wide = _reach_out(band, window, math.ceil(float(flow[:, 1].abs().max())) + CUBIC_PX)
+    detail = (wide.crop(img) - crop.warp_back(change.source, wide)).to(here)
+    visible = visible + keep * warp_by_flow(detail, flow, at=(0, band.top - wide.top))
+    return torch.where(gate > 0, (here + gate * (visible - here)).clamp(-1, 1), here)
+
+
+def _reach_out(band: Window, window: Window, px: int) -> Window:
+    """The band with so many rows of the window above and below it."""
+    top, end = max(window.top, band.top - px), min(window.top + window.height, band.top + band.height + px)
+    return replace(band, top=top, height=end - top)
 
 
 def _touched_window(crop: Crop, change: Change, photo: Photo) -> Window | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,9 +21,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganvas.images.tensors import from_pixels, to_pixels
+from ganvas.images.tensors import bands, from_pixels, to_pixels
 
-BAND_PIXELS = 2**16  # converted at a time: no large intermediate results, and they stay in the processor's cache
 COLOUR_CHANNELS = {"grey": 1, "rgb": 3, "cmyk": 4}
 _ICC_SPACE = {"grey": b"GRAY", "rgb": b"RGB ", "cmyk": b"CMYK"}
 _STEPS = 2**14  # of the tables that lead from light back to numbers
@@ -299,12 +298,6 @@ def _is_srgb(colours: ColourSpace, space: str) -> bool:
 
 def _picture(pixels: np.ndarray, mode: str) -> Image.Image:
     return Image.frombytes(mode, (pixels.shape[1], pixels.shape[0]), pixels.tobytes())
-
-
-def bands(height: int, width: int) -> Iterator[slice]:
-    """Rows, so many at a time that they hold about BAND_PIXELS pixels."""
-    step = max(1, BAND_PIXELS // width)
-    return (slice(top, min(top + step, height)) for top in range(0, height, step))
 
 
 def _eight_bits(pixels: np.ndarray) -> np.ndarray:

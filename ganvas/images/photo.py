@@ -15,7 +15,7 @@ from ganvas.fields import check_known
 from ganvas.images import tiff_tags
 from ganvas.images.colour import COLOUR_CHANNELS, ColourSpace, colour_space_of
 from ganvas.images.digital_source import DIGITAL_SOURCES
-from ganvas.images.tensors import to_pixels
+from ganvas.images.tensors import bands, to_pixels
 
 # Two pictures count as equal in a pixel where they differ less than this: an eighth of a 16-bit level.
 SAME_TOLERANCE = 4e-6
@@ -161,16 +161,22 @@ class Photo:
         """The file's own numbers where `img` still shows them, `img` converted where it does not."""
         if self.native is None:
             return colours.from_srgb(self.img.detach(), bits=self.bits)
-        img, before = self.img.detach().to("cpu", torch.float32), colours.to_srgb(self.native)
-        changed = ((img - before).abs() > SAME_TOLERANCE).any(dim=1)[0]  # [H, W]
         own = self.native.copy()
-        if changed.any():
-            where = changed.numpy()
-            new = colours.from_srgb(img[:, :, changed][:, :, None], bits=self.bits)[0]  # [P, C]
-            old = colours.from_srgb(before[:, :, changed][:, :, None], bits=self.bits)[0]
-            # A change too small for the depth leaves the file's number alone, also where sRGB could not show it.
-            own[where] = np.where((new == old).all(axis=-1, keepdims=True), own[where], new)
+        for rows in bands(self.height, self.width, pixels=2**22):
+            _merge_changes(own[rows], self.img[:, :, rows].detach().to("cpu", torch.float32), colours, self.bits)
         return own
+
+
+def _merge_changes(own: np.ndarray, img: Tensor, colours: ColourSpace, bits: int) -> None:
+    """Put what `img` [1, 3, H, W] shows into the file's own numbers [H, W, C] wherever these show something else."""
+    before = colours.to_srgb(own)
+    changed = ((img - before).abs() > SAME_TOLERANCE).any(dim=1)[0]  # [H, W]
+    if changed.any():
+        where = changed.numpy()
+        new = colours.from_srgb(img[:, :, changed][:, :, None], bits=bits)[0]  # [P, C]
+        old = colours.from_srgb(before[:, :, changed][:, :, None], bits=bits)[0]
+        # A change too small for the depth leaves the file's number alone, also where sRGB could not show it.
+        own[where] = np.where((new == old).all(axis=-1, keepdims=True), own[where], new)
 
 
 def _space_with_colour(space: str) -> str:

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import PngImagePlugin
 
 from ganvas.errors import BadImage
-from ganvas.images.colour import bands
 from ganvas.images.limits import MAX_CHUNKS
+from ganvas.images.tensors import bands
 
 PACK_LEVEL = 5  # of zlib; 6, its own choice, takes 1.7 times as long for files 3 to 7 % smaller
 

@@ -13,11 +13,12 @@ import numpy as np
 from torch import Tensor
 
 from ganvas.errors import BadImage
-from ganvas.images.colour import OneWayProfile, bands
+from ganvas.images.colour import OneWayProfile
 from ganvas.images.files import write_image_file
 from ganvas.images.metadata import insert_png_metadata
 from ganvas.images.photo import Photo
 from ganvas.images.png16 import COLOUR_TYPES, PACK_LEVEL, PNG_SIGNATURE, filter_rows, png_chunk
+from ganvas.images.tensors import bands
 
 
 class PngStripWriter:

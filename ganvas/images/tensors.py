@@ -6,6 +6,7 @@ black and 1 is white at either depth. There and back is exact, for all 256 and a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,15 @@ from torch import Tensor
 from ganvas.checks import check_img
 from ganvas.errors import BadConfig, BadImage
 
+BAND_PIXELS = 2**16  # converted at a time: no large intermediate results, and they stay in the processor's cache
 _HALF_RANGE = {torch.uint8: 127.5, torch.uint16: 32767.5}
 _DEPTH = {8: (np.uint8, 127.5), 16: (np.uint16, 32767.5)}
+
+
+def bands(height: int, width: int, *, pixels: int | None = None) -> Iterator[slice]:
+    """Rows, so many at a time that they hold about so many pixels; None = BAND_PIXELS."""
+    step = max(1, (pixels or BAND_PIXELS) // width)
+    return (slice(top, min(top + step, height)) for top in range(0, height, step))
 
 
 def from_pixels(pixels: np.ndarray | Tensor) -> Tensor:
@@ -70,10 +78,13 @@ def to_pixels(img: Tensor, *, bits: int = 8) -> np.ndarray:
     if torch.aminmax(img.detach())[0].isnan():
         raise BadImage("to_pixels got NaN in img: the network that generated it has diverged.")
     dtype, half = _DEPTH[bits]
-    whole = img.detach()[0].permute(1, 2, 0).to("cpu", torch.float32, copy=True)
-    # Truncating x·half + half + ½ rounds to the nearest; it is what the style families' own scripts write.
-    whole.mul_(half).add_(half + 0.5).clamp_(0, 2 * half)
-    return np.ascontiguousarray(whole.numpy().astype(dtype))
+    channels, height, width = img.shape[1:]
+    pixels = np.empty((height, width, channels), dtype)
+    for rows in bands(height, width):
+        part = img.detach()[0, :, rows].permute(1, 2, 0).to("cpu", torch.float32, copy=True)
+        # Truncating x·half + half + ½ rounds to the nearest; it is what the style families' own scripts write.
+        pixels[rows] = part.mul_(half).add_(half + 0.5).clamp_(0, 2 * half).numpy().astype(dtype)
+    return pixels
 
 
 def _writable(pixels: Any) -> np.ndarray:

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import TiffImagePlugin
 
-from ganvas.images.colour import bands
 from ganvas.images.png16 import PACK_LEVEL
+from ganvas.images.tensors import bands
 from ganvas.images.tiff_tags import BYTE, IFD, LONG, RATIONAL, SHORT, UNDEFINED, BrokenIFD, read_first_ifd
 
 # ── PNG ──────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -47,6 +49,20 @@ def test_detail_comes_from_where_the_flow_points_also_in_a_turned_crop():
     change = change_of(source, gate=torch.ones(1, 1, 64, 64), keep=1.0, flow=(5.0, 0.0))
     result = paste_change(photo, crop, change)
     assert torch.allclose(result.img[..., 120:180, 120:180], photo.img[..., 130:190, 120:180], atol=1e-5)
+
+
+def test_in_bands_a_change_is_the_same(monkeypatch):
+    rng = torch.Generator().manual_seed(0)
+    photo = Photo(img=torch.rand(1, 3, 120, 150, generator=rng) - 0.5)
+    crop = Crop(x=80, y=50, side=90, angle_deg=12)
+    visible, gate, keep, flow, source = (torch.rand(1, n, 48, 48, generator=rng) for n in (3, 1, 1, 2, 3))
+    change = change_of(source, gate=(gate - 0.3).clamp_min(0), visible=visible)
+    change = replace(change, keep=keep, flow=12 * flow - 6)
+    whole = paste_change(photo, crop, change).img
+    monkeypatch.setattr("ganvas.editing.blend.BAND_PIXELS", 500)
+    banded = paste_change(photo, crop, change).img
+    assert torch.allclose(banded, whole, atol=1e-4)
+    assert torch.equal(banded == photo.img, whole == photo.img)
 
 
 def test_a_change_that_touches_nothing_gives_the_photo_back():

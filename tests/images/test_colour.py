@@ -262,5 +262,5 @@ def test_a_profile_without_a_way_back_becomes_srgb_once_edited_and_not_before():
 def test_only_few_rows_are_converted_at_a_time(monkeypatch):
     icc, pixels = rgb_profile("adobe-rgb"), numbers(33, 20, 3)
     whole = colour_space_of(icc, "rgb").to_srgb(pixels)
-    monkeypatch.setattr("ganvas.images.colour.BAND_PIXELS", 50)
+    monkeypatch.setattr("ganvas.images.tensors.BAND_PIXELS", 50)
     torch.testing.assert_close(colour_space_of(icc, "rgb").to_srgb(pixels), whole, atol=1e-6, rtol=0)

@@ -51,7 +51,7 @@ def test_smooth_pictures_are_filtered():
 def test_bands_meet_without_a_seam(monkeypatch):
     pixels = wave(50, 30, 4, bits=16)
     whole = write_png16(pixels)
-    monkeypatch.setattr("ganvas.images.colour.BAND_PIXELS", 70)
+    monkeypatch.setattr("ganvas.images.tensors.BAND_PIXELS", 70)
     assert write_png16(pixels) == whole
     np.testing.assert_array_equal(pixels_of(read_image(whole)), pixels)
 

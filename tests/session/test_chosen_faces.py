@@ -2,14 +2,16 @@
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import ganvas
+from ganvas.cli.main import app
 from ganvas.editing.directions import Direction
 from ganvas.editing.post_steps import Upscale
 from ganvas.editing.recipe import Recipe
 from ganvas.errors import BadConfig, NoFace
 from ganvas.features.faces import Face
-from ganvas.images.files import write_image
+from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.session import chosen_faces
 from ganvas.session.chosen_faces import FaceChoice, FacePicker, parse_face_choice, replay_on_faces
@@ -91,3 +93,16 @@ def test_a_model_that_is_not_of_faces_has_nothing_to_choose():
     torch.manual_seed(0)
     with pytest.raises(BadConfig, match="not of faces"):
         FacePicker(FaceChoice(every=True), ganvas.build("stylegan2", num_mapping_layers=2, **TINY))
+
+
+def test_edit_takes_the_face_like_an_example(model, two_faces, tmp_path):
+    weights = ganvas.save(model, tmp_path / "tiny.safetensors")
+    photo, out = write_image(two_faces, tmp_path / "two.png"), tmp_path / "out.png"
+    me = write_image(Photo(img=two_faces.img[..., :40]), tmp_path / "me.png")
+    words = ["edit", photo, "-o", out, "--model", weights, "--mix", "all=7", "--effort", "fast", "--face", f"like:{me}"]
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    change = (read_image(out).img - read_image(photo).img).abs().amax(dim=(0, 1, 2))
+    assert change[:32].max() > 0.1 and change[64:].max() == 0
+    refused = CliRunner().invoke(app, [*map(str, words[:-1]), "all"])
+    assert refused.exit_code == 2 and "ganvas batch" in refused.output
