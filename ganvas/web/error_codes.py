@@ -32,7 +32,7 @@ _PATTERNS = (
     ("no_face", r"no face was found in this image"),
     (
         "result_large",
-        r"(?:a result of \((?P<a>[\d, ]+)\) pixels is too large|the result would have (?P<b>\d+ x \d+) pixels)",
+        r"(?:a result of \(?(?P<a>[\d, ]+)\)? pixels is too large|the result would have (?P<b>\d+ x \d+) pixels)",
     ),
     ("not_image", r"(?P<name>.+?) is not a supported image"),
     ("broken_image", r"(?P<name>.+?) is broken or truncated"),
@@ -60,8 +60,59 @@ _PATTERNS = (
     ("too_many_files", r"at most (?P<n>\d+) files are allowed"),
     ("upload_lost", r"the upload was interrupted"),
     ("too_busy", r"too many (?:jobs are running|requests at the same time|uploads at once)"),
-    ("numbers", r"(?:seeds|layers) are written as 0-3,8"),
+    ("numbers", r"\w+ are written as 0-3,8"),
     ("many_photos", r"this file is a project of (?P<n>\d+) photos"),
+    (
+        "not_inverted_step",
+        r"this step edits a face: bring the photo|no face is being edited|"
+        r"face \S+ was not brought into a model",
+    ),
+    ("other_kind", r"(?P<name>\S+) .*a model for '?(?P<task>\w+)'?"),
+    ("no_such_face", r"this photo has (?P<n>\d+) faces, counted from 0"),
+    ("folder_closed", r"only folders below the data root|invalid folder name"),
+    ("no_preset", r"unknown preset '(?P<name>.*?)'"),
+    (
+        "not_shown",
+        r"this run has no such image yet|this photo has not been shown yet|this job has no sheet|"
+        r"nothing has been rendered since",
+    ),
+    ("labels", r"labels must be none, auto or folders"),
+    (
+        "incomplete",
+        r"a file is required in the form field|a recipe is required in the form|"
+        r"a form \(multipart/form-data\) is required",
+    ),
+    (
+        "bad_value",
+        r"(?P<name>[\w.]+) (?:must be a number, got|must be an integer, got|must be JSON, got|"
+        r"is from \d+ to \d+ pixels, got|(?:is|must be) one of .*, got|is .*, got)",
+    ),
+    ("no_page", r"the page is not installed here"),
+    ("unfinished", r"this batch is not finished"),
+    ("edited_on", r"the photo is being edited on"),
+    ("cancelled", r"[\w-]+ was cancelled|teaching was stopped"),
+    ("variants_at_once", r"1 to (?P<n>\d+) variants are made at once"),
+    ("no_row", r"the search found (?P<n>\d+) directions, there is no number"),
+    ("too_many_values", r"up to (?P<n>\d+) \w+ at once"),
+    ("one_way", r"say what is known in one way: marks or a scorer"),
+    ("no_region", r"no region is set|there is no region to reshape"),
+    ("outside_crop", r"this region is outside the model's crop"),
+    ("parts_unknown", r"the parts of this picture are not known"),
+    (
+        "not_understood",
+        r"a session from a seed is|strokes are|a message is (?:of type|JSON such as)|"
+        r"a stroke's points are pairs|a drag has as many targets|a drag's points are finite",
+    ),
+    ("device_dead", r"the studio's device does not answer any more"),
+    ("metrics_off", r"figures for Prometheus are off"),
+    ("downloaded", r"(?P<name>\S+) is already downloaded"),
+    ("restricted", r"(?P<name>\S+) is restricted \((?P<licence>.+?)\)"),
+    ("say_unknown", r"unknown here: "),
+    ("say_unclear", r"not clear: '(?P<what>.*?)'"),
+    ("say_contradiction", r"a contradiction: "),
+    ("say_nothing", r"nothing to do: this only says|the sentence says nothing that could be done"),
+    ("say_long", r"a sentence has at most (?P<n>\d+) characters"),
+    ("long_name", r"a (?:project|variant)'s name has 1 to (?P<n>\d+) characters"),
     ("internal", r"internal error; see the studio's log"),
 )
 CODES = tuple((code, re.compile(pattern)) for code, pattern in _PATTERNS)

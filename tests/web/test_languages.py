@@ -1,5 +1,6 @@
 """What the server says reaches the page with a code and values; the page has words for every code in both languages."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -123,6 +124,35 @@ def test_a_refusal_carries_its_code(studio, call, code, values):
 
 def test_a_message_without_a_code_stays_as_it_is():
     assert code_of("mix: strength must be a number from 0 to 1, got 2") == (None, {})
+
+
+def refusals():
+    """(file, line, message) of all that the server's own code raises while it serves; values stand as 7, and as 'x'."""
+    for path in sorted((PAGE.parents[1]).rglob("*.py")):
+        if path.name in ("config.py", "serve.py"):  # before it serves
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                messages = [arg for arg in node.exc.args if isinstance(arg, ast.JoinedStr | ast.Constant)]
+                texts = [text for text in map(filled_in, messages) if isinstance(text, str)]
+                if texts:
+                    yield path.name, node.lineno, texts[-1]
+
+
+def filled_in(node):
+    """A message as it may come out."""
+    if isinstance(node, ast.Constant):
+        return node.value
+    values = {ord("r"): "'x'"}
+    return "".join(
+        part.value if isinstance(part, ast.Constant) else values.get(part.conversion, "7") for part in node.values
+    )
+
+
+def test_whatever_the_server_refuses_has_a_code():
+    found = list(refusals())
+    assert len(found) > 60
+    assert [one for one in found if code_of(one[2])[0] is None] == []
 
 
 @needs_chromium
