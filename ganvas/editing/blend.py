@@ -19,7 +19,7 @@ from ganvas.images.flow import warp_by_flow
 from ganvas.images.photo import Photo
 from ganvas.images.tensors import bands
 
-BAND_PIXELS = 2**21  # laid over at a time: a change of a whole photo of 48 megapixels would take 5 GB at once
+PASTED_AT_ONCE = 2**21  # laid over at a time: a change of a whole photo of 48 megapixels would take 5 GB at once
 CUBIC_PX = 2  # rows beside a place that its bicubic sample takes in
 
 
@@ -64,7 +64,7 @@ def paste_change(photo: Photo, crop: Crop, change: Change) -> Photo:
     if window is None:
         return photo.with_img(photo.img)
     img = photo.img.clone()
-    for rows in bands(window.height, window.width, pixels=BAND_PIXELS):
+    for rows in bands(window.height, window.width, pixels=PASTED_AT_ONCE):
         band = replace(window, top=window.top + rows.start, height=rows.stop - rows.start)
         band.crop(img).copy_(_lay_band(photo.img, crop, change, window, band))
     return photo.with_img(img)

@@ -59,7 +59,7 @@ def test_in_bands_a_change_is_the_same(monkeypatch):
     change = change_of(source, gate=(gate - 0.3).clamp_min(0), visible=visible)
     change = replace(change, keep=keep, flow=12 * flow - 6)
     whole = paste_change(photo, crop, change).img
-    monkeypatch.setattr("ganvas.editing.blend.BAND_PIXELS", 500)
+    monkeypatch.setattr("ganvas.editing.blend.PASTED_AT_ONCE", 500)
     banded = paste_change(photo, crop, change).img
     assert torch.allclose(banded, whole, atol=1e-4)
     assert torch.equal(banded == photo.img, whole == photo.img)
