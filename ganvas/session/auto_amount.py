@@ -43,9 +43,12 @@ class AutoTarget:
     def goal(self, before: float, *, upward: bool) -> float:
         """The probability to reach from one that was measured."""
         low, high = self.up if upward else self.down
-        p = min(max(before, 1e-4), 1 - 1e-4)
-        logit = math.log(p / (1 - p)) + (self.gain if upward else -self.gain)
+        logit = log_odds(min(max(before, 1e-4), 1 - 1e-4)) + (self.gain if upward else -self.gain)
         return min(max(1 / (1 + math.exp(-logit)), low), high)
+
+    def strength(self, score: float) -> float:
+        """What amounts are compared by: the scorer is so sure of some faces that a wide smile is .003 to it."""
+        return log_odds(score)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,10 @@ class EyeTarget:
     def goal(self, before: float, *, upward: bool) -> float:
         """The openness to reach from one that was measured."""
         return min(max(before * self.wider, self.least), self.most) if upward else before * self.narrower
+
+    def strength(self, score: float) -> float:
+        """What amounts are compared by: the openness itself."""
+        return score
 
 
 AUTO_TARGETS: dict[str, AutoTarget | EyeTarget] = {
@@ -145,6 +152,12 @@ def check_number(name: str, amount: float, direction: Direction) -> None:
         )
 
 
+def log_odds(p: float) -> float:
+    """A probability without end at 0 and 1."""
+    p = min(max(p, 1e-9), 1 - 1e-7)
+    return math.log(p / (1 - p))
+
+
 @torch.no_grad()
 def find_amount(
     renderer: Renderer,
@@ -176,6 +189,7 @@ def find_amount(
     check_search(name, wanted, aligned=aligned)
     years = YEARS_PATTERN.fullmatch(wanted)
     measure = (lambda img: score_faces(img, "age")) if years else AUTO_TARGETS[name].score
+    strength = float if years else AUTO_TARGETS[name].strength
 
     def recipe_at(amount: float) -> Recipe:
         return recipe.with_move(name, amount, keep=keep, region=region)
@@ -197,10 +211,11 @@ def find_amount(
 
     def effect(amount: float) -> float:
         scores[amount] = score(amount) if amount not in scores else scores[amount]
-        return sign * scores[amount]
+        return sign * strength(scores[amount])
 
-    amount = find_smallest_amount(effect, sign * goal - tolerance, limit)
-    after = sign * effect(amount)
+    amount = find_smallest_amount(effect, sign * strength(goal) - tolerance, limit)
+    effect(amount)  # it was rounded
+    after = scores[amount]
     reached = sign * after >= sign * goal - tolerance - ROUNDING
     return AutoAmount(name, amount, before, after, goal, reached, fog and not reached, "years" if years else "")
 

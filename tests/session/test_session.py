@@ -508,6 +508,8 @@ def test_auto_adds_what_real_smiles_add_and_says_what_came_of_it(plain_scores):
     assert smiling.amount == 0 and smiling.reached and "already met" in smiling.words()
     stiff = find(lambda a: 0.01 + 0.01 * a)
     assert not stiff.reached and not stiff.fog and "end of the slider's range" in stiff.words()
+    grave = find(lambda a: sigmoid(5 * a - 16))  # smiles as much as others, which the scorer hardly sees
+    assert not grave.reached and grave.amount == 2
     veiled = find(lambda a: sigmoid(6 * a - 7), whole=0.6)
     assert not veiled.reached and veiled.fog and 0 < veiled.amount <= 0.6 and "degrade" in veiled.words()
     serious = find(lambda a: sigmoid(5 * a + 3), "-auto")
