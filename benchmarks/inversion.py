@@ -29,7 +29,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,6 +39,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganvas.evaluation.folder_figures import summarize_values
+from ganvas.evaluation.inversions import judge_expression
 from ganvas.features.efficientnet import feature_distance, load_efficientnet
 from ganvas.images.crop import Crop
 from ganvas.images.files import read_image, write_image
@@ -160,8 +161,7 @@ def measure(
     small, img, latent = (downscale(x, SHEET_PX) for x in (target, full, untuned))
     figures = {"file": file.name, "effort": effort, **found.figures, "seconds": taken, "cpu_seconds": taken_cpu}
     figures["first_picture_cpu_seconds"] = first[0]
-    if "latent_smile" in figures:
-        figures["expression_right"] = float((figures["photo_smile"] > 0.5) == (figures["latent_smile"] > 0.5))
+    figures |= judge_expression(figures)
     if distance is not None:
         figures |= {"dlib_identity": distance(small, img), "latent_dlib_identity": distance(small, latent)}
     if target.shape == full.shape and G.img_resolution >= SHEET_PX:  # smaller eyes say little
@@ -218,16 +218,10 @@ def summary(rows: list[dict[str, Any]], title: str) -> str:
     for name, worst in WORST.items():
         values = [row[name] for row in rows if name in row]
         if values:
-            parts.append(f"{name} {statistics.mean(values):.3f} (worst {worst(values):.3f}{_quantiles(values)})")
+            each = summarize_values(values, "higher" if worst is min else "lower")
+            tenths = "; 10, 50, 90 %: {p10:.3f} {median:.3f} {p90:.3f}".format(**each) if len(values) >= MANY else ""
+            parts.append(f"{name} {each['mean']:.3f} (worst {each['worst']:.3f}{tenths})")
     return ", ".join(parts)
-
-
-def _quantiles(values: list[float]) -> str:
-    """The tenth, the middle and the ninth tenth, where there are enough values for them to mean something."""
-    if len(values) < MANY:
-        return ""
-    tenths = statistics.quantiles(values, n=10)
-    return "; 10, 50, 90 %: " + " ".join(f"{tenths[i]:.3f}" for i in (0, 4, 8))
 
 
 def groups_of(rows: list[dict[str, Any]], table: Path) -> dict[str, list[dict[str, Any]]]:

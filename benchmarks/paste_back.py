@@ -23,6 +23,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from ganvas.errors import NoFace
+from ganvas.evaluation.edits import cover
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.ops.allocator import keep_freed_memory
@@ -87,10 +88,7 @@ def measure(file: Path, G: object, out: Path) -> dict[str, object]:
     saved = write_image(session.render(), out)
     before, after = numbers(session.photo), numbers(read_image(saved))
     changed = (before != after).any(dim=0)
-    window = session.crop.window(width=session.photo.width, height=session.photo.height)
-    inside = torch.zeros(1, 1, *changed.shape)
-    window.crop(inside).copy_(session.crop.coverage(window))
-    inside = inside[0, 0] > 0
+    inside = cover(session.crop, session.photo)
     return {
         "file": file.name,
         "size": list(session.photo.size),

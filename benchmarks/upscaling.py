@@ -33,10 +33,11 @@ from ganvas.images.batch_paths import Task
 from ganvas.images.files import write_image
 from ganvas.images.photo import Photo
 from ganvas.images.tensors import from_pixels
+from ganvas.metrics.pixels import compute_sr_metrics
 from ganvas.models.srvgg import SRVGG, SRVGGConfig
 from ganvas.ops.allocator import keep_freed_memory
 from ganvas.training.upscaler.config import UpscalerConfig
-from ganvas.training.upscaler.snapshots import compute_sr_metrics, upscale_pixels
+from ganvas.training.upscaler.snapshots import upscale_pixels
 from ganvas.training.upscaler.train import as_photo_dataset
 from ganvas.upscaling.folders import upscale_file
 from ganvas.upscaling.tiles import overlap_for

@@ -15,7 +15,7 @@ FLOORS = {
     "weights": 3,
     "features": 4, "datasets": 4,
     "inversion": 5, "editing": 5, "upscaling": 5, "translation": 5, "metrics": 5,
-    "session": 6, "training": 6,
+    "session": 6, "training": 6, "evaluation": 6,
     "web": 7, "cli": 8,  # doors both; the command "studio" opens the other one
 }  # fmt: skip
 DOORSTEP = {"__init__", "__main__"}  # the sign on the door may name any room, and no room names it

@@ -54,6 +54,8 @@ def snippets():
 def test_every_command_of_the_manual_is_understood(line):
     words, command = shlex.split(line, comments=True)[1:], COMMAND
     while hasattr(command, "commands"):
+        if command.invoke_without_command and words[0] not in command.commands:
+            break
         name = words.pop(0)
         if name.startswith("--"):
             return

@@ -2,34 +2,62 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ganvas.cli.console import ProgressBar
+from ganvas.cli.evaluate_folders import (
+    PageOption,
+    check_parent,
+    measure_edited,
+    measure_inversion,
+    measure_upscaling,
+    write_figures,
+)
 from ganvas.cli.generator_options import ModelOption, PrecisionOption, open_generator
+from ganvas.cli.parsing import require_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from torch import Tensor
+
     from ganvas.metrics.feature_extractor import FeatureExtractor
     from ganvas.metrics.result import MetricResult
+    from ganvas.metrics.spectra import PowerSpectrum
 
 MAX_DEFAULT_IMAGES = 10_000  # pictures that are looked at where nobody says how many: about three minutes on two cores
 
+_ON_SHEET, _COLUMNS = 24, 8  # pictures of data and of fakes in a report
 MAX_DEFAULT_PX = 256  # the network looks at 224 px: larger pictures only cost time
 
 
-def evaluate(
-    data: Annotated[Path, typer.Option(help="Folder or zip of real images.")],
+evaluate = typer.Typer(
+    name="evaluate",
+    help="Metrics of a generator, with their protocol; of inversions, edits and upscalers over folders.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+evaluate.command("inversion")(measure_inversion)
+evaluate.command("edits")(measure_edited)
+evaluate.command("upscaler")(measure_upscaling)
+
+
+@evaluate.callback(invoke_without_command=True)
+def evaluate_generator(
+    context: typer.Context,
+    data: Annotated[Path | None, typer.Option(help="Folder or zip of real images.", show_default=False)] = None,
     model: ModelOption = "faces",
     metrics: Annotated[
         str,
         typer.Option(
+            callback=require_metrics,
             help="Comma-separated: fd (Fréchet distance; FID on Inception), kid (kernel distance), pr (precision, "
             "recall, density, coverage), is (Inception score), ppl (path length); without a network: copies (of the "
-            "data), msssim (variety), swd (textures)."
+            "data), msssim (variety), swd (textures), spectrum (frequencies); of StyleGAN3: eqt, eqt_frac, eqr "
+            "(equivariance).",
         ),
     ] = "fd",
     features: Annotated[
@@ -59,27 +87,42 @@ def evaluate(
     nearest: Annotated[
         Path | None, typer.Option(help="Also write a sheet of fakes beside the training images nearest to them.")
     ] = None,
+    spectra: Annotated[
+        Path | None,
+        typer.Option(help="Also write the average power spectra of both as a picture, and beside it as a .csv table."),
+    ] = None,
+    report: PageOption = None,
     against: Annotated[
         Path | None, typer.Option(help="Compare with the JSON of an earlier measurement of the same protocol.")
     ] = None,
 ) -> None:
-    """Compare a generator with data. Only compare values measured with the same protocol.
+    """Compare a generator with data; or measure folders: inversion, edits, upscaler.
+
+    Only compare values measured with the same protocol.
 
     Example: [bold]ganvas evaluate --model faces --data photos --metrics fd,kid,pr --num 5000[/bold]
     """
-    wanted = _parse_metrics(metrics)
+    if context.invoked_subcommand is not None:
+        return
+    if data is None:
+        raise typer.BadParameter("no images to compare with: add --data DIR", param_hint="--data")
     _check_features(features)
-    _check_output(output)
-    _check_output(nearest)
+    for path in (output, nearest, spectra, report):
+        check_parent(path)
 
     from ganvas.datasets.image_dataset import open_image_dataset
+    from ganvas.evaluation.report import write_metrics_page
+    from ganvas.images.files import write_image
     from ganvas.metrics.compare import compare_lines, read_figures
-    from ganvas.metrics.evaluate import FEATURE_METRICS, evaluate as measured
+    from ganvas.metrics.evaluate import evaluate as measured
+    from ganvas.metrics.names import FEATURE_METRICS, parse_metrics
     from ganvas.ops.home import home
 
+    wanted = parse_metrics(metrics)
     earlier = None if against is None else read_figures(against)
     G = open_generator(model)
-    looks = nearest is not None or bool(set(wanted) & set(FEATURE_METRICS))
+    shows_nearest = nearest is not None or (report is not None and len(set(wanted) & set(FEATURE_METRICS)) > 0)
+    looks = shows_nearest or bool(set(wanted) & set(FEATURE_METRICS))
     extractor = _load_extractor(features, precision) if looks else None
     with ProgressBar("reading the data") as progress:
         pictures = open_image_dataset(
@@ -107,8 +150,16 @@ def evaluate(
         typer.echo(line)
     for line in [] if earlier is None else compare_lines(results, earlier):
         typer.echo(line)
-    if nearest is not None:
-        _write_nearest(G, pictures, nearest, num=num, seed=seed, extractor=extractor)
+    sheets = GeneratorSheets(G, pictures, num=num, seed=seed)
+    neighbours = sheets.nearest(extractor) if extractor is not None and shows_nearest else None
+    if nearest is not None and neighbours is not None:
+        write_image(neighbours, nearest)
+        typer.echo(f"the fakes nearest to the data (left) and their neighbours: {nearest}")
+    if spectra is not None:
+        sheets.write_spectra(spectra)
+    if report is not None:
+        write_metrics_page(report, results, model=model, pictures=sheets.all(wanted, neighbours))
+        typer.echo(f"report: {report}")
     if output is not None:
         _write_json(results, model, output)
 
@@ -134,29 +185,6 @@ class _StageProgress:
         self._bar.step(done, total)
 
 
-def _parse_metrics(metrics: str) -> list[str]:
-    """`fd,kid` → ["fd", "kid"].
-
-    Raises:
-        typer.BadParameter: an unknown name, or none; exit status 2.
-    """
-    known = (
-        "fd",
-        "kid",
-        "pr",
-        "is",
-        "ppl",
-        "copies",
-        "msssim",
-        "swd",
-    )  # METRICS, which cannot be imported before torch may be
-    names = [name.strip() for name in metrics.split(",")]
-    for name in names:
-        if name not in known:
-            raise typer.BadParameter(f"--metrics takes a comma-separated list of {', '.join(known)}; got {name!r}")
-    return names
-
-
 def _check_features(features: str) -> None:
     if features == "inception":
         raise typer.BadParameter(
@@ -171,25 +199,64 @@ def _check_features(features: str) -> None:
         )
 
 
-def _check_output(output: Path | None) -> None:
-    if output is not None and not output.parent.is_dir():
-        raise typer.BadParameter(f"--output: there is no folder {str(output.parent)!r}")
-
-
 def _load_extractor(features: str, precision: str) -> FeatureExtractor:
     from ganvas.metrics.open_extractor import open_extractor
 
     return open_extractor(features, precision=precision)
 
 
-def _write_nearest(G: Any, pictures: Any, path: Path, **options: Any) -> None:
-    from ganvas.images.files import write_image
-    from ganvas.metrics.nearest import draw_nearest
+class GeneratorSheets:
+    """Pictures of a measurement: data and fakes, the closest training images, spectra."""
 
-    with ProgressBar("looking for the nearest training images") as progress:
-        sheet = draw_nearest(G, pictures, **options, on_step=progress.step)
-    write_image(sheet, path)
-    typer.echo(f"the fakes nearest to the data (left) and their neighbours: {path}")
+    def __init__(self, G: Any, pictures: Any, *, num: int, seed: int):
+        self.G, self.pictures, self.num, self.seed = G, pictures, num, seed
+
+    def nearest(self, extractor: FeatureExtractor) -> Tensor:
+        """See `draw_nearest`."""
+        from ganvas.metrics.nearest import draw_nearest
+
+        with ProgressBar("looking for the nearest training images") as progress:
+            return draw_nearest(
+                self.G, self.pictures, num=self.num, seed=self.seed, extractor=extractor, on_step=progress.step
+            )
+
+    @functools.cached_property
+    def spectra(self) -> dict[str, PowerSpectrum]:
+        """See `spectra_of`."""
+        from ganvas.metrics.spectra import spectra_of
+
+        with ProgressBar("looking at frequencies") as progress:
+            return spectra_of(self.G, self.pictures, num=self.num, seed=self.seed, on_step=progress.step)
+
+    def write_spectra(self, path: Path) -> None:
+        """The picture, and the table beside it."""
+        from ganvas.images.files import write_image
+        from ganvas.metrics.spectra import draw_spectra, list_powers
+        from ganvas.weights.checkpoint import write_atomically
+
+        write_image(draw_spectra(self.spectra), path)
+        table, text = path.with_suffix(".csv"), list_powers(self.spectra)
+        write_atomically(table, lambda part: Path(part).write_text(text, encoding="utf-8"))
+        typer.echo(f"average power spectra: {path}, {table}")
+
+    def all(self, metrics: Sequence[str], neighbours: Tensor | None) -> dict[str, Tensor]:
+        """{heading: sheet} for a report; spectra where they were measured."""
+        from ganvas.images.contact_sheet import grid
+        from ganvas.metrics.feature_extractor import choose_indices, fake_pixels
+        from ganvas.metrics.spectra import draw_spectra
+
+        count = min(_ON_SHEET, self.num)
+        fakes = next(fake_pixels(self.G, num=count, seed=self.seed, pictures=self.pictures))
+        reals = self.pictures.batch(choose_indices(len(self.pictures), count, self.seed))[0]
+        sheets = {
+            name: grid(pixels.float().div(127.5).sub(1), columns=_COLUMNS, gap_px=2)
+            for name, pixels in (("Data", reals), ("Fakes, not chosen", fakes))
+        }
+        if neighbours is not None:
+            sheets["The fakes nearest to the data (left), each beside the training images closest to it"] = neighbours
+        if "spectrum" in metrics:
+            sheets["Average power spectra of data and fakes"] = draw_spectra(self.spectra)
+        return sheets
 
 
 def _format_results(results: Sequence[MetricResult]) -> Iterator[str]:
@@ -214,12 +281,6 @@ def _group_by_text(
 
 
 def _write_json(results: Sequence[MetricResult], model: str, output: Path) -> None:
-    import json
-
     from ganvas import __version__
-    from ganvas.weights.checkpoint import write_atomically
 
-    facts: dict[str, Any] = {"model": model, "ganvas": __version__, "figures": [result.to_dict() for result in results]}
-    text = json.dumps(facts, indent=1, ensure_ascii=False)
-    write_atomically(output, lambda part: Path(part).write_text(text + "\n", encoding="utf-8"))
-    typer.echo(f"metrics: {output}")
+    write_figures({"model": model, "ganvas": __version__, "figures": [result.to_dict() for result in results]}, output)

@@ -69,7 +69,7 @@ def options(
 app.command()(demo)
 app.command()(edit)
 app.command()(batch)
-app.command()(evaluate)
+app.add_typer(evaluate)
 app.command()(generate)
 app.command()(mix)
 app.command()(stylise)

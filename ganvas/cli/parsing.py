@@ -85,6 +85,18 @@ def one_of(*known: str) -> Callable[[str | None], str | None]:
     return check
 
 
+def require_metrics(text: str | None) -> str | None:
+    """A callback for --metrics; an unknown name is wrong usage, exit status 2."""
+    from ganvas.errors import BadConfig
+    from ganvas.metrics.names import parse_metrics
+
+    try:
+        parse_metrics("none" if text is None else text)
+    except BadConfig as error:
+        raise typer.BadParameter(str(error)) from error
+    return text
+
+
 def parse_drag(text: str) -> tuple[list[float], list[float]]:
     """`120,80:135,80` → ([120, 80], [135, 80]): a handle and its target, in pixels of the photo.
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ganvas.cli.parsing import one_of, settings_option
+from ganvas.cli.parsing import require_metrics, settings_option
 from ganvas.cli.train_arguments import TrainArguments
 from ganvas.cli.training_common import (
     ConfigOption,
@@ -52,7 +52,10 @@ def train(
         str | None, typer.Option(help="Fine-tune from weights: a file or a catalogue name. Enables FreezeD.")
     ] = None,
     metrics: Annotated[
-        str | None, typer.Option(callback=one_of("none", "fd"), help="fd = Fréchet distance at each snapshot, or none.")
+        str | None,
+        typer.Option(
+            callback=require_metrics, help="Measured at each snapshot, as 'ganvas evaluate' does: fd,kid,swd, or none."
+        ),
     ] = None,
     fallback: Annotated[
         str | None, typer.Option(help="If the watchdog gives the run up: start this preset instead, in its own folder.")
@@ -62,6 +65,9 @@ def train(
     ] = None,
     resolution: Annotated[int | None, typer.Option(help="Image size in pixels (default: the preset's).")] = None,
     channels: Annotated[int | None, typer.Option(min=1, max=3, help="1 = grey, 3 = colour (default: 3).")] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Decode images while training, without a cache: for sets beyond the disk.")
+    ] = False,
     seed: SeedOption = None,
     config: ConfigOption = None,
     device: DeviceOption = "auto",
@@ -94,7 +100,7 @@ def train(
         minutes=minutes,
     )
     changed = {"total_kimg": kimg, "minutes": minutes, "metrics": metrics, "labels": labels}
-    changed |= {"resolution": resolution, "channels": channels, "seed": seed}
+    changed |= {"resolution": resolution, "channels": channels, "seed": seed, "stream": stream or None}
     chosen = request.resolve(changed, settings)
     second = None if fallback is None else replace(request, preset=fallback, config=None, name=None, why=[], notes=[])
     second_config = None if second is None else second.resolve(changed, None)

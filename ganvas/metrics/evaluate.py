@@ -13,15 +13,15 @@ from torch import Tensor
 from ganvas.errors import BadConfig
 from ganvas.fields import check_known
 from ganvas.metrics import kid as kernel, precision_recall as manifold
+from ganvas.metrics.equivariance import MIN_IMAGES_EQ, check_movable, measure_equivariance
 from ganvas.metrics.feature_extractor import DatasetLike, FeatureExtractor, choose_indices, fake_features, real_features
 from ganvas.metrics.frechet import MIN_IMAGES_FD, Statistics, fd_effnet, frechet_result, real_statistics
 from ganvas.metrics.inception_score import IS_SPLITS, MIN_IMAGES_IS, inception_score
+from ganvas.metrics.names import EQUIVARIANCE_METRICS, FEATURE_METRICS, METRICS, PIXEL_METRICS
 from ganvas.metrics.pixel_metrics import MIN_IMAGES_OF_PIXELS, measure_pixels
 from ganvas.metrics.ppl import MIN_PATHS_PPL as FEWEST_PLACES, ppl
 from ganvas.metrics.result import MetricResult, Protocol
 
-FEATURE_METRICS = ("fd", "kid", "pr", "is", "ppl")
-METRICS = (*FEATURE_METRICS, *MIN_IMAGES_OF_PIXELS)
 MIN_IMAGES_OF = {
     "fd": MIN_IMAGES_FD,
     "kid": kernel.MIN_IMAGES_KID,
@@ -29,6 +29,7 @@ MIN_IMAGES_OF = {
     "is": MIN_IMAGES_IS,
     "ppl": FEWEST_PLACES,
     **MIN_IMAGES_OF_PIXELS,
+    **dict.fromkeys(EQUIVARIANCE_METRICS, MIN_IMAGES_EQ),
 }
 
 OnStageStep = Callable[
@@ -40,11 +41,12 @@ def evaluate(
     G: Any,
     pictures: DatasetLike,
     *,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] = ("fd",),
     num: int,
     seed: int = 0,
     extractor: FeatureExtractor | None,
     cache: Path | None = None,
+    real: Tensor | None = None,
     on_step: OnStageStep | None = None,
 ) -> list[MetricResult]:
     """Measure a generator against data.
@@ -53,30 +55,54 @@ def evaluate(
         G: the generator.
         pictures: the data, at the generator's resolution or below it; larger fakes are then shrunk as photos are.
         metrics: any of `METRICS`.
-        num: fake pictures (for ppl: places), and at most as many real ones.
+        num: fake pictures (for ppl and equivariance: places), and at most as many real ones.
         seed: of the latents, and of the choice of real pictures.
         extractor: `efficientnet_extractor()`; None where no metric of `FEATURE_METRICS` is asked for.
         cache: a folder for the data's statistics; used where fd is measured without kid and pr.
+        real: the data's features [N, F], of an earlier measurement with the same num, seed and extractor.
         on_step: called as (stage, done, total).
 
     Returns:
         The results, in the order of `metrics`; "pr" gives four.
 
     Raises:
-        BadConfig: an unknown metric; too few pictures for one that was asked for.
+        BadConfig: an unknown metric; too few pictures for one that was asked for; see `check_metrics`.
+    """
+    check_metrics(G, pictures, metrics, num=num, seed=seed, extractor=extractor)
+    results: dict[str, list[MetricResult]] = {}
+    of_pixels, of_moves = (
+        [name for name in names if name in metrics] for names in (PIXEL_METRICS, EQUIVARIANCE_METRICS)
+    )
+    if of_pixels:
+        progress = _stage(on_step, "making pictures to compare pixels")
+        results |= measure_pixels(G, pictures, of_pixels, num=num, seed=seed, on_step=progress)
+    if of_moves:
+        progress = _stage(on_step, "moving pictures")
+        results |= measure_equivariance(G, of_moves, num=num, seed=seed, pictures=pictures, on_step=progress)
+    if extractor is not None and set(metrics) & set(FEATURE_METRICS):
+        results |= _with_features(G, pictures, metrics, num, seed, extractor, cache, real, on_step)
+    return [result for metric in dict.fromkeys(metrics) for result in results[metric]]
+
+
+def check_metrics(
+    G: Any, pictures: DatasetLike, metrics: Sequence[str], *, num: int, seed: int, extractor: FeatureExtractor | None
+) -> None:
+    """Can these metrics be measured of this generator against these pictures? Arguments as for `evaluate`.
+
+    Raises:
+        BadConfig: they cannot; says why.
     """
     for metric in metrics:
         check_known(metric, METRICS, what="metric")
+    of_features = [metric for metric in metrics if metric in FEATURE_METRICS]
+    if of_features and extractor is None:
+        raise BadConfig(f"{', '.join(of_features)} need a feature network: pass extractor=efficientnet_extractor()")
+    if "is" in metrics and not (extractor and extractor.inception):
+        raise BadConfig("the Inception score needs FID's network: give its file with --features (see docs/evaluate.md)")
+    if set(metrics) & set(EQUIVARIANCE_METRICS):
+        check_movable(G)
     _check_counts(metrics, len(choose_indices(len(pictures), num, seed)), num)
     _check_sizes(G, pictures)
-    results: dict[str, list[MetricResult]] = {}
-    of_pixels = set(MIN_IMAGES_OF_PIXELS) & set(metrics)
-    if of_pixels:
-        progress = _stage(on_step, "making pictures to compare pixels")
-        results |= measure_pixels(G, pictures, tuple(of_pixels), num=num, seed=seed, on_step=progress)
-    if set(metrics) & set(FEATURE_METRICS):
-        results |= _with_features(G, pictures, metrics, num, seed, extractor, cache, on_step)
-    return [result for metric in dict.fromkeys(metrics) for result in results[metric]]
 
 
 def _with_features(
@@ -85,17 +111,14 @@ def _with_features(
     metrics: Sequence[str],
     num: int,
     seed: int,
-    extractor: FeatureExtractor | None,
+    extractor: FeatureExtractor,
     cache: Path | None,
+    real: Tensor | None,
     on_step: OnStageStep | None,
 ) -> dict[str, list[MetricResult]]:
-    if extractor is None:
-        raise BadConfig(f"{', '.join(metrics)} need a feature network: pass extractor=efficientnet_extractor()")
-    if "is" in metrics and not extractor.inception:
-        raise BadConfig("the Inception score needs FID's network: give its file with --features (see docs/evaluate.md)")
     results: dict[str, list[MetricResult]] = {}
-    if {"kid", "pr", "is"} & set(metrics):
-        results |= _feature_metrics(G, pictures, metrics, num, seed, extractor, on_step)
+    if {"kid", "pr", "is"} & set(metrics) or (real is not None and "fd" in metrics):
+        results |= _feature_metrics(G, pictures, metrics, num, seed, extractor, real, on_step)
     elif "fd" in metrics:
         progress = _stage(on_step, "looking at the data")
         reference = real_statistics(pictures, num=num, seed=seed, extractor=extractor, cache=cache, on_step=progress)
@@ -110,8 +133,9 @@ def _with_features(
 
 
 def _check_counts(metrics: Sequence[str], real: int, fake: int) -> None:
+    without_data = ("ppl", *EQUIVARIANCE_METRICS)
     for metric in metrics:
-        fewest, count = MIN_IMAGES_OF[metric], fake if metric == "ppl" else min(real, fake)
+        fewest, count = MIN_IMAGES_OF[metric], fake if metric in without_data else min(real, fake)
         if count < fewest:
             raise BadConfig(
                 f"{metric} needs at least {fewest} images on either side, got {real} real and {fake} "
@@ -140,10 +164,12 @@ def _feature_metrics(
     num: int,
     seed: int,
     extractor: FeatureExtractor,
+    real: Tensor | None,
     on_step: OnStageStep | None,
 ) -> dict[str, list[MetricResult]]:
-    progress = _stage(on_step, "looking at the data")
-    real = torch.cat(list(real_features(pictures, num=num, seed=seed, extractor=extractor, on_step=progress)))
+    if real is None:
+        progress = _stage(on_step, "looking at the data")
+        real = torch.cat(list(real_features(pictures, num=num, seed=seed, extractor=extractor, on_step=progress)))
     progress = _stage(on_step, "making pictures")
     fake = torch.cat(
         list(fake_features(G, num=num, seed=seed, extractor=extractor, pictures=pictures, on_step=progress))

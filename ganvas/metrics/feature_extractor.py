@@ -201,12 +201,18 @@ def real_features(
     on_step: OnExtractStep | None = None,
 ) -> Iterator[Tensor]:
     """Features [n, F] of the chosen real pictures, batch by batch."""
-    indices = choose_indices(len(pictures), num, seed)
-    for start in range(0, len(indices), BATCH):
-        batch = indices[start : start + BATCH]
-        yield extractor(pictures.batch(batch)[0])
+    indices, done = choose_indices(len(pictures), num, seed), 0
+    for pixels in real_pixels(pictures, indices):
+        yield extractor(pixels)
+        done += len(pixels)
         if on_step is not None:
-            on_step(start + len(batch), len(indices))
+            on_step(done, len(indices))
+
+
+def real_pixels(pictures: DatasetLike, indices: np.ndarray) -> Iterator[Tensor]:
+    """uint8 [n, C, R, R] of these pictures, batch by batch."""
+    for start in range(0, len(indices), BATCH):
+        yield pictures.batch(indices[start : start + BATCH])[0]
 
 
 def fake_features(

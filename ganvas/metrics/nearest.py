@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganvas.datasets.duplicates import DuplicateIndex, hash_image
 from ganvas.images.contact_sheet import grid
-from ganvas.metrics.feature_extractor import BATCH, DatasetLike, FeatureExtractor, fake_pixels
+from ganvas.metrics.feature_extractor import DatasetLike, FeatureExtractor, fake_pixels, real_pixels
 from ganvas.metrics.precision_recall import squared_distances
 
 SHOWN_FAKES, SHOWN_NEIGHBOURS = 8, 3
@@ -36,13 +36,14 @@ def find_copies(fakes: Iterable[Tensor], pictures: DatasetLike, *, on_step: Any 
     A copy is found by its sketch (see `ganvas.datasets.duplicates`), through changes of quality and small changes of
     colour; not when it is shifted or cropped.
     """
-    index, count = DuplicateIndex(), len(pictures)
-    for start in range(0, count, BATCH):
-        for pixels in pictures.batch(np.arange(start, min(start + BATCH, count)))[0].numpy():
+    index, count, done = DuplicateIndex(), len(pictures), 0
+    for batch in real_pixels(pictures, np.arange(count)):
+        for pixels in batch.numpy():
             index.add(hash_image(pixels))
             index.add(hash_image(pixels[:, :, ::-1]))
+        done += len(batch)
         if on_step is not None:
-            on_step(min(start + BATCH, count), count)
+            on_step(done, count)
     copies, number = [], 0
     for batch in fakes:
         for pixels in batch.numpy():
@@ -81,9 +82,7 @@ def draw_nearest(
     Returns:
         img [1, C, H, W].
     """
-    count = len(pictures)
-    batches = [np.arange(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
-    real = torch.cat([extractor(pictures.batch(indices)[0]) for indices in batches])
+    real = torch.cat([extractor(pixels) for pixels in real_pixels(pictures, np.arange(len(pictures)))])
     batches_of_fakes = list(
         fake_pixels(G, num=num, seed=seed, pictures=pictures, precision=extractor.precision, on_step=on_step)
     )

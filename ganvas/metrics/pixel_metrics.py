@@ -1,20 +1,29 @@
-"""Metrics of a generator that need no feature network: copies of the data, variety, textures at every level."""
+"""Metrics of a generator that need no feature network: copies of the data, variety, textures, frequencies."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.metrics.feature_extractor import DatasetLike, OnExtractStep, choose_indices, fake_pixels
+from ganvas.metrics.feature_extractor import (
+    BATCH,
+    DatasetLike,
+    OnExtractStep,
+    choose_indices,
+    fake_pixels,
+    real_pixels,
+)
 from ganvas.metrics.nearest import find_copies
 from ganvas.metrics.result import MetricResult, Protocol
 from ganvas.metrics.sliced_wasserstein import MAX_IMAGES_SWD, MIN_IMAGES_SWD, sliced_wasserstein
+from ganvas.metrics.spectra import KAISER_BETA, MIN_IMAGES_SPECTRUM, octave_gaps_db, power_spectrum
 from ganvas.ops.psnr_ssim import MS_SSIM_WEIGHTS, WINDOW_PX, ms_ssim_rgb
 
-MIN_IMAGES_OF_PIXELS = {"copies": 1, "msssim": 50, "swd": MIN_IMAGES_SWD}
+MIN_IMAGES_OF_PIXELS = {"copies": 1, "msssim": 50, "swd": MIN_IMAGES_SWD, "spectrum": MIN_IMAGES_SPECTRUM}
 _MAX_PAIRS = 1000
 
 
@@ -42,6 +51,29 @@ def measure_pixels(
         results["swd"] = [
             MetricResult(name=f"SWD at {px} px", value=value, protocol=protocol) for px, value in levels.items()
         ]
+    if "spectrum" in metrics:
+        results["spectrum"] = _spectrum_gaps(fakes, indices, pictures, seed)
+    return results
+
+
+def _spectrum_gaps(fakes: Tensor, indices: np.ndarray, pictures: DatasetLike, seed: int) -> list[MetricResult]:
+    """A figure an octave; the floor is the difference of two halves of the data, which is that of fewer pictures."""
+    real = power_spectrum(real_pixels(pictures, indices))
+    halves = [power_spectrum(real_pixels(pictures, indices[side::2])) for side in (0, 1)]
+    floors = octave_gaps_db(halves[0], halves[1])
+    results = []
+    for (low, high), gap in octave_gaps_db(power_spectrum(fakes.split(BATCH)), real).items():
+        results.append(
+            MetricResult(
+                name=f"spectrum of {low} to {high - 1} cycles",
+                value=abs(gap),
+                floor=abs(floors[low, high]),
+                protocol=_protocol(
+                    pictures, len(indices), len(fakes), seed, f"Kaiser window, beta {KAISER_BETA:g}, dB"
+                ),
+                cautions=(f"the fakes have {abs(gap):.2g} dB {'more' if gap > 0 else 'less'}",),
+            )
+        )
     return results
 
 

@@ -7,6 +7,7 @@ arguments here, and both belong beside a number that is told to anybody.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from ganvas.checks import check_img
 from ganvas.errors import BadConfig, BadImage
 from ganvas.fields import check_known
+from ganvas.images.tensors import from_pixels
 from ganvas.ops.blur import gaussian_blur
 from ganvas.ops.psnr_ssim import psnr_rgb as whole_psnr_db, ssim_rgb as whole_ssim
 
@@ -55,6 +57,18 @@ def sr_psnr_db(a: Tensor, b: Tensor, *, channels: str = "rgb", shave_px: int = 0
 def sr_ssim(a: Tensor, b: Tensor, *, channels: str = "rgb", shave_px: int = 0) -> Tensor:
     """Structural similarity, [N], 1 = equal; see `ganvas.ops.psnr_ssim`. Arguments as for `sr_psnr_db`."""
     return whole_ssim(*_check_and_crop(a, b, channels, shave_px))
+
+
+def compute_sr_metrics(ours: list[np.ndarray], truths: list[np.ndarray], scale: int) -> dict[str, float]:
+    """{psnr, ssim, psnr_y}: means in RGB and PSNR in Y, `scale` pixels left out at each border; {} for no pictures."""
+    rows = []
+    for our, truth in zip(ours, truths, strict=True):
+        a, b = from_pixels(our), from_pixels(truth)
+        rgb = sr_psnr_db(a, b, shave_px=scale), sr_ssim(a, b, shave_px=scale)
+        rows.append([float(value) for value in (*rgb, sr_psnr_db(a, b, channels="y", shave_px=scale))])
+    if not rows:
+        return {}
+    return dict(zip(("psnr", "ssim", "psnr_y"), np.mean(rows, axis=0).tolist(), strict=True))
 
 
 def sharpness(img: Tensor) -> Tensor:

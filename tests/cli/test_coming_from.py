@@ -20,7 +20,7 @@ TRAININGS = [code for code in COMMANDS if code.split()[1].startswith("train") an
 
 def find_command(words):
     command, words = typer.main.get_command(app), list(words)
-    while hasattr(command, "commands"):
+    while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
     return command, words
 

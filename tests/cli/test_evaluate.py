@@ -44,8 +44,23 @@ def eyes(monkeypatch):
 
 
 def test_figures_come_with_their_protocol(model, data, eyes, tmp_path):
-    result = run("evaluate", "--model", model, "--data", data, "--metrics", "fd,kid,pr", "-o", tmp_path / "f.json")
+    result = run(
+        "evaluate",
+        "--model",
+        model,
+        "--data",
+        data,
+        "--metrics",
+        "fd,kid,pr",
+        "-o",
+        tmp_path / "f.json",
+        "--report",
+        tmp_path / "f.html",
+    )
     said = result.stdout
+    page = (tmp_path / "f.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg") == 3 and "training images closest" in page and "<script" not in page
+    assert "220 real and 220 fake images of 16 px, pool" in page and "FD-Pool" in page
     for words in (
         "220 of 220 images", "FD-Pool", "floor (perfect generator): about", "KID-Pool", "recall-Pool",
         "measured on 220 real and 220 fake images of 16 px, pool", "real images downscaled by Lanczos", "seed 0",
@@ -56,6 +71,13 @@ def test_figures_come_with_their_protocol(model, data, eyes, tmp_path):
     written = json.loads((tmp_path / "f.json").read_text())
     assert written["model"] == str(model) and next(figure["name"] for figure in written["figures"]) == "FD-Pool"
     assert written["figures"][0]["protocol"]["fake"] == 220 and eyes == [(None, "exact")]
+
+
+def test_spectra_are_a_picture_and_a_table(model, data, tmp_path):
+    said = run("evaluate", "-m", model, "--data", data, "--metrics", "spectrum", "--spectra", tmp_path / "s.png").stdout
+    assert "spectrum of 4 to 8 cycles" in said and "the fakes have" in said
+    assert Image.open(tmp_path / "s.png").size == (560 + 2 * 300, 300)
+    assert (tmp_path / "s.csv").read_text().startswith("cycles_per_picture,data_db,fakes_db\n0,")
 
 
 def test_counts_seed_and_precision_are_obeyed(model, data, eyes):

@@ -65,7 +65,7 @@ def test_too_few_pictures_are_named_with_the_metric():
 
 
 def test_what_does_not_exist_or_fit_is_refused():
-    with pytest.raises(BadConfig, match="known: copies, fd, is, kid, msssim, ppl, pr, swd"):
+    with pytest.raises(BadConfig, match="known: copies, eqr, eqt, eqt_frac, fd, is, kid"):
         evaluate(NoiseGenerator(), NoisePictures(300), metrics=("fid",), num=300, extractor=small_eyes())
     pictures = NoisePictures(300)
     pictures.img_resolution = 16

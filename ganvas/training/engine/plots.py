@@ -19,9 +19,9 @@ from ganvas.editing.interpolation import latent_walk
 from ganvas.images.animation import write_animation
 from ganvas.images.contact_sheet import grid
 from ganvas.images.files import write_image
+from ganvas.images.line_chart import Curve, Panel, draw_panels
 from ganvas.images.tensors import from_pixels
 from ganvas.models.seeds import latents_from_seeds, one_hot
-from ganvas.training.engine.line_chart import Curve, Panel, draw_panels
 from ganvas.training.engine.run_folder import number_of, read_log
 from ganvas.weights.checkpoint import write_atomically
 

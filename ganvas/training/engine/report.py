@@ -7,7 +7,6 @@ died, and of a folder that was copied from elsewhere.
 
 from __future__ import annotations
 
-import base64
 import io
 import re
 import shlex
@@ -16,12 +15,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from ganvas import __version__
 from ganvas.errors import BadConfig
-from ganvas.training.engine.line_chart import draw_panels
+from ganvas.images.html_page import data_uri, embed_jpeg, open_templates
+from ganvas.images.line_chart import draw_panels
 from ganvas.training.engine.plots import events_of, panels_of
 from ganvas.training.engine.run_folder import kind_of, number_of, read_log, read_record
 from ganvas.training.engine.run_list import RunState, read_run_state
@@ -29,7 +28,7 @@ from ganvas.training.generator.config import TrainConfig
 from ganvas.weights.checkpoint import write_atomically
 
 REPORT = "report.html"
-REPORT_SHEET_PX = 640  # longest side of a sheet on the page
+REPORT_SHEET_PX = 640  # width of a sheet on the page
 MAX_SHEETS = 6  # of fakes over time
 MAX_ANIMATION_BYTES = 1_500_000  # bytes; larger walks are named, not shown
 RELOAD_SEC = 60  # of the page, while the run goes on
@@ -42,14 +41,7 @@ STATUS_TEXT = {
     "failed": "has failed",
 }
 
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-    undefined=StrictUndefined,
-)
+_TEMPLATES = open_templates(Path(__file__).parent)
 
 
 def write_report(run_dir: Path | str) -> Path:
@@ -90,6 +82,7 @@ def _page_of(folder: Path) -> dict[str, Any]:
         "distances": _distances(rows),
         "protocol": record.get("fd_protocol") or "see the settings below",
         "floor": number_of(record.get("fd_floor")),
+        "metrics": record["metrics"] if isinstance(record.get("metrics"), dict) else {},
         "next_steps": _next_steps(folder, status, record),
         **_data(record),
         **_settings(record),
@@ -218,27 +211,20 @@ def _title(path: Path) -> str:
     return f"fakes at {int(numbers[-1]):,} kimg" if numbers else path.stem
 
 
-def _picture(path: Path, title: str, largest_px: int = REPORT_SHEET_PX) -> _Picture:
+def _picture(path: Path, title: str, widest_px: int = REPORT_SHEET_PX) -> _Picture:
     """A sheet, reduced; a broken file is only named."""
     try:
         with Image.open(path) as file:
             picture = file.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return _Picture(path.name, title)
-    picture.thumbnail((largest_px, largest_px), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=82)
-    return _Picture(path.stem, title, _uri("jpeg", buffer.getvalue()))
+    return _Picture(path.stem, title, embed_jpeg(picture, widest_px=widest_px))
 
 
 def _walk(path: Path) -> _Picture:
     if path.suffix.lower() not in (".gif", ".webp") or path.stat().st_size > MAX_ANIMATION_BYTES:
         return _Picture(path.name)
-    return _Picture(path.name, uri=_uri(path.suffix.lower()[1:], path.read_bytes()))
-
-
-def _uri(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return _Picture(path.name, uri=data_uri(path.suffix.lower()[1:], path.read_bytes()))
 
 
 def _curves(rows: list[dict[str, Any]]) -> str:
@@ -248,7 +234,7 @@ def _curves(rows: list[dict[str, Any]]) -> str:
         return ""
     buffer = io.BytesIO()
     draw_panels(panels).quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=False)
-    return _uri("png", buffer.getvalue())
+    return data_uri("png", buffer.getvalue())
 
 
 def _next_steps(folder: Path, status: str, record: dict[str, Any]) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from ganvas.errors import BadConfig
 from ganvas.fields import setting
+from ganvas.metrics.names import parse_metrics
 from ganvas.training.engine.config_base import BaseTrainConfig, refuse
 
 GeneratorFamily = Literal["mlp", "dcgan", "fastgan", "stylegan2", "stylegan3", "r3gan", "own"]
@@ -20,7 +21,6 @@ Augmentation = Literal["none", "diffaug", "ada", "fixed", "ramp"]
 Average = Literal["half-life", "power", "none"]
 Schedule = Literal["constant", "cosine"]
 TrainPrecision = Literal["exact", "fast"]
-Metrics = Literal["none", "fd"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class TrainConfig(BaseTrainConfig):
 
     kind: ClassVar[str] = "generator"
     groups: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
-    may_change: ClassVar[frozenset[str]] = BaseTrainConfig.may_change | {"metrics", "metrics_num"}
+    may_change: ClassVar[frozenset[str]] = BaseTrainConfig.may_change | {"metrics", "metrics_num", "stream"}
     may_change_course: ClassVar[frozenset[str]] = BaseTrainConfig.may_change_course | {
         "micro_batch",
         "g_lr",
@@ -51,6 +51,7 @@ class TrainConfig(BaseTrainConfig):
     channels: int | None = setting(
         None, ge=1, help="1 = grey, 3 = colour; none = 3 of files, else that of the pictures"
     )
+    stream: bool = setting(False, help="decode pictures while training, without a cache: for sets beyond the disk")
     mirror: bool = setting(False, help="show every picture mirrored, too; wrong for anything with writing")
     labels: str = setting("none", help='"none", "auto" (what comes with the pictures), "folders", or "FILE.csv:COLUMN"')
 
@@ -141,14 +142,15 @@ class TrainConfig(BaseTrainConfig):
         2.0, ge=0, unit="minutes", help="how often the state is saved, from which the run can go on"
     )
     snapshot_kimg: float = setting(20.0, gt=0, unit="kimg", help="weights, a sheet of pictures, metrics")
-    metrics: Metrics = setting("none", help="measured at each snapshot; fd = Fréchet distance")
-    metrics_num: int = setting(2000, gt=0, help="fakes for each Fréchet distance")
+    metrics: str = setting("none", help="measured at each snapshot: none, fd, or several of `ganvas evaluate`: fd,swd")
+    metrics_num: int = setting(2000, gt=0, help="fakes for each metric")
     watchdog: bool = setting(True, help="notice a run that fails: step back once with a remedy, then stop")
 
     seed: int = setting(0, ge=0, help="of everything random")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        parse_metrics(self.metrics)
         micro = self.micro_batch
         refuse(self, "micro_batch", micro is not None and self.batch_size % micro != 0, "a divisor of batch_size")
         _check_together(self)

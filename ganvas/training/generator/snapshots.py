@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from ganvas.errors import BadConfig, BadImage, FetchError, WeightsError
-from ganvas.metrics.feature_extractor import efficientnet_extractor
-from ganvas.metrics.frechet import MIN_IMAGES_FD, fd_effnet, real_statistics
+from ganvas.metrics.evaluate import check_metrics, evaluate
+from ganvas.metrics.feature_extractor import FeatureExtractor, efficientnet_extractor, real_features
+from ganvas.metrics.frechet import MIN_IMAGES_FD
+from ganvas.metrics.names import FEATURE_METRICS, parse_metrics
 from ganvas.models.protocol import Generator
 from ganvas.training.ema import PowerEma
 from ganvas.training.engine.plots import write_sheet, write_walk
@@ -22,20 +24,21 @@ WALK_SEED = 0
 
 
 class GeneratorSnapshotWriter(SnapshotWriter):
-    """Weights, sheets and, where it was asked for, the distance to the data; at the end a walk through latents.
+    """Weights, sheets and, where they were asked for, metrics; at the end a walk through latents.
 
     Raises:
-        BadConfig: see `FDMetric`; what is missing is missed before training.
+        BadConfig: see `SnapshotMetrics`; what is missing is missed before training.
     """
 
     def __init__(self, trainer: GeneratorTrainer):
         super().__init__(trainer)
-        wanted = trainer.config.metrics == "fd" and isinstance(trainer.averaged.net, Generator)
-        self._fd_metric = FDMetric(trainer) if wanted and self.folder is not None else None
+        names, net = parse_metrics(trainer.config.metrics), trainer.averaged.net
+        wanted = names and isinstance(net, Generator) and self.folder is not None
+        self._metrics = SnapshotMetrics(trainer, net, names) if wanted else None
 
     def measure(self) -> dict[str, Any]:
         """See `SnapshotWriter`."""
-        return {} if self._fd_metric is None else self._fd_metric(self.trainer.averaged.net)
+        return {} if self._metrics is None else self._metrics(self.trainer.averaged.net)
 
     def show(self, name: str) -> None:
         """See `SnapshotWriter`."""
@@ -66,36 +69,48 @@ def _averages(averaged: Any) -> list[tuple[str, nn.Module, dict[str, Any]]]:
     return [("", averaged.net, {})]
 
 
-class FDMetric:
-    """FD-EffNet of the same protocol again and again: reals are looked at once.
+class SnapshotMetrics:
+    """The metrics of the same protocol again and again; the data are looked at once.
 
     Raises:
-        BadConfig: too few pictures, or the feature network is not on this computer; says what to do.
+        BadConfig: they do not fit the generator or the data, or the feature network is not on this computer.
     """
 
-    def __init__(self, trainer: GeneratorTrainer):
-        self.run, self.pictures = trainer.run, trainer.feed.pictures
+    def __init__(self, trainer: GeneratorTrainer, G: Any, names: tuple[str, ...]):
+        self.run, self.pictures, self.names = trainer.run, trainer.feed.pictures, names
         self.num = max(trainer.config.metrics_num, MIN_IMAGES_FD)
-        try:
-            self.extractor = efficientnet_extractor(precision="fast", device=trainer.world.device)
-        except (FetchError, WeightsError) as error:
-            raise BadConfig(f"metrics=fd needs a feature network: {error}") from error
-        real = min(self.num, len(self.pictures))
-        self.reference = real_statistics(self.pictures, num=real, seed=0, extractor=self.extractor)
+        of_features = set(names) & set(FEATURE_METRICS)
+        self.extractor = _open_extractor(trainer.world.device, names) if of_features else None
+        check_metrics(G, self.pictures, names, num=self.num, seed=0, extractor=self.extractor)
+        self.real = None
+        if self.extractor is not None and of_features != {"ppl"}:
+            self.real = torch.cat(list(real_features(self.pictures, num=self.num, seed=0, extractor=self.extractor)))
 
     def __call__(self, G: Any) -> dict[str, Any]:
-        """{"fd": …} and, in run.json, how it was measured."""
+        """{name: value} and, in run.json, how it was measured; the Fréchet distance is called "fd"."""
         with torch.random.fork_rng(devices=[]):
             try:
-                result = fd_effnet(
+                results = evaluate(
                     G,
                     self.pictures,
+                    metrics=self.names,
                     num=self.num,
                     seed=0,
                     extractor=self.extractor,
-                    reference=self.reference,
+                    real=self.real,
                 )
             except BadImage:
                 return {}
-        self.run.note(fd_protocol=result.protocol.line(), fd_floor=result.floor)
-        return {"fd": result.value}
+        keys = ["fd" if result.name.startswith("FD-") else result.name for result in results]
+        for key, result in zip(keys, results, strict=True):
+            if key == "fd":
+                self.run.note(fd_protocol=result.protocol.line(), fd_floor=result.floor)
+        self.run.note(metrics={result.name: f"{result.better} is better; {result.line()}" for result in results})
+        return {key: result.value for key, result in zip(keys, results, strict=True)}
+
+
+def _open_extractor(device: torch.device, names: tuple[str, ...]) -> FeatureExtractor:
+    try:
+        return efficientnet_extractor(precision="fast", device=device)
+    except (FetchError, WeightsError) as error:
+        raise BadConfig(f"metrics={','.join(names)} needs a feature network: {error}") from error

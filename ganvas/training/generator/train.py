@@ -109,7 +109,14 @@ def as_image_dataset(
     if isinstance(data, (str, Path)):
         labels = {"none": "none", "auto": None}.get(config.labels, config.labels)
         channels = config.channels or 3
-        return open_image_dataset(data, resolution=config.resolution, labels=labels, channels=channels, on_step=on_step)
+        return open_image_dataset(
+            data,
+            resolution=config.resolution,
+            labels=labels,
+            channels=channels,
+            stream=config.stream,
+            on_step=on_step,
+        )
     if not isinstance(data, (Tensor, np.ndarray)):
         raise BadInput(
             f"train expects a folder, an archive, an ImageDataset or a tensor [N, C, R, R], got {type(data).__name__}."

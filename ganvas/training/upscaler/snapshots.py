@@ -17,7 +17,7 @@ from ganvas.datasets.sr_pairs import (
 )
 from ganvas.images.contact_sheet import make_captioned_grid
 from ganvas.images.tensors import from_pixels, to_pixels
-from ganvas.metrics.pixels import sr_psnr_db, sr_ssim
+from ganvas.metrics.pixels import compute_sr_metrics
 from ganvas.training.engine.snapshots import SnapshotWriter
 from ganvas.training.upscaler.trainer import UpscalerTrainer
 
@@ -85,15 +85,3 @@ def upscale_pixels(net: nn.Module, low: np.ndarray) -> np.ndarray:
     """uint8 [h, w, 3] → what the network makes of it, as pixels."""
     device = next(net.parameters()).device
     return to_pixels(net(from_pixels(low).to(device)).float().cpu())
-
-
-def compute_sr_metrics(ours: list[np.ndarray], truths: list[np.ndarray], scale: int) -> dict[str, float]:
-    """Mean PSNR and SSIM in RGB and PSNR in Y, `scale` pixels left out at each border; nothing for no pictures."""
-    rows = []
-    for our, truth in zip(ours, truths, strict=True):
-        a, b = from_pixels(our), from_pixels(truth)
-        rgb = sr_psnr_db(a, b, shave_px=scale), sr_ssim(a, b, shave_px=scale)
-        rows.append([float(value) for value in (*rgb, sr_psnr_db(a, b, channels="y", shave_px=scale))])
-    if not rows:
-        return {}
-    return dict(zip(("psnr", "ssim", "psnr_y"), np.mean(rows, axis=0).tolist(), strict=True))

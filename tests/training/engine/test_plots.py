@@ -11,9 +11,9 @@ from PIL import Image
 
 import ganvas
 from ganvas.errors import BadImage, MissingExtra
+from ganvas.images import line_chart
+from ganvas.images.line_chart import CURVE_COLOURS, HEIGHT_PX, WIDTH_PX, Curve, Panel
 from ganvas.models.seeds import latents_from_seeds
-from ganvas.training.engine import line_chart
-from ganvas.training.engine.line_chart import CURVE_COLOURS, HEIGHT_PX, WIDTH_PX, Curve, Panel
 from ganvas.training.engine.plots import events_of, panels_of, plot_log, write_sheet, write_walk
 from ganvas.training.engine.run_folder import read_log
 from ganvas.training.engine.tensorboard import TensorBoard, open_tensorboard

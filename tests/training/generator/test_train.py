@@ -1,6 +1,7 @@
 """The loop: every preset steps, every loss trains, any modules will do, and what is asked for is what is done."""
 
 import dataclasses
+import json
 import math
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from ganvas.errors import BadConfig, BadImage, BadInput, GanvasError, Stopped
+from ganvas.training.engine.run_folder import read_log
 from ganvas.training.generator.config import TrainConfig
 from ganvas.training.generator.networks import GANPair, Images
 from ganvas.training.generator.presets import GENERATOR_PRESETS
@@ -238,3 +240,17 @@ def test_too_little_memory_is_answered_with_the_setting_that_helps(monkeypatch):
     monkeypatch.setattr(GeneratorTrainer, "discriminator_step", fail)
     with pytest.raises(GanvasError, match="micro_batch=2"):
         train(tiny.pictures(), config=tiny.config(), device="cpu")
+
+
+def test_metrics_of_every_snapshot_stand_in_the_log_with_their_protocol(tmp_path):
+    config = tiny.config(metrics="spectrum, msssim", metrics_num=200, total_kimg=0.008)
+    train(tiny.pictures(60), config=config, device="cpu", folder=tmp_path / "run")
+    assert 0 < read_log(tmp_path / "run")[-1]["MS-SSIM of pairs"] <= 1
+    noted = json.loads((tmp_path / "run" / "run.json").read_text())["metrics"]
+    assert "60 real and 200 fake" in noted["MS-SSIM of pairs"] and "MS-SSIM of pairs" in (
+        tmp_path / "run" / "report.html"
+    ).read_text(encoding="utf-8")
+    with pytest.raises(BadConfig, match="StyleGAN3"):
+        train(tiny.pictures(), config=tiny.config(metrics="eqt"), device="cpu", folder=tmp_path / "other")
+    with pytest.raises(BadConfig, match="got 'fid'"):
+        tiny.config(metrics="fd,fid")
