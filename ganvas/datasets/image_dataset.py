@@ -22,12 +22,14 @@ from ganvas.datasets.folder import ImageSource
 from ganvas.datasets.labels import ImageLabels, find_labels, match_labels
 from ganvas.datasets.preprocess import FILTER, ImageFacts, ImagePreprocessor
 from ganvas.datasets.reading import LoadedImage, digest_of, load_all, natural_resolution, open_source
+from ganvas.datasets.streaming import Streamed, open_streamed
 from ganvas.errors import BadConfig, BadImage, BadInput
 from ganvas.images.walk import describe_kinds
 from ganvas.ops.home import home
 
 DATASET_IN_MEMORY_BYTES = 256 << 20  # sets up to here are held in memory, larger ones are read from their cache file
 _FORMAT = 1  # counts up when the same file and settings come to give other numbers
+_STREAM_NOTE = "streamed: decoded when it is their turn; one that cannot be read is replaced by the next"
 _NAMED = 20  # bad files that the report names one by one
 
 OnReadStep = Callable[[int, int], object]  # (pictures done, pictures in all); may raise Stopped
@@ -93,6 +95,11 @@ class ImageDataset:
             raise BadConfig(f"ImageDataset.batch expects indices from 0 to {len(self) - 1}, got {str(indices)[:80]}")
         return self._store.take(self._rows[chosen]), self._labels.take(chosen) if self._labels else None
 
+    @property
+    def is_streamed(self) -> bool:
+        """Does each `batch` decode files?"""
+        return isinstance(self._store, Streamed)
+
     def select(self, indices: np.ndarray | Sequence[int]) -> ImageDataset:
         """Some pictures as a set of their own, in the order of `indices`; the pixels are shared."""
         chosen = np.asarray(indices, np.int64)
@@ -153,6 +160,7 @@ def open_image_dataset(
     channels: int = 3,
     smallest: int | None = None,
     half: str | None = None,
+    stream: bool = False,
 ) -> ImageDataset:
     """Open a folder or an archive of images of any size as a training set.
 
@@ -174,6 +182,8 @@ def open_image_dataset(
         background: the colour behind transparent and beside padded photos.
         channels: 3, or 1 for grey.
         smallest: leave out photos with fewer pixels across; None = half the resolution.
+        stream: decode pictures when they are taken instead of all at once: no cache file, memory stays bounded; see
+            `streaming`.
         half: "left" or "right" = only that half of each photo: pairs that stand side by side.
 
     Raises:
@@ -193,7 +203,11 @@ def open_image_dataset(
         smallest=smallest,
         half=half,
     )
-    store, description, notes = _load_or_build(source, preprocessor, cache, on_step)
+    store: _Store
+    if stream:
+        (store, description), notes = open_streamed(source, preprocessor), [_STREAM_NOTE]
+    else:
+        store, description, notes = _load_or_build(source, preprocessor, cache, on_step)
     if not description.names:
         raise BadInput(f"{source.path}: no usable image. " + "; ".join(_skip_lines(description.skipped)))
     rows = np.arange(len(description.names))
