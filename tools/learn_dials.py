@@ -1,18 +1,21 @@
-"""Learn the dials of `faces` (edition 2): score samples, fit, measure units, write the directions that ship.
+"""Learn the dials of `faces`: score samples, fit, try the fitted moves on people, write the directions that ship.
 
     python tools/learn_dials.py score --face-api DIR --mesh FILE --iris FILE --samples 6400 --out scores.npz
-    python tools/learn_dials.py learn --face-api DIR --mesh FILE --iris FILE --scores scores.npz --out faces.safetensors
+    python tools/learn_dials.py respond … --scores scores.npz --people INVERSIONS --out responses.npz
+    python tools/learn_dials.py learn … --scores scores.npz --people INVERSIONS --responses responses.npz --out FILE
 
-`score` goes on where it was stopped. `learn` regresses pose out of the scores, fits all of them, and takes for each
-dial the shortest natural move that leaves the other fitted scores alone (ganvas.editing.discovery.natural), then
-measures what a fitted unit does on latents that nothing was learnt from. The ends were chosen by looking at
+`score` and `respond` go on where they were stopped. `learn` regresses pose out of the scores, fits all of them, and
+takes for each score the shortest natural move that leaves the other fitted scores alone. `respond` tries these on
+inverted people (.npz of `ganvas invert`) and scores what is seen; most dials are the sum of moves that, by what was
+seen, raises their own score and leaves the others alone (ganvas.editing.discovery.natural has both). Then `learn`
+measures what a unit does, on the same people. `--only a,b` learns some of them. The ends were chosen by looking at
 photos after paste-back. `--like FILE` prints how near the result is to directions that are there, and writes nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +26,15 @@ from torch import Tensor
 
 from dial_scores import LOOK_PX, DialScores
 from ganvas.editing.directions import Direction, load_directions, save_directions
-from ganvas.editing.discovery.natural import LatentSpread, find_natural_move, measure_spread, regress_out
+from ganvas.editing.discovery.natural import (
+    LatentSpread,
+    combine_moves,
+    find_natural_move,
+    measure_spread,
+    regress_out,
+)
 from ganvas.editing.discovery.regression import RegressionFit, fit_scores
+from ganvas.inversion.result import Inversion
 from ganvas.models.seeds import latents_from_seeds
 from ganvas.weights.checkpoint import fingerprint
 from ganvas.weights.load import load
@@ -32,8 +42,9 @@ from ganvas.weights.load import load
 FIRST_SEED, BATCH, SAVED_EVERY = 1_000_000, 8, 200
 PSI = (0.55, 1.0)  # the samples' truncation, mixed: wide enough to hold every attribute, most of them whole pictures
 RIDGE, TAILS = 0.1, (0.005, 0.995)
-MEASURED_AT, MEASURED_ON = 2.0, 12  # fitted units, latents
-EDITION = 2
+TRIED_AT = 1.0  # fitted units
+WORN = (0.6, 0.94)  # quantiles of the score of glasses: surely none below, surely some above
+EDITION = 3
 SHAPE, POSE, HAIR, COLOUR = tuple(range(12)), tuple(range(8)), tuple(range(14)), tuple(range(8, 23))
 HEAD, FACE = ("face", "hair"), ("face",)
 # Held for every dial, but for those that it may move. Pose is regressed out of the scores in POSED first.
@@ -62,29 +73,42 @@ class Dial:
     power: float = 0.5
     slack: float = 0.03
     upward: bool = False
+    combined: float | None = None  # the slack of `combine_moves`; None = the fitted move alone
+    unit: float | None = None  # fitted units that amount 1 is, where an attribute is there or not; None = measured
+
+    @property
+    def held(self) -> list[str]:
+        """The scores that it leaves alone."""
+        return [other for other in HELD if other != self.score and other not in self.free.split()]
 
 
+# The scores along which moves are tried on people: those that are held, and what else a dial may need.
+TRIED = [*HELD, *("teeth brow_gap frown angry sad surprised disgusted fearful beard make_up lip_dark").split()]
+TRIED += "lids_dark cheek_texture lips_colour".split()
 _MOOD = "brow_height brow_tilt lips mouth_width eyes_open lower_lids happy mouth_open chin"
 _SOFT: dict[str, Any] = {"power": 1.0, "slack": 0.1}
+_STRETCHED = "mouth_width mouth_open cheeks lips nose_width"
 DIALS = {
+    "smile": Dial("happy", _STRETCHED, SHAPE, (-1.65, 1.9), combined=0.003),
     "mouth_open": Dial("mouth_open", "chin cheeks happy jaw", SHAPE, (-1.5, 3), upward=True),
     "eyes_open": Dial("eyes_open", "lower_lids", SHAPE, (-2.4, 2.4)),
-    "anger": Dial("angry", _MOOD, SHAPE, (-1.6, 2.5), upward=True, **_SOFT),
-    "sadness": Dial("sad", _MOOD, SHAPE, (-2, 2.5), **_SOFT),
+    "anger": Dial("angry", _MOOD, SHAPE, (-1, 1.2), combined=0.003),
+    "sadness": Dial("sad", _MOOD, SHAPE, (-1, 1), combined=0.003),
     "surprise": Dial(
         "surprised", "brow_height mouth_open eyes_open chin cheeks mouth_width lips brow_tilt", SHAPE, (-2, 3)
     ),
     "teeth": Dial("teeth", "mouth_open", SHAPE, (-1.5, 2), upward=True),
+    "mouth_width": Dial("mouth_width", "", SHAPE, (-0.6, 1), combined=0.003),
     "brow_height": Dial("brow_height", "brow_tilt", SHAPE, (-2, 2)),
-    "brow_tilt": Dial("brow_tilt", "", SHAPE, (-2, 2)),
+    "brow_tilt": Dial("brow_tilt", "", SHAPE, (-0.7, 0.7), combined=0.003),
     "frown": Dial("frown", "brow_height brow_tilt", SHAPE, (-2, 2)),
     "gaze_x": Dial("gaze_x", "", SHAPE, (-4, 4), **_SOFT),
     "age": Dial("age", "hair_light hair_yellow hair_low chin_dark", None, (-3, 3.1), "age", HEAD),
     "gender": Dial("gender", "chin_dark hair_long brow_height jaw lips hair_low", HAIR, (-2, 1.2), "age", HEAD),
     "yaw": Dial("yaw", "gaze_x light_x", POSE, (-1.5, 1.5), "pose", HEAD),
-    "pitch": Dial("pitch", "nose_length chin gaze_y cheeks", POSE, (-2, 2), "pose", HEAD),
+    "pitch": Dial("pitch", "nose_length chin gaze_y cheeks", POSE, (-1, 1), "pose", HEAD, combined=0.003),
     "jaw": Dial("jaw", "cheeks", SHAPE, (-2, 1.5), "age"),
-    "cheeks": Dial("cheeks", "jaw chin", SHAPE, (-2, 2), "age", HEAD),
+    "cheeks": Dial("cheeks", "jaw chin", SHAPE, (-0.7, 0.7), "age", HEAD, combined=0.003),
     "hair_light": Dial("hair_light", "hair_yellow", COLOUR, (-2.6, 2.6), "hair", ("hair",)),
     "hair_long": Dial("hair_long", "", tuple(range(10)), (-2, 1.6), "hair", HEAD, upward=True, **_SOFT),
     "fringe": Dial("fringe", "hair_low", SHAPE, (-1.5, 2), "hair", HEAD, upward=True),
@@ -92,6 +116,15 @@ DIALS = {
     "skin_light": Dial("skin_light", "", COLOUR, (-1.8, 1.8), "skin"),
     "make_up": Dial("make_up", "", tuple(range(23)), (-0.5, 1.8), "skin"),
     "light_x": Dial("light_x", "", None, (-2, 2), "skin", HEAD),
+    "glasses": Dial(
+        "worn",
+        "glasses eyes_open brow_height lower_lids gaze_y",
+        tuple(range(10)),
+        (-2.5, 16),
+        "accessories",
+        power=1.0,
+        unit=11.5,
+    ),
 }
 _ALSO_HELD = {"beard": ("lids_dark", "cheek_texture")}
 
@@ -133,16 +166,24 @@ def derive(s: Mapping[str, np.ndarray], natural: Mapping[str, np.ndarray]) -> di
     }  # fmt: skip
 
 
+def _scores_of(table: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: values for name, values in table.items() if name != "w"}
+
+
 class Fits:
     """Every score as a linear function of w, in its own standard deviations."""
 
     def __init__(self, table: Mapping[str, np.ndarray]):
         self.w = torch.from_numpy(table["w"]).double()
         self.spread: LatentSpread = measure_spread(self.w)
-        self.scores = derive({name: values for name, values in table.items() if name != "w"}, table)
+        self.scores = derive(_scores_of(table), table)
         men = (self.scores["gender"] < -1) & (self.scores["age"] > 20)
         usual = np.nanmean(self.scores["beard"][men])
         self.scores["beard"] = np.where(men, self.scores["beard"], usual)  # all others say nothing of beards
+        # Glasses are worn or not: between, the score says how light the surroundings of eyes are.
+        none, some = np.nanquantile(self.scores["glasses"], WORN)
+        worn = np.where(self.scores["glasses"] > some, 1.0, np.nan)
+        self.scores["worn"] = np.where(self.scores["glasses"] < none, 0.0, worn)
         pose = torch.tensor(np.stack([self.scores["yaw"], self.scores["pitch"]], axis=1)).double()
         self._pose = torch.cat([pose, pose[:, :1] * pose[:, 1:]], dim=1)
         self._known: dict[str, RegressionFit] = {}
@@ -158,32 +199,96 @@ class Fits:
             self._known[name] = fit_scores(self.w[good], (y - y.mean()) / y.std(), ridge=RIDGE)
         return self._known[name]
 
-    def learn(self, name: str, dial: Dial) -> Direction:
-        """A dial whose amount 1 raises its fitted score by a standard deviation."""
-        held = [other for other in HELD if other != dial.score and other not in dial.free.split()]
-        held += _ALSO_HELD.get(name, ())
-        own, others = self.fit(dial.score), [self.fit(other).slope for other in held]
-        step = find_natural_move(own.slope, others, self.spread, power=dial.power, slack=dial.slack)
+    def move(self, name: str, held: Sequence[str], **how: float) -> Tensor:
+        """The natural move that raises a fitted score by a standard deviation."""
+        return find_natural_move(self.fit(name).slope, [self.fit(o).slope for o in held], self.spread, **how)
+
+    def learn(self, name: str, dial: Dial, tried: Responses) -> Direction:
+        """A dial whose amount 1 raises its score by about a standard deviation."""
+        held = [*dial.held, *_ALSO_HELD.get(name, ())]
+        own = self.fit(dial.score)
         facts = {"r2": round(own.quality, 3), "samples": own.samples, "method": "ridge", "metric": "natural"}
+        if dial.combined is None:
+            step = self.move(dial.score, held, power=dial.power, slack=dial.slack)
+        else:
+            step = tried.combine(dial, self.spread)
+            facts |= {"method": "combined", "people": len(tried.people)}
         facts |= {"edition": EDITION, "psi": f"{PSI[0]} to {PSI[1]}", "keep": held}
         return Direction(name, step.float()[None], dial.rows, *dial.ends, "", facts, "w", dial.group, dial.parts)
 
 
-def learn(arguments: argparse.Namespace) -> None:
-    """All dials, measured; smile, glasses and what else is in the file at --out stay."""
+@dataclass(frozen=True)
+class Responses:
+    """What moves did to people: `moves` [K, w_dim], `effects` [people, K, scores] in standard deviations."""
+
+    names: list[str]  # of the scores along which the moves go
+    scores: list[str]
+    people: list[str]
+    moves: Tensor
+    effects: np.ndarray
+
+    @classmethod
+    def load(cls, file: Path) -> Responses:
+        """As `respond` writes them."""
+        kept = np.load(file)
+        lists = (kept[name].tolist() for name in ("names", "scores", "people"))
+        return cls(*lists, torch.from_numpy(kept["moves"]), kept["effects"])
+
+    def combine(self, dial: Dial, spread: LatentSpread) -> Tensor:
+        """The sum of moves for a dial."""
+        mean = torch.from_numpy(np.nanmean(self.effects, axis=0))
+        own, others = mean[:, self.scores.index(dial.score)], mean[:, [self.scores.index(s) for s in dial.held]]
+        assert dial.combined is not None
+        return combine_moves(self.moves, own, others, spread, slack=dial.combined)
+
+
+@torch.no_grad()
+def respond(arguments: argparse.Namespace) -> None:
+    """Try the natural move of every score on people, both ways, in the early exit."""
     table = dict(np.load(arguments.scores))
-    fits, G = Fits(table), load(arguments.model)
-    learnt = {name: fits.learn(name, dial) for name, dial in DIALS.items()}
+    fits, G, look = Fits(table), load(arguments.model), _looker(arguments)
+    moves = torch.stack([fits.move(name, [o for o in HELD if o != name], slack=0.03) for name in TRIED]).float()
+    spreads = {name: float(np.nanstd(values)) for name, values in derive(_scores_of(table), table).items()}
+    people, effects = [], []
+    if arguments.out.exists():
+        kept = Responses.load(arguments.out)
+        people, effects = list(kept.people), list(kept.effects)
+    for file in sorted(arguments.people.glob("*.npz")):
+        if file.stem in people:
+            continue
+        ws, rows = Inversion.load(file).ws, []
+        for move in moves:
+            seen = derive(look(_paint(G, ws + torch.stack([-move, move])[:, None] * TRIED_AT)), table)
+            rows.append([float(seen[s][1] - seen[s][0]) / (2 * TRIED_AT) / spreads[s] for s in spreads])
+        people.append(file.stem)
+        effects.append(np.array(rows))
+        np.savez(
+            arguments.out,
+            names=TRIED,
+            scores=list(spreads),
+            people=people,
+            moves=moves.numpy(),
+            effects=np.stack(effects),
+        )
+        print(file.stem, flush=True)
+
+
+def learn(arguments: argparse.Namespace) -> None:
+    """The dials, measured; what else is in the file at --out stays."""
+    table = dict(np.load(arguments.scores))
+    fits, G, tried = Fits(table), load(arguments.model), Responses.load(arguments.responses)
+    wanted = arguments.only.split(",") if arguments.only else list(DIALS)
+    learnt = {name: fits.learn(name, DIALS[name], tried) for name in wanted}
     if arguments.like:
         for name, other in load_directions(arguments.like).items():
             if name in learnt:
                 cosine = torch.cosine_similarity(learnt[name].vector, other.vector).item()
                 print(f"{name:12s} R2 {learnt[name].facts['r2']:.2f}   cosine {cosine:.3f}", flush=True)
         return
-    look = _looker(arguments)
-    label = fingerprint(G)
+    look, label = _looker(arguments), fingerprint(G)
+    ws = torch.cat([Inversion.load(file).ws for file in sorted(arguments.people.glob("*.npz"))])
     measured = {
-        name: replace(_measured(G, look, d, table, fits.spread), fingerprint=label) for name, d in learnt.items()
+        name: replace(_measured(G, look, d, table, fits.spread, ws), fingerprint=label) for name, d in learnt.items()
     }
     kept = load_directions(arguments.out) if arguments.out.exists() else {}
     licence = "Learnt from outputs of `faces`, whose parent model is for non-commercial use only."
@@ -192,22 +297,26 @@ def learn(arguments: argparse.Namespace) -> None:
 
 @torch.no_grad()
 def _measured(
-    G: Any, look: DialScores, direction: Direction, table: Mapping[str, np.ndarray], spread: LatentSpread
+    G: Any, look: DialScores, direction: Direction, table: Mapping[str, np.ndarray], spread: LatentSpread, ws: Tensor
 ) -> Direction:
-    """In measured units: amount 1 moves the score by a deviation of natural samples. The card says what else moves."""
-    dial, natural = DIALS[direction.name], derive({k: v for k, v in table.items() if k != "w"}, table)
-    ws = G.mapping(latents_from_seeds(range(MEASURED_ON), G.z_dim), truncation_psi=0.7)
+    """In measured units: amount 1 moves the score of people by a deviation of natural samples. The card says what else
+    moves."""
+    dial, natural = DIALS[direction.name], derive(_scores_of(table), table)
     rows = list(dial.rows or range(G.num_ws))
+    at = 1.0 if dial.combined is not None else dial.unit or 2.0  # a fitted unit does about half of a measured one
     seen = []
-    for amount in (-MEASURED_AT, 0.0, MEASURED_AT):
+    for amount in (-at, 0.0, at):
         moved = ws.clone()
         moved[:, rows] += amount * direction.vector
         seen.append(derive(look(_paint(G, moved)), table))
 
     def shift(name: str, a: int, b: int) -> float:
-        return float(np.nanmean(seen[b][name] - seen[a][name]) / (b - a) / MEASURED_AT / np.nanstd(natural[name]))
+        return float(np.nanmean(seen[b][name] - seen[a][name]) / (b - a) / at / np.nanstd(natural[name]))
 
-    gain = shift(dial.score, 1, 2) if dial.upward else shift(dial.score, 0, 2)
+    if dial.unit is None:
+        gain = shift(dial.score, 1, 2) if dial.upward else shift(dial.score, 0, 2)
+    else:
+        gain = 1 / dial.unit
     leaks = {other: round(shift(other, 0, 2) / gain, 2) for other in (*HELD, "teeth", "angry", "sad", "surprised")}
     facts = direction.facts | {"measured_gain": round(gain, 3), "unit": "measured"}
     facts["length"] = round(spread.length(direction.vector) / abs(gain), 1)
@@ -229,7 +338,7 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    jobs = {"score": score, "learn": learn}
+    jobs = {"score": score, "respond": respond, "learn": learn}
     for name in jobs:
         command = commands.add_parser(name)
         command.add_argument("--model", default="faces")
@@ -238,6 +347,9 @@ def main() -> None:
         command.add_argument("--iris", type=Path)
         command.add_argument("--samples", type=int, default=6400)
         command.add_argument("--scores", type=Path)
+        command.add_argument("--people", type=Path, help="a folder of inversions")
+        command.add_argument("--responses", type=Path)
+        command.add_argument("--only", default="", help="dials, default: all")
         command.add_argument("--like", type=Path)
         command.add_argument("--out", type=Path)
     arguments = parser.parse_args()

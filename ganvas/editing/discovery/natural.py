@@ -23,6 +23,7 @@ from torch import Tensor
 from ganvas.errors import BadConfig, BadLatent
 
 DEFAULT_POWER = 0.5
+DEFAULT_COMBINED_SLACK = 0.003
 _TINY = 1e-4  # axes with less than this share of the largest variance are noise: nothing moves along them
 
 
@@ -104,6 +105,37 @@ def find_natural_move(
     if effect[0] < 1e-6 or (not slack and (effect[1:].abs() > 1e-3 * effect[0]).any()):
         raise BadConfig("nothing is left of the direction beside the attributes to keep: keep fewer of them")
     return step / (step @ slopes[:, 0])
+
+
+def combine_moves(
+    moves: Tensor, own: Tensor, others: Tensor, spread: LatentSpread, *, slack: float = DEFAULT_COMBINED_SLACK
+) -> Tensor:
+    """Of all sums of moves whose effects were measured, the one that raises a score by 1 and moves others least.
+
+    What a fit foretells and what pictures show are not the same: a fitted move of real faces does half of what it
+    should, and moves what it should hold. Effects that were measured add up well enough to be taken out.
+
+    Args:
+        moves: [K, D], steps that were tried.
+        own: [K], by how much each raised the score, such as in standard deviations.
+        others: [K, S], by how much each raised the scores to hold, in theirs.
+        spread: of natural latents.
+        slack: the price of a squared natural length of 1, in squared moves of a held score: 0 holds them at any length.
+
+    Returns:
+        [D], float64.
+
+    Raises:
+        BadConfig: slack out of range, or no move raises the score.
+    """
+    if not 0 <= slack <= 1:
+        raise BadConfig(f"slack of combined moves should be 0 to 1, got {slack}")
+    t, held, steps = own.double(), others.double(), moves.double()
+    if not len(t) or t.abs().max() < 1e-6:
+        raise BadConfig("a score that none of the moves changes has no direction")
+    natural = (steps @ spread.axes) / spread.variances.sqrt()
+    weight = torch.linalg.solve(held @ held.T + max(slack, 1e-9) * (natural @ natural.T), t)
+    return (weight / (weight @ t)) @ steps
 
 
 def regress_out(scores: Tensor, confounders: Tensor) -> Tensor:

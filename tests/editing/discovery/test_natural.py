@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ganvas.editing.discovery.natural import find_natural_move, measure_spread, regress_out
+from ganvas.editing.discovery.natural import combine_moves, find_natural_move, measure_spread, regress_out
 from ganvas.editing.discovery.regression import learn_direction
 from ganvas.errors import BadConfig, BadLatent
 
@@ -53,6 +53,21 @@ def test_nearly_the_same_score_may_be_held_softly():
     assert (soft @ slope.double()).item() == pytest.approx(1)
 
 
+def test_moves_that_were_measured_add_up_to_one_that_leaves_the_others_alone():
+    w, frame = uneven()
+    spread = measure_spread(w)
+    effects = frame[:, :8] @ torch.randn(8, 6, generator=torch.Generator().manual_seed(3))  # of six scores, along w
+    moves = frame[:, :10].T
+    seen = moves @ effects  # what a fit would only guess
+    steps = {slack: combine_moves(moves, seen[:, 0], seen[:, 1:], spread, slack=slack) for slack in (0.0, 1e-3, 0.1)}
+    for step in steps.values():
+        assert (step @ effects[:, 0].double()).item() == pytest.approx(1)
+    leaks = [(step @ effects[:, 1:].double()).abs().max().item() for step in steps.values()]
+    assert leaks[0] < 1e-4 and leaks[0] < leaks[1] < leaks[2]
+    lengths = [spread.length(step) for step in steps.values()]
+    assert lengths[0] > lengths[1] > lengths[2]
+
+
 def test_what_confounds_a_score_is_taken_out_of_it_before_the_fit():
     w, frame = uneven(dim=6)
     turn = w @ frame[:, 0]
@@ -86,3 +101,7 @@ def test_what_cannot_be_is_said():
         measure_spread(torch.ones(5, 3))
     with pytest.raises(BadLatent, match=r"\[3, K\], got \[2, 1\]"):
         regress_out(torch.ones(3), torch.ones(2, 1))
+    with pytest.raises(BadConfig, match="none of the moves"):
+        combine_moves(frame.T, torch.zeros(24), torch.ones(24, 1), spread)
+    with pytest.raises(BadConfig, match="0 to 1, got -1"):
+        combine_moves(frame.T, torch.ones(24), torch.ones(24, 1), spread, slack=-1)

@@ -132,6 +132,7 @@ export const EN = {
   "direction.mouth_open": "Open mouth",
   "direction.eyes_open": "Open eyes",
   "direction.teeth": "Teeth shown",
+  "direction.mouth_width": "Mouth width",
   "direction.brow_height": "Brow height",
   "direction.brow_tilt": "Brows’ inner ends",
   "direction.frown": "Frown",

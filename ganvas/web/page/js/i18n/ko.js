@@ -132,6 +132,7 @@ export const KO = {
   "direction.mouth_open": "입 벌리기",
   "direction.eyes_open": "눈 뜨기",
   "direction.teeth": "이 보이기",
+  "direction.mouth_width": "입 너비",
   "direction.brow_height": "눈썹 높이",
   "direction.brow_tilt": "눈썹 안쪽 끝",
   "direction.frown": "찡그림",
