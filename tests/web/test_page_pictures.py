@@ -85,6 +85,11 @@ def test_colours_of_another_photo(ready, studio):
     after(ready, studio, lambda: choose(ready, ready.get_by_role("button", name="From a photo…"), png(40, 40, seed=5)))
     assert [(step["step"], step["part"]) for step in state_of(ready, studio)["steps"]] == [("mix", "colour")]
     assert far(before, seen(ready)) > 0.5
+    other = ready.get_by_role("button", name="Shape of that photo")
+    until(ready, lambda: other.locator("img").evaluate("img => img.naturalWidth") == 32)
+    after(ready, studio, other.click)
+    assert [step["part"] for step in state_of(ready, studio)["steps"]] == ["colour", "shape"]
+    after(ready, studio, ready.get_by_role("button", name="Undo").click)
     ready.get_by_role("tab", name="History").click()
     expect(ready.get_by_role("button", name="Mix Colour")).to_have_attribute("aria-current", "step")
 

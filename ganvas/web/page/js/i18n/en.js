@@ -214,6 +214,7 @@ export const EN = {
   "style.mix.of": "Seed {seed}",
   "style.mix.others": "Other seeds",
   "style.mix.photo": "From a photo…",
+  "style.mix.photo.of": "{part} of that photo",
   "style.mix.seed": "From this seed",
   "style.what": "What to take",
   "style.shape": "Shape",

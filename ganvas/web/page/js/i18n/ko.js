@@ -213,6 +213,7 @@ export const KO = {
   "style.mix.of": "시드 {seed}",
   "style.mix.others": "다른 시드",
   "style.mix.photo": "사진에서…",
+  "style.mix.photo.of": "그 사진의 {part}",
   "style.mix.seed": "이 시드에서",
   "style.what": "가져올 것",
   "style.shape": "모양",

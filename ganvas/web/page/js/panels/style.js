@@ -83,6 +83,7 @@ function strengthOf(find, wanted) {
 // Mix.
 
 const SEEDS_OFFERED = 4;
+const PARTS = ["shape", "colour", "all"];
 
 function mixSection() {
   const wanted = { part: "colour", strength: 0.7 };
@@ -119,6 +120,7 @@ function mixSection() {
       act: telling(() => doStep("mix", { seed: first + at, ...wanted })),
     }));
   const looks = tries(offered, () => state.session?.state === "ready");
+  const taken = tries(ofPhoto, () => ofPhoto().length > 0);
   const others = () => {
     first = Math.floor(Math.random() * 100_000);
     looks.refresh();
@@ -126,11 +128,7 @@ function mixSection() {
   const more = iconButton("seed", t("style.mix.others"), others, { class: "small" });
   const parts = segments(
     t("style.what"),
-    [
-      ["shape", t("style.shape")],
-      ["colour", t("style.colour")],
-      ["all", t("style.all")],
-    ],
+    PARTS.map((part) => [part, t(`style.${part}`)]),
     wanted.part,
     (value) => {
       wanted.part = value;
@@ -147,7 +145,22 @@ function mixSection() {
     el("div", { class: "row" }, seed, roll, fromSeed),
     el("small", { class: "hint" }, t("seed.hint")),
     el("div", { class: "row" }, fromPhoto),
+    taken.node,
   );
+}
+
+/** What else could be taken of the photo that was mixed in last: it was searched for already. */
+function ofPhoto() {
+  const mixed = present("mix", (one) => one.latent);
+  if (!mixed) return [];
+  return PARTS.filter((part) => part !== mixed.part).map((part) => ({
+    step: { ...mixed, part },
+    label: t("style.mix.photo.of", { part: t(`style.${part}`) }),
+    act: telling(() => {
+      const { step, ...fields } = mixed;
+      return doStep(step, { ...fields, part });
+    }),
+  }));
 }
 
 // Taught styles.
