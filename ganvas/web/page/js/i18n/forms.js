@@ -43,6 +43,7 @@ const HELP_KO = {
   "training.discriminator": "판별기 설정의 항목",
   "training.resolution": "한 변의 픽셀 수. none = 그림과 같게",
   "training.channels": "1 = 흑백, 3 = 색. none = 파일은 3, 그 밖에는 그림과 같게",
+  "training.stream": "캐시 없이 학습하면서 그림을 풀어 읽음. 디스크에 다 담기지 않는 데이터용",
   "training.mirror": "모든 그림을 좌우로 뒤집어서도 보여 줌. 글자가 있으면 맞지 않음",
   "training.labels": "none, auto(그림에 딸린 것), folders 또는 FILE.csv:COLUMN",
   "training.total_kimg": "보여 줄 실제 그림 수, 천 장 단위",
@@ -97,8 +98,8 @@ const HELP_KO = {
   "training.tick_kimg": "기록 한 줄과 감시",
   "training.save_minutes": "이어 갈 수 있는 상태를 얼마나 자주 저장할지",
   "training.snapshot_kimg": "가중치, 그림 한 장, 지표를 남기는 간격",
-  "training.metrics": "그때마다 재는 지표. fd = 프레셰 거리",
-  "training.metrics_num": "프레셰 거리마다 만드는 그림 수",
+  "training.metrics": "그때마다 재는 지표: none, fd, 또는 ganvas evaluate의 지표 여럿(fd,swd)",
+  "training.metrics_num": "지표마다 만드는 그림 수",
   "training.watchdog": "실패하는 학습을 알아챔: 한 번 되돌려 고쳐 보고, 그래도 안 되면 멈춤",
   "training.seed": "무작위로 정하는 모든 것의 시드",
 };
