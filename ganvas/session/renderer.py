@@ -269,7 +269,7 @@ class Renderer:
         if acting is None:
             return compose_on(ground, after, mask, None)
         quick = precision == "fast"
-        parsed = parse_parts(_resize_to(after, PARTS_PX), refine=not quick, mirror=not quick)
+        parsed = parse_parts(_resize_to(after, PARTS_PX), refine=not quick, mirror=not quick, precision=precision)
         if not quick or size <= CROP_PREVIEW_PX:  # larger previews would take half as long again
             now, then = (select_parts(p, ("mouth",)) for p in (parsed, self.parts.probabilities))
             after = paint_opened_mouth(after, lambda: self._collage(parts, 0.0, size, precision=precision), now, then)

@@ -55,6 +55,12 @@ def test_parts_are_where_one_sees_them(parsed, name):
     assert found == [name] * len(found)
 
 
+def test_a_preview_finds_the_same_parts(face):
+    exact, quick = (parse_parts(face, refine=False, mirror=False, precision=how) for how in ("exact", "fast"))
+    assert (exact.argmax(dim=1) == quick.argmax(dim=1)).float().mean() > 0.995
+    assert torch.allclose(quick.sum(dim=1), torch.ones(1, 256, 256), atol=1e-4)
+
+
 def test_a_mirrored_or_larger_picture_has_the_same_parts(face, parsed):
     assert torch.allclose(parse_parts(face.flip(3)).flip(3), parsed, atol=0.02)
     large = parse_parts(F.interpolate(face, (400, 400), mode="bicubic"))
