@@ -60,6 +60,8 @@ class ComposeConfig:
     gate_levels: tuple[float, float] = (2.0, 8.0)  # differences below stay out, above go in whole
     moved_px: tuple[float, float] = (2.0, 6.0)  # median movement of the person, from which the edit is a move
     local_px: tuple[float, float] = (0.7, 2.0)  # movement from which a place is visible as it is now
+    # movement around a place from which the background shows that it uncovers: beside the old outline, and farther out
+    uncovered_px: tuple[tuple[float, float], tuple[float, float]] = ((1.5, 5.0), (8.0, 20.0))
 
 
 def compose_change(
@@ -201,12 +203,19 @@ class _Scene:
         local = torch.maximum(local, self.reshaped)
         anywhere = grow_mask(torch.maximum(self.ground.maps[0].person, self.person), 14 * self.scale)
         anywhere = smoothstep(gaussian_blur(anywhere, 6 * self.scale), 0.15, 0.7)
-        moved = self.uncovered * self.is_move * smoothstep(self.wide_move, 1.5, 5)
-        gate = torch.maximum(local * anywhere * self.acting, moved) * (1 - self.kept_clothes)
+        gate = torch.maximum(local * anywhere * self.acting, self._bared_ground()) * (1 - self.kept_clothes)
         if self.ground.is_one_layer:
             return gate
         # A change of colour fades out before the edge at which the person is cut.
         return gate * (1 - self.ground.edge_fade * (1 - self.is_move)) * (1 - self.bare)
+
+    def _bared_ground(self) -> Tensor:
+        """Where background shows that a move uncovered: far from the old outline only where much has moved."""
+        if self.ground.is_one_layer or not self.is_move:
+            return torch.zeros_like(self.person)
+        beside, around = (smoothstep(self.wide_move, *limits) for limits in self.config.uncovered_px)
+        near = torch.minimum(self.uncovered, self.ground.fill[0])
+        return self.is_move * torch.maximum(near * beside, self.uncovered * around)
 
     @cached_property
     def bare(self) -> Tensor:
