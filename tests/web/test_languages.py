@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 from ganvas.editing.recipe import STEPS
 from ganvas.fields import fields_of
@@ -15,6 +16,7 @@ from ganvas.weights.catalogue import entries
 from .browser import drop, expect, needs_chromium, painted
 
 PAGE = Path(__file__).parents[2] / "ganvas" / "web" / "page" / "js"
+SHIPPED = PAGE.parents[2] / "editing" / "shipped"
 HANGUL = re.compile("[가-힣]")
 ASKS = {"directions": "/api/directions/scorers", "training": "/api/presets", "models": "/api/models"}  # when entered
 
@@ -62,6 +64,13 @@ def test_every_model_of_the_catalogue_is_described_in_korean():
     words = joined((PAGE / "i18n" / "models.js").read_text("utf-8"))
     described = {name for name, text in re.findall(r'^  "(.+?)": "(.+)",$', words, re.M) if HANGUL.search(text)}
     assert entries.ENTRIES.keys() <= described
+
+
+def test_every_slider_that_ships_has_a_name_in_both_languages():
+    shipped = {name for file in SHIPPED.glob("*.safetensors") for name in safe_open(file, "pt").keys()}
+    assert len(shipped) > 20
+    for language in ("en", "ko"):
+        assert {f"direction.{name}" for name in shipped} <= table(language).keys()
 
 
 def test_forms_of_the_server_are_worded_in_korean():

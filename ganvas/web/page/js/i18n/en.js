@@ -137,6 +137,7 @@ export const EN = {
   "direction.brow_tilt": "Brows’ inner ends",
   "direction.frown": "Frown",
   "direction.jaw": "Broad jaw",
+  "direction.mouth_width": "Wide mouth",
   "direction.cheeks": "Full face",
   "direction.fringe": "Fringe",
   "direction.make_up": "Make-up",

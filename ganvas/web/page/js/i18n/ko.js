@@ -137,6 +137,7 @@ export const KO = {
   "direction.brow_tilt": "눈썹 안쪽 끝",
   "direction.frown": "찡그림",
   "direction.jaw": "넓은 턱",
+  "direction.mouth_width": "넓은 입",
   "direction.cheeks": "통통한 얼굴",
   "direction.fringe": "앞머리",
   "direction.make_up": "화장",
