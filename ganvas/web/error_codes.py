@@ -108,6 +108,8 @@ _PATTERNS = (
     ("downloaded", r"(?P<name>\S+) is already downloaded"),
     ("restricted", r"(?P<name>\S+) is restricted \((?P<licence>.+?)\)"),
     ("say_unknown", r"unknown here: "),
+    ("say_word_near", r"unknown word '(?P<word>.*?)'.*nearest known: (?P<near>.*?)\. Nothing is changed"),
+    ("say_word", r"unknown word '(?P<word>.*?)'"),
     ("say_unclear", r"not clear: '(?P<what>.*?)'"),
     ("say_contradiction", r"a contradiction: "),
     ("say_nothing", r"nothing to do: this only says|the sentence says nothing that could be done"),

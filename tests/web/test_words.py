@@ -64,7 +64,7 @@ def test_the_line_of_the_page(ready, open_page, studio):
 
     line.fill("smlie")
     ready.get_by_role("button", name="Do what it says").click()
-    expect(ready.locator(".words .hint")).to_contain_text("unknown word 'smlie'; nearest known: smile")
+    expect(ready.locator(".words .hint")).to_contain_text("“smlie” is not known here. Nearest: smile")
     expect(line).to_have_value("smlie")  # to be mended
     expect(line).to_have_attribute("aria-invalid", "true")
     assert all("/say" in complaint and "422" in complaint for complaint in open_page.complaints)
@@ -76,6 +76,7 @@ def test_the_line_of_the_page(ready, open_page, studio):
     assert state_of(ready, studio)["steps"][0]["amount"] == 1.5
     expect(ready.get_by_text("이해한 내용: 미소 +1.5")).to_be_visible()
     ready.get_by_role("button", name="English").click()
+    expect(ready.get_by_text("Understood: Smile +1.5")).to_be_visible()
 
 
 @needs_chromium

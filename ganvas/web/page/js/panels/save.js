@@ -3,7 +3,7 @@
 import { ApiError } from "../api.js";
 import { render } from "../bench.js";
 import { openDialog } from "../dialog.js";
-import { el, freshId, icon, segments } from "../dom.js";
+import { el, fill, freshId, icon, segments } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { state } from "../state.js";
 import { complain, toast } from "../toast.js";
@@ -53,7 +53,7 @@ export function openSave() {
   const follow = () => {
     keep.hidden = wanted.format !== "png";
     quality.node.hidden = wanted.format === "png";
-    hint.textContent = String(t(`save.${wanted.format}`));
+    fill(hint, t(`save.${wanted.format}`));
   };
   const format = segments(t("save.format"), FORMATS, wanted.format, (value) => {
     wanted.format = value;

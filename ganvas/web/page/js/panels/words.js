@@ -48,11 +48,15 @@ export function wordsLine() {
 /** What was understood; what is kept still is locked at its slider, too. */
 function told({ understood, searches }) {
   update({ keep: new Set([...state.keep, ...understood.keep]) });
-  const missed = searches.filter((one) => !one.reached).map((one) => String(directionName(one.direction)));
+  const missed = searches.filter((one) => !one.reached);
+  const names = () => missed.map((one) => String(directionName(one.direction))).join(", ");
   return missed.length
-    ? t("words.missed", { names: missed.join(", ") })
-    : t("words.understood", { words: inWords(understood) });
+    ? t("words.missed", { names: whenShown(names) })
+    : t("words.understood", { words: whenShown(() => inWords(understood)) });
 }
+
+/** A value of a text that is worded when it is shown: another language may be chosen meanwhile. */
+const whenShown = (words) => ({ toString: words });
 
 /** "Smile +0.5, Age −10 years; kept still: Glasses", in the reader's language. */
 function inWords({ changes, keep }) {
