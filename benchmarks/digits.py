@@ -1,5 +1,8 @@
 """Are the classes of a conditional generator recognisable? A small classifier learns them from the data, and judges.
 
+The categories that an InfoGAN found by itself have no names: each counts as the digit that most of its fakes are taken
+for, and its codes are shown beside them, from -2.5 to 2.5.
+
     ganvas train --data digits --labels auto --preset dcgan-64 --resolution 16 --channels 1 --set mirror=false \\
         --set generator.ngf=32 --set discriminator.ndf=32 --minutes 9
     python benchmarks/digits.py --data digits --model runs/digits-dcgan-64/model.safetensors --sheet digits.png
@@ -52,12 +55,33 @@ def main():
     wanted = torch.arange(FAKES) % G.c_dim
     with torch.no_grad():
         img = G(z, nn.functional.one_hot(wanted, G.c_dim).float()).clamp(-1, 1)
-        print(f"fakes whose class it recognises: {float((net(img).argmax(1) == wanted).float().mean()):.3f}")
+        named = net(img).argmax(1)
+        if G.facts.get("categories"):
+            digits = torch.stack([named[wanted == k].mode().values for k in range(G.c_dim)])
+            print(f"digits of the categories: {digits.tolist()}")
+        else:
+            digits = torch.arange(G.c_dim)
+        print(f"fakes whose class it recognises: {float((named == digits[wanted]).float().mean()):.3f}")
     if options.sheet:
-        rows = torch.cat([img[wanted == k][:10] for k in range(G.c_dim)]).expand(-1, 3, -1, -1)
-        ganvas.write_image(
-            grid(rows.repeat_interleave(2, 2).repeat_interleave(2, 3), columns=10, gap_px=2), options.sheet
-        )
+        columns = [torch.cat([img[wanted == k][:10] for k in range(G.c_dim)]), *sweep_codes(G)]
+        sheets = [grid(enlarge(one), columns=10, gap_px=2) for one in columns]
+        gap = torch.ones(1, 3, sheets[0].shape[2], 12)
+        ganvas.write_image(torch.cat([part for sheet in sheets for part in (gap, sheet)][1:], dim=3), options.sheet)
+
+
+def enlarge(img):
+    return img.expand(-1, 3, -1, -1).repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+@torch.no_grad()
+def sweep_codes(G):
+    """For each learnt code: rows of a category, the code from low to high in one and the same noise."""
+    codes = G.facts.get("codes", 0)
+    for code in range(codes):
+        z = torch.randn(1, G.z_dim, generator=torch.Generator().manual_seed(3)).repeat(10, 1)
+        z[:, -codes:] = 0
+        z[:, code - codes] = torch.linspace(-2.5, 2.5, 10)
+        yield torch.cat([G(z, torch.eye(G.c_dim)[[k] * 10]) for k in range(G.c_dim)]).clamp(-1, 1)
 
 
 if __name__ == "__main__":

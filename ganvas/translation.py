@@ -10,7 +10,7 @@ import contextlib
 import functools
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -311,7 +311,7 @@ def translator(model: Any, *, direction: str | None = None, statistics: str = "t
     Args:
         model: a catalogue name, a file, the folder of a training run (of ganvas, or the checkpoints of CycleGAN and
             pix2pix), or a network, which is taken as it is.
-        direction: "AtoB" or "BtoA", where there is a pair.
+        direction: "AtoB" or "BtoA", where there is a pair; of a run between many domains, the one to go to.
         statistics: "training" or "picture"; see `translate`.
 
     Raises:
@@ -319,8 +319,6 @@ def translator(model: Any, *, direction: str | None = None, statistics: str = "t
         FetchError, WeightsError: the model is not here, or cannot be read.
     """
     check_known(statistics, STATISTICS, what="statistics")
-    if direction is not None:
-        check_known(direction, DIRECTIONS, what="direction")
     is_name = isinstance(model, (str, Path))
     if not is_name and direction is not None:
         raise BadConfig("a network object already has a direction; omit direction")
@@ -341,6 +339,11 @@ def weights_file(model: str | Path, direction: str | None) -> str | Path:
         BadConfig: there is none that does.
     """
     path = Path(model).expanduser()
+    domains = sorted(path.glob("to-*.safetensors")) if path.is_dir() else []
+    if domains:
+        return _to_domain(domains, direction)
+    if direction is not None:
+        check_known(direction, DIRECTIONS, what="direction")
     if path.is_dir():
         return _in_folder(path, direction)
     mark = _MARK.search(path.stem)
@@ -352,6 +355,15 @@ def weights_file(model: str | Path, direction: str | None) -> str | Path:
     if not other.exists():
         raise BadConfig(f"{path} is for {_MARKS[mark[0]]}, and there is no {other.name} next to it for {direction}")
     return other
+
+
+def _to_domain(files: Sequence[Path], domain: str | None) -> Path:
+    """Of a run between many domains, the translator to one of them."""
+    files_by_domain = {path.stem.removeprefix("to-"): path for path in files}
+    if domain is None:
+        raise BadConfig(f"this run translates to {', '.join(files_by_domain)}: choose one with --direction")
+    check_known(domain, files_by_domain, what="domain")
+    return files_by_domain[domain]
 
 
 def _in_folder(folder: Path, direction: str | None) -> Path:

@@ -21,7 +21,7 @@ def run(name, *arguments):
 
 
 def test_every_example_is_tested():
-    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == {"translator"}
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == {"translator", "own_loop"}
 
 
 @pytest.mark.parametrize("kimg", [0.05])
@@ -30,3 +30,9 @@ def test_a_translator_from_nothing(tmp_path, kimg):
     assert "pairs in" in said
     assert (tmp_path / "run" / "AtoB.safetensors").is_file() and (tmp_path / "run" / "report.html").is_file()
     assert read_image(tmp_path / "before-after.png").width > 3 * 96
+
+
+def test_a_loop_of_ones_own_goes_on_where_it_was(tmp_path):
+    assert "to image 64" in run("own_loop.py", "--outdir", tmp_path, "--steps", 4)
+    assert "from image 64" in run("own_loop.py", "--outdir", tmp_path, "--steps", 1)
+    assert (tmp_path / "model.safetensors").is_file()

@@ -47,6 +47,9 @@ def train_translator(
         str | None,
         typer.Option(callback=one_of("AtoB", "BtoA"), help="Direction for paired data; unpaired data trains both."),
     ] = None,
+    domains: Annotated[
+        bool, typer.Option("--domains", help="Many domains, a folder each (StarGAN): one network for all ways.")
+    ] = False,
     preset: Annotated[str, typer.Option("--preset", "-p", help="auto, or a name (see --list).")] = "auto",
     outdir: OutdirOption = Path("runs"),
     name: NameOption = None,
@@ -68,12 +71,23 @@ def train_translator(
 
     With pairs (pix2pix): [bold]ganvas train-translator --dataroot drawings --paired --direction BtoA[/bold]
 
+    Many domains (StarGAN), a folder of images each: [bold]ganvas train-translator --dataroot hair --domains[/bold]
+
     The result works at once: [bold]ganvas translate -i IN -o OUT -n runs/paintings-cyclegan-64-cpu[/bold]
     """
+    changed: dict[str, Any]
     if show:
+        from ganvas.training.domains.config import DOMAINS_PRESETS
         from ganvas.training.translator.presets import TRANSLATOR_PRESETS
 
-        return print_presets(TRANSLATOR_PRESETS)
+        return print_presets({**TRANSLATOR_PRESETS, **DOMAINS_PRESETS})
+    if domains:
+        from ganvas.cli.train_domains import train_between_domains
+
+        changed = {"total_kimg": kimg, "minutes": minutes, "seed": seed, "resolution": resolution}
+        return train_between_domains(
+            data, config, preset, changed, settings, outdir=outdir, name=name, device=device, dry_run=dry_run
+        )
     record = {} if config is None else load_run_record(config, "translator")
     data = data or recorded_data_path(record)
     if data is None:
@@ -84,7 +98,7 @@ def train_translator(
     configure_process()
     preset = str(record.get("preset", "custom")) if record else _choose_preset(preset, data, paired, device)
     start = _start_config(record, preset, resolution)
-    changed: dict[str, Any] = {"total_kimg": kimg, "minutes": minutes, "seed": seed, "direction": direction}
+    changed = {"total_kimg": kimg, "minutes": minutes, "seed": seed, "direction": direction}
     changed["pairing"] = {None: None, True: "paired", False: "unpaired"}[paired]
     chosen = apply_options(start, changed, settings)
     folder = run_folder(outdir, name, data, preset)

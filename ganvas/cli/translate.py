@@ -25,7 +25,7 @@ def translate(
     output: Annotated[Path, typer.Option("--output", "-o", help="Output file or folder.")] = Path("results"),
     direction: Annotated[
         str | None,
-        typer.Option(callback=one_of("AtoB", "BtoA"), help="AtoB or BtoA, where the model is one of a pair."),
+        typer.Option(help="AtoB or BtoA, where the model is one of a pair; the domain to go to, where there are many."),
     ] = None,
     strength: Annotated[float, typer.Option(min=0, max=1, help="1 = the model's output, 0 = the input.")] = 1.0,
     statistics: Annotated[

@@ -50,6 +50,7 @@ class ResNetConfig:
     ngf: int = 64  # channels at full size; doubled with each halving
     num_downs: int = 2  # halvings before the blocks; pix2pixHD's global generator has 4
     norm: str = "instance"  # one of pix2pix.NORMS
+    first_norm: bool = True  # also behind the first layer; without, its biases tell the network something
     conv_bias: bool | None = None  # None = as published: biases beside instance norm only
     dropout: bool = False  # 0.5, inside the blocks, while training
     padding: str = "reflect"  # inside the blocks: "reflect", "replicate" or "zero"; the two ends always reflect
@@ -138,7 +139,8 @@ class ResNetGenerator(ImageToImage):
         def conv_norm_relu(conv: nn.Module, width: int) -> ConvNormReLU:
             return ConvNormReLU(conv, norm_layer(config.norm, width))
 
-        self.first = conv_norm_relu(_conv7(config.in_channels, config.ngf, bias=bias), config.ngf)
+        first = _conv7(config.in_channels, config.ngf, bias=bias or not config.first_norm)
+        self.first = ConvNormReLU(first, norm_layer(config.norm if config.first_norm else "none", config.ngf))
         self.down = nn.ModuleList([conv_norm_relu(nn.Conv2d(a, b, 3, 2, 1, bias=bias), b) for a, b in pairs])
         self.blocks = nn.ModuleList([ResNetBlock(config, widths[-1]) for _ in range(config.n_blocks)])
         ups = [conv_norm_relu(up_conv(b, a, config.upsample, kernel=3, bias=bias), a) for a, b in pairs]

@@ -17,6 +17,7 @@ from ganvas.weights.checkpoint import read_card
 from ganvas.weights.load import load
 
 MAX_CACHED_MODELS = 3  # networks in memory that nobody uses at the moment
+_TRANSLATORS = ("AtoB", "BtoA", "to-*")  # files of a run
 NETWORK_TYPES = {"generate": Generator, "upscale": Upscaler, "translate": Translator}
 
 
@@ -41,7 +42,8 @@ class ModelRegistry:
     """Names → models. What a caller asks for is looked up here and is never a path.
 
     Args:
-        runs: the folder of training runs; each one's `model.safetensors` is offered as "runs/NAME".
+        runs: the folder of training runs; a generator's `model.safetensors` is offered as "runs/NAME", a translator's
+            files as "runs/NAME-AtoB" or, between many domains, "runs/NAME-to-DOMAIN".
         own: one more generator, a file that whoever started the studio named.
     """
 
@@ -63,6 +65,11 @@ class ModelRegistry:
         for file in sorted(self.runs.glob("*/model.safetensors")) if self.runs.is_dir() else []:
             name = f"runs/{file.parent.name}"
             models[name] = RegisteredModel(name, "generate", f"trained here: {file.parent.name}", "your own", str(file))
+        for file in sorted(file for way in _TRANSLATORS for file in self.runs.glob(f"*/{way}.safetensors")):
+            name = f"runs/{file.parent.name}-{file.stem}"
+            models[name] = RegisteredModel(
+                name, "translate", f"trained here: {file.parent.name}", "your own", str(file)
+            )
         if self.own is not None:
             about = f"the file {self.own.name} given at startup"
             models[self.own.stem] = RegisteredModel(self.own.stem, "generate", about, "see its file", str(self.own))

@@ -71,5 +71,6 @@ def test_what_is_refused(models, tmp_path):
         run("-i", tmp_path / "a.png", "-o", tmp_path / "b.png", "-n", tmp_path)
     with pytest.raises((BadConfig, UnknownWeights), match="nowhere"):
         run("-i", tmp_path / "a.png", "-o", tmp_path / "b.png", "-n", "nowhere")
-    assert run("-i", tmp_path / "a.png", "-n", models, "--direction", "both").code == 2
+    with pytest.raises(BadConfig, match="unknown direction 'both'"):
+        run("-i", tmp_path / "a.png", "-n", models, "--direction", "both")
     assert run("-i", tmp_path / "a.png").code == 2

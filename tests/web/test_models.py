@@ -2,7 +2,11 @@
 
 import threading
 
+import ganvas
+from ganvas.editing.post_steps import Translate
+from ganvas.web.model_registry import ModelRegistry
 from ganvas.weights.catalogue import catalogue
+from ganvas.weights.checkpoint import save
 
 
 def test_the_catalogue_is_told_with_all_four_licences(studio):
@@ -12,6 +16,18 @@ def test_the_catalogue_is_told_with_all_four_licences(studio):
     assert set(faces["pedigree"]) == {"package", "weights", "data", "parent"}
     assert faces["size_bytes"] > 1_000_000
     assert models["runs/tiny"]["here"] and models["runs/tiny"]["resolution"] == 32
+
+
+def test_translators_of_runs_are_offered_for_each_domain_and_way(tmp_path):
+    net = ganvas.build("cyclegan", ngf=2, n_blocks=0)
+    for run, way in (("looks", "to-night"), ("looks", "to-sepia"), ("old", "BtoA")):
+        (tmp_path / run).mkdir(exist_ok=True)
+        save(net, tmp_path / run / f"{way}.safetensors")
+    registry = ModelRegistry(runs=tmp_path)
+    names = [name for name, one in registry.models().items() if one.task == "translate" and one.entry is None]
+    assert names == ["runs/looks-to-night", "runs/looks-to-sepia", "runs/old-BtoA"]
+    assert registry.get(names[0], task="translate").config.ngf == 2
+    assert Translate(model=names[1]).model == names[1]
 
 
 def test_a_restricted_model_is_fetched_only_with_its_licence_accepted(studio, monkeypatch):
