@@ -37,11 +37,10 @@ OF_DOCS = {
     "studio-drag": "points",
     "studio-region": "region",
     "studio-words": "words",
-    "studio-variants": "variants",
     "studio-directions": "directions",
     "studio-models": "models",
-    "studio-projects": "projects",
 }
+NARROW_OF_DOCS = ("compare", "history", "points", "region")  # side by side in studio-narrow
 
 
 @dataclass(frozen=True)
@@ -220,6 +219,7 @@ def take(page: Page, state: State, out: Path) -> None:
         page.emulate_media(color_scheme=colours, reduced_motion="reduce")  # type: ignore[arg-type]
         page.set_viewport_size({"width": width, "height": height})
         time.sleep(0.4)
+        page.wait_for_function("[...document.images].every((one) => one.complete)")
         page.screenshot(path=out / f"{state.name}-{name}.png")
     page.evaluate(SPEAK, "en")
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
@@ -258,13 +258,18 @@ def fill_docs(out: Path) -> None:
         colours = "dark" if name == "studio-drag" else "light"
         shot = Image.open(out / f"{state}-en-{colours}-{WIDE[0]}.png")
         save_small(shot.resize((1200, 750), Image.Resampling.LANCZOS), DOCS / f"{name}.jpg")
+    narrow = [Image.open(out / f"{state}-en-light-{NARROW[0]}.png") for state in NARROW_OF_DOCS]
+    row = Image.new("RGB", (len(narrow) * (NARROW[0] + 10) - 10, NARROW[1]), (128, 128, 132))
+    for at, shot in enumerate(narrow):
+        row.paste(shot, (at * (NARROW[0] + 10), 0))
+    save_small(row.resize((1200, round(1200 * row.height / row.width))), DOCS / "studio-narrow.jpg")
     for colours in ("light", "dark"):
         save_small(make_sheet(out, f"en-{colours}-{WIDE[0]}"), DOCS / f"studio-panels-{colours}.jpg")
     sheets = [make_sheet(out, f"en-{colours}-{NARROW[0]}") for colours in ("light", "dark")]
     both = Image.new("RGB", (sheets[0].width, sum(sheet.height for sheet in sheets)))
     both.paste(sheets[0], (0, 0))
     both.paste(sheets[1], (0, sheets[0].height))
-    save_small(both, DOCS / "studio-panels-narrow.jpg")
+    save_small(both.resize((both.width * 3 // 4, both.height * 3 // 4)), DOCS / "studio-panels-narrow.jpg")
 
 
 def main() -> None:
