@@ -94,7 +94,14 @@ def measure_edits(
 
     facts = {"framing": align, "critic": "none" if extractor is None else f"{CRITIC_PX} px", **(protocol or {})}
     return measure_folder(
-        "edits", pairs, measure, worst_by="identity_distance", protocol=facts, failed=missing, on_step=on_step
+        "edits",
+        pairs,
+        measure,
+        worst_by="identity_distance",
+        shows="photo, edit",
+        protocol=facts,
+        failed=missing,
+        on_step=on_step,
     )
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ganvas import __version__
 from ganvas.errors import BadInput, GanvasError
-from ganvas.images.contact_sheet import make_captioned_grid
 
 WORST = 10  # pictures that are named and shown
 SHOWN_PX = 256  # of each picture on a sheet
@@ -48,6 +47,7 @@ class FolderFigures:
     rows: tuple[Mapping[str, Any], ...]  # {"file": name, figure: number}
     failed: Mapping[str, str]  # file → why it could not be measured
     worst_by: str  # the figure that decides which are the worst
+    shows: str  # what the strips of pictures hold, from left to right
     pictures: Mapping[str, Tensor]  # of the worst: name → img [1, 3, SHOWN_PX, n · SHOWN_PX]
 
     @property
@@ -63,11 +63,6 @@ class FolderFigures:
     def worst(self) -> list[Mapping[str, Any]]:
         """The ten worst rows, the worst first."""
         return sorted(self.rows, key=lambda row: badness(row, self.worst_by), reverse=True)[:WORST]
-
-    def sheet(self) -> Tensor:
-        """The worst, one a row under its name; img [1, 3, H, W]."""
-        names = [str(row["file"]) for row in self.worst]
-        return make_captioned_grid(torch.cat([self.pictures[name] for name in names]), names, columns=1)
 
     def lines(self) -> list[str]:
         """For people."""
@@ -113,6 +108,7 @@ def measure_folder(
     *,
     worst_by: str,
     protocol: Mapping[str, Any],
+    shows: str,
     failed: Mapping[str, str] | None = None,
     on_step: OnFolderStep | None = None,
 ) -> FolderFigures:
@@ -121,6 +117,7 @@ def measure_folder(
     Args:
         items: file → whatever `measure` takes.
         measure: one item → its figures, and a strip of pictures.
+        worst_by, protocol, shows: see `FolderFigures`.
         failed: what is known to have failed before.
 
     Raises:
@@ -143,7 +140,13 @@ def measure_folder(
         raise BadInput(f"no picture could be measured. {_first(failures)}")
     facts = {**protocol, "pictures": len(rows)}
     return FolderFigures(
-        what=what, protocol=facts, rows=tuple(rows), failed=failures, worst_by=worst_by, pictures=pictures
+        what=what,
+        protocol=facts,
+        rows=tuple(rows),
+        failed=failures,
+        worst_by=worst_by,
+        shows=shows,
+        pictures=pictures,
     )
 
 

@@ -16,6 +16,7 @@ from ganvas.images.walk import is_image_name, walk_files
 from ganvas.inversion.alignment import align_crop, cut_square, invert_photo, is_aligned
 from ganvas.inversion.loss import to_rgb
 from ganvas.inversion.pivotal import with_delta
+from ganvas.models.protocol import paints_faces
 from ganvas.weights.checkpoint import fingerprint
 
 SMILES_FROM = 0.5  # of the face scorer: above, a face smiles
@@ -61,12 +62,13 @@ def measure_inversions(
     protocol = {"model": fingerprint(generator)[:8], "effort": effort, "framing": "faces" if aligned else "centre"}
     if max_sec is not None:
         protocol["seconds"] = f"{max_sec:g}"
-    worst_by = "identity_distance" if aligned else "psnr_db"
+    worst_by = "identity_distance" if paints_faces(generator.family, generator.facts) else "psnr_db"
     return measure_folder(
         "inversion",
         {name: folder / name for name in list_photos(folder)},
         measure,
         worst_by=worst_by,
+        shows="photo, untuned latent, found picture",
         protocol=protocol | {"seed": seed},
         on_step=on_step,
     )

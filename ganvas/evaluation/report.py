@@ -58,8 +58,9 @@ def write_folder_page(path: Path, figures: FolderFigures) -> Path:
     if figures.failed:
         tables.append(("Not measured", ("file", "why"), list(figures.failed.items())))
     notes = [f"{len(figures.rows)} pictures measured, {len(figures.failed)} not."]
-    sheets = {"The worst, in this order": figures.sheet()}
-    return _write(path, f"Figures of {figures.what}", notes, tables, sheets)
+    notes.append(f"Pictures below are of the worst, from left to right: {figures.shows}.")
+    strips = {str(row["file"]): figures.pictures[row["file"]] for row in figures.worst}
+    return _write(path, f"Figures of {figures.what}", notes, tables, strips)
 
 
 def _number(value: Any) -> str:

@@ -89,6 +89,7 @@ def measure_upscaler(
         {name: index for index, name in enumerate(photos.names)},
         measure,
         worst_by="psnr_db",
+        shows="middle of the small picture, bicubic, ours, the photo",
         protocol=protocol | {"precision": precision, "seed": seed},
         failed=dict(photos.skipped),
         on_step=on_step,

@@ -67,7 +67,7 @@ def test_the_command_prints_writes_json_and_a_page(folders, tmp_path):
     written = json.loads((tmp_path / "f.json").read_text())
     assert written["summary"]["outside_changed"]["worst"] == pytest.approx(1 / 16) and len(written["rows"]) == 3
     page = (tmp_path / "f.html").read_text(encoding="utf-8")
-    assert page.count("data:image/jpeg;base64,") == 1 and "prefers-color-scheme:dark" in page
+    assert page.count("data:image/jpeg;base64,") == 3 and "photo, edit" in page and "prefers-color-scheme:dark" in page
     assert run("evaluate", "edits", folders[0]).exit_code == 2
 
 
@@ -79,7 +79,7 @@ def test_only_the_worst_are_shown_and_names_of_strangers_are_escaped(tmp_path):
             raise BadImage(HOSTILE)
         return {"psnr_db": value, "seconds": 1.0}, torch.full((1, 3, 256, 256), value / 20)
 
-    figures = measure_folder("x", items, measure, worst_by="psnr_db", protocol={"model": HOSTILE})
+    figures = measure_folder("x", items, measure, worst_by="psnr_db", protocol={"model": HOSTILE}, shows="it")
     assert [row["psnr_db"] for row in figures.worst] == [0, 1, 2, *range(4, 11)] and len(figures.pictures) == WORST
     assert set(figures.pictures) == {row["file"] for row in figures.worst}
     assert figures.summary["psnr_db"]["worst"] == 0 and figures.summary["psnr_db"]["median"] == 10
@@ -87,7 +87,7 @@ def test_only_the_worst_are_shown_and_names_of_strangers_are_escaped(tmp_path):
     assert "<script" not in page and "&lt;script&gt;" in page and "default-src 'none'" in page
     assert set(re.findall(r'src="([^"]{10})', page)) == {"data:image"}
     with pytest.raises(BadInput, match="no picture could be measured"):
-        measure_folder("x", {"a": 3.0}, measure, worst_by="psnr_db", protocol={})
+        measure_folder("x", {"a": 3.0}, measure, worst_by="psnr_db", protocol={}, shows="it")
 
 
 def repeater():
