@@ -22,9 +22,8 @@ from ganvas.ops.smoothstep import smoothstep
 BEND_ZONE = 0.22  # of the side, above the lower edge
 BEND_REACH = 0.08  # of the side: beside the body, so far the background gives way
 BENT_WIDTHS = (0.7, 1.35)  # a body that became so much narrower or wider is another one: nothing is bent
-FILL_PX, FILL_WIDE_PX = 26.0, 100.0  # around the old outline, lengths for a 1024-px crop; wide where all is calm
+FILL_PX, FILL_WIDE_PX = 12.0, 50.0  # around the old outline, lengths for a 1024-px crop; wide where all is calm
 CALM = (1.0, 3.0)  # levels of fine structure in the background
-STRAY_LEVELS = 4.0  # more counts as this much: single stray hairs do not make a calm wall a busy one
 MIRROR_PX = 6.0  # of a 1024-px crop: so smooth is the mirror
 STRANDS_ZONE = 0.16  # of the side, above the lower edge
 
@@ -91,7 +90,7 @@ def find_fill(photo_person: Tensor, photo: Tensor) -> tuple[Tensor, Tensor, Tens
     """
     scale = photo.shape[-1] / 1024
     near = smoothstep(gaussian_blur(grow_mask(photo_person, FILL_PX * scale), 6 * scale), 0.05, 0.5)
-    fine = ((photo - gaussian_blur(photo, 2 * scale)).abs() / LEVEL).clamp(max=STRAY_LEVELS)
+    fine = (photo - gaussian_blur(photo, 2 * scale)).abs() / LEVEL
     far_off = (1 - grow_mask(photo_person, 60 * scale)).square() + 1e-5
     calm = 1 - smoothstep(masked_blur(fine, far_off, 40 * scale), *CALM)
     wide = smoothstep(gaussian_blur(grow_mask(photo_person, FILL_WIDE_PX * scale), 12 * scale), 0.05, 0.7)
