@@ -110,10 +110,11 @@ def kills(folder: Path, photos: int, times: int, seed: int) -> None:
     start_batch(folder, "calm", 1, steps=2).communicate()
     rng, killed = random.Random(seed), {"batch": 0, "worker": 0}
     while sum(killed.values()) < times:
-        before = len(lines(folder / "out"))
+        # Kills during the imports would show nothing: so many photos more are waited for.
+        goal = len(lines(folder / "out")) + rng.randint(1, max(1, 2 * photos // (3 * times)))
         process = start_batch(folder, "out", 2, steps=2)
-        while len(lines(folder / "out")) == before and process.poll() is None:
-            time.sleep(0.01)  # kills during the imports would show nothing
+        while len(lines(folder / "out")) < goal and process.poll() is None:
+            time.sleep(0.01)
         time.sleep(rng.uniform(0, 1.0))
         workers = children_of(process.pid) if process.poll() is None else []
         if not workers:

@@ -45,7 +45,7 @@ def train_translator(
     ] = None,
     direction: Annotated[
         str | None,
-        typer.Option(callback=one_of("AtoB", "BtoA"), help="Direction for paired data; unpaired data trains both."),
+        typer.Option(callback=one_of("AtoB", "BtoA"), help="The one direction that pairs, or contrast (CUT), teach."),
     ] = None,
     domains: Annotated[
         bool, typer.Option("--domains", help="Many domains, a folder each (StarGAN): one network for all ways.")
@@ -57,6 +57,10 @@ def train_translator(
     minutes: MinutesOption = None,
     settings: SettingsOption = None,
     resolution: Annotated[int | None, typer.Option(help="Image size in pixels (default: the preset's).", min=8)] = None,
+    channels: Annotated[int | None, typer.Option(min=1, max=3, help="1 = grey, 3 = colour (default: 3).")] = None,
+    init_from: Annotated[
+        str | None, typer.Option(help="Start from a translator's weights: a catalogue name, a file, or a run.")
+    ] = None,
     seed: SeedOption = None,
     config: ConfigOption = None,
     device: DeviceOption = "auto",
@@ -68,6 +72,9 @@ def train_translator(
 
     Without pairs (CycleGAN), photos in trainA and paintings in trainB:
     [bold]ganvas train-translator --dataroot paintings --minutes 60[/bold]
+
+    One direction only (CUT):
+    [bold]ganvas train-translator --dataroot paintings --preset cut-64-cpu[/bold]
 
     With pairs (pix2pix): [bold]ganvas train-translator --dataroot drawings --paired --direction BtoA[/bold]
 
@@ -84,6 +91,8 @@ def train_translator(
     if domains:
         from ganvas.cli.train_domains import train_between_domains
 
+        if channels is not None or init_from is not None:
+            raise typer.BadParameter("--channels and --init-from are not for --domains", param_hint="--domains")
         changed = {"total_kimg": kimg, "minutes": minutes, "seed": seed, "resolution": resolution}
         return train_between_domains(
             data, config, preset, changed, settings, outdir=outdir, name=name, device=device, dry_run=dry_run
@@ -99,12 +108,13 @@ def train_translator(
     preset = str(record.get("preset", "custom")) if record else _choose_preset(preset, data, paired, device)
     start = _start_config(record, preset, resolution)
     changed = {"total_kimg": kimg, "minutes": minutes, "seed": seed, "direction": direction}
+    changed |= {"channels_a": channels, "channels_b": channels}
     changed["pairing"] = {None: None, True: "paired", False: "unpaired"}[paired]
     chosen = apply_options(start, changed, settings)
     folder = run_folder(outdir, name, data, preset)
     if dry_run:
         return print_settings(preset, folder, chosen)
-    _run(chosen, data, folder, preset=preset, device=device)
+    _run(chosen, data, folder, preset=preset, init_from=init_from, device=device)
 
 
 def _choose_preset(preset: str, data: Path, paired: bool | None, device: str) -> str:
@@ -125,11 +135,15 @@ def _start_config(record: dict[str, Any], preset: str, resolution: int | None) -
     return start if resolution is None else resize_config(start, resolution)
 
 
-def _run(config: TranslatorConfig, data: Path, folder: Path, *, preset: str, device: str) -> None:
+def _run(
+    config: TranslatorConfig, data: Path, folder: Path, *, preset: str, init_from: str | None, device: str
+) -> None:
+    from ganvas.cli.ensure_models import ensure_models
     from ganvas.training.translator.train import as_translation_dataset, train_translator
 
+    ensure_models([] if init_from is None else [init_from])
     dataset = read_data(as_translation_dataset, data, config)
-    what = "both directions, unpaired" if config.pairing == "unpaired" else f"{config.direction}, paired"
+    what = f"{'both directions' if len(config.ways) == 2 else config.direction}, {config.pairing}"
     notes = ["half of the images are shown mirrored: use --set mirror=false for anything with text"]
     print_start(f"{preset}, {what}", config, folder, report=dataset.report, notes=notes if config.mirror else [])
     done = train_with_progress(
@@ -137,8 +151,9 @@ def _run(config: TranslatorConfig, data: Path, folder: Path, *, preset: str, dev
         dataset,
         config=config,
         folder=folder,
+        init_from=init_from,
         device=device,
-        facts={"preset": preset, "command": current_command(), "data": {"path": str(data)}},
+        facts={"preset": preset, "init_from": init_from, "command": current_command(), "data": {"path": str(data)}},
     )
     then = [f"translate: ganvas translate -i IN -o OUT -n {folder} --direction {way}" for way in config.ways]
     if done.nimg < 1000 * config.total_kimg:

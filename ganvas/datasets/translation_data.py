@@ -66,7 +66,7 @@ class TranslationDataset:
         return self.rows_a, self.rows_b
 
     def first_images(self, count: int) -> tuple[Tensor, Tensor]:
-        """The first pictures of each, uint8 [≤ count, 3, R, R]."""
+        """The first pictures of each, uint8 [≤ count, C, R, R]."""
         return self.a.batch(self.rows_a[:count])[0], self.b.batch(self.rows_b[:count])[0]
 
 
@@ -79,6 +79,7 @@ def open_translation_dataset(
     *,
     resolution: int | None = None,
     paired: bool | None = None,
+    channels: tuple[int, int] = (3, 3),
     cache: str | os.PathLike[str] | bool | None = None,
     on_step: OnReadStep | None = None,
 ) -> TranslationDataset:
@@ -88,6 +89,7 @@ def open_translation_dataset(
         dataroot: holds `trainA` and `trainB`, or `train`.
         resolution: pixels across; None = what the pictures of A have.
         paired: True = each A has its B; None = yes where there is only `train`.
+        channels: of A and of B: 3, or 1 for grey.
         cache, on_step: as for `open_image_dataset`.
 
     Raises:
@@ -97,12 +99,15 @@ def open_translation_dataset(
     pairs = is_paired(root, paired=paired)
     unpaired_paths = [_find(root, name) for name in ("trainA", "trainB")]
     if unpaired_paths[0] is not None and unpaired_paths[1] is not None:
-        a = _open(unpaired_paths[0], resolution, cache, on_step)
-        b = _open(unpaired_paths[1], a.img_resolution, cache, on_step)
+        a = _open(unpaired_paths[0], resolution, channels[0], cache, on_step)
+        b = _open(unpaired_paths[1], a.img_resolution, channels[1], cache, on_step)
         return make_translation_dataset(a, b, paired=pairs)
     paired_path = _find(root, "train")
     assert paired_path is not None, "checked by holds_pairs"
-    a, b = (_open(paired_path, resolution, cache, on_step, half) for half in ("left", "right"))
+    a, b = (
+        _open(paired_path, resolution, count, cache, on_step, half)
+        for half, count in zip(("left", "right"), channels, strict=True)
+    )
     return make_translation_dataset(a, b, paired=True)
 
 
@@ -124,17 +129,16 @@ def make_translation_dataset(a: ImageDataset, b: ImageDataset, *, paired: bool) 
     """Two sets as domains.
 
     Args:
-        a, b: of one size and 3 channels.
+        a, b: of one size.
         paired: each picture of `a` belongs to the one of the same name (without its ending) in `b`; where the names
             are numbers only (sets handed over as tensors), to the one at the same place.
 
     Raises:
         BadInput: two sizes, or no pair.
     """
-    if (a.img_resolution, a.img_channels) != (b.img_resolution, b.img_channels):
+    if a.img_resolution != b.img_resolution:
         raise BadInput(
-            f"both domains must have images of the same size, got {a.img_resolution} px with "
-            f"{a.img_channels} channels and {b.img_resolution} px with {b.img_channels}"
+            f"both domains must have images of the same size, got {a.img_resolution} px and {b.img_resolution} px"
         )
     report = [*(f"A: {line}" for line in a.report), *(f"B: {line}" for line in b.report)]
     if not paired:
@@ -172,11 +176,14 @@ def _find(root: Path, name: str) -> Path | None:
 def _open(
     path: Path,
     resolution: int | None,
+    channels: int,
     cache: str | os.PathLike[str] | bool | None,
     on_step: OnReadStep | None,
     half: str | None = None,
 ) -> ImageDataset:
-    return open_image_dataset(path, resolution=resolution, labels="none", cache=cache, on_step=on_step, half=half)
+    return open_image_dataset(
+        path, resolution=resolution, labels="none", channels=channels, cache=cache, on_step=on_step, half=half
+    )
 
 
 def _missing_message(root: Path, *, paired: bool | None) -> str:
@@ -221,7 +228,7 @@ class TranslationLoader:
         self._samplers = [Sampler(n, seed=2 * seed + k, mirror=mirror) for k, n in enumerate(counts)]
 
     def take(self, nimg: int, n: int) -> tuple[Tensor, Tensor]:
-        """The next `n` of each after `nimg` were shown, uint8 [n, 3, resolution, resolution]."""
+        """The next `n` of each after `nimg` were shown, uint8 [n, C, resolution, resolution]."""
         first = self._part(self.domains.a.batch, self.domains.rows_a, self._samplers[0], nimg, n, stream=0)
         other = self._samplers[0 if self.domains.paired else 1]
         stream = 0 if self.domains.paired else 1

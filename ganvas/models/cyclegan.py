@@ -150,10 +150,42 @@ class ResNetGenerator(ImageToImage):
 
     def transform(self, img: Tensor) -> Tensor:
         """img [N, in_channels, H, W] → [N, out_channels, H, W]."""
-        x = self.first(img)
-        for stage in (*self.down, *self.blocks, *self.up):
+        return self._translate_keeping(img, ())[0]
+
+    def transform_and_encode(self, img: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """`transform`, and on the way what `encode` gives."""
+        output, features = self._translate_keeping(img, self._encoded_stages)
+        return output, [img, *features]
+
+    def encode(self, img: Tensor) -> list[Tensor]:
+        """What CUT compares, [N, C, H', W'] each: the image, each halving, the first and the middle block."""
+        stages = self._encoded_stages
+        return [img, *self._run_stages(img, self._stages[: stages[-1] + 1], stages)[1]]
+
+    @property
+    def _stages(self) -> tuple[nn.Module, ...]:
+        return (self.first, *self.down, *self.blocks, *self.up)
+
+    @property
+    def _encoded_stages(self) -> tuple[int, ...]:
+        """Places in `_stages`; of the paper's nine blocks the first and the fifth."""
+        downs, blocks = self.config.num_downs, self.config.n_blocks
+        middle = {downs + 1, downs + 1 + blocks // 2} if blocks else set()
+        return tuple(sorted({*range(1, downs + 1), *middle} or {0}))
+
+    def _translate_keeping(self, img: Tensor, keep: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
+        x, features = self._run_stages(img, self._stages, keep)
+        return torch.tanh(self.last(x)), features
+
+    def _run_stages(
+        self, x: Tensor, stages: tuple[nn.Module, ...], keep: tuple[int, ...]
+    ) -> tuple[Tensor, list[Tensor]]:
+        features = []
+        for place, stage in enumerate(stages):
             x = stage(x)
-        return torch.tanh(self.last(x))
+            if place in keep:
+                features.append(x)
+        return x, features
 
     def transform_in_strips(self, img: Tensor, strips: StripRunner) -> Tensor:
         """`transform` in strips. Not kept: the two maps at full size, after the first layer and before the last."""

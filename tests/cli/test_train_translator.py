@@ -83,7 +83,7 @@ def test_what_is_refused(tmp_path):
     assert run("--dataroot", data, "--direction", "both").code == 2
     with pytest.raises(BadConfig, match="unknown setting"):
         run("--dataroot", data, "--set", "g_rate=1")
-    with pytest.raises(BadConfig, match="known: cyclegan-128"):
+    with pytest.raises(BadConfig, match="known: cut-256"):
         run("--dataroot", data, "--preset", "style-64")
     with pytest.raises(BadInput, match="should contain trainA"):
         run("--dataroot", tmp_path)

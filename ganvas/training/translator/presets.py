@@ -26,6 +26,9 @@ class TranslatorPreset:
 _CYCLEGAN = TranslatorConfig(load_px=286)
 
 
+_CUT = replace(_CYCLEGAN, learn_by="contrast", pool=0)
+
+
 _PIX2PIX = TranslatorConfig(
     pairing="paired",
     family="pix2pix",
@@ -54,6 +57,19 @@ TRANSLATOR_PRESETS: dict[str, TranslatorPreset] = {
         result="photos and drawings, 7 minutes of one core, 4 kimg: people recognisable in both directions, "
         "cycle L1 0.17",
     ),
+    "cut-64-cpu": TranslatorPreset(
+        config=replace(
+            _CUT,
+            **_SMALL,
+            generator={"ngf": 16, "n_blocks": 4, "upsample": "bilinear"},
+            discriminator={"ndf": 24, "n_layers": 2},
+            batch_size=2,
+            g_lr=4e-4,
+            total_kimg=20,
+            tick_kimg=0.25,
+        ),
+        about="unpaired, one direction, 64 px, for a CPU",
+    ),
     "pix2pix-64-cpu": TranslatorPreset(
         config=replace(
             _PIX2PIX,
@@ -74,6 +90,11 @@ TRANSLATOR_PRESETS: dict[str, TranslatorPreset] = {
     "cyclegan-256": TranslatorPreset(
         config=_CYCLEGAN,
         about="CycleGAN of the paper, 256 px, one GPU",
+        result=_LITERATURE,
+    ),
+    "cut-256": TranslatorPreset(
+        config=_CUT,
+        about="CUT of the paper, 256 px, one direction, one GPU",
         result=_LITERATURE,
     ),
     "pix2pix-256": TranslatorPreset(

@@ -41,7 +41,7 @@ class TranslatorSnapshotWriter(SnapshotWriter):
         self.trainer.run.note(next_steps=[[f"Pictures, {way}", f"{command} {way}"] for way in self.trainer.config.ways])
 
     def sheet(self) -> Tensor:
-        """Rows of A | A to B | and back | B | B to A | and back; of pairs, of question | answer | example."""
+        """Rows of A | A to B | and back, both ways where both are learnt; of pairs, of question | answer | example."""
         trainer, config = self.trainer, self.trainer.config
         images = trainer.held_out_batch(max(1, min(_SHOWN, _SHEET_PX // config.resolution)))
         nets, columns = trainer.averaged.net, []
@@ -50,9 +50,10 @@ class TranslatorSnapshotWriter(SnapshotWriter):
             columns += [(way[0], source), (f"{way[0]} to {way[-1]}", output)]
             if config.pairing == "paired":
                 columns.append((way[-1], images.target(way)))
-            else:
+            elif OPPOSITE[way] in nets:
                 columns.append(("and back", trainer.translate(nets[OPPOSITE[way]], output)))
-        return label_columns([img.cpu() for _, img in columns], [name for name, _ in columns])
+        coloured = [img.cpu().expand(-1, 3, -1, -1) for _, img in columns]
+        return label_columns(coloured, [name for name, _ in columns])
 
 
 def label_columns(columns: Sequence[Tensor], names: Sequence[str]) -> Tensor:

@@ -19,9 +19,12 @@ from ganvas.training.engine.loop import Loop, OnTrainStep, TrainResult
 from ganvas.training.engine.process import isolated_rng
 from ganvas.training.engine.resume import describe_new_run
 from ganvas.training.engine.run_folder import lock_run, open_or_resume, resolve_schedule
+from ganvas.training.engine.transfer import InitReport
 from ganvas.training.translator.config import TranslatorConfig
+from ganvas.training.translator.contrast import ContrastTrainer
 from ganvas.training.translator.snapshots import TranslatorSnapshotWriter
 from ganvas.training.translator.trainer import TranslatorTrainer, build_networks
+from ganvas.training.translator.transfer import init_translators_from_weights, translator_like
 
 
 def train_translator(
@@ -29,6 +32,7 @@ def train_translator(
     *,
     config: TranslatorConfig | None = None,
     folder: str | Path | None = None,
+    init_from: str | Path | None = None,
     on_step: OnTrainStep | None = None,
     device: str = "auto",
     facts: Mapping[str, Any] | None = None,
@@ -37,9 +41,11 @@ def train_translator(
 
     Args:
         data: a folder with trainA and trainB, or train (see `open_translation_dataset`), `TranslationDataset`, or the
-            two domains as tensors uint8 [N, 3, R, R] (or `ImageDataset`); of pairs, in the same order.
+            two domains as tensors uint8 [N, C, R, R] (or `ImageDataset`); of pairs, in the same order.
         config: what to do; None = `TranslatorConfig()`. Presets: `ganvas.training.translator.presets`.
         folder: of the run; an interrupted run in it is resumed. None = nothing is written.
+        init_from: start from these weights: a catalogue name, a file, or the folder of a run; `config.generator`
+            becomes theirs.
         on_step: called with a `TrainStatus` after every step; may raise Stopped.
         device: "auto" (CUDA, MPS, else the CPU), "cpu", "cuda", …
         facts: what else should stand in run.json (JSON values).
@@ -56,6 +62,7 @@ def train_translator(
     config = config or TranslatorConfig()
     config = resolve_schedule(config, folder, length_kimg=config.total_kimg)
     _check_schedule(config, folder, facts or {})
+    config = config if init_from is None else translator_like(config, init_from)
     world = init_distributed(device)
     if world.size > 1:
         raise BadConfig("a translator is trained by one process; start it without torchrun")
@@ -67,13 +74,17 @@ def train_translator(
 
     # The networks.
     with isolated_rng(config.seed, world):
-        G, D = (nets.to(world.device) for nets in build_networks(config))
+        G, D = build_networks(config)
+    init = InitReport() if init_from is None else init_translators_from_weights(G, config, init_from)
+    G, D = G.to(world.device), D.to(world.device)
 
     # The folder: a new run, or one that is resumed.
-    run, resumed = open_or_resume(folder, config, data_facts, facts or {}, world)
+    run, resumed = open_or_resume(folder, config, data_facts, {**(facts or {}), "start": init.to_json()}, world)
+    by_contrast = config.pairing == "unpaired" and config.learn_by == "contrast"
     with lock_run(run, world):
-        trainer = TranslatorTrainer(G, D, config, dataset, held_out, world=world, run=run)
-        return Loop(trainer, TranslatorSnapshotWriter(trainer), on_step, resumed=resumed).run()
+        build_trainer = ContrastTrainer if by_contrast else TranslatorTrainer
+        trainer = build_trainer(G, D, config, dataset, held_out, world=world, run=run)
+        return Loop(trainer, TranslatorSnapshotWriter(trainer), on_step, resumed=resumed, events=init.lines).run()
 
 
 def as_translation_dataset(data: Any, config: TranslatorConfig, *, on_step: OnRead | None = None) -> TranslationDataset:
@@ -82,13 +93,25 @@ def as_translation_dataset(data: Any, config: TranslatorConfig, *, on_step: OnRe
     Raises:
         BadInput, BadImage: nothing that can be learnt from.
     """
-    paired = config.pairing == "paired"
-    if isinstance(data, TranslationDataset):
-        if data.paired != paired:
-            raise BadInput(f"pairing={config.pairing}, but the images are {'paired' if data.paired else 'unpaired'}")
-        return data
+    paired, channels = config.pairing == "paired", (config.channels_a, config.channels_b)
     if isinstance(data, (str, Path)):
-        return open_translation_dataset(data, resolution=config.loaded_px, paired=paired, on_step=on_step)
+        return open_translation_dataset(
+            data, resolution=config.loaded_px, paired=paired, channels=channels, on_step=on_step
+        )
+    domains = _as_domains(data, paired=paired)
+    if domains.paired != paired:
+        raise BadInput(f"pairing={config.pairing}, but the images are {'paired' if domains.paired else 'unpaired'}")
+    if (domains.a.img_channels, domains.b.img_channels) != channels:
+        raise BadInput(
+            f"channels_a={channels[0]} and channels_b={channels[1]}, but the images have {domains.a.img_channels} and "
+            f"{domains.b.img_channels}"
+        )
+    return domains
+
+
+def _as_domains(data: Any, *, paired: bool) -> TranslationDataset:
+    if isinstance(data, TranslationDataset):
+        return data
     if not isinstance(data, Sequence) or len(data) != 2:
         raise BadInput(
             "train_translator expects a folder with trainA and trainB (or train), a TranslationDataset, "

@@ -7,6 +7,7 @@ and answer together.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -24,7 +25,8 @@ from ganvas.training.engine.watchdog import Finding
 from ganvas.training.gradients import backward_by_ratio
 from ganvas.training.image_pool import ImagePool
 from ganvas.training.losses import build_adversarial_loss
-from ganvas.training.translator.config import TranslatorConfig
+from ganvas.training.penalties import gradient_penalty, refuse_batch_norm
+from ganvas.training.translator.config import TranslationDirection, TranslatorConfig
 
 DIVERSITY_IMAGES = 8  # pictures whose translations' diversity is compared with that of real ones
 
@@ -35,7 +37,7 @@ OPPOSITE = {"AtoB": "BtoA", "BtoA": "AtoB"}
 
 
 class TranslatorBatch(NamedTuple):
-    """Pictures of both domains, [N, 3, R, R] in [-1, 1]; where there are pairs, in the same order."""
+    """Pictures of both domains, [N, C, R, R] in [-1, 1]; where there are pairs, in the same order."""
 
     a: Tensor
     b: Tensor
@@ -94,7 +96,7 @@ class TranslatorTrainer(Trainer):
         return TranslatorBatch(*(self.as_img(pixels) for pixels in batch))
 
     def as_img(self, pixels: Tensor) -> Tensor:
-        """uint8 [N, 3, R, R] → img on the device."""
+        """uint8 [N, C, R, R] → img on the device."""
         return from_pixels(pixels.permute(0, 2, 3, 1)).to(self.world.device)
 
     def step(self, batch: TranslatorBatch) -> None:
@@ -125,12 +127,15 @@ class TranslatorTrainer(Trainer):
             self._backward(others, adversarial)  # type: ignore[arg-type]
         self.running_means.add(cycle=cycle_loss, loss_G=adversarial)  # type: ignore[arg-type]
         self.apply_gradients(self.opt_G, self.params_G, "G")
-        # The discriminators.
+        self.learn_to_judge(fakes, batch)
+
+    def learn_to_judge(self, fakes: Mapping[TranslationDirection, Tensor], batch: TranslatorBatch) -> None:
+        """The discriminators, on translations by direction and earlier ones."""
         rng = self.random(_POOL)
         self.opt_D.zero_grad(set_to_none=True)
-        for way in config.ways:
-            (exchanged,) = self.pools[way].exchange(rng, fakes[way].detach().float())
-            self._judge(way, batch.target(way), exchanged)
+        for way, fake in fakes.items():
+            (exchanged,) = self.pools[way].exchange(rng, fake.detach().float())
+            self._judge(way, batch.target(way), exchanged, rng)
         self.apply_gradients(self.opt_D, self.params_D, "D")
 
     def paired_step(self, batch: TranslatorBatch) -> None:
@@ -143,7 +148,7 @@ class TranslatorTrainer(Trainer):
         rng = self.random(_POOL)
         self.opt_D.zero_grad(set_to_none=True)
         (fake_pair,) = self.pools[way].exchange(rng, torch.cat([source, fake.detach().float()], dim=1))
-        self._judge(way, torch.cat([source, target], dim=1), fake_pair)
+        self._judge(way, torch.cat([source, target], dim=1), fake_pair, rng)
         self.apply_gradients(self.opt_D, self.params_D, "D")
         # The translator.
         self.opt_G.zero_grad(set_to_none=True)
@@ -166,11 +171,15 @@ class TranslatorTrainer(Trainer):
         """The adversarial part of the translator's loss, [N]; LSGAN without the ½, as both papers' code weighs it."""
         return self.loss.generator(logits) * (2 if self.config.loss == "lsgan" else 1)
 
-    def _judge(self, way: str, real: Tensor, fake: Tensor) -> None:
+    def _judge(self, way: str, real: Tensor, fake: Tensor, rng: torch.Generator) -> None:
         """Gradients for one discriminator, which learns half as fast as the translator: both papers halve its loss."""
         with self.cast():
             real_logits, fake_logits = self.D[way](real), self.D[way](fake)
             each = self.loss.discriminator(real_logits, fake_logits)
+        if self.config.gradient_penalty > 0:
+            penalty = gradient_penalty(self.D[way], real, fake, weight=self.config.gradient_penalty, rng=rng)
+            self.running_means.add(penalty=penalty)
+            each = each + penalty
         (each.mean() * (1.0 if self.config.loss == "lsgan" else 0.5)).backward()
         self.running_means.add(loss_D=each, logit_real=real_logits, logit_fake=fake_logits)
 
@@ -257,6 +266,14 @@ def build_networks(config: TranslatorConfig) -> tuple[nn.ModuleDict, nn.ModuleDi
     """
     d_family = "pix2pix" if config.pairing == "paired" else "cyclegan"  # question and answer, or the answer alone
     fields = {**config.discriminator, "img_resolution": config.resolution}
-    G = nn.ModuleDict({way: build(config.family, **config.generator) for way in config.ways})
-    D = nn.ModuleDict({way: build(d_family, network="D", **fields) for way in config.ways})
+    G, D = nn.ModuleDict(), nn.ModuleDict()
+    for way in config.ways:
+        inward, outward = config.channels(way)
+        G[way] = build(config.family, **{**config.generator, "in_channels": inward, "out_channels": outward})
+    for way in config.ways:
+        inward, outward = config.channels(way)
+        judged = inward + outward if config.pairing == "paired" else outward
+        D[way] = build(d_family, network="D", **fields, in_channels=judged)
+        if config.gradient_penalty > 0:
+            refuse_batch_norm(D[way])
     return G, D

@@ -17,6 +17,7 @@ from ganvas.training.engine.run_list import list_runs, read_run_state
 from ganvas.training.engine.state import read_state
 from ganvas.training.image_pool import ImagePool
 from ganvas.training.translator.config import TranslatorConfig
+from ganvas.training.translator.contrast import ContrastTrainer, PatchContrast
 from ganvas.training.translator.presets import (
     TRANSLATOR_PRESETS,
     choose_translator_preset,
@@ -57,6 +58,10 @@ def paired(**changes):
     return config(**{"pairing": "paired", **fields, **changes})
 
 
+def contrasted(**changes):
+    return config(**{"learn_by": "contrast", "generator": {"ngf": 4, "n_blocks": 2}, "patches": 12, **changes})
+
+
 def narrowed(name):
     """A preset with its narrowest networks and small pictures, three steps."""
     preset = find_translator_preset(name)
@@ -79,10 +84,13 @@ def test_every_preset_takes_three_steps(name):
     assert set(done.generator) == set(chosen.ways)
 
 
-@pytest.mark.parametrize("loss", ["lsgan", "ns", "hinge"])
-@pytest.mark.parametrize("make", [config, paired])
+@pytest.mark.parametrize("loss", ["lsgan", "ns", "hinge", "wgan"])
+@pytest.mark.parametrize("make", [config, paired, contrasted])
 def test_every_loss_moves_every_network(loss, make):
-    one, two = (train_translator(domains(), config=make(loss=loss, total_kimg=k), device="cpu") for k in (0.002, 0.012))
+    penalty = {"gradient_penalty": 10.0, "discriminator": {"ndf": 4, "n_layers": 1, "norm": "instance"}}
+    chosen = make(loss=loss, **(penalty if loss == "wgan" else {}))
+    configs = [dataclasses.replace(chosen, total_kimg=kimg) for kimg in (0.002, 0.012)]
+    one, two = (train_translator(domains(), config=each, device="cpu") for each in configs)
     for before, after in ((one.generator, two.generator), (one.discriminator, two.discriminator)):
         for way in before:
             pairs = list(zip(before[way].parameters(), after[way].parameters(), strict=True))
@@ -108,7 +116,81 @@ def test_cycles_close():
     assert list(done.generator) == ["AtoB", "BtoA"]
 
 
+@pytest.mark.parametrize(("make", "channels"), [(config, (1, 1)), (contrasted, (1, 1)), (paired, (1, 3))])
+def test_pictures_are_grey_or_grey_in_one_domain(tmp_path, make, channels):
+    data = [pictures[:, :1].repeat(1, count, 1, 1) for pictures, count in zip(domains(), channels, strict=True)]
+    chosen = make(channels_a=channels[0], channels_b=channels[1], total_kimg=0.004)
+    done = train_translator(data, config=chosen, folder=tmp_path / "run", device="cpu")
+    net = done.generator["AtoB"]
+    assert (net.in_channels, net.out_channels) == channels
+    with pytest.raises(BadInput, match="but the images have"):
+        train_translator(domains(), config=chosen, device="cpu")
+
+
+def test_contrast_keeps_what_is_where():
+    """One way is learnt; patches of the output are recognised among those of the input better and better."""
+    chosen = contrasted(total_kimg=0.2, g_lr=4e-3, tick_kimg=0.05, batch_size=4, direction="BtoA")
+    done = train_translator(domains(40), config=chosen, device="cpu")
+    assert list(done.generator) == ["BtoA"]
+    off = [line["contrast"] for line in done.log if "contrast" in line]
+    assert off[0] < 1.5 * math.log(12) and off[-1] < 0.7 * off[0]
+
+
+def test_a_run_starts_from_weights(tmp_path):
+    train_translator(domains(), config=config(total_kimg=0.004), folder=tmp_path / "first", device="cpu")
+    wide = config(total_kimg=0.002, g_lr=1e-9, d_lr=1e-9)
+    for source, ways in ((tmp_path / "first", ["AtoB", "BtoA"]), (tmp_path / "first" / "BtoA.safetensors", ["BtoA"])):
+        done = train_translator(domains(), config=wide, init_from=source, device="cpu")
+        for way in ways:
+            before = ganvas.load(tmp_path / "first" / f"{way}.safetensors").state_dict()
+            assert all(
+                torch.allclose(before[name], t, atol=1e-6) for name, t in done.generator[way].state_dict().items()
+            )
+    grey = dataclasses.replace(wide, channels_a=1, channels_b=1)
+    with pytest.raises(BadConfig, match="from 3 to 3 channels"):
+        train_translator(domains(), config=grey, init_from=tmp_path / "first", device="cpu")
+
+
 # ------------------------------------------------------------------------------------------------ one step, by hand
+
+
+def test_patches_are_compared_as_the_paper_has_it():
+    """-log of exp(right / τ) over the sum of all, one place after the other; keys take no gradients."""
+    torch.manual_seed(0)
+    contrast = PatchContrast([3, 5], patches=6, temperature=0.07)
+    queries, keys = ([torch.randn(2, width, 4, 4, requires_grad=True) for width in (3, 5)] for _ in range(2))
+    got = contrast(queries, keys, torch.Generator().manual_seed(1))
+    rng, expected = torch.Generator().manual_seed(1), torch.zeros(2)
+    for head, query, key in zip(contrast.heads, queries, keys, strict=True):
+        places = torch.randperm(16, generator=rng)[:6].tolist()
+        for n in range(2):
+            q, k = (
+                [torch.nn.functional.normalize(head(x[n, :, p // 4, p % 4]), dim=0) for p in places]
+                for x in (query, key)
+            )
+            for right in range(6):
+                scores = torch.stack([q[right] @ one / 0.07 for one in k]).exp()
+                expected[n] -= (scores[right] / scores.sum()).log() / 6 / 2
+    assert torch.allclose(got, expected, atol=1e-5)
+    got.sum().backward()
+    assert all(x.grad is not None for x in queries) and all(x.grad is None for x in keys)
+
+
+def test_the_contrastive_loss_is_the_papers():
+    """(D(G(x)) − 1)² + λ_X PatchNCE(x) + λ_Y PatchNCE(y), all means."""
+    bench = bench_of(contrasted(contrast=2.0, contrast_identity=0.5), domains())
+    a, b = bench.draw()
+    G, D = bench.G["AtoB"], bench.D["AtoB"]
+    places = [bench.random(2) for _ in range(2)]
+    made, same = G(a), G(b)
+    loss = (D(made) - 1).square().mean()
+    for weight, output, source, rng in ((2.0, made, a, places[0]), (0.5, same, b, places[1])):
+        loss = loss + weight * bench.heads(G.encode(output), G.encode(source), rng).mean()
+    expected = torch.autograd.grad(loss, bench.params_G)
+    seen = {}
+    bench.apply_gradients = lambda opt, params, name, **_: seen.setdefault(name, [p.grad.clone() for p in params])
+    bench.unpaired_step(TranslatorBatch(a, b))
+    assert all(torch.allclose(x, y, rtol=1e-3, atol=1e-4) for x, y in zip(expected, seen["G"], strict=True))
 
 
 def bench_of(chosen, data):
@@ -121,7 +203,8 @@ def bench_of(chosen, data):
         *map(ImageDataset.from_pixels, data), paired=chosen.pairing == "paired"
     ).split(2)
     torch.manual_seed(0)
-    return TranslatorTrainer(*build_networks(chosen), chosen, most, some, world=World(), run=MemoryRun())
+    make = ContrastTrainer if chosen.learn_by == "contrast" else TranslatorTrainer
+    return make(*build_networks(chosen), chosen, most, some, world=World(), run=MemoryRun())
 
 
 def test_the_unpaired_loss_is_the_papers():
@@ -220,6 +303,7 @@ def test_beyond_the_schedule_there_is_nothing_to_learn(tmp_path):
     ("make", "steps", "changes"),
     [
         (config, 1, {}),
+        (contrasted, 6, {"contrast_identity": 0.0, "pool": 0}),
         (config, 6, {"mirror": True, "ema_kimg": 0.01}),
         (paired, 5, {"pool": 3, "generator": {"ngf": 2, "num_downs": 4, "dropout": True}}),
         (paired, 4, {"ema_kimg": 0.01, "direction": "BtoA"}),
@@ -337,7 +421,11 @@ def test_training_leaves_the_callers_randomness_alone():
         ({"cycle": -1.0}, "cycle must be a number of at least 0"),
         ({"load_px": 8}, "load_px must be at least 16"),
         ({"decay_from": 1.5}, "from 0 to 1"),
-        ({"generator": {"in_channels": 1}}, "trained on colour"),
+        ({"generator": {"in_channels": 1}}, "set channels_a and channels_b"),
+        ({"channels_a": 1}, "set identity=0"),
+        ({"channels_a": 1, "learn_by": "contrast"}, "channels_a = channels_b"),
+        ({"loss": "wgan"}, "gradient_penalty=10"),
+        ({"family": "pix2pix", "learn_by": "contrast", "generator": {"num_downs": 3}}, "cyclegan"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, words):
@@ -354,7 +442,7 @@ def test_every_preset_comes_back_from_json(name):
 def test_settings_as_typed_and_presets_by_name():
     chosen = apply_settings(config(), {"generator.upsample": "bilinear", "pool": "0", "load_px": "none"})
     assert (chosen.generator["upsample"], chosen.pool, chosen.load_px) == ("bilinear", 0, None)
-    with pytest.raises(BadConfig, match="known: cyclegan-128"):
+    with pytest.raises(BadConfig, match="known: cut-256"):
         find_translator_preset("cyclegan-512")
     assert (
         choose_translator_preset(paired=True, device="cpu") == "pix2pix-64-cpu"
