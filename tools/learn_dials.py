@@ -87,9 +87,7 @@ TRIED = [*HELD, *("teeth brow_gap frown angry sad surprised disgusted fearful be
 TRIED += "lids_dark cheek_texture lips_colour".split()
 _MOOD = "brow_height brow_tilt lips mouth_width eyes_open lower_lids happy mouth_open chin"
 _SOFT: dict[str, Any] = {"power": 1.0, "slack": 0.1}
-_STRETCHED = "mouth_width mouth_open cheeks lips nose_width"
 DIALS = {
-    "smile": Dial("happy", _STRETCHED, SHAPE, (-1.5, 1.5), combined=0.003),
     "mouth_open": Dial("mouth_open", "chin cheeks happy jaw", SHAPE, (-1.5, 3), upward=True),
     "eyes_open": Dial("eyes_open", "lower_lids", SHAPE, (-2.4, 2.4)),
     "anger": Dial("angry", _MOOD, SHAPE, (-1, 1.2), combined=0.003),
