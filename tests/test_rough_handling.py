@@ -103,7 +103,7 @@ def test_a_full_disk_is_told_in_words_and_the_old_file_stays(target, monkeypatch
 
 def test_a_device_keeps_its_place_and_a_link_stays_one(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(GanvasError, match="it is no file"):
+    with pytest.raises(GanvasError, match="a device or a pipe has this name"):
         write_atomically(tmp_path / "pipe", lambda part: Path(part).write_text("new"))
     assert (tmp_path / "pipe").is_fifo()
     (tmp_path / "link").symlink_to(tmp_path / "real")

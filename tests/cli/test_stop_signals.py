@@ -19,7 +19,8 @@ from ganvas.images import files
 def work(number):
     with tempfile.TemporaryDirectory():
         os.fsync = lambda handle: os.kill(os.getpid(), number)
-        files._write(Path("photo.png"), b"half")
+        with files.write_image_file(Path("photo.png")) as part:
+            part.write_bytes(b"half")
 
 def command(name: str):
     work(getattr(signal, name))

@@ -110,9 +110,9 @@ def test_one_pass_over_reals_and_fakes_teaches_what_two_passes_teach(monkeypatch
     together = train(tiny.pictures(), config=config, device="cpu")
     calls = []
 
-    def apart(pair, real, fake, c):
+    def apart(pair, real, fake, c, fake_c):
         calls.append(len(real))
-        return pair.discriminate(Images(real), c), pair.discriminate(Images(fake), c)
+        return pair.discriminate(Images(real), c), pair.discriminate(Images(fake), fake_c)
 
     monkeypatch.setattr(GANPair, "discriminate_together", apart)
     twice = train(tiny.pictures(), config=config, device="cpu")
