@@ -25,6 +25,7 @@ LEAST_PART = 0.002  # of the crop's pixels, to tell anything by
 CONTRASTS = (0.6, 1.6)  # of contrast
 PLAY = 0.5  # of the photo's own play of colours that stays
 FOREIGN = (2.0, 4.0)  # standard deviations of lightness from the part's: in its soft rim that is something else
+DYED = (4.0, 7.0)  # standard deviations of colour from the part's: that is something else wherever it is, such as clothes
 SOFT_EDGE = (0.9, 1.0)  # of a mask
 
 
@@ -51,9 +52,12 @@ class ColourShift:
         return ycc.lerp(self.new + torch.cat([light, colour], dim=1), self.strength)
 
     def belongs(self, ycc: Tensor, mask: Tensor) -> Tensor:
-        """The mask without what in its soft rim is as light as the part never was: the wall between hairs."""
-        far = (ycc[:, :1] - self.old[:, :1]).abs() / self.old_deviation[:, :1].clamp(min=LEVEL)
-        return mask * torch.maximum(1 - smoothstep(far, *FOREIGN), smoothstep(mask, *SOFT_EDGE))
+        """The mask without what in its soft rim is as light as the part never was, the wall between hairs, and without
+        what has quite another colour: a black collar that was taken for skin."""
+        far = (ycc - self.old).abs() / self.old_deviation.clamp(min=LEVEL)
+        light, colour = far[:, :1], far[:, 1:].norm(dim=1, keepdim=True)
+        own = torch.maximum(1 - smoothstep(light, *FOREIGN), smoothstep(mask, *SOFT_EDGE))
+        return mask * own * (1 - smoothstep(colour, *DYED))
 
 
 def measure_shift(before: Tensor, after: Tensor, old: Tensor, new: Tensor) -> ColourShift | None:
