@@ -26,7 +26,7 @@ UPSCALED_EDIT = "smile"  # whose face is made larger at the end
 FACE_PX = 512  # at most, before
 EDITS: tuple[tuple[str, str, float], ...] = (
     ("smile", "smile", 0.5),
-    ("serious", "smile", -0.8),
+    ("serious", "smile", -1.0),
     ("older", "age", 0.9),
 )
 

@@ -20,14 +20,8 @@ LIP_CORE = (0.4, 0.8)  # of a map of lips: what is surely lips is measured
 LIP_RIM = (0.1, 0.5)  # and what may be lips gets their colour, as far as its own is lips'
 FEWEST = 1e-4  # of the picture: fewer lips say nothing
 BESIDE_LIPS_PX = 24.0  # of a 1024-px crop: skin beside the lips
-OWN_COLOUR = (
-    4.0,
-    8.0,
-)  # levels by which an edit moves the colour: below, with the shape; above, because it is meant to
-COLOURS_APART = (
-    2.0,
-    6.0,
-)  # levels between the colours of lips and of skin: below, nothing tells a pixel of the one by it
+OWN_COLOUR = (4.0, 8.0)  # levels by which an edit moves the colour: below with the shape, above because it is meant to
+COLOURS_APART = (2.0, 6.0)  # levels between the colours of lips and of skin: below, nothing tells one by it
 
 
 def match_lips(
