@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .browser import after, expect, needs_chromium, save, seed, set_amount, settled, state_of
+from .browser import after, expect, needs_chromium, save, seed, set_amount, settled, state_of, until
 from .conftest import pixels_of
 from .test_projects import project, reopened
 
@@ -92,8 +92,7 @@ def test_three_variants_are_compared_and_one_is_saved(page, studio):
     expect(dialog.locator("figure")).to_have_count(3)
     dialog.get_by_role("button", name="Zoom in").click()
     scales = "[...document.querySelectorAll('.compare-picture img')].map((one) => getComputedStyle(one).transform)"
-    transforms = page.evaluate(scales)
-    assert len(set(transforms)) == 1 and "1.5" in transforms[0]
+    until(page, lambda: all(scale.startswith("matrix(1.5,") for scale in page.evaluate(scales)))
     after(page, studio, dialog.get_by_role("button", name="Save “wide”").click)
     assert state_of(page, studio)["steps"][0]["amount"] == 2
     page.keyboard.press("Escape")
