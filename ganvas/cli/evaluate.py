@@ -107,8 +107,8 @@ def evaluate_generator(
     if data is None:
         raise typer.BadParameter("no images to compare with: add --data DIR", param_hint="--data")
     _check_features(features)
-    for path in (output, nearest, spectra, report):
-        check_parent(path)
+    for option, path in {"output": output, "nearest": nearest, "spectra": spectra, "report": report}.items():
+        check_parent(path, f"--{option}")
 
     from ganvas.datasets.image_dataset import open_image_dataset
     from ganvas.evaluation.report import write_metrics_page

@@ -177,15 +177,15 @@ def measure_upscaling(
     _print_and_write(measure, output, report)
 
 
-def check_parent(path: Path | None) -> None:
+def check_parent(path: Path | None, option: str) -> None:
     """Wrong usage where a file would have no folder; said before the work."""
     if path is not None and not path.parent.is_dir():
-        raise typer.BadParameter(f"--output: there is no folder {str(path.parent)!r}")
+        raise typer.BadParameter(f"{option}: there is no folder {str(path.parent)!r}")
 
 
-def _check_outputs(*paths: Path | None) -> None:
-    for path in paths:
-        check_parent(path)
+def _check_outputs(output: Path | None, report: Path | None) -> None:
+    check_parent(output, "--output")
+    check_parent(report, "--report")
 
 
 def _print_and_write(
