@@ -64,7 +64,7 @@ def run_batch(
     folder = batch_folder(studio, job.id)
     with zipfile.ZipFile(folder / f".{RESULT}", "w", zipfile.ZIP_STORED) as archive:
         for at, (title, path) in enumerate(photos):
-            job.message = f"{title} ({at + 1} of {len(photos)})"
+            job.message = f"{title} ({at + 1}/{len(photos)})"
 
             def on_step(step: float, total: float, *_: object, at: int = at) -> None:
                 job.step(at + step / max(total, 1), len(photos))

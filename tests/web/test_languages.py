@@ -8,15 +8,18 @@ import pytest
 from safetensors import safe_open
 
 from ganvas.editing.recipe import STEPS
+from ganvas.errors import GanvasError
 from ganvas.fields import fields_of
 from ganvas.training.generator.config import TrainConfig
 from ganvas.web.error_codes import CODES, code_of
+from ganvas.web.errors import KIND_OF_STATUS
 from ganvas.weights.catalogue import entries
 
 from .browser import drop, expect, needs_chromium, painted
 
 PAGE = Path(__file__).parents[2] / "ganvas" / "web" / "page" / "js"
-SHIPPED = PAGE.parents[2] / "editing" / "shipped"
+WEB, PACKAGE = PAGE.parents[1], PAGE.parents[2]
+SHIPPED = PACKAGE / "editing" / "shipped"
 HANGUL = re.compile("[가-힣]")
 ASKS = {"directions": "/api/directions/scorers", "training": "/api/presets", "models": "/api/models"}  # when entered
 
@@ -43,13 +46,11 @@ def test_every_code_has_words_in_both_languages():
 
 
 def test_every_code_is_of_a_message_that_is_raised():
-    sources = "".join(
-        path.read_text("utf-8") for path in (PAGE.parents[2]).rglob("*.py") if "error_codes" not in path.name
-    )
+    sources = "".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py") if "error_codes" not in path.name)
     sources = re.sub(r'"\s*\n?\s*f?"', "", sources)  # a message over several lines
     for code, pattern in CODES:
         pieces = re.split(r"\(\?P?<?[^)]*\)|\\.|\[.*?\]\+?|[.*+?()|]", pattern.pattern)
-        longest = max(pieces, key=len).rstrip("'")
+        longest = max(pieces, key=len).strip("'")
         assert len(longest) >= 8 and longest in sources, (code, longest)
 
 
@@ -131,21 +132,50 @@ def test_a_refusal_carries_its_code(studio, call, code, values):
     assert error["message"]
 
 
+RECIPE = {"format": "ganvas-recipe-1", "model": "cats", "fingerprint": "1" * 64, "steps": []}
+
+
+def test_what_is_refused_below_the_web_carries_its_code(studio):
+    here = f"/api/sessions/{studio.seed()['id']}"
+    calls = [
+        ("post", "/set", {"direction": "wings", "amount": 1}, "no_slider", {"name": "wings"}),
+        ("post", "/set", {"direction": "smile", "amount": "auto"}, "no_auto", {"name": "smile"}),
+        ("post", "/do", {"step": "wish"}, "unknown", {"name": "wish"}),
+        (
+            "post",
+            "/do",
+            {"step": "mix", "seed": 1, "strength": 2},
+            "range",
+            {"name": "strength", "low": "0", "high": "1"},
+        ),
+        ("post", "/do", {"step": "stylise", "style": "mine"}, "no_style", {}),
+        ("put", "/recipe", {"steps": []}, "recipe_damaged", {}),
+        ("put", "/recipe", RECIPE, "other_model", {"name": "cats"}),
+        ("post", "/drag", {"points": [[900, 900]], "targets": [[1, 1]]}, "point_outside", {}),
+        ("post", "/upscale", {"model": "realesrgan-x4plus", "scale": 4}, "model_absent", {"name": "realesrgan-x4plus"}),
+    ]
+    for method, path, body, code, values in calls:
+        answer = getattr(studio.http, method)(here + path, json=body).json()
+        error = answer.get("error") or studio.wait(answer)["error"]
+        assert (error["code"], {**error["values"], **values}) == (code, error["values"]), error
+
+
 def test_a_message_without_a_code_stays_as_it_is():
-    assert code_of("mix: strength must be a number from 0 to 1, got 2") == (None, {})
+    assert code_of("the loss is not finite from the first step on; use a lower lr (3)") == (None, {})
 
 
-def refusals():
-    """(file, line, message) of all that the server's own code raises while it serves; values stand as 7, and as 'x'."""
-    for path in sorted((PAGE.parents[1]).rglob("*.py")):
-        if path.name in ("config.py", "serve.py"):  # before it serves
-            continue
+def refusals(files):
+    """(file, line, message) of all that is raised there; values stand as 7, and as 'x'."""
+    for path in files:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
                 messages = [arg for arg in node.exc.args if isinstance(arg, ast.JoinedStr | ast.Constant)]
                 texts = [text for text in map(filled_in, messages) if isinstance(text, str)]
-                if texts:
+                if texts and ast.unparse(node.exc.func) not in CAUGHT:
                     yield path.name, node.lineno, texts[-1]
+
+
+CAUGHT = ("ValueError", "ConnectionError", "error")  # on the way up, or made of another text
 
 
 def filled_in(node):
@@ -159,9 +189,53 @@ def filled_in(node):
 
 
 def test_whatever_the_server_refuses_has_a_code():
-    found = list(refusals())
+    before_it_serves = ("config.py", "serve.py")
+    found = list(refusals(path for path in sorted(WEB.rglob("*.py")) if path.name not in before_it_serves))
     assert len(found) > 60
     assert [one for one in found if code_of(one[2])[0] is None] == []
+
+
+# Where a user of the page is refused below the web. "expects" speaks to whoever writes Python.
+BELOW = [
+    *(f"session/{name}.py" for name in "auto_amount dragging history photo_edits photo_parts plain_session".split()),
+    *(f"session/{name}.py" for name in "plan project_file projects saying session stored_photo variants".split()),
+    *(f"editing/{name}.py" for name in "direction_files drag layers mix move recipe regions step style".split()),
+    *(f"editing/discovery/{name}.py" for name in "codes samples sefa".split()),
+    "editing/words",
+    *(f"images/{name}.py" for name in ("decode", "limits")),
+    *(f"{name}.py" for name in ("features/faces", "translation", "upscaling/tiles", "models/seeds")),
+    "weights/catalogue",
+]
+NOT_OF_THE_PAGE = (
+    "there is no column",
+    "channels are only for space 's'",
+    "a network object already has",
+    "at least one seed is needed",
+    "weights are downloaded from https",
+    "a file needs a plain name",
+    "7: there is no file",
+)
+
+
+def test_whatever_the_packages_below_refuse_a_user_of_the_page_has_a_code():
+    places = [PACKAGE / name for name in BELOW]
+    files = [file for place in places for file in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
+    found = [one for one in refusals(files) if " expects " not in one[2] and not one[2].startswith(NOT_OF_THE_PAGE)]
+    assert len(found) > 100
+    assert [one for one in found if code_of(one[2])[0] is None] == []
+
+
+def test_every_kind_of_error_has_words_in_both_languages():
+    """So no English sentence stands alone: what has no code is quoted below these words."""
+    errors, kinds = [GanvasError], {*KIND_OF_STATUS.values(), "Error", "Internal"}
+    while errors:
+        error = errors.pop()
+        errors += error.__subclasses__()
+        reaches = error.__module__.startswith(("ganvas.errors", "ganvas.session", "ganvas.web"))
+        kinds |= {error.__name__} if reaches else set()
+    assert len(kinds) > 25
+    for language in ("en", "ko"):
+        assert {f"refused.kind.{kind}" for kind in kinds} <= table(language).keys()
 
 
 @needs_chromium
@@ -171,6 +245,15 @@ def test_a_refusal_is_worded_in_korean(open_page, studio):
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("열 수 있는 그림이 아닙니다")
     assert not re.search(r"[A-Za-z]+ [a-z]+ [a-z]+", alert.inner_text().replace("the picture", ""))
+    quoted = page.evaluate(
+        """async () => {
+          const { ApiError } = await import("/static/js/api.js");
+          const refused = { kind: "BadInput", message: "too odd", hint: "stop", code: null };
+          const { message, hint } = new ApiError(422, refused);
+          return [message, hint];
+        }"""
+    )
+    assert quoted == ["입력이 맞지 않습니다", "프로그램의 설명: “too odd. stop”"]
     open_page.complaints[:] = [said for said in open_page.complaints if "status of 422" not in said]
 
 

@@ -6,21 +6,22 @@ const TOKEN = takeToken();
 
 /** What the server (or the way to it) refused, in words for a reader: `message` says what, `hint` what to do. */
 export class ApiError extends Error {
-  constructor(status, { kind = "Error", message = "", hint = "", code = null, values = {} } = {}) {
-    super(message);
-    Object.assign(this, { status, kind, hint });
-    const name = `refused.${code}`;
-    if (known(name))
-      Object.assign(this, {
-        message: String(t(name, values)),
-        hint: known(`${name}.hint`) ? String(t(`${name}.hint`, values)) : "",
-      });
-    else if (language !== "en" && known(`refused.kind.${kind}`))
-      Object.assign(this, {
-        message: String(t(`refused.kind.${kind}`)),
-        hint: [message, hint].filter(Boolean).join(" "),
-      });
+  constructor(status, { kind = "Error", message = "", hint = "", code = undefined, values = {} } = {}) {
+    const words = code === undefined ? { message, hint } : wordsOf({ kind, message, hint, code, values });
+    super(words.message);
+    Object.assign(this, { status, kind, hint: words.hint });
   }
+}
+
+/** By its code; what has none is quoted below words for its kind, where the reader's language is another one. */
+function wordsOf({ kind, message, hint, code, values }) {
+  const name = `refused.${code}`;
+  if (known(name))
+    return { message: String(t(name, values)), hint: known(`${name}.hint`) ? String(t(`${name}.hint`, values)) : "" };
+  if (language === "en") return { message, hint };
+  const about = known(`refused.kind.${kind}`) ? kind : "Error";
+  const said = [message, hint].filter(Boolean).join(". ");
+  return { message: String(t(`refused.kind.${about}`)), hint: String(t("refused.said", { said })) };
 }
 
 /** Some listen on other addresses with a token; it leaves the address bar and stays with this tab. */

@@ -1,6 +1,6 @@
 // Several photos at once: open one of them, or apply the present recipe to all and get a zip back.
 
-import { download, send } from "../api.js";
+import { ApiError, download, send } from "../api.js";
 import { recipe } from "../bench.js";
 import { openDialog } from "../dialog.js";
 import { el, fill, icon } from "../dom.js";
@@ -74,10 +74,10 @@ function show(node, job) {
 function tellResult({ failed = [], done }) {
   const count = done?.length ?? done;
   if (failed.length === 0) return toast(t("batch.done", { n: count ?? "" }));
-  const first = failed[0];
+  const [{ name, error }] = failed;
   complain({
     kind: "Batch",
     message: String(t("batch.failed", { n: failed.length })),
-    hint: failed.length ? `${first.name ?? first}: ${first.error?.message ?? first.message ?? ""}` : "",
+    hint: `${name}: ${new ApiError(0, error).message}`,
   });
 }
