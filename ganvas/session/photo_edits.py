@@ -170,7 +170,14 @@ class PhotoEdits:
         return translate_preview(preview, post_steps_of(self.active.recipe), self.network)
 
     @torch.no_grad()
-    def preview(self, *, resolution: int, recipe: Recipe | None = None, share: float | None = None) -> Tensor:
+    def preview(
+        self,
+        *,
+        resolution: int,
+        recipe: Recipe | None = None,
+        share: float | None = None,
+        precision: str = "fast",
+    ) -> Tensor:
         """The active face's square, quickly, with what the other faces' edits do in it; see `Session.preview`.
 
         Raises:
@@ -179,7 +186,7 @@ class PhotoEdits:
         session = self.session
         if session is None:
             raise BadConfig("no face is being edited")
-        img = session.preview(resolution=resolution, recipe=recipe, share=share)
+        img = session.preview(resolution=resolution, recipe=recipe, share=share, precision=precision)
         if not self._has_others():
             return img
         own, others = self._around(resolution)

@@ -199,9 +199,16 @@ class Renderer:
         return self.tuned.synthesize(self.tuned.unedited, 1.0)
 
     @torch.no_grad()
-    def preview(self, recipe: Recipe, *, resolution: int = CROP_PREVIEW_PX, share: float | None = None) -> Tensor:
+    def preview(
+        self,
+        recipe: Recipe,
+        *,
+        resolution: int = CROP_PREVIEW_PX,
+        share: float | None = None,
+        precision: str = "fast",
+    ) -> Tensor:
         """The edited crop, quickly: [1, 3, resolution, resolution]; see `Session.preview`."""
-        img = self._preview_pasted_back(self._parts(recipe), resolution, share)
+        img = self._preview_pasted_back(self._parts(recipe), resolution, share, precision)
         whole = Crop(x=resolution / 2, y=resolution / 2, side=resolution)
         return preview_part_steps(img, steps, whole) if (steps := part_steps_of(recipe)) else img
 
@@ -247,8 +254,10 @@ class Renderer:
         change = self._change(self._parts(recipe), size, precision="fast")
         return around.carry_on(paste_change(Photo(img=around.img), around.crop, change), change).img
 
-    def _preview_pasted_back(self, parts: Sequence[Part], resolution: int, share: float | None) -> Tensor:
-        photo, change = self._target(resolution), self._change(parts, resolution, precision="fast", share=share)
+    def _preview_pasted_back(
+        self, parts: Sequence[Part], resolution: int, share: float | None, precision: str
+    ) -> Tensor:
+        photo, change = self._target(resolution), self._change(parts, resolution, precision=precision, share=share)
         img = lay_over(photo, change)
         if not change.shifts:
             return img
@@ -264,12 +273,13 @@ class Renderer:
         after = self._collage(parts, share, size, precision=precision)
         acting = acting_parts((step for part in parts for step in part.cell.steps), self.direction)
         acting = acting if self.aligned else None
-        ground = self._ground(before, share, acting, precision=precision)
+        quick = precision != "exact"
+        ground = self._ground(before, share, acting, quick=quick)
         mask = (superellipse(size) if acting is None else fade_to_edge(size)) * self._reach(parts, size)
         if acting is None:
             return compose_on(ground, after, mask, None)
-        quick = precision == "fast"
-        parsed = parse_parts(_resize_to(after, PARTS_PX), refine=not quick, mirror=not quick, precision=precision)
+        arithmetic = "fast" if quick else "exact"
+        parsed = parse_parts(_resize_to(after, PARTS_PX), refine=not quick, mirror=not quick, precision=arithmetic)
         if not quick or size <= CROP_PREVIEW_PX:  # larger previews would take half as long again
             now, then = (select_parts(p, ("mouth",)) for p in (parsed, self.parts.probabilities))
             after = paint_opened_mouth(after, lambda: self._collage(parts, 0.0, size, precision=precision), now, then)
@@ -284,14 +294,14 @@ class Renderer:
         size = change.outside.shape[3]
         return replace(change, outside=change.outside * self._reach(parts, size))
 
-    def _ground(self, before: Tensor, share: float, acting: tuple[str, ...] | None, *, precision: str) -> Ground:
+    def _ground(self, before: Tensor, share: float, acting: tuple[str, ...] | None, *, quick: bool) -> Ground:
         """What edits of the photo are composed with; the last few are kept."""
         size = before.shape[3]
-        key = size, share, acting, precision
+        key = size, share, acting, quick
         ground = self._ground_cache.pop(key, None)
         if ground is None:
             maps = None if acting is None else self._unedited_maps(before, share, acting)
-            work = min(WORK_PX, max(PREVIEW_WORK_PX, size // 2)) if precision == "fast" else WORK_PX
+            work = min(WORK_PX, max(PREVIEW_WORK_PX, size // 2)) if quick else WORK_PX
             ground = Ground(self._target(size), before, maps, work_px=work)
         self._ground_cache[key] = ground
         if len(self._ground_cache) > MAX_CACHED_GROUNDS:
@@ -343,8 +353,10 @@ class SeedRenderer(Renderer):
     def _paint_preview(self, recipe: Recipe, longest_px: int) -> Tensor:
         return self.preview(recipe, resolution=min(longest_px, self.generator.img_resolution))
 
-    def _preview_pasted_back(self, parts: Sequence[Part], resolution: int, share: float | None) -> Tensor:
-        return to_rgb(self._collage(parts, 1.0, resolution, precision="fast"))
+    def _preview_pasted_back(
+        self, parts: Sequence[Part], resolution: int, share: float | None, precision: str
+    ) -> Tensor:
+        return to_rgb(self._collage(parts, 1.0, resolution, precision=precision))
 
 
 def resize_by_area(img: Tensor, share: float) -> Tensor:

@@ -357,7 +357,12 @@ class Session(EditHistory):
         return self.renderer.crop_picture()
 
     def preview(
-        self, *, resolution: int = CROP_PREVIEW_PX, recipe: Recipe | None = None, share: float | None = None
+        self,
+        *,
+        resolution: int = CROP_PREVIEW_PX,
+        recipe: Recipe | None = None,
+        share: float | None = None,
+        precision: str = "fast",
     ) -> Tensor:
         """The edited crop, quickly: [1, 3, resolution, resolution], pasted back as `render` would.
 
@@ -365,8 +370,10 @@ class Session(EditHistory):
             resolution: of the crop's picture.
             recipe: one to try on, while a slider is moving; None = what has been done.
             share: of the tuning, where the caller knows it (see `share_of`): half the work. None = as the edit bears.
+            precision: "fast", or "draft" while a slider moves: quicker still, about a level (of 255) off.
         """
-        return self.renderer.preview(self.recipe if recipe is None else recipe, resolution=resolution, share=share)
+        recipe = self.recipe if recipe is None else recipe
+        return self.renderer.preview(recipe, resolution=resolution, share=share, precision=precision)
 
     def share_of(self, recipe: Recipe) -> float:
         """With how much of its tuning the generator paints a recipe: what the guard finds that the edit bears."""

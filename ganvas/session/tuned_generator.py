@@ -55,12 +55,15 @@ class TunedGenerator:
         self.unedited = EditedLatents(inversion.ws)
         self._generator_cache: dict[tuple[float, bytes], Any] = {}  # share, styles → the generator with them
         self._image_cache: dict[tuple[float, int, bytes], Tensor] = {}  # share, size, latents → picture
+        self._draft_error_cache: dict[tuple[float, int, bytes], Tensor] = {}  # share, size, styles → what drafts miss
         self._baseline_strain: dict[float, float] = {}  # share → strain of the unedited picture
         self._naturalness_cache: dict[bytes, float] = {}
 
     def picture(self, edited: EditedLatents, share: float, size: int, *, precision: str) -> Tensor:
-        """[1, C, size, size] in [-1, 1]; "exact", or "fast" for previews."""
-        if precision == "fast":
+        """[1, C, size, size] in [-1, 1]; "exact", "fast" for previews, or "draft" while something moves."""
+        if precision == "draft" and edited.key != self.unedited.key:
+            return self._draft(edited, share, size)
+        if precision != "exact":
             return self._preview(edited, share, size)
         return downscale(self.synthesize(edited, share), size)
 
@@ -83,6 +86,24 @@ class TunedGenerator:
         self._image_cache[key] = img  # last again: the unedited picture is asked for at every move and never drops out
         if len(self._image_cache) > MAX_CACHED_IMAGES:
             del self._image_cache[next(iter(self._image_cache))]
+        return img
+
+    def _draft(self, edited: EditedLatents, share: float, size: int) -> Tensor:
+        """The generator's draft, less the error that a draft of the unedited picture has."""
+        draft = self._paint_draft(edited, share, size)
+        key = share, size, edited.styles_key
+        if key not in self._draft_error_cache:
+            unedited = EditedLatents(self.unedited.ws, styles=edited.styles)
+            error = self._paint_draft(unedited, share, size) - self._preview(unedited, share, size)
+            if len(self._draft_error_cache) >= MAX_CACHED_GENERATORS:
+                self._draft_error_cache.clear()
+            self._draft_error_cache[key] = error
+        return (draft - self._draft_error_cache[key]).clamp(-1, 1)
+
+    def _paint_draft(self, edited: EditedLatents, share: float, size: int) -> Tensor:
+        generator = self.with_share(edited, share)
+        with shift_styles(generator, edited.shift):
+            img: Tensor = generator.synthesize_draft(edited.ws, size).float()
         return img
 
     def with_share(self, edited: EditedLatents, share: float) -> Any:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from ganvas.errors import BadConfig
-from ganvas.models import build
+from ganvas.models import build, mobilestylegan
 from ganvas.models.mobilestylegan import MobileStyleGANConfig, StyledConv, wavelet_to_img
 from ganvas.ops.wavelet import to_wavelet
 
@@ -183,3 +183,33 @@ def test_impossible_configs_are_refused():
         G.features(random_ws(G), 32)
     with pytest.raises(BadConfig, match="resolution"):
         G.fit_head(random_ws(G, 1), 64)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@torch.no_grad()
+def test_a_convolution_at_half_size_is_the_average_of_the_whole_where_nothing_is_bent(n):
+    torch.manual_seed(3)
+    layer = StyledConv(6, 5, w_dim=24, px=16)
+    layer.bias.fill_(1000.0)  # every value stays above zero, where the leaky ReLU is straight
+    coarse, w = torch.randn(n, 6, 8, 8), torch.randn(n, 24)
+    even = coarse.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    assert torch.allclose(
+        layer.forward_halved(coarse, w), F.avg_pool2d(layer(even, w, noise_mode="const"), 2), atol=1e-3
+    )
+
+
+@torch.no_grad()
+def test_a_draft_is_the_picture_averaged_down_where_the_last_level_adds_nothing_finer(monkeypatch):
+    monkeypatch.setattr(mobilestylegan, "fast_dtype", lambda device: torch.float32)
+    G = tiny()
+    last = G.levels[-1]
+    means = last.conv1.weight.shape[1]
+    last.up.affine.weight[means:], last.up.affine.bias[means:], last.conv1.noise[:] = 0, 0, 0
+    last.conv1.depthwise *= torch.zeros(3, 3).index_put_((torch.tensor(1), torch.tensor(1)), torch.tensor(1.0))
+    for conv in (last.conv1, last.conv2):
+        conv.bias.fill_(100)
+    ws = random_ws(G)
+    error, exact = G.synthesize_draft(ws, 8) - G.synthesize_downscaled(ws, 8), G.synthesize_downscaled(ws, 8)
+    assert error[..., 1:-1, 1:-1].abs().max() < 1e-4 * exact.abs().max()  # at the edge the ReLU bends
+    assert torch.allclose(G.synthesize_draft(ws, 4), F.avg_pool2d(G.synthesize_draft(ws, 8), 2), atol=1e-3)
+    assert torch.equal(G.synthesize_draft(ws, 16), G.synthesize_downscaled(ws, 16, precision="fast"))

@@ -21,6 +21,7 @@ from ganvas.images.crop import Crop
 from ganvas.images.files import read_image, write_image
 from ganvas.images.photo import Photo
 from ganvas.inversion.result import Inversion
+from ganvas.models import build
 from ganvas.session.auto_amount import (
     AUTO_TARGETS,
     AutoTarget,
@@ -154,6 +155,23 @@ def test_however_often_a_slider_moves_the_unedited_picture_is_painted_once(sessi
         session.set("smile", place / 10)
         session.preview(resolution=16)
     assert painted.count(True) == 1
+
+
+def test_a_draft_is_right_where_nothing_moves_and_near_where_it_does():
+    torch.manual_seed(0)
+    generator = build("mobilestylegan", z_dim=16, w_dim=24, num_mapping_layers=2, channels=(16, 12, 8)).eval()
+    ws, other = (torch.randn(1, generator.num_ws, 24) for _ in range(2))
+    tuned = TunedGenerator(generator, Inversion(ws=ws), None)
+    start, near = EditedLatents(ws), EditedLatents(ws.lerp(other, 0.03))
+
+    def picture(edited, precision):
+        return tuned.picture(edited, 1.0, 8, precision=precision)
+
+    assert torch.equal(picture(start, "draft"), picture(start, "fast"))
+    draft, exact = picture(near, "draft"), picture(near, "fast")
+    assert not torch.equal(draft, exact)
+    alone = generator.synthesize_draft(near.ws, 8).clamp(-1, 1)
+    assert (draft - exact).abs().mean() < 0.5 * (alone - exact).abs().mean()
 
 
 def test_the_crop_alone_is_what_the_generator_paints(session, generator):

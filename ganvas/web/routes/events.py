@@ -134,7 +134,8 @@ def _send_preview(open_photo: OpenPhoto) -> None:
         recipe = session.with_step(_step_of(message))
         size = min(CROP_PREVIEW_PX, session.generator.img_resolution)
         share = session.first_share if open_photo.share is None else open_photo.share
-        open_photo.send_preview(edits.preview(resolution=size, recipe=recipe, share=share), seq=seq)
+        img = edits.preview(resolution=size, recipe=recipe, share=share, precision="draft")
+        open_photo.send_preview(img, seq=seq)
         open_photo.last_preview = ShownPreview(recipe, size, share, seq)
     except Exception as error:
         open_photo.last_preview = None
