@@ -107,5 +107,18 @@ def check_bytes(size: int) -> None:
         raise BadImage(f"has more than {MAX_PICTURE_BYTES:,} bytes")
 
 
+def read_piece(path: Path, start: int, size: int) -> bytes:
+    """Some bytes of a file that holds many pictures. Raises BadImage where they are not there."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(start)
+            data = file.read(size)
+    except OSError as error:
+        raise BadImage(f"cannot be read: {error.strerror or error}") from error
+    if len(data) != size:
+        raise BadImage(f"is cut short: {path.name} ends within it")
+    return data
+
+
 def _complain(error: OSError) -> None:
     raise BadInput(f"{error.filename} cannot be read: {error.strerror}") from error

@@ -62,7 +62,7 @@ def open_source(path: str | os.PathLike[str]) -> ImageSource:
         raise BadInput(f"{path} is a video; 'ganvas dataset make {path} DEST --resolution R' extracts its frames")
     raise BadInput(
         f"{path} is neither a folder nor a zip or tar archive of images, nor MNIST's idx, CIFAR's batches, .npy, .npz, "
-        "Parquet or Arrow"
+        "Parquet, Arrow or LMDB"
     )
 
 

@@ -9,6 +9,7 @@ from ganvas.datasets import arrays
 from ganvas.datasets.archive import is_zip
 from ganvas.datasets.cifar import is_cifar, open_cifar_folder, open_cifar_tar
 from ganvas.datasets.folder import Folder, ImageSource
+from ganvas.datasets.lmdb_file import LmdbFile, is_lmdb
 from ganvas.datasets.tables import TABLE_SUFFIXES, TableSource
 from ganvas.datasets.tar_shards import TarShards
 from ganvas.errors import BadInput
@@ -20,7 +21,7 @@ def open_standard_file(path: Path) -> ImageSource | None:
     """A file that is a data set, by its first bytes; None where it is none of these kinds.
 
     MNIST's idx (packed by gzip or not), .npy, .npz, a tar of pictures or WebDataset's samples, CIFAR's .tar.gz,
-    Parquet, Arrow. Classes come along where the form has them.
+    Parquet, Arrow, LMDB. Classes come along where the form has them.
 
     Raises:
         BadInput: damaged, hostile, or without pictures. MissingExtra: a table, without the extra [parquet].
@@ -41,7 +42,7 @@ def open_standard_file(path: Path) -> ImageSource | None:
         return cifar or TarShards(path, [path])
     if start[:4] == b"PAR1" or start[:6] == b"ARROW1" or path.suffix.lower() == ".arrow":
         return TableSource(path, [path])
-    return None
+    return LmdbFile(path) if is_lmdb(start) else None
 
 
 def open_standard_folder(folder: Folder) -> ImageSource | None:
@@ -60,7 +61,8 @@ def open_standard_folder(folder: Folder) -> ImageSource | None:
             others = [name for name in names if name not in used]
             return several(folder.path, [folder.path / name for name in used], others=others)
     idx = _one_of(folder, lambda name: arrays.is_idx(arrays.read_start(folder.path / name, 4)), "idx")
-    return idx or _one_of(folder, lambda name: arrays.is_numpy_pictures(folder.path / name), "NumPy")
+    numpy = idx or _one_of(folder, lambda name: arrays.is_numpy_pictures(folder.path / name), "NumPy")
+    return numpy or _one_of(folder, lambda name: is_lmdb(arrays.read_start(folder.path / name)), "LMDB")
 
 
 def _one_of(folder: Folder, is_one: Callable[[str], bool], kind: str) -> ImageSource | None:

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from ganvas.datasets.archive import leads_outside
-from ganvas.datasets.folder import DATASET_JSON, VIDEO_SUFFIXES, Item, check_bytes
-from ganvas.errors import BadImage, BadInput
+from ganvas.datasets.folder import DATASET_JSON, VIDEO_SUFFIXES, Item, check_bytes, read_piece
+from ganvas.errors import BadInput
 from ganvas.images.walk import READABLE_SUFFIXES, is_ignored
 
 _MAX_LABEL_BYTES = 64
@@ -78,16 +78,7 @@ class TarShards:
         return json.dumps({"labels": pairs}).encode() if pairs else None
 
     def _read(self, name: str) -> bytes:
-        shard, start, size = self._places[name]
-        try:
-            with open(shard, "rb") as file:
-                file.seek(start)
-                data = file.read(size)
-        except OSError as error:
-            raise BadImage(f"cannot be read: {error.strerror or error}") from error
-        if len(data) != size:
-            raise BadImage(f"is cut short: {shard.name} ends within it")
-        return data
+        return read_piece(*self._places[name])
 
     def _class(self, name: str) -> int:
         shard, _, size = self._places[name]

@@ -1,11 +1,13 @@
 """Data sets in their standard forms give the pictures and classes that were put in."""
 
 import gzip
+import hashlib
 import io
 import json
 import pickle
 import struct
 import tarfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ import torch
 from ganvas.datasets.check import check_dataset
 from ganvas.datasets.image_dataset import open_image_dataset
 from ganvas.datasets.prepare import make_dataset
-from ganvas.errors import BadInput
+from ganvas.datasets.reading import open_source
+from ganvas.errors import BadImage, BadInput
 from tests.datasets.makers import encoded, put
 
 rng = np.random.default_rng(0)
@@ -210,3 +213,49 @@ def test_a_changed_array_is_noticed_by_the_cache(tmp_path):
     assert "read from the cache" in open_image_dataset(tmp_path / "x.npy", resolution=32).report[-1]
     np.save(tmp_path / "x.npy", COLOUR[::-1])
     assert open_image_dataset(tmp_path / "x.npy", resolution=32).fingerprint != first.fingerprint
+
+
+def lmdb_of(path, values, *, subdir=True):
+    lmdb = pytest.importorskip("lmdb")
+    with lmdb.open(str(path), map_size=1 << 26, subdir=subdir) as env, env.begin(write=True) as write:
+        for key, value in values.items():
+            write.put(key, value)
+    return path
+
+
+def test_lmdb_as_lsun_and_ports_of_stylegan_write_it(tmp_path):
+    pictures = [encoded(one) for one in COLOUR]
+    lsun = lmdb_of(tmp_path / "bedroom_lmdb", {hashlib.sha1(one).hexdigest().encode(): one for one in pictures})
+    keys = sorted(hashlib.sha1(one).hexdigest() for one in pictures)
+    source = open_source(lsun)
+    assert [item.name for item in source.items] == keys
+    assert {source.read(item) for item in source.items} == set(pictures)
+    sizes = {f"{px}-{i:05d}".encode(): pictures[i] for px in (8, 32) for i in range(6)}
+    several = lmdb_of(tmp_path / "faces.lmdb", {**sizes, b"length": b"6"}, subdir=False)
+    assert torch.equal(opened(several)[0], of_colour())
+
+
+def test_a_deep_lmdb_is_read_as_its_own_library_reads_it(tmp_path):
+    pairs = {f"{i * 7919 % 3001:04}".encode(): b"x" * (i % 5000) for i in range(3000)}
+    source = open_source(lmdb_of(tmp_path / "many.lmdb", pairs))
+    assert [item.name.encode() for item in source.items] == sorted(pairs)
+    assert all(source.read(item) == pairs[item.name.encode()] for item in source.items if item.size)
+
+
+def test_a_cut_or_changed_lmdb_is_refused(tmp_path):
+    data = (lmdb_of(tmp_path / "x.lmdb", {f"{i}".encode(): bytes(3000) for i in range(99)}) / "data.mdb").read_bytes()
+    broken = tmp_path / "broken.mdb"
+    rng = np.random.default_rng(0)
+    for length in range(512, len(data) - 4096, 8 * 4096):
+        broken.write_bytes(data[:length])
+        with pytest.raises(BadInput):
+            open_source(broken)
+    for _ in range(100):  # whatever is in it, it ends, in pictures or in words
+        changed = bytearray(data)
+        for place in rng.integers(32, min(len(data), 8 * 4096), 8):
+            changed[place] = rng.integers(256)
+        broken.write_bytes(changed)
+        with suppress(BadInput, BadImage):
+            source = open_source(broken)
+            for item in source.items:
+                source.read(item)
