@@ -12,6 +12,7 @@ import typer
 from ganvas.cli.console import ProgressBar as Bar
 from ganvas.cli.ensure_models import ensure_models
 from ganvas.cli.parsing import one_of
+from ganvas.cli.training_common import current_command
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,6 +74,8 @@ def stylise(
 ) -> None:
     """Learn a style from one image; 'ganvas edit PHOTO --style NAME' then applies it.
 
+    Run the same command again to resume after Ctrl-C or a kill.
+
     Example: [bold]ganvas stylise --model faces --example drawing.png --name ink[/bold]
     """
     modes = [bool(example), swap is not None, blend is not None, add is not None, listed]
@@ -104,7 +107,7 @@ def _teach(
     align: str, seed: int, preview: Path | None, output: Path | None,
 ) -> None:  # fmt: skip
     from ganvas.cli.generator_options import open_generator
-    from ganvas.editing.style import check_style_name, save_style, styles_folder
+    from ganvas.editing.style import check_style_name, save_style, style_state_file, styles_folder
     from ganvas.features.efficientnet import load_efficientnet_if_available
     from ganvas.images.files import check_target
     from ganvas.images.output_check import check_output_path
@@ -131,15 +134,20 @@ def _teach(
             extractor=load_efficientnet_if_available(),
             on_step=reporter,
             facts=facts,
+            state_file=style_state_file(name),
         )
     if not style.tensors:
-        typer.echo("stopped before the first step; nothing is saved")
+        typer.echo(f"stopped before the first step; no style is saved. To resume: {current_command()}")
         raise typer.Exit(1)
     for path in [None, output] if output is not None else [None]:
         saved = save_style(style, path)
         typer.echo(f"style: {saved}, {saved.stat().st_size / 1e6:.1f} MB")
     metrics = ", ".join(f"{key} {value:g}" for key, value in style.facts["figures"].items())
     typer.echo(f"{style.facts['steps']} steps{'' if style.facts['finished'] else ' (stopped; saved)'}: {metrics}")
+    if style.facts["finished"]:
+        style_state_file(name).unlink(missing_ok=True)
+    elif style_state_file(name).exists():
+        typer.echo(f"to resume: {current_command()}")
     typer.echo(f"preview: {preview}; apply it: ganvas edit PHOTO -o OUT.png --style {name}")
 
 

@@ -142,6 +142,11 @@ def styles_folder() -> Path:
     return store.home() / "styles"
 
 
+def style_state_file(name: str) -> Path:
+    """What the teaching of a style keeps until it is done."""
+    return styles_folder() / "unfinished" / f"{name}.safetensors"
+
+
 def save_style(style: Style, path: Path | str | None = None) -> Path:
     """Write a style with its card to one .safetensors; atomic.
 

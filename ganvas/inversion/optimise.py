@@ -349,7 +349,7 @@ class _Search:
         done_before = sum(s.steps for s in self.stages[: self.stage])
         groups = [{"params": [p], "lr": 0.0, "full": stage.lr * scale} for p, scale in parameters]
         optimiser = SearchAdam(groups, betas=_BETAS)
-        _restore_moments(optimiser, self.moments, first)
+        optimiser.restore_moments(self.moments, first)
         for step in range(first, stage.steps):
             late = (time.monotonic() - started) / allotted_sec
             progress = max(step / stage.steps, late)
@@ -384,7 +384,7 @@ class _Search:
 
     def _keep_moments(self, optimiser: SearchAdam) -> None:
         """The state needed to resume a stopped stage: Adam's moments, and the base of groups."""
-        self.moments = _adam_moments(optimiser) | self.base
+        self.moments = optimiser.moments() | self.base
 
     def _result(self, inversion: Inversion, *, finished: bool) -> Inversion:
         delta = compute_delta(self.model, self.original)
@@ -407,20 +407,3 @@ def _rate(step: int, progress: float) -> float:
     """Warm up, stay, fall along a cosine."""
     left = (1 - progress) / FALL
     return min(1.0, (step + 1) / WARM_STEPS) * (0.5 - 0.5 * math.cos(math.pi * min(1.0, left)))
-
-
-def _adam_moments(optimiser: SearchAdam) -> dict[str, Tensor]:
-    """Adam's moments by parameter number."""
-    moments: dict[str, Tensor] = {}
-    for index, group in enumerate(optimiser.param_groups):
-        state = optimiser.state.get(group["params"][0], {})
-        moments |= {f"{index} {name}": state[name].clone() for name in ("exp_avg", "exp_avg_sq") if name in state}
-    return moments
-
-
-def _restore_moments(optimiser: SearchAdam, moments: dict[str, Tensor], steps: int) -> None:
-    """The reverse of `_adam_moments`."""
-    for index, group in enumerate(optimiser.param_groups):
-        if f"{index} exp_avg" in moments:
-            averages = {name: moments[f"{index} {name}"].clone() for name in ("exp_avg", "exp_avg_sq")}
-            optimiser.state[group["params"][0]] = {"step": steps, **averages}

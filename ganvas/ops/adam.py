@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -41,6 +41,22 @@ class SearchAdam:
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     self._move(parameter, parameter.grad, group["lr"])
+
+    def moments(self) -> dict[str, Tensor]:
+        """A copy of the moments, to be kept: "0 exp_avg" is of the first parameter."""
+        states = [self.state.get(parameter, {}) for parameter in self._parameters()]
+        names = ("exp_avg", "exp_avg_sq")
+        return {f"{i} {name}": state[name].clone() for i, state in enumerate(states) if state for name in names}
+
+    def restore_moments(self, moments: Mapping[str, Tensor], steps: int) -> None:
+        """The reverse of `moments`, after so many steps."""
+        for i, parameter in enumerate(self._parameters()):
+            if f"{i} exp_avg" in moments:
+                averages = {name: moments[f"{i} {name}"].clone() for name in ("exp_avg", "exp_avg_sq")}
+                self.state[parameter] = {"step": steps, **averages}
+
+    def _parameters(self) -> list[Tensor]:
+        return [parameter for group in self.param_groups for parameter in group["params"]]
 
     def _move(self, parameter: Tensor, grad: Tensor, lr: float) -> None:
         beta1, beta2 = self.betas

@@ -16,10 +16,12 @@ factors (Hu et al. 2021, "LoRA").
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,6 +44,7 @@ from ganvas.ops.resample import downscale
 from ganvas.training.engine.process import catch_stop_signals
 from ganvas.training.style.learner import StyleLearner
 from ganvas.training.style.losses import COLOUR_WEIGHT, colour_distance, resize_square, rgb_to_luma, structure_distance
+from ganvas.training.style.state import StyleStateFile
 from ganvas.weights.checkpoint import fingerprint
 
 _BETAS = (0.0, 0.99)  # the paper's
@@ -101,6 +104,7 @@ def teach_style(
     ws: Sequence[Tensor] | None = None,
     on_step: OnStyleStep | None = None,
     facts: dict[str, Any] | None = None,
+    state_file: Path | None = None,
 ) -> Style:
     """Teach a generator to paint like an example.
 
@@ -114,6 +118,8 @@ def teach_style(
         on_step: called after every step. Returning True, raising `Stopped`, or Ctrl-C ends the teaching: what was
             learnt so far is the result, marked as unfinished. A second Ctrl-C interrupts at once.
         facts: more for the style's card.
+        state_file: where the teaching is kept on the way: after a kill or a stop the same call goes on from there, and
+            ends with the same bytes. To be deleted when the style is saved. None = nothing is kept.
 
     Returns:
         The style, with metrics in its facts. The same seed and images give the same style.
@@ -134,7 +140,9 @@ def teach_style(
     rows_of("colour", generator)  # a family without rows says so before the work
     with torch.random.fork_rng(devices=[]), catch_stop_signals() as stop_signals:
         torch.manual_seed(config.seed)
-        style_trainer = _StyleTrainer(pictures, generator, config, extractor, on_step, stop_signals)
+        parent = fingerprint(generator)
+        state = StyleStateFile(state_file, _describe_request(pictures, parent, config, extractor, ws))
+        style_trainer = _StyleTrainer(pictures, generator, config, extractor, on_step, stop_signals, state)
         finished = style_trainer.invert_examples(ws) and style_trainer.teach()
     style_facts = {
         "made_by": f"ganvas {__version__}",
@@ -145,7 +153,28 @@ def teach_style(
         "finished": finished,
         **(facts or {}),
     }
-    return Style(name=name, tensors=style_trainer.learner.tensors(), parent=fingerprint(generator), facts=style_facts)
+    return Style(name=name, tensors=style_trainer.learner.tensors(), parent=parent, facts=style_facts)
+
+
+def _describe_request(
+    pictures: Sequence[Tensor], parent: str, config: StyleConfig, extractor: Any, ws: Sequence[Tensor] | None
+) -> dict[str, Any]:
+    """All that decides what is learnt, as plain values."""
+    return {
+        **asdict(config),
+        "example": _digest(pictures),
+        "latents": None if ws is None else _digest(ws),
+        "model": parent,
+        "feature network": extractor is not None,
+        "version of ganvas": __version__,
+    }
+
+
+def _digest(tensors: Sequence[Tensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 class _StyleTrainer:
@@ -159,14 +188,10 @@ class _StyleTrainer:
         extractor: EfficientNetLite0 | None,
         on_step: OnStyleStep | None,
         stop_signals: list[int],
+        state_file: StyleStateFile,
     ):
-        self.config, self.generator, self.on_step, self.extractor, self.stop_signals = (
-            config,
-            generator,
-            on_step,
-            extractor,
-            stop_signals,
-        )
+        self.config, self.generator, self.on_step, self.extractor = config, generator, on_step, extractor
+        self.stop_signals, self.state_file = stop_signals, state_file
         self.started_sec, self.step = time.monotonic(), 0
         self.loss: float | None = None
         self.begun_sec: dict[str, tuple[float, int]] = {}
@@ -181,9 +206,38 @@ class _StyleTrainer:
         ]
         from_px = config.from_px or min(COLOUR_PX, generator.img_resolution // 2)
         self.learner = StyleLearner(generator, from_px=from_px)
+        self.optimiser = SearchAdam(self.learner.groups(config.lr), betas=_BETAS)
+        self.moves = self.bad = 0  # steps that Adam has made; steps in a row that were not finite
         self.random = torch.Generator().manual_seed(config.seed)
         self.rows = rows_of("colour", generator)
         self.ws: list[Tensor] = []
+        state = state_file.read()
+        if state is not None:
+            self.load(state)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that an exact resume needs."""
+        return {
+            "ws": self.ws,
+            "learnt": [parameter.detach() for group in self.optimiser.param_groups for parameter in group["params"]],
+            "moments": self.optimiser.moments(),
+            "random": {"own": self.random.get_state(), "torch": torch.get_rng_state()},
+            "counters": {"step": self.step, "moves": self.moves, "bad": self.bad, "loss": self.loss},
+            "sec": time.monotonic() - self.started_sec,
+        }
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        self.ws = [ws.to(self.generator.device) for ws in state["ws"]]
+        parameters = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+        for parameter, learnt in zip(parameters, state["learnt"], strict=True):
+            parameter.copy_(learnt)
+        self.step, self.moves, self.bad, self.loss = (state["counters"][n] for n in ("step", "moves", "bad", "loss"))
+        self.optimiser.restore_moments(state["moments"], self.moves)
+        self.random.set_state(state["random"]["own"])
+        torch.set_rng_state(state["random"]["torch"])
+        self.started_sec -= state["sec"]
 
     def drop_colour(self, img: Tensor) -> Tensor:
         """Without its colours, where those are to stay."""
@@ -202,7 +256,7 @@ class _StyleTrainer:
             going_on = self.report("finding", step, steps)
             return not going_on
 
-        for img in self.pictures:
+        for img in self.pictures[len(self.ws) :]:
             inversion = invert(
                 img, self.generator, stages=stages, effort=self.config.effort, seed=self.config.seed,
                 extractor=self.extractor, on_step=on_step,
@@ -210,6 +264,7 @@ class _StyleTrainer:
             self.ws.append(inversion.ws)
             if not going_on:
                 break
+            self.state_file.write(self.state, must=True)
         return going_on
 
     def report(self, stage: str, step: int, steps: int) -> bool:
@@ -239,30 +294,35 @@ class _StyleTrainer:
     def teach(self) -> bool:
         """All steps; False where it was stopped, or left the finite numbers."""
         config = self.config
-        optimiser = SearchAdam(self.learner.groups(config.lr), betas=_BETAS)
-        bad = 0  # steps in a row
         while self.step < config.steps:
-            for group in optimiser.param_groups:
+            for group in self.optimiser.param_groups:
                 group["lr"] = group["full"] * _rate(self.step, config.steps)
-            optimiser.zero_grad()
+            self.optimiser.zero_grad()
             loss = self.example_loss(self.step % len(self.goals))
             loss.backward()
             if config.structure and self.step % config.structure_every == 0:
                 self.structure_loss().backward()
             if not self.learner.is_finite(loss):
-                bad += 1
-                if bad == MAX_BAD_STEPS:
-                    break
+                self.bad += 1
+                if self.bad == MAX_BAD_STEPS:
+                    return self.diverge()
                 self.step += 1
                 continue
-            bad = 0
-            optimiser.step()
-            self.step, self.loss = self.step + 1, loss.item()
-            if not self.report("teaching", self.step, config.steps):
+            self.bad = 0
+            self.optimiser.step()
+            self.step, self.moves, self.loss = self.step + 1, self.moves + 1, loss.item()
+            going_on = self.report("teaching", self.step, config.steps)
+            self.state_file.write(self.state, must=not going_on)
+            if not going_on:
                 return False
-        if bad == MAX_BAD_STEPS and self.loss is None:
-            raise BadConfig(f"the loss is not finite from the first step on; use a lower lr ({config.lr})")
-        return bad < MAX_BAD_STEPS
+        return True
+
+    def diverge(self) -> bool:
+        """The numbers are not finite any more, and would not be the next time."""
+        self.state_file.delete()
+        if self.loss is None:
+            raise BadConfig(f"the loss is not finite from the first step on; use a lower lr ({self.config.lr})")
+        return False
 
     def example_loss(self, which: int) -> Tensor:
         """How far an example's face is painted from it: as a whole, in a piece of its detail, and in its colours."""

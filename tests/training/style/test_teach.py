@@ -215,3 +215,32 @@ def test_what_does_not_fit_is_named():
     for wrong in ({"steps": 0}, {"lr": 0}, {"mixing": 2}, {"detail": -1}, {"structure_every": 0}):
         with pytest.raises(BadConfig):
             StyleConfig(**wrong)
+
+
+def test_a_teaching_goes_on_after_a_kill_or_a_stop_as_if_nothing_had_been(tmp_path, monkeypatch):
+    monkeypatch.setattr("ganvas.training.style.state.STATE_EVERY_SEC", 0)
+    G, file, told = tiny(), tmp_path / "ink.safetensors", []
+    undisturbed = taught(G, state_file=tmp_path / "other.safetensors")
+
+    def die(progress):
+        if progress.step == 7:
+            raise MemoryError  # as a kill: nothing is saved on the way out
+
+    with pytest.raises(MemoryError):
+        taught(G, state_file=file, on_step=die)
+    assert not taught(G, state_file=file, on_step=lambda p: told.append(p.step) or p.step == 11).facts["finished"]
+    assert told == [7, 8, 9, 10, 11]  # the seventh step was not saved
+    style = taught(G, state_file=file)
+    assert style.facts["finished"] and style.fingerprint == undisturbed.fingerprint
+
+
+def test_what_another_teaching_left_is_not_taken_up(tmp_path):
+    G, file, told = tiny(), tmp_path / "ink.safetensors", []
+    taught(G, state_file=file, on_step=lambda progress: progress.step == 3)
+    with pytest.warns(UserWarning, match="other steps, lr"):
+        taught(G, StyleConfig(steps=4, px=16, from_px=8, mixing=0.5, structure=0.1, effort="fast"),
+               state_file=file, on_step=lambda p: told.append(p.step))  # fmt: skip
+    file.write_bytes(b"half a file")
+    with pytest.warns(UserWarning, match="damaged"):
+        assert taught(G, state_file=file, on_step=lambda p: told.append(p.step)).facts["finished"]
+    assert told == [1, 2, 3, 4, *range(1, 17)]
