@@ -5,17 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from ganvas.cli.training_common import (
     apply_options,
+    choose_start,
     current_command,
-    load_run_record,
     print_result,
     print_settings,
     print_start,
     read_data,
-    recorded_data_path,
     resolve_device_type,
     run_folder,
     train_with_progress,
@@ -35,24 +32,17 @@ def train_between_domains(
     dry_run: bool,
 ) -> None:
     """What `train_translator` does where there are many domains; the arguments are its own."""
-    from ganvas.cli.process import configure_process
     from ganvas.fields import check_known
     from ganvas.training.domains.config import DOMAINS_PRESETS, DomainsConfig
     from ganvas.training.domains.train import as_domains, names_of, train_domains
 
-    record = {} if config is None else load_run_record(config, "domains")
-    data = data or recorded_data_path(record)
-    if data is None:
-        raise typer.BadParameter("no training images: add --dataroot DIR", param_hint="--dataroot")
-    configure_process()
-    if record:
-        preset = str(record.get("preset", "custom"))
-        start: DomainsConfig = DomainsConfig.from_json(record["config"], who="run.json")
-    else:
+    def find_preset(_: Path) -> tuple[str, DomainsConfig]:
         by_machine = "stargan-128" if resolve_device_type(device) == "cuda" else "stargan-64-cpu"
-        preset = by_machine if preset == "auto" else preset
-        check_known(preset, DOMAINS_PRESETS, what="preset of many domains")
-        start = DOMAINS_PRESETS[preset].config
+        name = by_machine if preset == "auto" else preset
+        check_known(name, DOMAINS_PRESETS, what="preset of many domains")
+        return name, DOMAINS_PRESETS[name].config
+
+    data, preset, start = choose_start(config, DomainsConfig, data, "--dataroot", find_preset)
     chosen = apply_options(start, changed, settings)
     folder = run_folder(outdir, name, data, preset)
     if dry_run:

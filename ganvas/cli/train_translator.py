@@ -20,14 +20,13 @@ from ganvas.cli.training_common import (
     SeedOption,
     SettingsOption,
     apply_options,
+    choose_start,
     current_command,
-    load_run_record,
     print_presets,
     print_result,
     print_settings,
     print_start,
     read_data,
-    recorded_data_path,
     resolve_device_type,
     run_folder,
     train_with_progress,
@@ -97,16 +96,14 @@ def train_translator(
         return train_between_domains(
             data, config, preset, changed, settings, outdir=outdir, name=name, device=device, dry_run=dry_run
         )
-    record = {} if config is None else load_run_record(config, "translator")
-    data = data or recorded_data_path(record)
-    if data is None:
-        raise typer.BadParameter("no training images: add --dataroot DIR", param_hint="--dataroot")
+    from ganvas.training.translator.presets import find_translator_preset, resize_config
 
-    from ganvas.cli.process import configure_process
+    def find_preset(data: Path) -> tuple[str, TranslatorConfig]:
+        name = _choose_preset(preset, data, paired, device)
+        return name, find_translator_preset(name)
 
-    configure_process()
-    preset = str(record.get("preset", "custom")) if record else _choose_preset(preset, data, paired, device)
-    start = _start_config(record, preset, resolution)
+    data, preset, start = choose_start(config, TranslatorConfig, data, "--dataroot", find_preset)
+    start = start if resolution is None else resize_config(start, resolution)
     changed = {"total_kimg": kimg, "minutes": minutes, "seed": seed, "direction": direction}
     changed |= {"channels_a": channels, "channels_b": channels}
     changed["pairing"] = {None: None, True: "paired", False: "unpaired"}[paired]
@@ -125,14 +122,6 @@ def _choose_preset(preset: str, data: Path, paired: bool | None, device: str) ->
     if preset != "auto":
         return preset
     return choose_translator_preset(paired=is_paired(data, paired=paired), device=resolve_device_type(device))
-
-
-def _start_config(record: dict[str, Any], preset: str, resolution: int | None) -> TranslatorConfig:
-    """The preset, or the run that is repeated, at its resolution or another."""
-    from ganvas.training.translator.presets import find_translator_preset, resize_config
-
-    start = TranslatorConfig.from_json(record["config"], who="run.json") if record else find_translator_preset(preset)
-    return start if resolution is None else resize_config(start, resolution)
 
 
 def _run(

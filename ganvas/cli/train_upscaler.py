@@ -20,14 +20,13 @@ from ganvas.cli.training_common import (
     SeedOption,
     SettingsOption,
     apply_options,
+    choose_start,
     current_command,
-    load_run_record,
     print_presets,
     print_result,
     print_settings,
     print_start,
     read_data,
-    recorded_data_path,
     run_folder,
     train_with_progress,
 )
@@ -67,15 +66,11 @@ def train_upscaler(
 
     if show:
         return print_presets(UPSCALER_PRESETS)
-    record = {} if config is None else load_run_record(config, "upscaler")
-    preset, data = record.get("preset", preset), data or recorded_data_path(record)
-    if data is None:
-        raise typer.BadParameter("no training photos: add --data DIR (a folder or a .zip)", param_hint="--data")
 
-    from ganvas.cli.process import configure_process
+    def find_preset(_: Path) -> tuple[str, UpscalerConfig]:
+        return preset, find_upscaler_preset(preset)
 
-    configure_process()
-    start = UpscalerConfig.from_json(record["config"], who="run.json") if record else find_upscaler_preset(preset)
+    data, preset, start = choose_start(config, UpscalerConfig, data, "--data", find_preset)
     chosen = apply_options(start, {"total_kimg": kimg, "minutes": minutes, "seed": seed}, settings)
     folder = run_folder(outdir, name, data, preset)
     if dry_run:

@@ -89,10 +89,37 @@ def load_run_record(path: Path, kind: str) -> dict[str, Any]:
     return record
 
 
-def recorded_data_path(record: dict[str, Any]) -> Path | None:
-    """Where a run's pictures lay."""
-    recorded_path = record.get("data", {}).get("path")
-    return None if recorded_path is None else Path(recorded_path)
+def choose_start(
+    config: Path | None,
+    kind: type[_C],
+    data: Path | None,
+    option: str,
+    find_preset: Callable[[Path], tuple[str, _C]],
+) -> tuple[Path, str, _C]:
+    """What a run begins with: its data, the preset's name, and the config before options.
+
+    Args:
+        config: a run's record to repeat; None = as `find_preset` says for the data.
+        kind: of config.
+        data: the user's, which count more than the record's.
+        option: that gives the data, for the message.
+        find_preset: data → the name of a preset and its config.
+
+    Raises:
+        typer.BadParameter: no data.
+    """
+    record = {} if config is None else load_run_record(config, kind.kind)
+    recorded = data or record.get("data", {}).get("path")
+    if recorded is None:
+        raise typer.BadParameter(f"no training images: add {option} DIR", param_hint=option)
+    data = Path(recorded)
+
+    from ganvas.cli.process import configure_process
+
+    configure_process()
+    if record:
+        return data, str(record.get("preset", "custom")), kind.from_json(record["config"], who="run.json")
+    return data, *find_preset(data)
 
 
 def run_folder(outdir: Path, name: str | None, data: Path, preset: str) -> Path:

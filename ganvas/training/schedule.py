@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
 
 from ganvas.errors import BadConfig
+
+if TYPE_CHECKING:  # configs, which `ganvas --help` reads, have schedules, too
+    import torch
+    from torch import nn
 
 
 def cosine(start: float, end: float, done: float, total: float) -> float:
@@ -24,6 +26,21 @@ def cosine(start: float, end: float, done: float, total: float) -> float:
     """
     part = 1.0 if done >= total else max(done, 0) / total
     return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
+
+
+def constant_then_linear(done: float, total: float, *, start: float) -> float:
+    """1 until a share `start` of the way, then along a line to 0 at `total`, and 0 ever after.
+
+    Args:
+        done: how far the run is, in any unit; total: in the same unit.
+        start: 0 = it falls from the first step on, 1 = it never falls.
+
+    Source: Zhu et al. 2017, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", section
+    4: the learning rate is kept for the first half of the run and falls to 0 over the second.
+    """
+    if done <= start * total or start == 1:
+        return 1.0
+    return max((1 - done / total) / (1 - start), 0.0)
 
 
 def constant(value: float, done: float = 0, total: float = 0) -> float:
@@ -71,6 +88,8 @@ def lazy_adam(
 
     Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", appendix B.
     """
+    import torch
+
     rates = _rates(lr, betas, every)
     return torch.optim.Adam(params, lr=rates[0], betas=rates[1], eps=eps, fused=fused or None)
 

@@ -14,6 +14,7 @@ from ganvas.errors import BadConfig
 from ganvas.fields import setting
 from ganvas.training.engine.config_base import BaseTrainConfig
 from ganvas.training.generator.config import TrainPrecision
+from ganvas.training.schedule import constant_then_linear
 
 _ARCHITECTURE = ("first_norm", "in_channels", "out_channels")  # of the generator; not to be chosen
 
@@ -92,8 +93,7 @@ class DomainsConfig(BaseTrainConfig):
 
     def rate(self, nimg: int) -> float:
         """The learning rates' share of what they began with, after so many pictures."""
-        share = nimg / (1000 * (self.schedule_kimg or self.total_kimg))
-        return 1.0 if share <= 0.5 else max(2 * (1 - share), 0.0)
+        return constant_then_linear(nimg / 1000, self.schedule_kimg or self.total_kimg, start=0.5)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from ganvas.errors import BadConfig
 from ganvas.fields import setting
 from ganvas.training.engine.config_base import BaseTrainConfig, refuse
 from ganvas.training.generator.config import TrainPrecision
+from ganvas.training.schedule import constant_then_linear
 
 TranslatorFamily = Literal["cyclegan", "pix2pix"]
 Pairing = Literal["unpaired", "paired"]
@@ -115,6 +116,8 @@ class TranslatorConfig(BaseTrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("channels_a", "channels_b"):
+            refuse(self, name, getattr(self, name) == 2, "1 (grey) or 3 (colour)")
         load = self.load_px
         refuse(self, "load_px", load is not None and load < self.resolution, f"at least {self.resolution}, or none")
         for group in ("generator", "discriminator"):
@@ -153,6 +156,4 @@ class TranslatorConfig(BaseTrainConfig):
 
     def rate(self, nimg: int) -> float:
         """The learning rates' share of what they began with, after so many pictures."""
-        length = 1000 * (self.total_kimg if self.schedule_kimg is None else self.schedule_kimg)
-        start = self.decay_from * length
-        return 1.0 if nimg <= start else max(1 - (nimg - start) / max(length - start, 1), 0.0)
+        return constant_then_linear(nimg / 1000, self.schedule_kimg or self.total_kimg, start=self.decay_from)

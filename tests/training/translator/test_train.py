@@ -283,7 +283,7 @@ def test_a_pool_gives_old_pictures_half_of_the_time():
 def test_rates_stay_and_then_go_down_in_a_line():
     chosen = config(total_kimg=1, decay_from=0.5)
     assert [chosen.rate(n) for n in (0, 500, 750, 1000, 2000)] == pytest.approx([1, 1, 0.5, 0, 0])
-    assert config(total_kimg=1, decay_from=1).rate(1000) == 1
+    assert config(total_kimg=1, decay_from=1).rate(1000) == config(total_kimg=1, decay_from=1).rate(2000) == 1
 
 
 def test_beyond_the_schedule_there_is_nothing_to_learn(tmp_path):
@@ -423,6 +423,7 @@ def test_training_leaves_the_callers_randomness_alone():
         ({"decay_from": 1.5}, "from 0 to 1"),
         ({"generator": {"in_channels": 1}}, "set channels_a and channels_b"),
         ({"channels_a": 1}, "set identity=0"),
+        ({"channels_b": 2}, "1 .grey. or 3 .colour."),
         ({"channels_a": 1, "learn_by": "contrast"}, "channels_a = channels_b"),
         ({"loss": "wgan"}, "gradient_penalty=10"),
         ({"family": "pix2pix", "learn_by": "contrast", "generator": {"num_downs": 3}}, "cyclegan"),
