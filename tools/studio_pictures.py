@@ -1,7 +1,9 @@
 """The studio's pictures in docs/images, taken of the real page in Chromium, and a sheet of each state to look through.
 
-    python tools/studio_pictures.py OUT            # everything into OUT
-    python tools/studio_pictures.py OUT --docs     # … and the pictures of the docs into docs/images
+    python tools/studio_pictures.py OUT                     # everything into OUT
+    python tools/studio_pictures.py OUT --docs              # … and the pictures of the docs into docs/images
+    python tools/studio_pictures.py OUT --docs --people a.jpg b.jpg --runs runs
+                                                            # … with two people in one photo, and runs of training
 
 Needs the models `faces`, `mtcnn` and `efficientnet-lite0` on this computer, Chromium, the package playwright (extra
 [dev]), and a Korean font for the Korean half (Debian: fonts-nanum). Each state is taken light and dark, 1440 and 390
@@ -27,6 +29,7 @@ from ganvas.web.config import StudioConfig
 from ganvas.web.serve import server_config
 
 DOCS = Path(__file__).parents[1] / "docs" / "images"
+SAMPLE = DOCS.parents[1] / "ganvas" / "samples" / "astronaut.jpg"
 WIDE, NARROW = (1440, 900), (390, 844)
 LANGUAGES = {"en": "English", "ko": "한국어"}
 LONG_MS = 900_000
@@ -39,6 +42,10 @@ OF_DOCS = {
     "studio-words": "words",
     "studio-directions": "directions",
     "studio-models": "models",
+    "studio-faces": "faces",
+    "studio-two-faces": "two-faces",
+    "studio-variants": "two-variants",
+    "studio-projects": "two-projects",
 }
 NARROW_OF_DOCS = ("compare", "history", "points", "region")  # side by side in studio-narrow
 
@@ -52,9 +59,8 @@ class State:
 
 
 def settled(page: Page) -> None:
-    """No job runs, the sharp picture is there, and it is drawn."""
-    page.wait_for_selector("#stage[data-version]")
-    page.locator("#foot .job").wait_for(state="hidden")
+    """No job runs, the sharp picture of what was done last is there, and it is drawn."""
+    page.wait_for_function(SETTLED)
     time.sleep(2)
 
 
@@ -135,11 +141,16 @@ def find_directions(page: Page) -> None:
     page.get_by_role("img", name="A direction in each row").wait_for()
 
 
-def show_several(page: Page) -> None:
-    """What is asked when photos are dropped together."""
+def choose(page: Page, *files: Path) -> None:
+    """Open files by the browser's dialog."""
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Control+o")
-    chooser.value.set_files([DOCS.parents[1] / "ganvas" / "samples" / "astronaut.jpg"] * 2)
+    chooser.value.set_files(files)
+
+
+def show_several(page: Page) -> None:
+    """What is asked when photos are dropped together."""
+    choose(page, SAMPLE, SAMPLE)
     page.get_by_role("dialog").wait_for()
 
 
@@ -156,6 +167,27 @@ def leave_photo(page: Page) -> None:
     """The start page with its projects."""
     page.keyboard.press("Escape")
     page.locator("#foot .job").get_by_role("button").click()
+    settled(page)
+    page.click("#close-photo")
+    page.locator(".project-open").first.wait_for()
+    time.sleep(1)
+
+
+def edit_both(page: Page) -> None:
+    """Two faces of one photo, each with an edit of its own."""
+    for face, (slider, amount) in enumerate((("Smile", 1), ("Age", 0.8))):
+        page.get_by_role("group", name="Faces in the photo").get_by_role("button").nth(face).click()
+        page.wait_for_selector("input[data-direction]")
+        settled(page)
+        set_slider(page, slider, amount)
+        page.get_by_role("button", name="Fit the photo").click()
+
+
+def close_project(page: Page) -> None:
+    """A second photo in the project, and the start page with both."""
+    page.get_by_role("tab", name="Adjust").click()
+    choose(page, SAMPLE)
+    page.locator(".strip-photo").nth(1).wait_for()
     settled(page)
     page.click("#close-photo")
     page.locator(".project-open").first.wait_for()
@@ -203,6 +235,27 @@ STATES = (
 )
 
 
+def states_of_two(photo: Path) -> tuple[State, ...]:
+    """What only a photo of two people shows; the start page comes before."""
+    return (
+        State("faces", lambda page: (choose(page, photo), page.locator(".face-frame").nth(1).wait_for())),
+        State("two-faces", edit_both),
+        State("two-variants", make_variants),
+        State("two-projects", close_project),
+    )
+
+
+def join(people: list[Path], path: Path, *, height: int = 900) -> Path:
+    """Photos side by side in one."""
+    photos = [Image.open(person).convert("RGB") for person in people]
+    photos = [photo.resize((round(photo.width * height / photo.height), height)) for photo in photos]
+    whole = Image.new("RGB", (sum(photo.width for photo in photos), height))
+    for at, photo in enumerate(photos):
+        whole.paste(photo, (sum(one.width for one in photos[:at]), 0))
+    whole.save(path, quality=95)
+    return path
+
+
 def looks() -> Iterator[tuple[str, str, str, tuple[int, int]]]:
     """(name, language, colours, size) of every look."""
     for language in LANGUAGES:
@@ -226,6 +279,11 @@ def take(page: Page, state: State, out: Path) -> None:
     page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
 
 
+SETTLED = """async () => {
+  const { state, isEdited } = await import('/static/js/state.js');
+  const shown = document.getElementById('stage').dataset.version;
+  return state.session && !state.job && (!isEdited() || shown === String(state.session.version));
+}"""
 SPEAK = "async (language) => (await import('/static/js/i18n/index.js')).setLanguage(language)"
 
 
@@ -252,9 +310,11 @@ def save_small(img: Image.Image, path: Path, *, most_bytes: int = 300_000) -> No
             return
 
 
-def fill_docs(out: Path) -> None:
-    """The pictures of the docs."""
-    for name, state in OF_DOCS.items():
+def fill_docs(out: Path, wanted: dict[str, str]) -> None:
+    """The pictures of the docs, each of a state."""
+    for name, state in wanted.items():
+        if not (out / f"{state}-en-light-{WIDE[0]}.png").exists():
+            continue  # asked for without --people
         colours = "dark" if name == "studio-drag" else "light"
         shot = Image.open(out / f"{state}-en-{colours}-{WIDE[0]}.png")
         save_small(shot.resize((1200, 750), Image.Resampling.LANCZOS), DOCS / f"{name}.jpg")
@@ -277,10 +337,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--docs", action="store_true", help="fill docs/images too")
+    parser.add_argument("--people", type=Path, nargs=2, help="portraits that stand side by side in one photo")
+    parser.add_argument("--runs", type=Path, help="a folder of training runs")
     words = parser.parse_args()
     words.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as projects, sync_playwright() as play:
-        server = uvicorn.Server(server_config(StudioConfig(port=0, projects=Path(projects))))
+        runs = words.runs or Path(projects, "runs")
+        server = uvicorn.Server(server_config(StudioConfig(port=0, projects=Path(projects), runs=runs)))
         threading.Thread(target=server.run, daemon=True).start()
         while not server.started:
             time.sleep(0.1)
@@ -290,7 +353,8 @@ def main() -> None:
         page.set_default_timeout(LONG_MS)
         page.goto(f"http://127.0.0.1:{port}")
         page.wait_for_selector("html[data-ready]")
-        for state in STATES:
+        two = states_of_two(join(words.people, words.out / "two people.jpg")) if words.people else ()
+        for state in (*STATES, *two):
             print(state.name, flush=True)
             take(page, state, words.out)
         browser.close()
@@ -298,7 +362,7 @@ def main() -> None:
     for name, *_ in looks():
         make_sheet(words.out, name).save(words.out / f"sheet-{name}.png")
     if words.docs:
-        fill_docs(words.out)
+        fill_docs(words.out, OF_DOCS | ({"studio-training": "training"} if words.runs else {}))
 
 
 if __name__ == "__main__":

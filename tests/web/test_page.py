@@ -137,6 +137,10 @@ def test_zoom_and_pan(ready):
     assert far(seen(ready), still) > 1
     ready.keyboard.press("0")
     expect(figure).to_have_text(fitted)
+    ready.get_by_role("button", name="Zoom to the face").click()
+    near = figure.inner_text()
+    ready.set_viewport_size({"width": 1280, "height": 500})
+    expect(figure).not_to_have_text(near)  # in a smaller window the face still fits
 
 
 def test_tab_taken_briefly_moves_on(ready):

@@ -9,6 +9,7 @@ const canvas = /** @type {HTMLCanvasElement} */ (document.getElementById("canvas
 const context = canvas.getContext("2d");
 const soft = document.createElement("canvas"); // the preview with soft edges
 const still = document.createElement("canvas"); // the photo as it lies on the stage: smoothing it takes longest
+const PIXELS_FROM = 8; // stage pixels a photo pixel: from there on its pixels are shown as squares
 let lying = []; // what `still` shows, and how
 let asked = false;
 let peeking = false; // Tab is held: the original, whatever is chosen
@@ -41,7 +42,7 @@ function draw() {
   document.dispatchEvent(new Event("painted"));
   if (!state.session || !pictures.before) return;
   context.setTransform(view.scale * ratio, 0, 0, view.scale * ratio, view.x * ratio, view.y * ratio);
-  context.imageSmoothingEnabled = view.scale < 4;
+  context.imageSmoothingEnabled = view.scale < PIXELS_FROM;
   context.imageSmoothingQuality = "high";
   const mode = peeking ? "before" : state.compare;
   if (mode === "before") drawPhoto(pictures.before);

@@ -7,6 +7,7 @@ export const view = { scale: 1, x: 0, y: 0, fitted: true }; // stage = photo * s
 
 let stage = null; // { width, height } of the stage
 let photo = null; // { width, height } of the photo
+let square = null; // { x, y, side } that fills the stage, until somebody zooms or moves
 
 const changed = () => document.dispatchEvent(new Event("repaint"));
 const smallest = () => Math.min(0.05, fitScale());
@@ -26,7 +27,8 @@ export function resize(newStage, newPhoto = photo) {
   const [dx, dy] = stage ? [newStage.width - stage.width, newStage.height - stage.height] : [0, 0];
   stage = newStage;
   photo = newPhoto;
-  if (view.fitted || other) fit();
+  if (square && !other) fitSquare(square);
+  else if (view.fitted || other) fit();
   else pan(dx / 2, dy / 2); // what was in the middle stays there
 }
 
@@ -37,12 +39,14 @@ export function fit() {
   view.x = (stage.width - photo.width * view.scale) / 2;
   view.y = (stage.height - photo.height * view.scale) / 2;
   view.fitted = true;
+  square = null;
   changed();
 }
 
 /** Show a square of the photo (centre and side) as large as fits. */
 export function fitSquare({ x, y, side }) {
   if (!stage) return;
+  square = { x, y, side };
   const scale = Math.min(stage.width, stage.height) / (side * 1.15);
   Object.assign(view, { scale, x: stage.width / 2 - x * scale, y: stage.height / 2 - y * scale, fitted: false });
   changed();
@@ -56,6 +60,7 @@ export function zoomAt(x, y, factor) {
   view.y = y - (y - view.y) * (scale / view.scale);
   view.scale = scale;
   view.fitted = false;
+  square = null;
   changed();
   document.dispatchEvent(new Event("zoomed"));
 }
@@ -71,6 +76,7 @@ export function pan(dx, dy) {
   view.x += dx;
   view.y += dy;
   view.fitted = false;
+  square = null;
   changed();
 }
 

@@ -158,7 +158,7 @@ export const EN = {
   "words.years": "{n} years",
   "words.go": "Do what it says",
   "words.understood": "Understood: {words}",
-  "words.missed": "{names}: the goal was not reached",
+  "words.missed": "Understood: {words}. Not quite reached: {names}",
   "adjust.auto": "{name}: just as far as it takes",
   "adjust.auto.less": "{name}: just until it is gone",
   "adjust.auto.short": "Auto",

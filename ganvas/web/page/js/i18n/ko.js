@@ -158,7 +158,7 @@ export const KO = {
   "words.years": "{n}살",
   "words.go": "말한 대로 하기",
   "words.understood": "이해한 내용: {words}",
-  "words.missed": "{names}: 목표에 이르지 못했습니다",
+  "words.missed": "이해한 내용: {words}. 목표에 다 이르지 못한 것: {names}",
   "adjust.auto": "{name}: 필요한 만큼만 자동으로",
   "adjust.auto.less": "{name}: 사라질 때까지만 자동으로",
   "adjust.auto.short": "자동",

@@ -133,11 +133,8 @@ function languageButton() {
     fill(button, name);
     button.lang = code;
   };
-  button.addEventListener("click", () => {
-    setLanguage(other()[0]);
-    show();
-  });
-  document.addEventListener("language", () => retranslate(button));
+  button.addEventListener("click", () => setLanguage(other()[0]));
+  document.addEventListener("language", () => (retranslate(button), show()));
   show();
   return button;
 }

@@ -50,9 +50,8 @@ function told({ understood, searches }) {
   update({ keep: new Set([...state.keep, ...understood.keep]) });
   const missed = searches.filter((one) => !one.reached);
   const names = () => missed.map((one) => String(directionName(one.direction))).join(", ");
-  return missed.length
-    ? t("words.missed", { names: whenShown(names) })
-    : t("words.understood", { words: whenShown(() => inWords(understood)) });
+  const values = { words: whenShown(() => inWords(understood)), names: whenShown(names) };
+  return t(missed.length ? "words.missed" : "words.understood", values);
 }
 
 /** A value of a text that is worded when it is shown: another language may be chosen meanwhile. */
