@@ -106,6 +106,32 @@ def test_no_part_of_the_workshop_has_grave_faults(page, check):
     check(page, "licence")
 
 
+def tab_to(page, wanted):
+    """Press Tab until what is wanted has the focus."""
+    for _ in range(120):
+        if page.evaluate("wanted => document.activeElement.matches(wanted)", wanted):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"Tab never came to {wanted}")
+
+
+def test_the_keyboard_alone_opens_edits_and_saves(page, studio):
+    tab_to(page, "#choose")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files([{"name": "me.png", "mimeType": "image/png", "buffer": png(64, 64)}])
+    expect(page.get_by_role("slider", name="Smile", exact=True)).to_be_visible()
+    settled(page, studio)
+    tab_to(page, "[data-direction=smile]")
+    after(page, studio, lambda: page.keyboard.press("End"))
+    page.keyboard.press("Control+s")
+    tab_to(page, "[data-save]")
+    with page.expect_download() as saved:
+        page.keyboard.press("Enter")
+    assert saved.value.suggested_filename == "me-ganvas.png"
+    settled(page, studio)
+
+
 def test_progress_and_results_are_read_out(page, studio):
     said = page.evaluate_handle(
         """() => {

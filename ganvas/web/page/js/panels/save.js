@@ -5,7 +5,7 @@ import { render } from "../bench.js";
 import { openDialog } from "../dialog.js";
 import { el, fill, freshId, icon, segments } from "../dom.js";
 import { t } from "../i18n/index.js";
-import { state } from "../state.js";
+import { canFinish, state } from "../state.js";
 import { complain, toast } from "../toast.js";
 import { slider } from "./tool-options.js";
 
@@ -101,7 +101,7 @@ async function saveResult() {
 
 /** The finished photo on the clipboard. */
 export async function copyResult() {
-  if (state.session?.state !== "ready" || state.job) return;
+  if (!canFinish() || state.job) return;
   if (!navigator.clipboard?.write)
     throw new ApiError(0, { message: String(t("save.copy.cannot")), hint: String(t("save.copy.cannot.hint")) });
   const png = render("png").then(({ blob }) => blob);
