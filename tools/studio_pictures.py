@@ -272,7 +272,7 @@ def take(page: Page, state: State, out: Path) -> None:
         page.emulate_media(color_scheme=colours, reduced_motion="reduce")  # type: ignore[arg-type]
         page.set_viewport_size({"width": width, "height": height})
         time.sleep(0.4)
-        page.wait_for_function("[...document.images].every((one) => one.complete)")
+        page.wait_for_function(FILLED)
         page.screenshot(path=out / f"{state.name}-{name}.png")
     page.evaluate(SPEAK, "en")
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
@@ -284,6 +284,10 @@ SETTLED = """async () => {
   const shown = document.getElementById('stage').dataset.version;
   return state.session && !state.job && (!isEdited() || shown === String(state.session.version));
 }"""
+FILLED = """() => [...document.images].every((one) => {
+  const { top, bottom, width } = one.getBoundingClientRect();
+  return !width || bottom < 0 || top > innerHeight || (one.complete && one.src);
+})"""
 SPEAK = "async (language) => (await import('/static/js/i18n/index.js')).setLanguage(language)"
 
 

@@ -32,7 +32,12 @@ export function tries(steps, possible = canFinish) {
   const draw = async (wanted, mine) => {
     const pictures = wanted.map(() => el("img", { alt: "" }));
     const buttons = wanted.map(({ label, act }, at) =>
-      el("button", { type: "button", class: "try", title: label, onclick: act }, pictures[at], el("span", {}, label)),
+      el(
+        "button",
+        { type: "button", class: "try", title: label, onclick: act },
+        el("span", { class: "try-picture" }, pictures[at]),
+        el("span", {}, label),
+      ),
     );
     fill(row, buttons);
     for (const [at, { step }] of wanted.entries()) {
