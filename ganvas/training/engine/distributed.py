@@ -1,8 +1,9 @@
 """Several processes that train one pair of networks, as torchrun starts them; on one process everything here is free.
 
-Each process shows the networks its share of every batch; gradients are averaged before the optimiser steps, so all of
-them hold the same weights at all times. Randomness is drawn for micro-batches, not for processes (see
-`generator_loop`), hence N processes give what one gives with the same global batch, up to the order of float sums.
+Each process shows the networks its share of every batch; gradients are averaged before the optimiser steps
+(overlap.py), so all of them hold the same weights at all times. Randomness is drawn for micro-batches, not for
+processes (generator/trainer.py), hence N processes give what one gives with the same global batch, up to the order of
+float sums.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class LostProcess(GanvasError):
 
 
 @contextlib.contextmanager
-def _together() -> Iterator[None]:
+def speak_together() -> Iterator[None]:
     """Around each message to the other processes: a library's raw text becomes one sentence.
 
     Raises:
@@ -139,7 +140,7 @@ def in_turns(work: Callable[[], _T], world: World) -> _T:
                 result.append(work())
             failed.zero_()
         finally:  # the others must hear of an error before it ends this process
-            with _together():
+            with speak_together():
                 dist.all_reduce(failed, group=waiting_room)
         if failed.item():
             raise LostProcess("another process could not prepare the data; its own message says why")
@@ -152,17 +153,11 @@ def average(tensors: Sequence[Tensor], world: World) -> None:
     if world.size == 1 or not tensors:
         return
     flat = torch.cat([tensor.detach().flatten().float() for tensor in tensors])
-    with _together():
+    with speak_together():
         dist.all_reduce(flat)
     flat /= world.size
     for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(part.view_as(tensor))
-
-
-def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
-    """The mean gradient over all processes, in every process."""
-    if world.size > 1:
-        average([p.grad for p in parameters if p.grad is not None], world)
 
 
 def average_buffers(network: nn.Module, world: World) -> None:
@@ -176,7 +171,7 @@ def average_numbers(numbers: Mapping[str, float], world: World) -> dict[str, flo
     values = torch.tensor([numbers[name] for name in sorted(numbers)], dtype=torch.float64)
     if world.size > 1:
         values = values.to(world.device, torch.float32 if world.device.type == "mps" else torch.float64)
-        with _together():
+        with speak_together():
             dist.all_reduce(values)
         values = values.cpu() / world.size
     return dict(zip(sorted(numbers), values.tolist(), strict=True))
@@ -187,7 +182,7 @@ def sum_over_processes(tensor: Tensor, world: World) -> Tensor:
     if world.size == 1:
         return tensor
     whole = tensor.to(world.device, copy=True)
-    with _together():
+    with speak_together():
         dist.all_reduce(whole)
     return whole
 
@@ -197,7 +192,7 @@ def any_process(yes: bool, world: World) -> bool:
     if world.size == 1:
         return yes
     flag = torch.tensor([float(yes)], device=world.device)
-    with _together():
+    with speak_together():
         dist.all_reduce(flag, op=dist.ReduceOp.MAX)
     return bool(flag.item() > 0)
 
@@ -206,7 +201,7 @@ def broadcast_weights(networks: Iterable[nn.Module], world: World) -> None:
     """Give every process the weights of the first."""
     if world.size == 1:
         return
-    with _together():
+    with speak_together():
         for network in networks:
             for tensor in network.state_dict().values():
                 dist.broadcast(tensor, src=0)

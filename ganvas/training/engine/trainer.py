@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ganvas.errors import BrokenWeights
 from ganvas.ops.precision import fast_dtype
-from ganvas.training.engine.distributed import World, average_gradients
+from ganvas.training.engine.distributed import World
 from ganvas.training.engine.run_folder import MemoryRun, Run
 from ganvas.training.engine.watchdog import Finding, HealthMetrics, Remedy, Watchdog
 from ganvas.training.gradients import clean_gradients, gradient_norm, queue_clean_gradients
@@ -125,7 +125,6 @@ class Trainer(ABC):
         self, opt: torch.optim.Optimizer, params: list[nn.Parameter], name: str, *, norm: bool = True
     ) -> None:
         """Let the optimiser follow the gradients, cleaned and noted."""
-        average_gradients(params, self.world)
         if self.waits_for_device:
             bad = clean_gradients(params)
             self.running_means.add_number("bad", float(bad > 0))

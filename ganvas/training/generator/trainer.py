@@ -18,6 +18,7 @@ from ganvas.ops.spectral import take_over_power_iterations
 from ganvas.training.ema import Ema, PowerEma
 from ganvas.training.engine.distributed import World, average, average_buffers, average_numbers
 from ganvas.training.engine.norms import BufferKeeper, synchronise_batch_norm
+from ganvas.training.engine.overlap import OverlappedAverage
 from ganvas.training.engine.run_folder import MemoryRun, Run
 from ganvas.training.engine.trainer import Trainer
 from ganvas.training.engine.watchdog import Finding, HealthMetrics
@@ -163,11 +164,17 @@ class GeneratorTrainer(Trainer):
                 self.running_means.add(reading_D=reading)
             if penalise_now:
                 each = each + self._penalty(real, fake, c, real_logits, fake_logits, rng=rng)
-            (each.sum() / self.feed.local).backward()
+            self._backward(each.sum() / self.feed.local, self.params_D, piece)
             self.augmenter.observe(above)
         self.apply_gradients(self.opt_D, self.params_D, "D")
         if config.clip_weights > 0:
             clip_weights([p for p in self.D.parameters() if p.requires_grad], config.clip_weights)
+
+    def _backward(self, loss: Tensor, params: list[nn.Parameter], piece: MicroBatch) -> None:
+        """Add to the gradients; with the last piece of a step they become those of all processes, while it computes."""
+        is_last = piece.part.stop == self.feed.local
+        with OverlappedAverage(params, self.world) if is_last else contextlib.nullcontext():
+            loss.backward()
 
     def _watch(self) -> AbstractContextManager[list[Tensor]]:
         """Inside, the discriminator's last features are noted for the heads; without heads, nothing."""
@@ -202,7 +209,7 @@ class GeneratorTrainer(Trainer):
                 fake.img.requires_grad_(True)
                 fake_logits = self.discriminator(fake, c, self.p, rng)
             each = self._penalty(real, fake, c, real_logits, fake_logits, rng=rng)
-            (each.sum() * (config.penalty_every / self.feed.local)).backward()
+            self._backward(each.sum() * (config.penalty_every / self.feed.local), self.params_D, piece)
         self.apply_gradients(self.opt_D, self.params_D, "D", norm=False)
 
     def _penalty(self, *images_and_logits: Any, rng: torch.Generator) -> Tensor:
@@ -239,7 +246,7 @@ class GeneratorTrainer(Trainer):
                     reading = self.heads.loss_of_fakes(features[0], z, c)
                     each = each + reading
                     self.running_means.add(reading_G=reading)
-                (each.sum() / self.feed.local).backward()
+                self._backward(each.sum() / self.feed.local, self.params_G, piece)
                 self.running_means.add(loss_G=each)
                 if ws is not None:
                     share = ws[:, 0].detach().float().sum(dim=0) / self.feed.local
@@ -261,7 +268,7 @@ class GeneratorTrainer(Trainer):
             rng = self.random(_PATH, 1 + piece.place)
             ws = self.pair.latents(z, c, mixing=self.config.mixing, rng=rng)
             each = self.path(self.pair.synthesize(z, c, ws).img, ws, rng)  # type: ignore[arg-type]
-            (each.mean() * (self.config.path_every / len(pieces))).backward()
+            self._backward(each.mean() * (self.config.path_every / len(pieces)), self.params_G, piece)
             self.running_means.add(path_length=each)
             means.append(self.path.mean)
         self.path.mean = torch.stack(means).mean()

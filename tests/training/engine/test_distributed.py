@@ -5,12 +5,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 
 from ganvas.errors import BadConfig, BadInput, GanvasError
+from ganvas.training.engine import overlap
 from ganvas.training.engine.distributed import (
     World,
     any_process,
@@ -224,3 +226,32 @@ def test_one_process_alone_has_nothing_to_average():
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(BadConfig, match="auto, cpu"):
         init_distributed("abacus")
+
+
+def test_gradients_are_sent_while_the_backward_pass_computes_those_of_earlier_layers(monkeypatch):
+    """By counting: how many gradients there are when each message goes out; another equal process is played."""
+    monkeypatch.setattr(overlap, "BUCKET_BYTES", 4 * 64)
+    net = torch.nn.Sequential(*(torch.nn.Linear(8, 8, bias=False) for _ in range(4)), torch.nn.ReLU())
+    unused = torch.nn.Parameter(torch.zeros(8))
+    parameters, there = [unused, *net.parameters()], []
+
+    def all_reduce(flat, async_op):
+        there.append(sum(p.grad is not None for p in parameters))
+        flat.mul_(2)
+        return SimpleNamespace(wait=lambda: None)
+
+    monkeypatch.setattr(overlap.dist, "all_reduce", all_reduce)
+    x = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    for portions in (1, 2):
+        net(x).sum().backward()
+        alone = [portions * p.grad for p in net.parameters()]
+        if portions == 1:
+            net.zero_grad()
+        with overlap.OverlappedAverage(parameters, World(size=2)):
+            net(x).sum().backward()
+        assert all(torch.equal(p.grad, mean) for p, mean in zip(net.parameters(), alone, strict=True))
+        net.zero_grad()
+    assert there == [1, 2, 3, 4, 4, *[4] * 5] and unused.grad is None
+    with overlap.OverlappedAverage(parameters, World()):
+        net(x).sum().backward()
+    assert len(there) == 10  # alone, nothing is sent
