@@ -81,7 +81,8 @@ def measure_edits(
 
     @torch.no_grad()
     def measure(pair: EditPair) -> tuple[dict[str, Any], Tensor]:
-        photo, edit = pair()
+        with torch.enable_grad():  # by a recipe the photo is searched for here
+            photo, edit = pair()
         if photo.size != edit.size:
             raise BadImage(f"the photo has {photo.size} pixels, its edit {edit.size}: they are compared pixel by pixel")
         crop, _ = align_crop(photo, aligned=align == "faces", finder=finder)

@@ -1,6 +1,7 @@
 """ganvas batch on a tiny generator: every photo gets the editing, what fails is named, what is there can be left."""
 
 import dataclasses
+import json
 import sys
 from types import SimpleNamespace
 
@@ -227,3 +228,13 @@ def test_a_warning_says_which_photo_breaks_up(photos, recipe, tmp_path, monkeypa
     editor = BatchEditor(BatchSettings.of(made))
     with pytest.warns(EditWarning, match=r"a\.png: smile: at \+2\.00 the picture breaks up; it holds to \+0\.90"):
         editor.edit(Task(photos / "a.png", tmp_path / "a.png"))
+
+
+def test_what_the_recipe_does_to_a_folder_is_measured(photos, recipe, tmp_path):
+    words = ["evaluate", "edits", photos, "--recipe", recipe, "--align", "centre", "-o", tmp_path / "edits.json"]
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    assert "edits: 3 pictures measured, 0 not" in result.output and "recipe pull.json" in result.output
+    rows = json.loads((tmp_path / "edits.json").read_text())["rows"]
+    assert [row["file"] for row in rows] == ["a.png", "b.jpg", "deeper/c.png"]
+    assert all(row["inside_levels"] > 0 == row["outside_changed"] for row in rows)
