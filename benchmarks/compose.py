@@ -29,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganvas.editing.acting import Place, place_of
 from ganvas.editing.blend import lay_over
 from ganvas.editing.compose import compose_change, fade_to_edge
 from ganvas.editing.direction_files import directions_of
@@ -63,9 +64,9 @@ MOVED, MOVES = ("smile", "yaw", "hair_light"), 5  # sliders that are timed, and 
 SHEET_PX = 520  # 400 of them the face crop
 
 
-def part_maps(img: Tensor, acting: tuple[str, ...]) -> PartMaps:
+def part_maps(img: Tensor, place: Place) -> PartMaps:
     """Of a picture, as a session finds them."""
-    return PartMaps.of_parts(parse_parts(F.interpolate(img, (PARTS_PX, PARTS_PX), mode="area")), acting)
+    return PartMaps.of_parts(parse_parts(F.interpolate(img, (PARTS_PX, PARTS_PX), mode="area")), (place,))
 
 
 @torch.no_grad()
@@ -82,7 +83,7 @@ def planted(seeds: int) -> None:
             near = mean + NEARER * (ws - mean)
             moved = [apply_direction(w, directions[name], amount, generator)[0] for w in (ws, near)]
             photo, truth, before, after = (paint(w) for w in (ws, moved[0], near, moved[1]))
-            maps = [part_maps(img, directions[name].parts) for img in (photo, before, after)]
+            maps = [part_maps(img, place_of(directions[name])) for img in (photo, before, after)]
             change = compose_change(
                 photo, before, after, fade_to_edge(photo.shape[3]), maps=(maps[0], maps[1], maps[2])
             )

@@ -145,7 +145,14 @@ def _by_eye(samples: int) -> np.ndarray:
 # or they hardly come. Beyond the ends pictures blur or break (anger at 1.5, turning at 2), or it is somebody else.
 SHAPE, COLOUR, POSE = range(12), range(8, 23), range(8)
 HEAD = ("face", "hair")
-PARTS = dict.fromkeys(("age", "gender", "yaw", "pitch", "hair_long"), HEAD) | {"hair_light": ("hair",)}  # it acts in
+ZONE = {
+    **dict.fromkeys(("glasses", "eyes_open", "gaze_x"), "eyes"),
+    **dict.fromkeys(("brow_height", "brow_tilt", "frown"), "upper"),
+    **dict.fromkeys(("mouth_open", "teeth", "mouth_width", "beard"), "lower"),
+}  # of the parts, where a slider is about one feature
+PARTS = dict.fromkeys(("age", "gender", "yaw", "pitch", "hair_long", "glasses"), HEAD) | {
+    "hair_light": ("hair",)
+}  # it acts in
 SLIDERS = {
     "smile": Slider(
         score=lambda s: np.clip(s["odds_happy"], *SURE),
@@ -262,7 +269,13 @@ def learn(arguments: argparse.Namespace) -> None:
             d = learn_direction(w[known], y[known], name=name, keep=keep, ridge=slider.ridge)
             rows = None if slider.rows is None else tuple(slider.rows)
             d = replace(d, layers=rows, fingerprint=fingerprint(G), facts=d.facts | {"keep": slider.keep})
-        d = replace(d, group=slider.group, parts=PARTS.get(name, ("face",)), facts=d.facts | {"psi": PSI})
+        d = replace(
+            d,
+            group=slider.group,
+            parts=PARTS.get(name, ("face",)),
+            zone=ZONE.get(name, ""),
+            facts=d.facts | {"psi": PSI},
+        )
         learnt.append(d)
         fit = d.facts.get("r2", d.facts.get("auc"))
         print(f"{name:12s} R2 or AUC {fit:.3f}   {d.facts['samples']} samples   length {d.vector.norm():.2f}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ganvas.editing.directions import Direction
 from ganvas.editing.move import Move
@@ -13,8 +13,15 @@ from ganvas.editing.stylise import Stylise
 HEAD = ("face", "hair")  # of a direction whose card does not say
 
 
-def acting_parts(steps: Iterable[Any], direction: Callable[[str], Direction]) -> tuple[str, ...] | None:
-    """Parts and groups in which steps act, see `ganvas.features.parts`; None = everywhere, the background too.
+class Place(NamedTuple):
+    """Where a step acts: parts and groups (see `ganvas.features.parts`) as far as they lie in a zone, "" = anywhere."""
+
+    parts: tuple[str, ...]
+    zone: str = ""
+
+
+def acting_places(steps: Iterable[Any], direction: Callable[[str], Direction]) -> tuple[Place, ...] | None:
+    """Where steps act; None = everywhere, the background too.
 
     A direction's card says it. Mixing and dragging act on the whole person; a style is painted everywhere.
 
@@ -22,9 +29,14 @@ def acting_parts(steps: Iterable[Any], direction: Callable[[str], Direction]) ->
         steps: of one face picture.
         direction: name → direction.
     """
-    names: list[str] = []
+    places: list[Place] = []
     for step in map(unwrap_step, steps):
         if isinstance(step, Stylise):
             return None
-        names += (direction(step.wanted).parts or HEAD) if isinstance(step, Move) else ("person",)
-    return tuple(dict.fromkeys(names))
+        places.append(place_of(direction(step.wanted)) if isinstance(step, Move) else Place(("person",)))
+    return tuple(dict.fromkeys(places))
+
+
+def place_of(direction: Direction) -> Place:
+    """Where a direction acts."""
+    return Place(direction.parts or HEAD, direction.zone)

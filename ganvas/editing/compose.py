@@ -49,6 +49,7 @@ from ganvas.ops.smoothstep import smoothstep
 MATTE = (0.1, 0.6)  # of the person's map: behind and before
 STRANGE = (10.0, 30.0)  # levels between what the generator fills in and what is beside it
 RIM = 0.04  # of the side, over which a change ends at the crop's edge
+ACTS_ON = 0.5  # of hair or skin: an edit that acts in less of it does not change its colour beyond the crop
 GRAIN_PX = 512  # smaller pictures show no grain
 WORK_PX, PREVIEW_WORK_PX = 512, 128  # all but the last step is done at this size at most
 
@@ -104,18 +105,19 @@ def compose_on(
     maps: PartMaps | None,
     *,
     keeps_outline: bool = False,
+    in_place: bool = False,
     config: ComposeConfig | None = None,
 ) -> Change:
     """`compose_change` for one of several edits of the same photo, whose ground is kept.
 
     With `keeps_outline` the edit is one of colour: hair stays where the photo has it, also where the generator has
-    none.
+    none. With `in_place` the edit is about one feature: however far the generator's head moves, the person does not.
 
     Raises:
         BadImage: `after` is of another size than the photo.
     """
     _check_size(after, ground.photo, "after")
-    scene = _Scene(ground, after, maps, config or ComposeConfig(), keeps_outline=keeps_outline)
+    scene = _Scene(ground, after, maps, config or ComposeConfig(), keeps_outline=keeps_outline, in_place=in_place)
     return _assemble(scene, mask)
 
 
@@ -129,13 +131,21 @@ class _Scene:
     """What is found out at the work size: flow, agreement, outlines, and where the change shows."""
 
     def __init__(
-        self, ground: Ground, after: Tensor, maps: PartMaps | None, config: ComposeConfig, *, keeps_outline: bool
+        self,
+        ground: Ground,
+        after: Tensor,
+        maps: PartMaps | None,
+        config: ComposeConfig,
+        *,
+        keeps_outline: bool,
+        in_place: bool,
     ):
-        self.ground, self.config, self.scale, self.keeps_outline = ground, config, ground.scale, keeps_outline
+        self.ground, self.config, self.scale = ground, config, ground.scale
+        self.keeps_outline, self.in_place = keeps_outline, in_place
         self.large, self.maps = after, ground.maps[1] if maps is None else maps.resize(ground.work)
         small = downscale(after, ground.work)
         flow = estimate_flow(small, ground.small_before)
-        self.is_move = 0.0 if maps is None else _is_move(flow, self.maps, config)
+        self.is_move = 0.0 if maps is None or in_place else _is_move(flow, self.maps, config)
         bend = bend_body(self.maps, ground.maps[1]) if self.is_move else None
         if bend is not None:
             small = self._bend(bend * self.is_move, small)
@@ -206,6 +216,9 @@ class _Scene:
         gate = torch.maximum(local * anywhere * self.acting, self._bared_ground()) * (1 - self.kept_clothes)
         if self.ground.is_one_layer:
             return gate
+        if self.in_place:  # within the outline that the photo has, also where the generator's head has become another
+            within = torch.minimum(self.ground.maps[0].person, self.maps.person)
+            gate = gate * smoothstep(gaussian_blur(within, 5 * self.scale), 0.6, 0.98)
         # A change of colour fades out before the edge at which the person is cut.
         return gate * (1 - self.ground.edge_fade * (1 - self.is_move)) * (1 - self.bare)
 
@@ -239,14 +252,17 @@ class _Scene:
     def shifts(self, visible: Tensor) -> dict[str, ColourShift]:
         """How colours of hair and skin moved, from what is to be visible."""
         old, now = self.ground.maps[0], self.maps
-        if self.ground.is_one_layer:
+        if self.ground.is_one_layer or self.in_place:
             return {}
         ycc = to_ycc(downscale(visible, self.ground.work))
         places = {
             "hair": (old.hair * old.acting * (1 - self.bare), now.hair * now.acting),
             "skin": (old.body * old.acting, now.body * now.acting),
         }
-        measured = {name: measure_shift(self.ground.small_ycc, ycc, *place) for name, place in places.items()}
+        # Braids are a little skin to the parts network: an edit of the face alone would take their colour for hair's.
+        whole = {"hair": old.hair, "skin": old.body}
+        meant = {name: place for name, place in places.items() if place[0].sum() > ACTS_ON * whole[name].sum()}
+        measured = {name: measure_shift(self.ground.small_ycc, ycc, *place) for name, place in meant.items()}
         return {name: shift for name, shift in measured.items() if shift is not None}
 
     @cached_property

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ganvas.editing.layers import check_layers
 from ganvas.editing.style_space import style_slices
+from ganvas.editing.zones import ZONES
 from ganvas.errors import BadConfig, BadLatent, BrokenWeights
 from ganvas.features.parts import PART_GROUPS, PARTS
 from ganvas.fields import check_known
@@ -49,6 +50,7 @@ class Direction:
     "s", whose styles move (None = all). Amounts from `low` to `high` were checked. `fingerprint` names the generator.
     `facts` say how it was learnt and how well. `group` is the heading that it is shown under. `parts` are the parts of
     a face picture in which it acts (see `ganvas.features.parts`): a pasted change is limited to them; () = not said.
+    `zone` narrows them to a band of an aligned face (see `ganvas.editing.zones`); "" = all of them.
     """
 
     name: str
@@ -61,11 +63,13 @@ class Direction:
     space: str = "w"
     group: str = "other"
     parts: tuple[str, ...] = ()
+    zone: str = ""
 
     def __post_init__(self) -> None:
         for part in self.parts:
             check_known(part, (*PARTS, *PART_GROUPS), what=f"part of direction {self.name!r}")
         check_known(self.space, SPACES, what="space of a direction")
+        check_known(self.zone, ("", *ZONES), what="zone of a direction")
         if not (isinstance(self.group, str) and 0 < len(self.group) <= MAX_GROUP_CHARS and self.group.isprintable()):
             raise BadConfig(
                 f"the group of direction {self.name!r} should be a word such as {DIRECTION_GROUPS[0]!r}, at most "
@@ -79,7 +83,8 @@ class Direction:
     @property
     def card(self) -> dict[str, Any]:
         """All but name, vector and generator, as plain data."""
-        return {name: getattr(self, name) for name in ("space", "layers", "low", "high", "group", "parts", "facts")}
+        fields = ("space", "layers", "low", "high", "group", "parts", "zone", "facts")
+        return {name: getattr(self, name) for name in fields}
 
 
 def move_along_direction(
@@ -290,9 +295,6 @@ def _from_card(name: str, vector: Tensor, card: dict[str, Any], header: dict[str
     layers = None if card["layers"] is None else tuple(int(row) for row in card["layers"])
     low, high = float(card["low"]), float(card["high"])
     facts = {"licence": header.get("licence", ""), "origin": header.get("origin", ""), **card["facts"]}
-    space, group, parts = (
-        card.get("space", "w"),
-        card.get("group", "other"),
-        card.get("parts", ()),
-    )  # not in older files
-    return Direction(name, vector.float(), layers, low, high, header["fingerprint"], facts, space, group, tuple(parts))
+    # Not in older files.
+    more = card.get("space", "w"), card.get("group", "other"), tuple(card.get("parts", ())), card.get("zone", "")
+    return Direction(name, vector.float(), layers, low, high, header["fingerprint"], facts, *more)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganvas.editing.acting import Place
+from ganvas.editing.zones import zone_mask
 from ganvas.features.parts import select_parts
 from ganvas.images.flow import warp_by_flow
 from ganvas.ops.resample import downscale
@@ -37,16 +39,18 @@ class PartMaps:
     acting: Tensor
 
     @classmethod
-    def of_parts(cls, parts: Tensor, acting: Iterable[str]) -> PartMaps:
+    def of_parts(cls, parts: Tensor, acting: Iterable[Place]) -> PartMaps:
         """From the parts of a face picture.
 
         Args:
             parts: [1, len(PARTS), S, S], see `ganvas.features.parts.parse_parts`.
-            acting: names of parts or groups in which the edit acts.
+            acting: where the edit acts.
 
         Raises:
             BadConfig: an unknown name.
         """
+        size = parts.shape[-1]
+        acts = [select_parts(parts, place.parts) * zone_mask(place.zone, size) for place in acting]
         place = {
             name: select_parts(parts, names)
             for name, names in (
@@ -57,10 +61,10 @@ class PartMaps:
                 ("eyes", ("eyes",)),
                 ("hair", ("hair",)),
                 ("worn", ("clothes",)),
-                ("acting", acting),
             )
         }
-        return cls(**{**place, "person": smoothstep(place["person"], *OUTLINE)})
+        everywhere = torch.stack([torch.zeros_like(parts[:, :1]), *acts]).amax(dim=0)
+        return cls(**{**place, "person": smoothstep(place["person"], *OUTLINE), "acting": everywhere})
 
     @classmethod
     def of_one_layer(cls, resolution: int) -> PartMaps:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.editing.acting import acting_parts
+from ganvas.editing.acting import Place, acting_places
 from ganvas.editing.blend import Change, lay_over, paste_change
 from ganvas.editing.colour_shift import carry_colours
 from ganvas.editing.compose import PREVIEW_WORK_PX, WORK_PX, compose_on, fade_to_edge
@@ -271,7 +271,7 @@ class Renderer:
         share = self._min_share(parts) if share is None else share
         before = self.tuned.picture(self.tuned.unedited, share, size, precision=precision)
         after = self._collage(parts, share, size, precision=precision)
-        acting = acting_parts((step for part in parts for step in part.cell.steps), self.direction)
+        acting = acting_places((step for part in parts for step in part.cell.steps), self.direction)
         acting = acting if self.aligned else None
         quick = precision != "exact"
         ground = self._ground(before, share, acting, quick=quick)
@@ -284,7 +284,9 @@ class Renderer:
             now, then = (select_parts(p, ("mouth",)) for p in (parsed, self.parts.probabilities))
             after = paint_opened_mouth(after, lambda: self._collage(parts, 0.0, size, precision=precision), now, then)
         maps = PartMaps.of_parts(parsed, acting)
-        change = compose_on(ground, after, mask, maps, keeps_outline=acting == RECOLOURED_ONLY)
+        recolours = {place.parts for place in acting} == {RECOLOURED_ONLY}
+        in_place = all(place.zone for place in acting)
+        change = compose_on(ground, after, mask, maps, keeps_outline=recolours, in_place=in_place)
         return change if len(parts) == 1 else self._limit_to_regions(change, parts)
 
     def _limit_to_regions(self, change: Change, parts: Sequence[Part]) -> Change:
@@ -294,7 +296,7 @@ class Renderer:
         size = change.outside.shape[3]
         return replace(change, outside=change.outside * self._reach(parts, size))
 
-    def _ground(self, before: Tensor, share: float, acting: tuple[str, ...] | None, *, quick: bool) -> Ground:
+    def _ground(self, before: Tensor, share: float, acting: tuple[Place, ...] | None, *, quick: bool) -> Ground:
         """What edits of the photo are composed with; the last few are kept."""
         size = before.shape[3]
         key = size, share, acting, quick
@@ -308,7 +310,7 @@ class Renderer:
             del self._ground_cache[next(iter(self._ground_cache))]
         return ground
 
-    def _unedited_maps(self, before: Tensor, share: float, acting: tuple[str, ...]) -> tuple[PartMaps, PartMaps]:
+    def _unedited_maps(self, before: Tensor, share: float, acting: tuple[Place, ...]) -> tuple[PartMaps, PartMaps]:
         """Of the photo and of the generator's picture of it."""
         if share not in self._parts_cache:
             self._parts_cache[share] = parse_parts(_resize_to(before, PARTS_PX))

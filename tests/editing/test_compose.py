@@ -2,11 +2,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ganvas.editing.acting import acting_parts
+from ganvas.editing.acting import Place, acting_places
 from ganvas.editing.blend import lay_over
-from ganvas.editing.compose import compose_change, fade_to_edge
+from ganvas.editing.compose import compose_change, compose_on, fade_to_edge
 from ganvas.editing.direction_files import list_directions
 from ganvas.editing.directions import Direction
+from ganvas.editing.ground import Ground
 from ganvas.editing.mix import Mix
 from ganvas.editing.move import Move
 from ganvas.editing.outline import reflect_at_outline
@@ -14,6 +15,7 @@ from ganvas.editing.part_maps import PartMaps
 from ganvas.editing.residual import from_ycc, limit_fringe, to_ycc
 from ganvas.editing.stylise import Stylise
 from ganvas.errors import BadConfig, BadImage
+from ganvas.features.parts import PARTS
 from ganvas.images.flow import warp_by_flow
 from ganvas.ops.blur import gaussian_blur
 
@@ -108,6 +110,30 @@ def test_the_background_stays_and_the_edit_stays_in_its_parts(pictures):
     assert change[disc(128, 60, y=80) < 0.1].max() == 0
 
 
+def test_an_edit_of_one_feature_leaves_the_outline_however_far_the_generators_head_moves(pictures):
+    photo, before = pictures
+    after = before.roll(14, dims=3) + 0.2
+    maps = [maps_of(person, acting=disc(128, 60)) for person in (disc(128, 80), disc(128, 80), disc(142, 80))]
+    ground = Ground(photo, before, (maps[0], maps[1]), work_px=SIZE)
+    moved, still = (
+        (lay_over(photo, compose_on(ground, after, EVERYWHERE, maps[2], in_place=here)) - photo).abs().amax(dim=1)[0]
+        for here in (False, True)
+    )
+    gone = (disc(128, 80) - disc(142, 80))[0, 0] > 0.9
+    assert moved[gone].max() > 0.1
+    assert still[gone].max() == 0
+    assert still[disc(138, 50)[0, 0] > 0.9].mean() > 0.1
+
+
+def test_colours_beyond_the_crop_follow_only_an_edit_that_means_them(pictures):
+    photo, before = pictures
+    person, hair = disc(128, 100), disc(128, 60)
+    for acting, meant in ((hair, True), (disc(128, 15), False)):
+        maps = (maps_of(person, acting=acting, hair=hair),) * 2
+        change = compose_on(Ground(photo, before, maps, work_px=SIZE), before + 0.3, EVERYWHERE, maps[0])
+        assert ("hair" in change.shifts) == meant
+
+
 def test_hair_that_turns_grey_does_not_turn_green():
     brown, brown_photo, grey = (
         torch.tensor(rgb).view(1, 3, 1, 1) for rgb in ((0.0, -0.4, -0.6), (-0.3, -0.4, -0.55), (0.1, 0.1, 0.1))
@@ -153,14 +179,36 @@ def test_sizes_that_differ_are_named(pictures):
         compose_change(photo, before[..., :64], before, EVERYWHERE)
 
 
+def test_a_zone_is_a_band_of_the_part_with_soft_ends():
+    skin = torch.zeros(1, len(PARTS), 128, 128)
+    skin[:, PARTS.index("skin"), :, 30:100] = 1
+    acting = PartMaps.of_parts(skin, (Place(("face",), "eyes"),)).acting[0, 0]
+    assert not acting[:, :30].any()
+    assert not acting[:38].any()
+    assert not acting[85:].any()
+    assert (acting[50:73, 30:100] == 1).all()
+    assert 0 < acting[43, 60] < 1
+    both = PartMaps.of_parts(skin, (Place(("face",), "eyes"), Place(("face",), "lower"))).acting[0, 0]
+    assert (both[50:, 30:100] == 1).all()
+    with pytest.raises(BadConfig, match="zone of a direction 'nose'; known"):
+        Direction("x", torch.ones(1, 4), zone="nose")
+
+
 def test_where_steps_act():
     vector = torch.ones(1, 4)
-    cards = {"hair": Direction("hair", vector, parts=("hair",)), "old": Direction("old", vector)}
+    cards = {
+        "hair": Direction("hair", vector, parts=("hair",)),
+        "old": Direction("old", vector),
+        "glasses": Direction("glasses", vector, parts=("face",), zone="eyes"),
+    }
     move = lambda name: Move(direction=name, amount=1)  # noqa: E731
-    assert acting_parts([move("hair")], cards.__getitem__) == ("hair",)
-    assert acting_parts([move("hair"), move("old")], cards.__getitem__) == ("hair", "face")
-    assert "person" in acting_parts([Mix(seed=1)], cards.__getitem__)
-    assert acting_parts([move("hair"), Stylise(style="ink", fingerprint="0" * 64)], cards.__getitem__) is None
+    assert acting_places([move("hair")] * 2, cards.__getitem__) == (Place(("hair",)),)
+    assert acting_places([move("glasses"), move("old")], cards.__getitem__) == (
+        Place(("face",), "eyes"),
+        Place(("face", "hair")),
+    )
+    assert acting_places([Mix(seed=1)], cards.__getitem__) == (Place(("person",)),)
+    assert acting_places([move("hair"), Stylise(style="ink", fingerprint="0" * 64)], cards.__getitem__) is None
 
 
 def test_a_card_names_known_parts():
