@@ -49,6 +49,7 @@ from ganvas.ops.smoothstep import smoothstep
 MATTE = (0.1, 0.6)  # of the person's map: behind and before
 STRANGE = (10.0, 30.0)  # levels between what the generator fills in and what is beside it
 RIM = 0.04  # of the side, over which a change ends at the crop's edge
+HELD_TIMES, HELD_BLUR_PX = 2, 40.0  # of a 1024-px crop: what is held by an edge is stretched so smoothly
 ACTS_ON = 0.5  # of hair or skin: an edit that acts in less of it does not change its colour beyond the crop
 GRAIN_PX = 512  # smaller pictures show no grain
 WORK_PX, PREVIEW_WORK_PX = 512, 128  # all but the last step is done at this size at most
@@ -149,6 +150,11 @@ class _Scene:
         bend = bend_body(self.maps, ground.maps[1]) if self.is_move else None
         if bend is not None:
             small = self._bend(bend * self.is_move, small)
+            flow = estimate_flow(small, ground.small_before)
+        held = ground.held * self.is_move
+        for _ in range(HELD_TIMES if held.any() else 0):
+            own = masked_blur(flow.field, self.maps.person.square() + 1e-5, HELD_BLUR_PX * self.scale)
+            small = self._bend(-held * own, small)
             flow = estimate_flow(small, ground.small_before)
         self.difference = gaussian_blur((small - ground.small_before).abs().mean(dim=1, keepdim=True), 10 * self.scale)
         self.difference = self.difference / LEVEL

@@ -28,7 +28,7 @@ WORN = (0.3, 0.55)  # of the map of clothes: not worn, and worn
 COLLAR_PX = 16.0  # beside clothes: the neck's end
 HEAD_REACH_PX = 64.0  # so far a neck moves
 LOW_ROWS = (0.93, 0.97)  # of the side: from here on the picture is shoulders
-EDGE_MOVE, EDGE_FADE = 0.08, 0.15  # of the side: so near to the crop's edge the photo's own comes in
+EDGE_MOVE, EDGE_FADE, EDGE_HOLD = 0.08, 0.15, 0.3  # of the side: so near to the crop's edge the photo's own comes in
 
 
 class Ground:
@@ -113,6 +113,11 @@ class Ground:
     def edge_fade(self) -> Tensor:
         """Near the edge at which the photo's person is cut, for edits that do not."""
         return meet_edge(self.maps[0].person, reach=EDGE_FADE)
+
+    @cached_property
+    def held(self) -> Tensor:
+        """How firmly the edge at which the photo's person is cut holds a person that moves."""
+        return meet_edge(self.maps[0].person, reach=EDGE_HOLD)
 
     @cached_property
     def wall(self) -> Tensor:

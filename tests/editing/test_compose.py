@@ -125,6 +125,20 @@ def test_an_edit_of_one_feature_leaves_the_outline_however_far_the_generators_he
     assert still[disc(138, 50)[0, 0] > 0.9].mean() > 0.1
 
 
+def test_a_head_that_is_cut_by_the_edge_stays_joined_to_what_lies_beyond_it():
+    """It turns away from the crop's left edge; beyond the edge the photo goes on as it was."""
+    texture = 0.6 * smooth_noise(4, coarse=24)
+    wall, head = torch.full_like(texture, 0.9), disc(20, 100)
+    paint = lambda img, where: wall * (1 - where) + where * (img - 0.3)  # noqa: E731
+    photo, after = paint(texture, head), paint(texture.roll(16, dims=3), disc(36, 100))
+    maps = [maps_of(person) for person in (head, head, disc(36, 100))]
+    change = compose_on(Ground(photo, photo, (maps[0], maps[1]), work_px=SIZE), after, EVERYWHERE, maps[2])
+    shown = lay_over(photo, change)
+    seam, middle = (..., slice(70, 190), slice(8, 16)), (..., slice(100, 160), slice(100, 120))
+    assert (shown - photo)[seam].abs().mean() < 0.2 * (after - photo)[seam].abs().mean()
+    assert (shown - after)[middle].abs().mean() < 0.5 * (photo - after)[middle].abs().mean()
+
+
 def test_colours_beyond_the_crop_follow_only_an_edit_that_means_them(pictures):
     photo, before = pictures
     person, hair = disc(128, 100), disc(128, 60)
