@@ -15,6 +15,7 @@ needs torch, so that `--help` is quick.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 import re
@@ -208,10 +209,14 @@ _FIELDS: dict[type, dict[str, FieldInfo]] = {}  # of every class that was asked 
 
 
 def fields_of(cls: type) -> dict[str, FieldInfo]:
-    """Every field of a dataclass, by name; those that were not made by `setting` have a type and a default only."""
+    """Every field of a dataclass, by name; those that were not made by `setting` have a type and a default only.
+
+    What it inherits comes last: its own fields say what it is.
+    """
     if cls not in _FIELDS:
         hints = typing.get_type_hints(cls)
-        _FIELDS[cls] = {field.name: _field_info(field, hints[field.name]) for field in dataclasses.fields(cls)}
+        ordered = sorted(dataclasses.fields(cls), key=lambda field: field.name not in inspect.get_annotations(cls))
+        _FIELDS[cls] = {field.name: _field_info(field, hints[field.name]) for field in ordered}
     return _FIELDS[cls]
 
 

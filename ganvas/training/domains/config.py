@@ -39,11 +39,8 @@ class DomainsConfig(BaseTrainConfig):
     mirror: bool = setting(True, help="show half of them mirrored; wrong for anything with writing")
     labels: str = setting("folders", help='the domains: "folders", "auto" (what comes with them), or "FILE.csv:COLUMN"')
 
-    # Length: thousand pictures shown. Whichever is reached first; training time counts over all resumes.
+    # Length: thousand pictures shown.
     total_kimg: float = setting(3200, gt=0, unit="kimg", help="thousand pictures shown to the discriminator")
-    minutes: float | None = setting(
-        None, gt=0, unit="minutes", help="stop after so much training time, over all resumes"
-    )
     batch_size: int = setting(16, gt=0, help="pictures in a step")
     d_steps: int = setting(5, gt=0, help="steps of the discriminator for each of the generator")
 
@@ -75,14 +72,7 @@ class DomainsConfig(BaseTrainConfig):
     precision: TrainPrecision = setting("exact", help='"fast" = bfloat16 where this machine was measured to gain')
 
     # How often.
-    tick_kimg: float = setting(1.0, gt=0, unit="kimg", help="a line in the log, and the watchdog's look")
-    save_minutes: float = setting(
-        2.0, ge=0, unit="minutes", help="how often the state is saved, from which the run can go on"
-    )
     snapshot_kimg: float = setting(20.0, gt=0, unit="kimg", help="weights and a sheet of pictures")
-    watchdog: bool = setting(True, help="notice a run that fails: step back once with a remedy, then stop")
-
-    seed: int = setting(0, ge=0, help="of everything random")
 
     def __post_init__(self) -> None:
         super().__post_init__()

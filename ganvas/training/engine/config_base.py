@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from ganvas.errors import BadConfig
-from ganvas.fields import check_known, check_settings, fields_of, from_values
+from ganvas.fields import check_known, check_settings, fields_of, from_values, setting
 
 S = TypeVar("S", bound="BaseTrainConfig")
 
@@ -18,8 +18,8 @@ S = TypeVar("S", bound="BaseTrainConfig")
 class BaseTrainConfig:
     """The base of `TrainConfig` and its like: frozen, of plain values, one for each kind of run.
 
-    A run writes its settings to `run.json`. What the loop and the run's folder need of them
-    besides is in `Budget` (run_folder.py).
+    A run writes its settings to `run.json`. What the loop needs of them besides, and each kind says for itself:
+    total_kimg, snapshot_kimg, batch_size, precision, ema_kimg.
     """
 
     kind: ClassVar[str]  # of run
@@ -29,6 +29,17 @@ class BaseTrainConfig:
     # What may differ, too, and changes the course of the run from there: noted in its log.
     may_change_course: ClassVar[frozenset[str]] = frozenset({"batch_size", "tick_kimg", "watchdog"})
 
+    minutes: float | None = setting(
+        None, gt=0, unit="minutes", help="stop after so much training time, over all resumes"
+    )
+    tick_kimg: float = setting(1.0, gt=0, unit="kimg", help="a line in the log, and the watchdog's look")
+    save_minutes: float = setting(
+        2.0, ge=0, unit="minutes", help="how often the state is saved, from which the run can go on"
+    )
+    watchdog: bool = setting(True, help="notice a run that fails: step back once with a remedy, then stop")
+
+    seed: int = setting(0, ge=0, help="of everything random")
+
     def __post_init__(self) -> None:
         check_settings(self, whole_floats=True)
         for name in self.groups:
@@ -36,7 +47,8 @@ class BaseTrainConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` gives the same config back."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        values = json.loads(json.dumps(dataclasses.asdict(self)))
+        return {name: values[name] for name in fields_of(type(self))}
 
     @classmethod
     def from_json(cls: type[S], values: Mapping[str, Any], *, who: str = "the config") -> S:

@@ -55,11 +55,8 @@ class TrainConfig(BaseTrainConfig):
     mirror: bool = setting(False, help="show every picture mirrored, too; wrong for anything with writing")
     labels: str = setting("none", help='"none", "auto" (what comes with the pictures), "folders", or "FILE.csv:COLUMN"')
 
-    # Length. Whichever is reached first; training time counts over all resumes.
+    # Length.
     total_kimg: float = setting(1000, gt=0, unit="kimg", help="thousand real pictures shown")
-    minutes: float | None = setting(
-        None, gt=0, unit="minutes", help="stop after so much training time, over all resumes"
-    )
     batch_size: int = setting(16, gt=0, help="pictures a step, over all devices together")
     micro_batch: int | None = setting(None, gt=0, help="at most so many at once on a device; none = all of its share")
 
@@ -137,16 +134,9 @@ class TrainConfig(BaseTrainConfig):
     compile: bool = setting(False, help="torch.compile for the generator; worth it on long runs on a GPU")
 
     # How often.
-    tick_kimg: float = setting(1.0, gt=0, unit="kimg", help="a line in the log, and the watchdog's look")
-    save_minutes: float = setting(
-        2.0, ge=0, unit="minutes", help="how often the state is saved, from which the run can go on"
-    )
     snapshot_kimg: float = setting(20.0, gt=0, unit="kimg", help="weights, a sheet of pictures, metrics")
     metrics: str = setting("none", help="measured at each snapshot: none, fd, or several of `ganvas evaluate`: fd,swd")
     metrics_num: int = setting(2000, gt=0, help="fakes for each metric")
-    watchdog: bool = setting(True, help="notice a run that fails: step back once with a remedy, then stop")
-
-    seed: int = setting(0, ge=0, help="of everything random")
 
     def __post_init__(self) -> None:
         super().__post_init__()

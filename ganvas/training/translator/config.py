@@ -59,11 +59,8 @@ class TranslatorConfig(BaseTrainConfig):
         6, ge=0, help="of each domain, at most a tenth, are only looked at: the sheet, and L1 of pairs"
     )
 
-    # Length: thousand pictures of A shown. Whichever is reached first; training time counts over all resumes.
+    # Length: thousand pictures of A shown.
     total_kimg: float = setting(200, gt=0, unit="kimg", help="thousand pictures of A shown")
-    minutes: float | None = setting(
-        None, gt=0, unit="minutes", help="stop after so much training time, over all resumes"
-    )
     batch_size: int = setting(1, gt=0, help="pictures in a step")
 
     # Losses.
@@ -105,14 +102,7 @@ class TranslatorConfig(BaseTrainConfig):
     precision: TrainPrecision = setting("exact", help='"fast" = bfloat16 where this machine was measured to gain')
 
     # How often.
-    tick_kimg: float = setting(1.0, gt=0, unit="kimg", help="a line in the log, and the watchdog's look")
-    save_minutes: float = setting(
-        2.0, ge=0, unit="minutes", help="how often the state is saved, from which the run can go on"
-    )
     snapshot_kimg: float = setting(10.0, gt=0, unit="kimg", help="weights and a sheet of pictures")
-    watchdog: bool = setting(True, help="notice a run that fails: step back once with a remedy, then stop")
-
-    seed: int = setting(0, ge=0, help="of everything random")
 
     def __post_init__(self) -> None:
         super().__post_init__()

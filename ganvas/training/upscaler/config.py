@@ -50,13 +50,10 @@ class UpscalerConfig(BaseTrainConfig):
     candidates: int = setting(1, gt=0, help="of so many crops the one with most detail is taken")
     kept_back: int = setting(4, ge=0, help="photos that are only measured with; at most a quarter of all")
 
-    # Length: thousand pairs shown. Whichever is reached first; training time counts over all resumes.
+    # Length: thousand pairs shown.
     total_kimg: float = setting(250, gt=0, unit="kimg", help="thousand pairs shown")
     pixel_kimg: float | None = setting(
         None, ge=0, unit="kimg", help="the discriminator joins after so long; none = never"
-    )
-    minutes: float | None = setting(
-        None, gt=0, unit="minutes", help="stop after so much training time, over all resumes"
     )
     batch_size: int = setting(8, gt=0, help="pictures in a step")
 
@@ -91,14 +88,7 @@ class UpscalerConfig(BaseTrainConfig):
     precision: TrainPrecision = setting("fast", help='"fast" = bfloat16 where this machine was measured to gain')
 
     # How often.
-    tick_kimg: float = setting(1.0, gt=0, unit="kimg", help="a line in the log, and the watchdog's look")
-    save_minutes: float = setting(
-        2.0, ge=0, unit="minutes", help="how often the state is saved, from which the run can go on"
-    )
     snapshot_kimg: float = setting(20.0, gt=0, unit="kimg", help="weights, a sheet of pictures, PSNR and SSIM")
-    watchdog: bool = setting(True, help="notice a run that fails: step back once with a remedy, then stop")
-
-    seed: int = setting(0, ge=0, help="of everything random")
 
     def __post_init__(self) -> None:
         super().__post_init__()
