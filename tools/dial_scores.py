@@ -29,11 +29,18 @@ BOX = (0.18, 0.98, 0.10, 0.90)  # top, bottom, left, right of what the mesh want
 EYES = ((33, 133, 159, 145), (362, 263, 386, 374))  # left corner, right corner, upper lid, lower lid
 BROWS = ([70, 63, 105, 66, 107], [300, 293, 334, 296, 336])
 INNER_BROWS, OUTER_BROWS = ([107, 66], [336, 296]), ([70, 63], [300, 293])
-Points: TypeAlias = np.ndarray  # [478, 2] in shares of the crop's side; the last ten are the two irises
+LIDS, LOWER_LID, UPPER_LID = 71, slice(2, 7), slice(10, 15)  # points of an eye, by the network of irises
+IRISES, POINTS = 468, 478 + 2 * LIDS
+Points: TypeAlias = (
+    np.ndarray
+)  # [POINTS, 2] in shares of the crop's side: the mesh, ten of irises, the lids of each eye
 
 
 class FaceMesh:
-    """468 points of a face and five of each iris."""
+    """468 points of a face, five of each iris, 71 of the lids of each eye.
+
+    The mesh guesses one eye by the other, and a nose by the whole face: only the network of irises sees one eye alone.
+    """
 
     def __init__(self, mesh: Path, iris: Path):
         from ai_edge_litert.interpreter import Interpreter
@@ -44,19 +51,20 @@ class FaceMesh:
 
     @torch.no_grad()
     def __call__(self, picture: Tensor) -> Points:
-        """[3, S, S] → [478, 2]; nan where it sees no face."""
+        """[3, S, S] → [POINTS, 2]; nan where it sees no face."""
         side = picture.shape[-1]
         top, bottom, left, right = (round(side * share) for share in BOX)
         cut = picture[None, :, top:bottom, left:right]
         found = self._run(0, F.interpolate(cut, (192, 192), mode="bilinear", antialias=True, align_corners=False))
         if next(out for out in found if out.size == 1)[0] < 0:  # a logit
-            return np.full((478, 2), np.nan, np.float32)
+            return np.full((POINTS, 2), np.nan, np.float32)
         mesh = max(found, key=lambda out: out.size).reshape(468, 3)[:, :2] / 192
         mesh = mesh * [right - left, bottom - top] + [left, top]
-        irises = [self._iris(picture, mesh, *eye[:2], flip=eye is EYES[0]) for eye in EYES]
-        return (np.concatenate([mesh, *irises]) / side).astype(np.float32)
+        eyes = [self._eye(picture, mesh, *eye[:2], flip=eye is EYES[0]) for eye in EYES]
+        irises, lids = ([eye[part] for eye in eyes] for part in (slice(5), slice(5, None)))
+        return (np.concatenate([mesh, *irises, *lids]) / side).astype(np.float32)
 
-    def _iris(self, picture: Tensor, mesh: np.ndarray, left: int, right: int, *, flip: bool) -> np.ndarray:
+    def _eye(self, picture: Tensor, mesh: np.ndarray, left: int, right: int, *, flip: bool) -> np.ndarray:
         """The network knows one eye; the other is shown to it in a mirror."""
         side, middle = picture.shape[-1], (mesh[left] + mesh[right]) / 2
         size = 2.3 * np.linalg.norm(mesh[right] - mesh[left])
@@ -64,7 +72,8 @@ class FaceMesh:
         grid = F.affine_grid(torch.tensor([frame], dtype=torch.float32), [1, 3, 64, 64], align_corners=False)
         eye = F.grid_sample(picture[None], grid, mode="bicubic", padding_mode="border", align_corners=False)
         out = self._run(1, eye.flip(3) if flip else eye)
-        points = next(one for one in out if one.size == 15).reshape(5, 3)[:, :2]
+        parts = (next(one for one in out if one.size == 3 * count) for count in (5, LIDS))
+        points = np.concatenate([part.reshape(-1, 3)[:, :2] for part in parts])
         if flip:
             points = np.stack([64 - points[:, 0], points[:, 1]], axis=1)
         return points / 64 * size + middle - size / 2
@@ -78,7 +87,7 @@ class FaceMesh:
 
 
 def score_shape(points: Points) -> dict[str, float]:
-    """Pose, brows, eyes, mouth, nose and outline from 478 points."""
+    """Pose, brows, eyes, mouth, nose and outline from points."""
     middles = [(points[left] + points[right]) / 2 for left, right, *_ in EYES]
     across = middles[1] - middles[0]
     unit = float(np.linalg.norm(across))
@@ -92,11 +101,13 @@ def score_shape(points: Points) -> dict[str, float]:
     def y(*at: int) -> float:
         return float(q[list(at), 1].mean())
 
-    lids, gaze = [], []
-    for (left, right, upper, lower), iris in zip(EYES, (468, 473), strict=True):
+    lids, gaze, apertures = [], [], []
+    for side, (left, right, upper, lower) in enumerate(EYES):
+        iris, contour = IRISES + 5 * side, q[POINTS - (2 - side) * LIDS :]
         middle, width = (q[left] + q[right]) / 2, gap(left, right)
         lids.append(((middle[1] - q[upper, 1]) / width, (q[lower, 1] - middle[1]) / width))
         gaze.append((q[iris] - middle) / width)
+        apertures.append(float(contour[LOWER_LID, 1].mean() - contour[UPPER_LID, 1].mean()) / width)
     inner, outer = (-(y(*a) + y(*b)) / 2 for a, b in (INNER_BROWS, OUTER_BROWS))
     face_width = gap(234, 454)
     return {
@@ -109,6 +120,8 @@ def score_shape(points: Points) -> dict[str, float]:
         "brow_tilt": inner - outer,
         "brow_gap": gap(107, 336),
         "eyes_open": sum(map(sum, lids)) / 2,
+        "eye_left": apertures[0],
+        "eye_right": apertures[1],
         "lower_lids": (lids[0][1] + lids[1][1]) / 2,
         "gaze_x": float(gaze[0][0] + gaze[1][0]) / 2,
         "gaze_y": float(gaze[0][1] + gaze[1][1]) / 2,

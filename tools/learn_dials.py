@@ -22,9 +22,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from learn_faces_directions import ZONE
 from torch import Tensor
 
 from dial_scores import LOOK_PX, DialScores
+from ganvas.editing.acting import region_of_discs
 from ganvas.editing.directions import Direction, load_directions, save_directions
 from ganvas.editing.discovery.natural import (
     LatentSpread,
@@ -44,9 +46,15 @@ PSI = (0.55, 1.0)  # the samples' truncation, mixed: wide enough to hold every a
 RIDGE, TAILS = 0.1, (0.005, 0.995)
 TRIED_AT = 1.0  # fitted units
 WORN = (0.6, 0.94)  # quantiles of the score of glasses: surely none below, surely some above
-EDITION = 3
+EDITION = 4
 SHAPE, POSE, HAIR, COLOUR = tuple(range(12)), tuple(range(8)), tuple(range(14)), tuple(range(8, 23))
 HEAD, FACE = ("face", "hair"), ("face",)
+# Discs (x, y, radius) in sides of the aligned crop; eyes lie at the same place in all of them.
+LEFT_EYE = ((0.345, 0.472, 0.05), (0.42, 0.472, 0.05))
+RIGHT_EYE = tuple((round(1 - x, 3), y, radius) for x, y, radius in LEFT_EYE)
+AROUND_EYES = tuple((x, y + 0.01, round(radius + 0.015, 3)) for x, y, radius in LEFT_EYE + RIGHT_EYE)
+NOSE, MOUTH = ((0.5, 0.55, 0.05), (0.5, 0.61, 0.085)), ((0.45, 0.735, 0.07), (0.55, 0.735, 0.07))
+SHUT = -2.8  # of `eyes_open`: most eyes are closed
 # Held for every dial, but for those that it may move. Pose is regressed out of the scores in POSED first.
 HELD = (
     "yaw pitch age gender happy mouth_open mouth_width lips brow_height brow_tilt eyes_open lower_lids gaze_x gaze_y "
@@ -55,7 +63,7 @@ HELD = (
 ).split()
 POSED = (
     "mouth_open mouth_width lips brow_height brow_tilt brow_gap eyes_open lower_lids gaze_x gaze_y nose_width chin jaw "
-    "cheeks frown light_x teeth"
+    "cheeks frown light_x teeth nose_length"
 ).split()
 
 
@@ -75,10 +83,15 @@ class Dial:
     upward: bool = False
     combined: float | None = None  # the slack of `combine_moves`; None = the fitted move alone
     unit: float | None = None  # fitted units that amount 1 is, where an attribute is there or not; None = measured
+    discs: tuple[tuple[float, float, float], ...] = ()  # where it is painted, see `Direction`
+    holds: str = ""  # the scores that it leaves alone, where discs take care of the others; "" = HELD
+    made_of: tuple[tuple[str, float], ...] = ()  # dials that it is the sum of: nothing is fitted
 
     @property
     def held(self) -> list[str]:
         """The scores that it leaves alone."""
+        if self.holds:
+            return self.holds.split()
         return [other for other in HELD if other != self.score and other not in self.free.split()]
 
 
@@ -89,7 +102,12 @@ _MOOD = "brow_height brow_tilt lips mouth_width eyes_open lower_lids happy mouth
 _SOFT: dict[str, Any] = {"power": 1.0, "slack": 0.1}
 DIALS = {
     "mouth_open": Dial("mouth_open", "chin cheeks happy jaw", SHAPE, (-1.5, 3), upward=True),
-    "eyes_open": Dial("eyes_open", "lower_lids", SHAPE, (-2.4, 2.4)),
+    "eyes_open": Dial("eyes_open", "lower_lids", SHAPE, (-5.3, 2.4), discs=LEFT_EYE + RIGHT_EYE),
+    "wink_left": Dial("eye_left", "", SHAPE, (-0.4, 1), unit=1, discs=LEFT_EYE, made_of=(("eyes_open", SHUT),)),
+    "wink_right": Dial("eye_right", "", SHAPE, (-0.4, 1), unit=1, discs=RIGHT_EYE, made_of=(("eyes_open", SHUT),)),
+    "squint": Dial(
+        "squint", "", SHAPE, (-0.5, 1.3), unit=1, discs=AROUND_EYES, made_of=(("smile", 1.0), ("eyes_open", -0.45))
+    ),
     "anger": Dial("angry", _MOOD, SHAPE, (-1, 1.2), combined=0.003),
     "sadness": Dial("sad", _MOOD, SHAPE, (-1, 1), combined=0.003),
     "surprise": Dial(
@@ -97,6 +115,28 @@ DIALS = {
     ),
     "teeth": Dial("teeth", "mouth_open", SHAPE, (-1.5, 2), upward=True),
     "mouth_width": Dial("mouth_width", "", SHAPE, (-0.6, 1), combined=0.003),
+    "pout": Dial(
+        "lips",
+        "",
+        SHAPE,
+        (-1.5, 3.5),
+        unit=3,
+        discs=MOUTH,
+        holds="yaw pitch age gender mouth_open happy mouth_width skin_light",
+    ),
+    "nose_width": Dial(
+        "nose_width", "", SHAPE, (-4, 4), "age", unit=4, discs=NOSE, holds="yaw pitch age gender skin_light nose_length"
+    ),
+    "nose_length": Dial(
+        "nose_length",
+        "",
+        SHAPE,
+        (-2.5, 4),
+        "age",
+        unit=4,
+        discs=NOSE,
+        holds="yaw age gender skin_light nose_width pitch",
+    ),
     "brow_height": Dial("brow_height", "brow_tilt", SHAPE, (-2, 2)),
     "brow_tilt": Dial("brow_tilt", "", SHAPE, (-0.7, 0.7), combined=0.003),
     "frown": Dial("frown", "brow_height brow_tilt", SHAPE, (-2, 2)),
@@ -158,6 +198,7 @@ def derive(s: Mapping[str, np.ndarray], natural: Mapping[str, np.ndarray]) -> di
     return {
         **s,
         "frown": -z("brow_gap") - z("brow_tilt"),
+        "squint": -z("lower_lids") - 0.5 * z("eyes_open"),
         "make_up": z("lips_colour") + 0.5 * z("lips_dark") + 0.7 * z("lids_dark"),
         "beard": z("chin_dark", -3, 3) + z("lip_dark", -3, 3) + z("chin_texture", -2, 4)
         - 0.8 * z("cheek_texture", -2, 4) - z("lids_dark", -2, 3),
@@ -212,7 +253,15 @@ class Fits:
             step = tried.combine(dial, self.spread)
             facts |= {"method": "combined", "people": len(tried.people)}
         facts |= {"edition": EDITION, "psi": f"{PSI[0]} to {PSI[1]}", "keep": held}
-        return Direction(name, step.float()[None], dial.rows, *dial.ends, "", facts, "w", dial.group, dial.parts)
+        vector, zone = step.float()[None], ZONE.get(name, "")
+        return Direction(name, vector, dial.rows, *dial.ends, "", facts, "w", dial.group, dial.parts, zone, dial.discs)
+
+
+def sum_dials(name: str, dial: Dial, known: Mapping[str, Direction]) -> Direction:
+    """A dial that is the sum of others, in discs of its own."""
+    vector = torch.stack([share * known[part].vector for part, share in dial.made_of]).sum(dim=0)
+    facts, zone = {"method": "sum", "of": dict(dial.made_of), "edition": EDITION}, ZONE.get(name, "")
+    return Direction(name, vector, dial.rows, *dial.ends, "", facts, "w", dial.group, dial.parts, zone, dial.discs)
 
 
 @dataclass(frozen=True)
@@ -276,7 +325,7 @@ def learn(arguments: argparse.Namespace) -> None:
     table = dict(np.load(arguments.scores))
     fits, G, tried = Fits(table), load(arguments.model), Responses.load(arguments.responses)
     wanted = arguments.only.split(",") if arguments.only else list(DIALS)
-    learnt = {name: fits.learn(name, DIALS[name], tried) for name in wanted}
+    learnt = {name: fits.learn(name, DIALS[name], tried) for name in wanted if not DIALS[name].made_of}
     if arguments.like:
         for name, other in load_directions(arguments.like).items():
             if name in learnt:
@@ -285,12 +334,12 @@ def learn(arguments: argparse.Namespace) -> None:
         return
     look, label = _looker(arguments), fingerprint(G)
     ws = torch.cat([Inversion.load(file).ws for file in sorted(arguments.people.glob("*.npz"))])
-    measured = {
-        name: replace(_measured(G, look, d, table, fits.spread, ws), fingerprint=label) for name, d in learnt.items()
-    }
-    kept = load_directions(arguments.out) if arguments.out.exists() else {}
+    every = load_directions(arguments.out) if arguments.out.exists() else {}
+    for name in wanted:
+        direction = learnt[name] if name in learnt else sum_dials(name, DIALS[name], every)
+        every[name] = replace(_measured(G, look, direction, table, fits.spread, ws), fingerprint=label)
     licence = "Learnt from outputs of `faces`, whose parent model is for non-commercial use only."
-    save_directions(list((kept | measured).values()), arguments.out, licence=licence, origin="tools/learn_dials.py")
+    save_directions(list(every.values()), arguments.out, licence=licence, origin="tools/learn_dials.py")
 
 
 @torch.no_grad()
@@ -301,12 +350,13 @@ def _measured(
     moves."""
     dial, natural = DIALS[direction.name], derive(_scores_of(table), table)
     rows = list(dial.rows or range(G.num_ws))
-    at = 1.0 if dial.combined is not None else dial.unit or 2.0  # a fitted unit does about half of a measured one
-    seen = []
+    whole_units = dial.combined is not None or dial.made_of
+    at = 1.0 if whole_units else dial.unit or 2.0  # a fitted unit does about half of a measured one
+    unedited, seen, where = _paint(G, ws), [], _disc_mask(direction)
     for amount in (-at, 0.0, at):
         moved = ws.clone()
         moved[:, rows] += amount * direction.vector
-        seen.append(derive(look(_paint(G, moved)), table))
+        seen.append(derive(look(unedited.lerp(_paint(G, moved), where)), table))
 
     def shift(name: str, a: int, b: int) -> float:
         return float(np.nanmean(seen[b][name] - seen[a][name]) / (b - a) / at / np.nanstd(natural[name]))
@@ -322,6 +372,11 @@ def _measured(
     low, high = (round(end * gain, 2) for end in dial.ends)
     print(f"{direction.name:12s} gain {gain:+.2f}   {low:+g} to {high:+g}   length {facts['length']}", flush=True)
     return replace(direction, vector=direction.vector / gain, low=low, high=high, facts=facts)
+
+
+def _disc_mask(direction: Direction) -> Tensor:
+    region = region_of_discs(direction)
+    return torch.ones(1) if region is None else region.mask(LOOK_PX)
 
 
 def _paint(G: Any, ws: Tensor) -> Tensor:

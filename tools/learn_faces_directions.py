@@ -146,9 +146,9 @@ def _by_eye(samples: int) -> np.ndarray:
 SHAPE, COLOUR, POSE = range(12), range(8, 23), range(8)
 HEAD = ("face", "hair")
 ZONE = {
-    **dict.fromkeys(("glasses", "eyes_open", "gaze_x"), "eyes"),
+    **dict.fromkeys(("glasses", "eyes_open", "wink_left", "wink_right", "squint", "gaze_x"), "eyes"),
     **dict.fromkeys(("brow_height", "brow_tilt", "frown"), "upper"),
-    **dict.fromkeys(("mouth_open", "teeth", "mouth_width", "beard"), "lower"),
+    **dict.fromkeys(("mouth_open", "teeth", "mouth_width", "pout", "beard"), "lower"),
 }  # of the parts, where a slider is about one feature
 PARTS = dict.fromkeys(("age", "gender", "yaw", "pitch", "hair_long", "glasses"), HEAD) | {
     "hair_light": ("hair",)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from ganvas.editing.directions import Direction
 from ganvas.editing.move import Move
-from ganvas.editing.regions import unwrap_step
+from ganvas.editing.regions import InRegion, Region, Stroke, unwrap_step
+from ganvas.editing.step import LatentStep
 from ganvas.editing.stylise import Stylise
 
 HEAD = ("face", "hair")  # of a direction whose card does not say
@@ -40,3 +41,24 @@ def acting_places(steps: Iterable[Any], direction: Callable[[str], Direction]) -
 def place_of(direction: Direction) -> Place:
     """Where a direction acts."""
     return Place(direction.parts or HEAD, direction.zone)
+
+
+def limit_to_discs(steps: Iterable[LatentStep], direction: Callable[[str], Direction]) -> list[LatentStep]:
+    """Steps with every slider that has discs limited to them; one with a region keeps that.
+
+    Args:
+        steps: of one face picture.
+        direction: name → direction.
+    """
+
+    def limit(step: LatentStep) -> LatentStep:
+        region = region_of_discs(direction(step.wanted)) if isinstance(step, Move) else None
+        return step if region is None else InRegion(step, region)
+
+    return [limit(step) for step in steps]
+
+
+def region_of_discs(direction: Direction) -> Region | None:
+    """The discs of a direction as a region of the crop; None = it is painted everywhere."""
+    dots = tuple(Stroke(points=((x, y),), radius=radius) for x, y, radius in direction.discs)
+    return Region(strokes=dots) if dots else None

@@ -50,7 +50,9 @@ class Direction:
     "s", whose styles move (None = all). Amounts from `low` to `high` were checked. `fingerprint` names the generator.
     `facts` say how it was learnt and how well. `group` is the heading that it is shown under. `parts` are the parts of
     a face picture in which it acts (see `ganvas.features.parts`): a pasted change is limited to them; () = not said.
-    `zone` narrows them to a band of an aligned face (see `ganvas.editing.zones`); "" = all of them.
+    `zone` narrows them to a band of an aligned face (see `ganvas.editing.zones`); "" = all of them. `discs` (x, y,
+    radius), in sides of the aligned crop, are where it is painted at all, such as one eye: elsewhere the generator
+    paints without it; () = everywhere.
     """
 
     name: str
@@ -64,12 +66,16 @@ class Direction:
     group: str = "other"
     parts: tuple[str, ...] = ()
     zone: str = ""
+    discs: tuple[tuple[float, float, float], ...] = ()
 
     def __post_init__(self) -> None:
         for part in self.parts:
             check_known(part, (*PARTS, *PART_GROUPS), what=f"part of direction {self.name!r}")
         check_known(self.space, SPACES, what="space of a direction")
         check_known(self.zone, ("", *ZONES), what="zone of a direction")
+        for disc in self.discs:
+            if len(disc) != 3 or not all(0 < number < 1 for number in disc):
+                raise BadConfig(f"the discs of direction {self.name!r} are (x, y, radius) in (0, 1), got {disc}")
         if not (isinstance(self.group, str) and 0 < len(self.group) <= MAX_GROUP_CHARS and self.group.isprintable()):
             raise BadConfig(
                 f"the group of direction {self.name!r} should be a word such as {DIRECTION_GROUPS[0]!r}, at most "
@@ -83,7 +89,7 @@ class Direction:
     @property
     def card(self) -> dict[str, Any]:
         """All but name, vector and generator, as plain data."""
-        fields = ("space", "layers", "low", "high", "group", "parts", "zone", "facts")
+        fields = ("space", "layers", "low", "high", "group", "parts", "zone", "discs", "facts")
         return {name: getattr(self, name) for name in fields}
 
 
@@ -297,4 +303,5 @@ def _from_card(name: str, vector: Tensor, card: dict[str, Any], header: dict[str
     facts = {"licence": header.get("licence", ""), "origin": header.get("origin", ""), **card["facts"]}
     # Not in older files.
     more = card.get("space", "w"), card.get("group", "other"), tuple(card.get("parts", ())), card.get("zone", "")
-    return Direction(name, vector.float(), layers, low, high, header["fingerprint"], facts, *more)
+    discs = tuple((float(x), float(y), float(radius)) for x, y, radius in card.get("discs", ()))
+    return Direction(name, vector.float(), layers, low, high, header["fingerprint"], facts, *more, discs)

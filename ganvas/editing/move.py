@@ -12,7 +12,7 @@ from ganvas.editing.step import EditContext
 from ganvas.errors import BadConfig
 from ganvas.fields import check_settings, setting
 
-EDITION = 3  # of the sliders that ship: what a name means now; recipes keep what it meant when they were made
+EDITION = 4  # of the sliders that ship: what a name means now; recipes keep what it meant when they were made
 FIRST_EDITION = 1
 
 

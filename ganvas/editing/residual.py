@@ -57,11 +57,19 @@ def find_reshaped(before: Tensor, after: Tensor, maps: tuple[PartMaps, ...]) -> 
     for name, limits in RESHAPED.items():
         place = torch.stack([getattr(each, name) for each in maps]).amax(dim=0)
         place = gaussian_blur(grow_mask(place, 10 * scale), 6 * scale)
-        core = place > 0.5
-        if core.any():
-            moved = ((new - old)[core].square().mean() / old[core].square().mean().clamp(min=1e-8)).sqrt()
-            whole = torch.maximum(whole, place * smoothstep(moved, *limits))
+        for part in _split_sides(place) if name == "eyes" else (place,):  # one may wink
+            core = part > 0.5
+            if core.any():
+                moved = ((new - old)[core].square().mean() / old[core].square().mean().clamp(min=1e-8)).sqrt()
+                whole = torch.maximum(whole, part * smoothstep(moved, *limits))
     return whole
+
+
+def _split_sides(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The left and the right half of a mask [1, 1, S, S], each beside zeros."""
+    left = mask.clone()
+    left[..., mask.shape[-1] // 2 :] = 0
+    return left, mask - left
 
 
 def find_agreement(before: Tensor, after: Tensor, flow: Flow) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.editing.acting import Place, acting_places
+from ganvas.editing.acting import Place, acting_places, limit_to_discs
 from ganvas.editing.blend import Change, lay_over, paste_change
 from ganvas.editing.colour_shift import carry_colours
 from ganvas.editing.compose import PREVIEW_WORK_PX, WORK_PX, compose_on, fade_to_edge
@@ -28,6 +28,7 @@ from ganvas.editing.regions import RegionCell, blend_cells, partition_steps, reg
 from ganvas.editing.step import EditContext, EditedLatents, LatentStep, run_steps
 from ganvas.editing.style import Style, find_style
 from ganvas.features.efficientnet import EfficientNetLite0
+from ganvas.features.naturalness import CRITIC_PX
 from ganvas.features.parts import PARTS_PX, parse_parts, select_parts
 from ganvas.images.crop import Crop
 from ganvas.images.digital_source import EDITED, GENERATED
@@ -151,7 +152,9 @@ class Renderer:
 
     def _parts(self, recipe: Recipe) -> tuple[Part, ...]:
         """What is painted where. The first part is the one outside all regions."""
-        return tuple(Part(cell, self.edit_latents(cell.steps)) for cell in partition_steps(latent_steps_of(recipe)))
+        steps = latent_steps_of(recipe)
+        limited = limit_to_discs(steps, self.direction) if self.aligned else steps
+        return tuple(Part(cell, self.edit_latents(cell.steps)) for cell in partition_steps(limited))
 
     # -- pictures of a recipe
 
@@ -231,7 +234,11 @@ class Renderer:
     @torch.no_grad()
     def is_broken(self, recipe: Recipe) -> bool:
         """Do the steps of a recipe leave the pictures that the generator knows? See `TunedGenerator.is_broken`."""
-        return any(self.tuned.is_broken(part.edited) for part in self._parts(recipe))
+        parts = self._parts(recipe)
+        if len(parts) == 1:
+            return self.tuned.is_broken(parts[0].edited)
+        img = self._collage(parts, self.tuned.first_share, CRITIC_PX, precision="fast")
+        return self.tuned.is_collage_broken(img, (part.edited for part in parts))
 
     def result_size(self, recipe: Recipe) -> tuple[int, int]:
         """(width, height) of what `render` gives."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -145,11 +146,26 @@ class TunedGenerator:
         """
         if edited.key == self.unedited.key:
             return False
-        if self.latent_length(edited) > max(MAX_LATENT_LENGTH, self.latent_length(self.unedited)):
+        if self.is_far(edited):
             return True
+        return self._sees_faces and self._is_odd(self.naturalness(edited))
+
+    def is_far(self, edited: EditedLatents) -> bool:
+        """Are latents farther out than any that hold, and than the unedited ones?"""
+        return self.latent_length(edited) > max(MAX_LATENT_LENGTH, self.latent_length(self.unedited))
+
+    def is_collage_broken(self, img: Tensor, edits: Iterable[EditedLatents]) -> bool:
+        """`is_broken` for a picture img [1, 3, CRITIC_PX, CRITIC_PX] that several edits make up, each in its region.
+
+        What one of them would look like where it is not shown does not matter: the critic decides, where there is one.
+        """
         if not self._sees_faces:
-            return False
-        return self.naturalness(edited) < min(0.0, self.naturalness(self.unedited) - MAX_NATURALNESS_LOSS)
+            return any(map(self.is_far, edits))
+        assert self.extractor is not None
+        return self._is_odd(score_naturalness(self.extractor.features(img)).item())
+
+    def _is_odd(self, naturalness: float) -> bool:
+        return naturalness < min(0.0, self.naturalness(self.unedited) - MAX_NATURALNESS_LOSS)
 
     def latent_length(self, edited: EditedLatents) -> float:
         """How far latents are from natural ones; see `ganvas.inversion.latent_space.latent_length`."""

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from ganvas.editing.acting import Place, acting_places
+from ganvas.editing.acting import Place, acting_places, limit_to_discs
 from ganvas.editing.blend import lay_over
 from ganvas.editing.compose import compose_change, compose_on, fade_to_edge
 from ganvas.editing.direction_files import list_directions
@@ -12,7 +14,8 @@ from ganvas.editing.mix import Mix
 from ganvas.editing.move import Move
 from ganvas.editing.outline import reflect_at_outline
 from ganvas.editing.part_maps import PartMaps
-from ganvas.editing.residual import from_ycc, limit_fringe, to_ycc
+from ganvas.editing.regions import InRegion, Region, Stroke
+from ganvas.editing.residual import find_reshaped, from_ycc, limit_fringe, to_ycc
 from ganvas.editing.stylise import Stylise
 from ganvas.errors import BadConfig, BadImage
 from ganvas.features.parts import PARTS
@@ -223,6 +226,26 @@ def test_where_steps_act():
     )
     assert acting_places([Mix(seed=1)], cards.__getitem__) == (Place(("person",)),)
     assert acting_places([move("hair"), Stylise(style="ink", fingerprint="0" * 64)], cards.__getitem__) is None
+
+
+def test_a_slider_with_discs_is_painted_there_only():
+    vector, eye = torch.ones(1, 4), ((0.4, 0.47, 0.05), (0.3, 0.47, 0.05))
+    cards = {"wink": Direction("wink", vector, discs=eye), "age": Direction("age", vector)}
+    age, wink = (Move(direction=name, amount=1) for name in ("age", "wink"))
+    lips = InRegion(wink, Region(strokes=(Stroke(points=((0.5, 0.7),), radius=0.1),)))
+    kept, limited, own = limit_to_discs([age, wink, lips], cards.__getitem__)
+    assert (kept, own) == (age, lips) and limited.step == wink
+    mask = limited.region.mask(100)[0, 0]
+    assert mask[47, 40] > 0.99 and mask[47, 30] > 0.99 and mask[47, 60] == 0 and mask[70, 40] == 0
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_one_eye_that_shuts_is_shown_whole(side):
+    eyes = [disc(x, 20, y=120) for x in (80, 176)]
+    before = torch.rand(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * sum(eyes)
+    after = before * (1 - 2 * eyes[side])
+    whole = find_reshaped(before, after, (replace(PartMaps.of_one_layer(SIZE), eyes=sum(eyes)),))
+    assert whole[eyes[side] > 0.9].mean() > 0.9 and whole[eyes[1 - side] > 0.9].max() < 0.01
 
 
 def test_a_card_names_known_parts():

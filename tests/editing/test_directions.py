@@ -20,7 +20,10 @@ def test_a_range_that_is_none_is_refused():
 
 
 def test_a_file_gives_its_directions_back(tmp_path):
-    smile = Direction("smile", torch.randn(1, 8), low=-2.5, fingerprint="ab", facts={"r2": 0.5}, group="expression")
+    eye = ((0.4, 0.47, 0.05),)
+    smile = Direction(
+        "smile", torch.randn(1, 8), low=-2.5, fingerprint="ab", facts={"r2": 0.5}, group="expression", discs=eye
+    )
     pose = Direction("pose", torch.randn(5, 8), layers=(0, 1), fingerprint="ab")
     path = save_directions([smile, pose], tmp_path / "d.safetensors", licence="CC0-1.0", origin="a test")
     back = load_directions(path)
@@ -30,6 +33,7 @@ def test_a_file_gives_its_directions_back(tmp_path):
     assert (back["smile"].low, back["smile"].layers, back["smile"].fingerprint) == (-2.5, None, "ab")
     assert back["smile"].facts == {"r2": 0.5, "licence": "CC0-1.0", "origin": "a test"}
     assert (back["smile"].group, back["pose"].group) == ("expression", "other")
+    assert (back["smile"].discs, back["pose"].discs) == (eye, ())
 
 
 def test_a_file_from_before_there_were_groups_is_read(tmp_path):
@@ -37,6 +41,12 @@ def test_a_file_from_before_there_were_groups_is_read(tmp_path):
     header = {"format": "ganvas-directions-1", "fingerprint": "ab", "directions": card}
     save_file({"smile": torch.ones(1, 8)}, tmp_path / "d.safetensors", header)
     assert load_directions(tmp_path / "d.safetensors")["smile"].group == "other"
+
+
+@pytest.mark.parametrize("disc", [(0.4, 0.5), (0.4, 1.5, 0.1), (0.4, 0.5, 0.0), (0.4, float("nan"), 0.1)])
+def test_discs_lie_in_the_crop(disc):
+    with pytest.raises(BadConfig, match="discs"):
+        Direction("smile", torch.ones(1, 8), discs=(disc,))
 
 
 @pytest.mark.parametrize("group", ["", "x" * 41, "two\nlines", 3])

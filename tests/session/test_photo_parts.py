@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import ganvas
+from ganvas.editing.directions import Direction
 from ganvas.editing.move import Move
 from ganvas.editing.part_steps import Colour
 from ganvas.editing.recipe import Recipe
@@ -100,3 +101,12 @@ def test_a_recipe_by_hand_needs_no_mask(session):
     changed = (session.render().img != session.photo.img).any(dim=1)[0]
     x, y = map(int, CHEEK)
     assert changed[int(HAIR[1]), int(HAIR[0])] and not changed[y, x]
+
+
+def test_a_slider_with_discs_changes_nothing_elsewhere(session, photo, generator):
+    vector = 3 * torch.randn(1, 16, generator=torch.Generator().manual_seed(4))
+    session.renderer.directions["wink"] = Direction("wink", vector, discs=((0.4, 0.47, 0.05),))
+    plain = session.preview(resolution=32)
+    session.set("wink", 1)
+    x, y = (session.preview(resolution=32) - plain).abs().amax(dim=1)[0].nonzero().flip(1).T / 32
+    assert len(x) and (x - 0.4).abs().max() < 0.15 and (y - 0.47).abs().max() < 0.15
