@@ -16,8 +16,9 @@ demo: install
 	$(BIN)/ganvas demo --yes
 
 # One process more than cores: tests of the studio's page often wait for the browser.
+# What they compile is kept, whatever the environment says: else each process and each command under test compiles it again.
 test: install
-	$(BIN)/pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --maxprocesses 4 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --maxprocesses 4 --dist worksteal
 
 check: format lint types test
 

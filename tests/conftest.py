@@ -1,14 +1,37 @@
 """What every test has in common: few threads (they run side by side), a cache folder, and a clock for who needs one."""
 
+import gc
+import importlib
 import os
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+def pytest_configure(config):
+    """Each process of `pytest -n` compiles its share of the tests first, and finds those of the others compiled."""
+    worker = getattr(config, "workerinput", None)
+    if worker is None:
+        return
+    gc.disable()  # until all tests are collected: what is made for them stays, and each look through it takes seconds
+    root, start = Path(__file__).parents[1], config.invocation_params.dir
+    modules = sorted(path for argument in config.args for path in (start / argument).rglob("test_*.py"))
+    for path in modules[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]:
+        try:
+            importlib.import_module(".".join(path.relative_to(root).with_suffix("").parts))
+        except (Exception, pytest.skip.Exception):
+            pass  # told when it is collected
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -16,10 +16,11 @@ CELLS = [cells[1] for line in PAGE.splitlines() if len(cells := re.split(r" \| "
 CODE = [code for cell in CELLS[1:] for code in re.findall(r"`(ganvas[^`]*)`", cell)]
 COMMANDS = [code for code in CODE if code.startswith("ganvas ")]
 TRAININGS = [code for code in COMMANDS if code.split()[1].startswith("train") and "FILE" not in code]
+COMMAND = typer.main.get_command(app)
 
 
 def find_command(words):
-    command, words = typer.main.get_command(app), list(words)
+    command, words = COMMAND, list(words)
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
     return command, words

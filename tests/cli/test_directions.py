@@ -22,7 +22,7 @@ from ganvas.models.seeds import latents_from_seeds
 from ganvas.weights.checkpoint import fingerprint
 
 TINY = {"img_resolution": 16, "channel_base": 128, "channel_max": 16, "z_dim": 16, "w_dim": 16, "num_mapping_layers": 2}
-SMALL = {"img_resolution": 64, "channel_base": 2048, "channel_max": 64, "z_dim": 64, "w_dim": 64}
+SMALL = {"img_resolution": 64, "channel_base": 512, "channel_max": 32, "z_dim": 64, "w_dim": 64}
 
 
 def built(folder, **fields):

@@ -62,7 +62,7 @@ def narrowed(name, **changes):
         "r3gan": ({"widths": [8] * (size.bit_length() - 2)}, {"widths": [8] * (size.bit_length() - 2)}),
     }[preset.family]
     if preset.family == "stylegan3":
-        generator = {**generator, "variant": preset.generator["variant"]}
+        generator = {**generator, "variant": preset.generator["variant"], "num_layers": 4, "num_critical": 1}
     return dataclasses.replace(
         preset,
         resolution=size,

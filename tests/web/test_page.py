@@ -409,9 +409,12 @@ def test_a_slider_is_learnt_from_a_face_score(page, monkeypatch):
 
 
 @pytest.fixture
-def runs_go(workplace):
-    """Runs of a test are gone after it: the newest generator is what the page offers first."""
+def runs_go(workplace, studio):
+    """Runs of a test are gone after it, whatever came of it: the newest generator is what the page offers first."""
     yield
+    for child in studio.inside.training_runs._children.values():
+        child.kill()
+        child.wait()
     for run in (workplace / "runs").iterdir():
         if run.name != "tiny":
             shutil.rmtree(run)

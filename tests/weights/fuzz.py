@@ -20,6 +20,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -239,7 +240,14 @@ def one(folder: Path, number: int, files: list[Path]) -> tuple[str, float]:
     return outcome, time.process_time() - started
 
 
-def main(folder: Path, first: int, count: int) -> None:
+def peak_mb() -> float:
+    """The most memory that this process has had."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+
+def examine(folder: Path, first: int, count: int) -> dict[str, Any]:
+    """What happened to `count` cases: outcomes, the wrong ones, the slowest, and memory beyond what there was."""
+    before = peak_mb()
     warnings.simplefilter("ignore")
     files = seeds(folder / "seeds")
     for path in files:  # honest files are read, or refused in words where they hold no network
@@ -256,9 +264,8 @@ def main(folder: Path, first: int, count: int) -> None:
         if kind == "something else":
             wrong.append((number, files[number % len(files)].name, outcome[-2000:]))
         slowest = max(slowest, (seconds, number))
-    peak = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
-    print(json.dumps({"outcomes": outcomes, "wrong": wrong[:5], "slowest": slowest, "peak_mb": peak}))
+    return {"outcomes": outcomes, "wrong": wrong[:5], "slowest": slowest, "taken_mb": peak_mb() - before}
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    print(json.dumps(examine(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))

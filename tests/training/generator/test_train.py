@@ -54,7 +54,7 @@ def test_every_loss_moves_both_networks(changes):
 
 
 def test_a_discriminator_learns_to_tell_reals_from_a_generator_that_stands_still():
-    config = tiny.config(total_kimg=0.8, g_lr=1e-12, d_lr=0.005, augment="none", tick_kimg=0.04, batch_size=8)
+    config = tiny.config(total_kimg=0.4, g_lr=1e-12, d_lr=0.01, augment="none", tick_kimg=0.04, batch_size=8)
     log = train(tiny.pictures(px=8), config=config, device="cpu").log
     assert log[-1]["logit_real"] - log[-1]["logit_fake"] > 2 > log[0]["logit_real"] - log[0]["logit_fake"]
     assert log[-1]["loss_D"] < 0.5 * log[0]["loss_D"]
@@ -63,7 +63,7 @@ def test_a_discriminator_learns_to_tell_reals_from_a_generator_that_stands_still
 def test_a_generator_learns_the_mean_colour():
     reals = torch.zeros(16, 3, 8, 8)
     reals[:, 0] = 0.8  # red all over
-    config = tiny.config(total_kimg=1.2, augment="none", batch_size=8, tick_kimg=1, r1_gamma=1.0, g_lr=0.01)
+    config = tiny.config(total_kimg=0.6, augment="none", batch_size=4, tick_kimg=1, r1_gamma=1.0, g_lr=0.01)
     done = train(reals, config=config, device="cpu")
     with torch.no_grad():
         img = done.generator(torch.randn(32, 8, generator=torch.Generator().manual_seed(1)))
