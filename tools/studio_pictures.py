@@ -68,7 +68,9 @@ def set_slider(page: Page, name: str, amount: float) -> None:
     """Type an amount."""
     figure = page.get_by_role("spinbutton", name=f"{name}, amount")
     figure.fill(str(amount))
-    figure.press("Enter")
+    with page.expect_response(lambda answer: answer.url.endswith("/set")):
+        figure.press("Enter")
+    time.sleep(0.5)  # until the page has read the answer
     settled(page)
 
 

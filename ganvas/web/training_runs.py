@@ -137,19 +137,19 @@ class TrainingRuns:
         return chosen
 
     def stop(self, name: str) -> None:
-        """Ask a run to save and stop, as Ctrl+C does.
+        """Ask a run to save and stop, by SIGTERM: SIGINT is ignored by whatever a script begins in the background.
 
         Raises:
             NotReady: it does not run, or was not started from here and cannot be told apart from other programs.
         """
         folder = self.folder(name)
         if self._alive(name):
-            return self._children[name].send_signal(signal.SIGINT)
+            return self._children[name].send_signal(signal.SIGTERM)
         running = (folder / "run.json").is_file() and describe_run(folder).status == "running"
         pid = read_record(folder).get("pid") if running else None
         if not isinstance(pid, int) or not _is_trainer(pid):
             raise NotReady("this run is not running, or was started elsewhere: stop it there")
-        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGTERM)
 
     def folder(self, name: str) -> Path:
         """A run's folder, by its exact name.

@@ -23,6 +23,8 @@ from ganvas.session.variants import PhotoVariant
 from ganvas.web.jobs import json_safe
 from ganvas.web.open_photo import OpenPhoto
 
+MAX_LISTED_MOVES = 4  # in one entry of the history
+
 
 def build_state(open_photo: OpenPhoto) -> dict[str, Any]:
     """An open photo as the API has it."""
@@ -152,15 +154,16 @@ def _describe_change(before: Recipe, after: Recipe, at: int) -> dict[str, Any]:
     """What turned one recipe into the next."""
     gone = [step for step in before.steps if step not in after.steps]
     new = [step for step in after.steps if step not in before.steps]
-    if len(gone) <= 1 and len(new) <= 1 and (new or gone):
-        step = unwrap_step((new or gone)[0])
-        if isinstance(step, Move):
-            amount = step.amount if new else 0.0
-            label = f"{step.direction} {amount:+.2g}" if amount else f"{step.direction} 0"
-            return {"at": at, "step": "set", "direction": step.direction, "amount": amount, "label": label}
-        if new:
-            fields = {key: getattr(step, key) for key in ("part", "style", "model", "scale") if hasattr(step, key)}
-            return {"at": at, "step": step.name, "label": format_step(step), **fields}
+    moves = [unwrap_step(step) for step in (*gone, *new)]
+    if moves and all(isinstance(step, Move) for step in moves):
+        amounts = {step.direction: 0.0 for step in moves} | {m.direction: m.amount for m in map(unwrap_step, new)}
+        if len(amounts) <= MAX_LISTED_MOVES:
+            label = ", ".join(f"{name} {amount:+.2g}" if amount else f"{name} 0" for name, amount in amounts.items())
+            return {"at": at, "step": "set", "amounts": amounts, "label": label}
+    if len(gone) <= 1 and len(new) == 1:
+        step = unwrap_step(new[0])
+        fields = {key: getattr(step, key) for key in ("part", "style", "model", "scale") if hasattr(step, key)}
+        return {"at": at, "step": step.name, "label": format_step(step), **fields}
     return {"at": at, "step": "recipe", "label": f"recipe, {len(after.steps)} steps"}
 
 

@@ -273,5 +273,6 @@ def test_no_panel_says_an_english_sentence_in_korean(open_page, studio):
         painted(page)
         page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
         texts.append(page.locator("#workshop").inner_text())
+    assert "여기서 학습한 모델: tiny" in texts[-1]
     lines = {line for text in texts for line in text.splitlines() if not HANGUL.search(line)}
     assert [line for line in lines if re.search(r"[A-Za-z]{2,} [a-z]{2,} [a-z]{2,}", line)] == []

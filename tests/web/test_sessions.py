@@ -78,6 +78,8 @@ def test_sliders_undo_and_go_back(studio, id):
     assert gone_back["version"] > version
     refused = studio.post(f"{id}/goto", 422, at=9)
     assert "0 to 2" in refused["error"]["message"]
+    said = studio.post(f"{id}/say", sentence="smile a lot, a little older")
+    assert said["history"][-1]["amounts"].keys() == {"smile", "age"}  # one entry for a sentence
 
 
 def test_a_saved_photo_differs_in_the_square_and_carries_its_recipe(studio, id):

@@ -85,6 +85,7 @@ def test_three_variants_are_compared_and_one_is_saved(page, studio):
     page.get_by_label("Slider", exact=True).select_option("age")
     after(page, studio, page.get_by_role("button", name="Three amounts").click)
     expect(page.locator(".variants li")).to_have_count(4)
+    expect(page.get_by_role("button", name="Go on from “Age +")).to_have_count(3)
     for place in range(3):
         page.locator(".variants").get_by_role("checkbox").nth(place).check()
     page.get_by_role("button", name="Compare", exact=True).click()

@@ -287,5 +287,5 @@ def direction_sheet(
             moved, shift = apply_direction(one[None], direction, amount, generator)
             img = synthesize_with_shift(generator, moved, shift, precision="fast").float().clamp(-1, 1)
             pictures.append(F.avg_pool2d(img, max(1, img.shape[3] // px)))
-            captions.append(f"{direction.name} {amount:+.2g}" if amount else "as it is")
+            captions.append(f"{direction.name} {amount:+.2g}" if amount else f"{direction.name} 0")
     return make_captioned_grid(torch.cat(pictures).expand(-1, 3, -1, -1), captions, columns=len(amounts))

@@ -343,6 +343,7 @@ export const EN = {
     "its editing along.",
   "socket.lost": "Connection lost; trying again",
 
+  "models.trained": "Trained here: {name}",
   "models.here": "Here",
   "models.get": "Fetch",
   "models.fetch": "Fetch “{name}”",

@@ -340,6 +340,7 @@ export const KO = {
     "오래 쓰지 않았거나 스튜디오가 다시 시작되었습니다. 사진을 다시 여세요. 저장한 사진은 편집 내용을 함께 불러옵니다.",
   "socket.lost": "연결이 끊겼습니다. 다시 연결하는 중입니다.",
 
+  "models.trained": "여기서 학습한 모델: {name}",
   "models.here": "설치됨",
   "models.get": "받기",
   "models.fetch": "‘{name}’ 받기",

@@ -1,6 +1,6 @@
 // What the catalogue says of its models, in other languages; the catalogue itself speaks English.
 
-import { language } from "./index.js";
+import { language, t } from "./index.js";
 
 const ABOUT_KO = {
   "faces": "MobileStyleGAN: 1024픽셀 얼굴, 작고 CPU에서도 빠름; 잠재 벡터 23행",
@@ -41,8 +41,13 @@ const LICENCES_KO = {
   "see its file": "파일 참고",
 };
 
+const TRAINED = "runs/"; // how names of what was trained here begin
+
 /** A model in the reader's language. */
-export const aboutOf = (model) => (language === "ko" ? ABOUT_KO[model.name] : null) ?? model.about;
+export function aboutOf({ name, about }) {
+  if (name.startsWith(TRAINED)) return t("models.trained", { name: name.slice(TRAINED.length) });
+  return (language === "ko" ? ABOUT_KO[name] : null) ?? about;
+}
 
 /** A licence's name; what is no name but words is translated. */
 export const licenceOf = (licence) => (language === "ko" ? LICENCES_KO[licence] : null) ?? licence;

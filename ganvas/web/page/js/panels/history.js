@@ -32,10 +32,12 @@ const DRAWINGS = {
 /** An entry in words. */
 function words(entry) {
   if (entry.step === "open") return t("history.open");
-  if (entry.direction)
-    return `${directionName(entry.direction)} ${entry.amount > 0 ? "+" : ""}${Math.round(entry.amount * 100) / 100}`;
+  if (entry.amounts) return Object.entries(entry.amounts).map(inWords).join(", ");
   return known(`step.${entry.step}`) ? t(`step.${entry.step}`) : entry.label;
 }
+
+const inWords = ([name, amount]) =>
+  `${directionName(name)} ${amount > 0 ? "+" : ""}${Math.round(amount * 100) / 100}`;
 
 /** Which colours, which style, how much larger: what tells an entry from others of its kind. */
 function detail({ step, part, style, model, scale }) {

@@ -41,7 +41,8 @@ export function queueButton() {
     count.textContent = String(now || kept.length);
     say(button, "aria-label", t("queue.count", { n: now }));
     nothing.hidden = now + kept.length > 0;
-    fill(list, [...open(), ...kept].map(row));
+    const rows = [...open(), ...kept].map((job) => rowOf(list, job));
+    if (rows.some((one, at) => one !== list.children[at]) || rows.length !== list.children.length) fill(list, rows);
   };
   const look = async () => {
     clearTimeout(timer);
@@ -64,23 +65,27 @@ export function queueButton() {
   return button;
 }
 
-function row(job) {
+/** A job's row; it stays while its figures change, and with it a button that has the focus or is being pressed. */
+function rowOf(list, job) {
+  const kept = [...list.children].find(({ dataset }) => dataset.id === job.id && dataset.zip === String(job.zip));
+  const row = kept ?? el("li", { "data-id": job.id, "data-job": job.kind, "data-zip": String(job.zip) }, about(job));
+  const bar = row.querySelector("progress");
+  if (bar && job.progress > 0) bar.value = job.progress;
+  const left = row.querySelector(".hint");
+  if (left) fill(left, job.state === "queued" ? t("job.queued") : timeLeft(job));
+  return row;
+}
+
+function about(job) {
   const name = t(known(`job.${job.kind}`) ? `job.${job.kind}` : "job");
-  const bar = el("progress", { max: 1, "aria-label": name });
-  if (job.progress > 0) bar.value = job.progress;
-  const left = job.state === "queued" ? t("job.queued") : timeLeft(job);
-  const about = job.title && el("small", {}, job.title);
+  const title = job.title && el("small", {}, job.title);
   if (job.zip)
     return el(
-      "li",
-      {},
-      el(
-        "div",
-        { class: "row" },
-        el("span", {}, name, about),
-        el("span", { class: "spring" }),
-        el("button", { type: "button", onclick: telling(() => fetched(job)) }, icon("save"), t("queue.zip")),
-      ),
+      "div",
+      { class: "row" },
+      el("span", {}, name, title),
+      el("span", { class: "spring" }),
+      el("button", { type: "button", onclick: telling(() => fetched(job)) }, icon("save"), t("queue.zip")),
     );
   const stop = iconButton(
     "close",
@@ -88,19 +93,17 @@ function row(job) {
     telling(() => remove(`/api/jobs/${job.id}`)),
     { class: "small" },
   );
-  return el(
-    "li",
-    { "data-job": job.kind },
+  return [
     el(
       "div",
       { class: "row" },
-      el("span", {}, name, about),
+      el("span", {}, name, title),
       el("span", { class: "spring" }),
-      el("span", { class: "hint number" }, left),
+      el("span", { class: "hint number" }),
       stop,
     ),
-    bar,
-  );
+    el("progress", { max: 1, "aria-label": name }),
+  ];
 }
 
 async function fetched(job) {

@@ -202,12 +202,10 @@ async function showRuns(node) {
   const runs = answer.runs ?? answer;
   if (!runs.length) return fill(node, el("div", { class: "empty" }, icon("training"), el("p", {}, t("training.none"))));
   const kept = new Map([...node.children].map((child) => [child.dataset.run, child]));
-  fill(
-    node,
-    runs.map((run) => kept.get(run.name) ?? el("article", { class: "card run", "data-run": run.name })),
-  );
+  const cards = runs.map((run) => kept.get(run.name) ?? el("article", { class: "card run", "data-run": run.name }));
+  if (cards.some((card, at) => card !== node.children[at]) || cards.length !== node.children.length) fill(node, cards);
   for (const run of runs) {
-    const card = [...node.children].find((child) => child.dataset.run === run.name);
+    const card = cards[runs.indexOf(run)];
     const wanted = JSON.stringify(run);
     if (card.shown === wanted && run.state !== "running") continue;
     card.shown = wanted;
@@ -218,52 +216,56 @@ async function showRuns(node) {
 function showRun(card, run) {
   const stamp = run.kimg ?? run.nimg ?? 0;
   const address = (file) => url(`/api/runs/${encodeURIComponent(run.name)}/${file}`, { v: stamp });
-  const open = card.querySelector("details")?.open ?? false;
   const figures = [
     run.kimg !== undefined && run.kimg !== null && `${Number(run.kimg).toFixed(run.kimg < 10 ? 1 : 0)} kimg`,
     run.resolution && `${run.resolution} px`,
     run.minutes && String(t("training.min", { n: Math.round(run.minutes) })),
     run.eta_sec && String(t("left.min", { n: Math.max(1, Math.round(run.eta_sec / 60)) })),
   ].filter(Boolean);
+  const { head, pictures, log, acts } = (card.parts ??= partsOf(card));
   fill(
-    card,
-    el(
-      "div",
-      { class: "card-head" },
-      el("strong", {}, run.name),
-      el("span", { class: `badge ${run.state}` }, t(`run.${run.state}`)),
-      el("span", { class: "spring" }),
-      el("span", { class: "hint number" }, figures.join(" · ")),
-    ),
-    el(
-      "div",
-      { class: "run-pictures" },
-      (run.pictures ?? []).map((kind) =>
-        runPicture(card, kind, address(FILES[kind]), t(`training.${kind}`, { name: run.name })),
-      ),
-    ),
-    run.log?.length
-      ? el(
-          "details",
-          { open },
-          el("summary", {}, t("training.log")),
-          el("pre", {}, [run.log].flat().slice(-12).join("\n")),
-        )
-      : null,
-    el("div", { class: "row" }, run.state === "running" && stopButton(run), run.model && editButton(run)),
+    head,
+    el("strong", {}, run.name),
+    el("span", { class: `badge ${run.state}` }, t(`run.${run.state}`)),
+    el("span", { class: "spring" }),
+    el("span", { class: "hint number" }, figures.join(" · ")),
   );
+  fill(
+    pictures,
+    (run.pictures ?? []).map((kind) =>
+      runPicture(card, kind, address(FILES[kind]), t(`training.${kind}`, { name: run.name })),
+    ),
+  );
+  log.hidden = !run.log?.length;
+  fill(log.lastChild, [run.log ?? []].flat().slice(-12).join("\n"));
+  const now = `${run.state} ${run.model}`;
+  if (acts.dataset.of === now) return; // a button that is being pressed stays
+  acts.dataset.of = now;
+  fill(acts, run.state === "running" && stopButton(run), run.model && editButton(run));
 }
 
-/** The same <img> again with a new address, so that nothing flickers while it loads. */
+/** What a run's card is made of; it stays while what it shows changes. */
+function partsOf(card) {
+  const head = el("div", { class: "card-head" });
+  const pictures = el("div", { class: "run-pictures" });
+  const log = el("details", {}, el("summary", {}, t("training.log")), el("pre", {}));
+  const acts = el("div", { class: "row" });
+  fill(card, head, pictures, log, acts);
+  return { head, pictures, log, acts };
+}
+
+/** The same <img> again with a new address, so that nothing flickers while it loads; a click shows it in full size. */
 function runPicture(card, kind, src, alt) {
-  const img =
-    card.querySelector(`img[data-kind=${kind}]`) ??
-    el("img", { "data-kind": kind, class: "run-picture", hidden: true });
-  img.onload = () => (img.hidden = false);
-  img.onerror = () => (img.hidden = true);
+  const link =
+    card.querySelector(`a[data-kind=${kind}]`) ??
+    el("a", { "data-kind": kind, target: "_blank", hidden: true }, el("img", { class: "run-picture" }));
+  const img = /** @type {any} */ (link.firstChild);
+  img.onload = () => (link.hidden = false);
+  img.onerror = () => (link.hidden = true);
   img.alt = String(alt);
+  link.href = src;
   if (img.src !== src) img.src = src;
-  return img;
+  return link;
 }
 
 function stopButton(run) {

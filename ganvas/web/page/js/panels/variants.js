@@ -6,7 +6,7 @@ import { el, field, fill, freshId, icon, iconButton, nearest } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { canFinish, state, watch } from "../state.js";
 import { telling } from "../toast.js";
-import { directionName } from "./names.js";
+import { directionName, variantName } from "./names.js";
 import { hereFor } from "./models.js";
 import { openSave } from "./save.js";
 
@@ -28,7 +28,7 @@ export function variantsTab() {
   const form = el(
     "form",
     {
-      class: "row",
+      class: "row one-line",
       onsubmit: telling(async (event) => {
         event.preventDefault();
         await keepVariant(
@@ -62,6 +62,7 @@ export function variantsTab() {
     );
   };
   watch(["session", "job"], follow);
+  document.addEventListener("language", () => ((list.dataset.shown = ""), follow()));
   follow();
   return [el("p", { class: "hint" }, t("variants.hint")), form, list, compare, makeSection()];
 }
@@ -73,7 +74,8 @@ function wanted() {
   return ticked.length ? ticked : variants.slice(-MOST);
 }
 
-function row(variant, free, changed) {
+function row({ id, name: given }, free, changed) {
+  const variant = { id, name: variantName(given) };
   const tick = el("input", {
     type: "checkbox",
     checked: chosen.has(variant.id),
@@ -162,7 +164,7 @@ function makeSection() {
     "section",
     { class: "group", "aria-labelledby": heading.id },
     heading,
-    el("div", { class: "row" }, dial, amounts),
+    el("div", { class: "row one-line" }, dial, amounts),
     el("div", { class: "row" }, seeds, upscalers),
   );
 }
@@ -216,7 +218,8 @@ function openCompare(variants) {
   place();
 }
 
-function figure(variant, close) {
+function figure({ id, name }, close) {
+  const variant = { id, name: variantName(name) };
   const take = (then) =>
     telling(async () => {
       close();

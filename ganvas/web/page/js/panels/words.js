@@ -35,8 +35,12 @@ export function wordsLine() {
     }
   });
   input.addEventListener("keydown", (event) => event.key === "Escape" && (input.value = ""));
+  let photo = null; // what the outcome is of: photo and face
   const follow = () => {
     const { session, job } = state;
+    const now = `${session?.id} ${session?.face}`;
+    if (now !== photo) show("");
+    photo = now;
     line.hidden = session?.state !== "ready" || !session.directions?.length;
     go.disabled = Boolean(job) && job.kind !== "render";
   };
