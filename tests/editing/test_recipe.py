@@ -182,6 +182,8 @@ def test_a_recipe_from_before_keeps_what_its_sliders_meant():
     second = load_directions(OLDER_DIRECTIONS / "faces-2.safetensors")
     for edition in (1, 2):  # learnt anew after the second only
         assert find_direction(f"glasses@{edition}", now, model="faces").vector.equal(second["glasses"].vector)
+    eyes = find_direction("eyes_open@3", now, model="faces")
+    assert now["eyes_open"].discs and not eyes.discs and eyes.low > now["eyes_open"].low  # they did not shut then
     assert find_direction("age@2", now, model="faces") is now["age"]
     assert find_direction("mouth_width@1", now, model="faces") is now["mouth_width"]  # there was none
     mine = {"age": Direction("age", older["age"].vector * 2, fingerprint=older["age"].fingerprint)}
