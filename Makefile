@@ -9,7 +9,8 @@ install: .venv/installed
 # Again only when the dependencies change; an interrupted install leaves no mark and is repeated.
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib ganvas || true  # pip compiles on one core only
 	touch $@
 
 demo: install
