@@ -22,8 +22,13 @@ from ganvas.ops.smoothstep import smoothstep
 BEND_ZONE = 0.22  # of the side, above the lower edge
 BEND_REACH = 0.08  # of the side: beside the body, so far the background gives way
 BENT_WIDTHS = (0.7, 1.35)  # a body that became so much narrower or wider is another one: nothing is bent
-FILL_PX, FILL_WIDE_PX = 12.0, 120.0  # around the old outline, lengths for a 1024-px crop; wide where all is calm
+FILL_PX, FILL_WIDE_PX, STRAYS_PX = (
+    12.0,
+    50.0,
+    120.0,
+)  # around the old outline, lengths for a 1024-px crop; wide where all is calm
 CALM = (1.0, 3.0)  # levels of fine structure in the background
+STRAY = (2.0, 4.0)  # levels of fine structure before a calm one: a loose hair
 MIRROR_PX = 6.0  # of a 1024-px crop: so smooth is the mirror
 STRANDS_ZONE = 0.16  # of the side, above the lower edge
 
@@ -93,8 +98,12 @@ def find_fill(photo_person: Tensor, photo: Tensor) -> tuple[Tensor, Tensor, Tens
     fine = (photo - gaussian_blur(photo, 2 * scale)).abs() / LEVEL
     far_off = (1 - grow_mask(photo_person, 60 * scale)).square() + 1e-5
     calm = 1 - smoothstep(masked_blur(fine, far_off, 40 * scale), *CALM)
-    wide = smoothstep(gaussian_blur(grow_mask(photo_person, FILL_WIDE_PX * scale), 12 * scale), 0.05, 0.7)
-    return near, wide * calm, calm
+    wide, far = (
+        smoothstep(gaussian_blur(grow_mask(photo_person, reach * scale), 12 * scale), 0.05, 0.7)
+        for reach in (FILL_WIDE_PX, STRAYS_PX)
+    )
+    strays = smoothstep(gaussian_blur(grow_mask(smoothstep(fine, *STRAY), 8 * scale), 4 * scale), 0.1, 0.7)
+    return near, torch.maximum(wide, far * strays) * calm, calm
 
 
 def reflect_at_outline(hole: Tensor) -> Tensor:
