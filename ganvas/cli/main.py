@@ -26,6 +26,7 @@ from ganvas.cli.invert import invert
 from ganvas.cli.mix import mix
 from ganvas.cli.models import models
 from ganvas.cli.parts import parts
+from ganvas.cli.process import limit_spinning
 from ganvas.cli.projects import projects
 from ganvas.cli.runs import runs
 from ganvas.cli.stop_signals import Terminated, raise_on_stop_signals
@@ -93,6 +94,7 @@ app.add_typer(parts)
 
 def main() -> None:
     """Run the command line; our own errors become one clear line and exit status 1."""
+    limit_spinning()
     warnings.showwarning = show_warning
     usual = sys.stdout, sys.stderr
     streams = protect_streams()

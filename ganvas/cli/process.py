@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+# Turns of an empty loop, some 10 us, in which a thread of torch that has done its share waits before it sleeps. The
+# library's own 300,000 burn a core that a busy machine (the browser beside the studio) has other use for. Measured with
+# a slider's preview on two cores: 5 % slower where nothing else runs, a third to a fifth of the time at load 9 to 18.
+SPIN_COUNT = 10_000
+
+
+def limit_spinning() -> None:
+    """Let idle threads sleep soon. Only before torch is loaded, and where the environment does not say otherwise."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPIN_COUNT))
 
 
 def configure_process() -> None:
