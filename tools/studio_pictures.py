@@ -60,8 +60,9 @@ class State:
 
 def settled(page: Page) -> None:
     """No job runs, the sharp picture of what was done last is there, and it is drawn."""
-    page.wait_for_function(SETTLED)
-    time.sleep(2)
+    while not page.evaluate(SETTLED):  # wait_for_function takes a promise for a yes
+        time.sleep(0.2)
+    time.sleep(1)
 
 
 def set_slider(page: Page, name: str, amount: float) -> None:
