@@ -116,8 +116,9 @@ class Ground:
 
     @cached_property
     def held(self) -> Tensor:
-        """How firmly the edge at which the photo's person is cut holds a person that moves."""
-        return meet_edge(self.maps[0].person, reach=EDGE_HOLD)
+        """How firmly the left or right edge at which the photo's head is cut holds a head that moves."""
+        head = (self.maps[0].person - smoothstep(self.maps[0].worn, *WORN)).clamp(min=0)
+        return meet_edge(head, reach=EDGE_HOLD, across=True)
 
     @cached_property
     def wall(self) -> Tensor:

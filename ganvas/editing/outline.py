@@ -166,9 +166,12 @@ def _strand_noise(resolution: int) -> Tensor:
     return 0.6 * layers[0] + 0.8 * layers[1]
 
 
-def meet_edge(person: Tensor, *, reach: float) -> Tensor:
-    """How near to an edge at which the photo's person is cut: [1, 1, S, S], 1 = at it, 0 = `reach` sides away."""
+def meet_edge(person: Tensor, *, reach: float, across: bool = False) -> Tensor:
+    """How near to an edge at which the photo's person is cut: [1, 1, S, S], 1 = at it, 0 = `reach` sides away; with
+    `across` only to the left or the right one."""
     size = person.shape[-1]
     distance = border_distance(size)
+    if across:
+        distance = distance[:, :, size // 2 : size // 2 + 1].expand(1, 1, size, size)
     cut = masked_blur(person, (distance < 0.03).float() + 1e-6, 40 * size / 1024)
     return (1 - smoothstep(distance, 0, reach)) * smoothstep(cut, 0.1, 0.4)
