@@ -184,7 +184,10 @@ def test_a_recipe_from_before_keeps_what_its_sliders_meant():
         assert find_direction(f"glasses@{edition}", now, model="faces").vector.equal(second["glasses"].vector)
     eyes = find_direction("eyes_open@3", now, model="faces")
     assert now["eyes_open"].discs and not eyes.discs and eyes.low > now["eyes_open"].low  # they did not shut then
-    assert find_direction("age@2", now, model="faces") is now["age"]
+    third = load_directions(OLDER_DIRECTIONS / "faces-3.safetensors")
+    for edition in (2, 3):
+        assert find_direction(f"age@{edition}", now, model="faces").vector.equal(third["age"].vector)
+    assert find_direction("yaw@2", now, model="faces") is now["yaw"]
     assert find_direction("mouth_width@1", now, model="faces") is now["mouth_width"]  # there was none
     mine = {"age": Direction("age", older["age"].vector * 2, fingerprint=older["age"].fingerprint)}
     assert find_direction("age@1", mine, model="faces") is mine["age"]  # the user's own goes before those that ship
