@@ -142,7 +142,7 @@ DIALS = {
     "brow_tilt": Dial("brow_tilt", "", SHAPE, (-0.7, 0.7), combined=0.003),
     "frown": Dial("frown", "brow_height brow_tilt", SHAPE, (-2, 2)),
     "gaze_x": Dial("gaze_x", "", SHAPE, (-4, 4), **_SOFT),
-    # Less glasses: two of nine people got half a pair. With .25 less none of ten did; bags below eyes are a little smaller.
+    # Less glasses: two of nine people got half a pair. With .25 less none of ten did.
     "age": Dial(
         "age", "hair_light hair_yellow hair_low chin_dark", None, (-3, 3.1), "age", HEAD, plus=(("glasses", -0.25),)
     ),
