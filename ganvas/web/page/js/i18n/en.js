@@ -296,7 +296,7 @@ export const EN = {
   "save.editing.hint": "Drop the file here again to go on. It then holds the original, too, for whoever gets it.",
   "save.jpeg": "Small, for sharing. The recipe is kept inside.",
   "save.webp": "Smaller still. The recipe is kept inside.",
-  "save.recipe": "Recipe inside: {n} steps",
+  "save.recipe": "Recipe inside, steps: {n}",
   "save.disclose": "Say that the picture was edited by a model",
   "save.disclose.hint": "As IPTC Digital Source Type in the file’s metadata (XMP).",
   "save.go": "Save to disk",
