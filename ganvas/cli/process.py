@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 # Turns of an empty loop, some 10 us, in which a thread of torch that has done its share waits before it sleeps. The
-# library's own 300,000 burn a core that a busy machine (the browser beside the studio) has other use for. Measured with
-# a slider's preview on two cores: 5 % slower where nothing else runs, a third to a fifth of the time at load 9 to 18.
+# library's own 300,000 burn a core that a busy machine (the browser beside the studio) has other use for. Measured on
+# two cores: 5 to 9 % slower where nothing else runs; a preview in a third to a fifth of the time at load 9 to 18.
 SPIN_COUNT = 10_000
 
 
