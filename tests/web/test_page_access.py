@@ -117,6 +117,9 @@ def tab_to(page, wanted):
 
 def test_the_keyboard_alone_opens_edits_and_saves(page, studio):
     tab_to(page, "#choose")
+    page.evaluate(
+        "() => import('/static/js/state.js').then(({ update, state }) => update({ models: [...state.models] }))"
+    )
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files([{"name": "me.png", "mimeType": "image/png", "buffer": png(64, 64)}])

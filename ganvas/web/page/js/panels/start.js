@@ -26,6 +26,7 @@ export function mountStart() {
     document.body.classList.toggle("empty", !state.session);
     say(stage);
     if (start.hidden || !state.info) return;
+    const focused = start.contains(document.activeElement) && document.activeElement?.id; // models come late
     fill(
       start,
       dropCard(),
@@ -33,6 +34,7 @@ export function mountStart() {
       offer(),
       state.projects.length ? list : null,
     );
+    if (focused) document.getElementById(focused)?.focus();
   };
   watch(["info", "models", "session", "projects"], follow);
   follow();
