@@ -25,10 +25,7 @@ LEAST_PART = 0.002  # of the crop's pixels, to tell anything by
 CONTRASTS = (0.6, 1.6)  # of contrast
 PLAY = 0.5  # of the photo's own play of colours that stays
 FOREIGN = (2.0, 4.0)  # standard deviations of lightness from the part's: in its soft rim that is something else
-DYED = (
-    4.0,
-    7.0,
-)  # standard deviations of colour from the part's: that is something else wherever it is, such as clothes
+DYED = (4.0, 7.0)  # standard deviations of colour from the part's: something else wherever it is, such as clothes
 SOFT_EDGE = (0.9, 1.0)  # of a mask
 
 

@@ -151,10 +151,9 @@ class _Scene:
         if bend is not None:
             small = self._bend(bend * self.is_move, small)
             flow = estimate_flow(small, ground.small_before)
-        held = ground.held * self.is_move
-        for _ in range(HELD_TIMES if held.any() else 0):
+        for _ in range(HELD_TIMES if self.is_move and ground.held.any() else 0):
             own = masked_blur(flow.field, self.maps.person.square() + 1e-5, HELD_BLUR_PX * self.scale)
-            small = self._bend(-held * own, small)
+            small = self._bend(-ground.held * self.is_move * own, small)
             flow = estimate_flow(small, ground.small_before)
         self.difference = gaussian_blur((small - ground.small_before).abs().mean(dim=1, keepdim=True), 10 * self.scale)
         self.difference = self.difference / LEVEL

@@ -22,11 +22,8 @@ from ganvas.ops.smoothstep import smoothstep
 BEND_ZONE = 0.22  # of the side, above the lower edge
 BEND_REACH = 0.08  # of the side: beside the body, so far the background gives way
 BENT_WIDTHS = (0.7, 1.35)  # a body that became so much narrower or wider is another one: nothing is bent
-FILL_PX, FILL_WIDE_PX, STRAYS_PX = (
-    12.0,
-    50.0,
-    120.0,
-)  # around the old outline, lengths for a 1024-px crop; wide where all is calm
+# Around the old outline, lengths for a 1024-px crop; wide where all is calm, and loose hairs still farther out.
+FILL_PX, FILL_WIDE_PX, STRAYS_PX = 12.0, 50.0, 120.0
 CALM = (1.0, 3.0)  # levels of fine structure in the background
 STRAY = (2.0, 4.0)  # levels of fine structure before a calm one: a loose hair
 MIRROR_PX = 6.0  # of a 1024-px crop: so smooth is the mirror
